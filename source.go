@@ -1,0 +1,143 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A Source is a list of the users who are authorised for the app, with the
+// roles that were granted to them. [github.com/rolegate/rolegate/marketplace]
+// has the one for the marketplace; anything else that can say "these users,
+// these roles, numbered by sequence" can be one too.
+//
+// A Source must be safe for concurrent use: a walk (after == 0) and an
+// incremental pull may run at once, never two of the same kind.
+//
+// A Source may also have a method Validate() error. [Open] calls it, and
+// reports what it says together with every other mistake of the [Config].
+type Source interface {
+	// Pull calls yield for every listed user whose sequence is above after,
+	// or for all of them when after is 0, and returns nil only when it has
+	// seen the last one. It may yield a user more than once: the record with
+	// the higher sequence counts, and of two equal ones the later. It may
+	// also yield records whose sequence equals after (an inclusive list).
+	//
+	// A record that could not be understood is yielded with Bad set, and with
+	// its UserID and Sequence if those were readable; it is not an error.
+	// Everything else that went wrong is returned: preferably as a
+	// [*PullError], so that operators see the reason. An error discards
+	// whatever was yielded before it.
+	//
+	// Pull must return soon after ctx ends. It calls yield from one goroutine
+	// at a time, and does not use a Record's Grants again before yield has
+	// returned; yield keeps nothing of that slice.
+	Pull(ctx context.Context, after int64, yield func(Record)) error
+}
+
+// A Record is one listed user, as a [Source] read it.
+type Record struct {
+	// UserID is the marketplace's number of the user. A record whose UserID
+	// is not above 0 identifies nobody and is treated as Bad.
+	UserID int64
+
+	// Sequence numbers the changes of the list: the highest one seen is where
+	// the next incremental pull goes on from. 0 if it could not be read.
+	Sequence int64
+
+	// Grants are the user's roles. A grant whose OrgID is not above 0 or whose
+	// RoleCode is empty is dropped and counted, and the others stand.
+	Grants []Grant
+
+	// Names that the user has elsewhere, each "" if he has none. They are kept
+	// only if Config.Identify, Config.Aliases or Config.Keep asks for them.
+	Account, Email, ThirdAccount, ThirdUserID string
+
+	// For display. They are kept only if Config.Keep asks for them.
+	Nickname, ThirdUserName string
+
+	// Bad is why the record could not be understood, nil if it was. A bad
+	// record denies its own user, whatever other records say of him in the
+	// same pull, and nobody else. It must not contain personal data: it is
+	// logged.
+	Bad error
+}
+
+// A Grant is one role in one organisation.
+type Grant struct {
+	OrgID    int64  `json:"orgId"`
+	RoleCode string `json:"roleCode"`
+}
+
+// ErrRefused is in the chain of the errors that mean "the source does not
+// accept who we are": a refused token or app id. [Open] returns on it at once,
+// because waiting mends nothing.
+var ErrRefused = errors.New("the source refused the credentials")
+
+// A Failure says in one stable word why a pull failed. It is what logs, metrics
+// and [Status] tell; it never contains anything that came from the source.
+type Failure string
+
+// The failures that this module reports. A Source may use others; keep them
+// few, lower-case and without data in them, since they become metric labels.
+const (
+	FailureNetwork     Failure = "network"        // no connection, or it broke
+	FailureTimeout     Failure = "timeout"        // a deadline passed
+	FailureHTTPStatus  Failure = "http_status"    // an HTTP status other than 200
+	FailureRefused     Failure = "refused"        // the token or the app id is not accepted
+	FailureToken       Failure = "token"          // no token could be had
+	FailureUpstream    Failure = "upstream_error" // the envelope says that it failed
+	FailureMalformed   Failure = "malformed"      // the answer is not what is documented
+	FailureTooLarge    Failure = "too_large"      // a page or the whole list is over its cap
+	FailureCachedReply Failure = "cached_reply"   // a cache answered, not the source
+	FailureCursorLoop  Failure = "cursor_loop"    // full pages that do not move on
+	FailureWentBack    Failure = "went_back"      // sequences below the cursor: restored from a backup
+	FailureDrift       Failure = "schema_drift"   // too many records that cannot be understood
+	FailurePanic       Failure = "panic"          // the source panicked
+	FailureClosed      Failure = "closed"         // the gate was closed meanwhile
+	FailureOther       Failure = "other"          // an error that is no *PullError
+)
+
+// A PullError says why a pull failed.
+type PullError struct {
+	// Failure is the reason in one word.
+	Failure Failure
+
+	// RetryAfter is how long the source asked to be left alone, 0 if it did
+	// not say. The gate honours it between 0 and 5 minutes.
+	RetryAfter time.Duration
+
+	// Err is the error with all its details. It must be free of secrets and
+	// of personal data: it is logged.
+	Err error
+}
+
+// Error implements error.
+func (e *PullError) Error() string {
+	if e.Err == nil {
+		return string(e.Failure)
+	}
+	return fmt.Sprintf("%s: %v", e.Failure, e.Err)
+}
+
+// Unwrap returns e.Err.
+func (e *PullError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrRefused] and e means just that.
+func (e *PullError) Is(target error) bool {
+	return target == ErrRefused && e.Failure == FailureRefused
+}
+
+// failureOf finds the word for any error of a pull.
+func failureOf(err error) Failure {
+	var pe *PullError
+	switch {
+	case errors.As(err, &pe) && pe.Failure != "":
+		return pe.Failure
+	case errors.Is(err, context.DeadlineExceeded):
+		return FailureTimeout
+	default:
+		return FailureOther
+	}
+}
