@@ -1,0 +1,233 @@
+package rolegate
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says what a [Gate] is to do. Source and Identify are needed; every
+// other field's zero value is a default that suits most apps. [Open] takes a
+// copy: changing a Config afterwards changes nothing.
+type Config struct {
+	_ struct{} // fields are named: a literal without names would break with each new one
+
+	// Source is where the list of authorised users comes from, usually a
+	// marketplace.Client.
+	Source Source
+
+	// Identify finds out who is asking: [ByUserID], [ByAccount], …
+	Identify Identifier
+
+	// Aliases are further kinds of identity to index, for a [Policy] that
+	// decides about other kinds than Identify gives. User ids are always
+	// indexed. With Aliases, Identify may be left zero by an app that guards
+	// no HTTP at all; a guard then answers 500.
+	Aliases []Kind
+
+	// Keep names the strings of a user that handlers can read from [User].
+	// The zero Keep keeps none: less memory, and less personal data.
+	Keep Keep
+
+	// Implies is the role hierarchy: the roles that a role includes.
+	// {"admin": {"teacher"}} lets an admin pass wherever a teacher may. It is
+	// followed all the way; a cycle is a mistake.
+	Implies map[string][]string
+
+	// Refresh says how often to pull and how old the list may become.
+	Refresh Refresh
+
+	// Async makes Open return without waiting for the first list. Until it is
+	// there, the gate answers 503.
+	Async bool
+
+	// ShadowAdmit lets users who are not listed pass [Gate.Admit], and guards
+	// with [Shadow], while counting and logging them as refused. It is for
+	// trying the gate on live traffic. Guards without Shadow refuse them still.
+	ShadowAdmit bool
+
+	// Deny shapes what a refused client sees; nil is [DenyProblem].
+	Deny DenyFunc
+
+	// Challenge is the WWW-Authenticate header of a 401 (RFC 9110 §11.6.1). ""
+	// is Bearer, which no browser answers with a password dialog.
+	Challenge string
+
+	// Logger gets refusals, pulls and their failures; nil is slog.Default().
+	// No log line has a secret, an account, an e-mail address or a name in it.
+	Logger *slog.Logger
+
+	clock func() instant
+}
+
+// Refresh says how a [Gate] keeps its list in step. Zero durations are
+// defaults; negative ones, and ones shorter than a millisecond or longer than
+// a year, are mistakes.
+type Refresh struct {
+	_ struct{}
+
+	// Every is the time between incremental pulls, which see what was granted
+	// and changed: 60 s by default. Each is up to 10 % shorter or longer, so
+	// that replicas spread.
+	Every time.Duration
+
+	// ResyncEvery is the time between full walks, which alone see what was
+	// taken away: 10 min by default, likewise give or take 10 %.
+	ResyncEvery time.Duration
+
+	// StaleAfter is how long after the last pull that succeeded the gate
+	// begins to warn that it serves an old list: 5 min by default, or three
+	// times Every if that is longer.
+	StaleAfter time.Duration
+
+	// ExpireAfter is how long after the last full walk that succeeded the gate
+	// denies everything with 503: 1 h by default, or three times ResyncEvery
+	// if that is longer. It bounds how late a revocation can be whatever
+	// happens. Less than twice ResyncEvery is a mistake.
+	ExpireAfter time.Duration
+}
+
+// Keep is a set of strings to keep of each user: add them with |.
+type Keep uint8
+
+// The strings that can be kept, each for the method of [User] of that name.
+const (
+	KeepAccount Keep = 1 << iota
+	KeepEmail
+	KeepThirdAccount
+	KeepThirdUserID
+	KeepNickname
+	KeepThirdUserName
+
+	KeepNothing Keep = 0
+	KeepAll          = KeepAccount | KeepEmail | KeepThirdAccount | KeepThirdUserID | KeepNickname | KeepThirdUserName
+)
+
+// settings is a Config that was found right, with the defaults filled in.
+type settings struct {
+	Config
+	indexed kindSet
+	fields  fieldSet
+	roles   *roleSpace
+}
+
+const (
+	shortest = time.Millisecond
+	longest  = 366 * 24 * time.Hour
+)
+
+// validate returns the settings, or all mistakes at once.
+func (c Config) validate() (settings, error) {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if c.Source == nil {
+		wrong("Source is nil: say where the list of authorised users comes from, such as marketplace.New(…)")
+	} else if v, ok := c.Source.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			wrong("Source: %w", err)
+		}
+	}
+	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: fieldSet(c.Keep)}
+	if c.Identify.identify == nil && len(c.Aliases) == 0 {
+		wrong("Identify is not set: say who is asking with ByUserID, ByAccount, …")
+	}
+	for _, k := range c.Aliases {
+		if k < KindUserID || k >= kinds {
+			wrong("Aliases: %v is not a kind of identity: use KindAccount, KindEmail, …", k)
+			continue
+		}
+		s.indexed |= 1 << k
+	}
+	if c.Keep&^KeepAll != 0 {
+		wrong("Keep: %#x is not a set of KeepAccount, KeepEmail, …", uint8(c.Keep))
+	}
+	for k := KindAccount; k < kinds; k++ {
+		if s.indexed.has(k) {
+			s.fields |= 1 << k.field()
+		}
+	}
+	s.Aliases = slices.Clone(c.Aliases)
+
+	s.Implies = maps.Clone(c.Implies)
+	for code, included := range s.Implies {
+		s.Implies[code] = slices.Clone(included)
+	}
+	roles, mistakes := newRoleSpace(s.Implies)
+	errs = append(errs, mistakes...)
+	s.roles = roles
+
+	errs = append(errs, s.Refresh.fill()...)
+	if s.Deny == nil {
+		s.Deny = DenyProblem
+	}
+	if s.Challenge == "" {
+		s.Challenge = "Bearer"
+	}
+	if strings.ContainsAny(s.Challenge, "\r\n\x00") || !isToken(strings.SplitN(s.Challenge, " ", 2)[0]) {
+		wrong("Challenge: %q is not a WWW-Authenticate header: give a scheme and its parameters, such as Bearer realm=\"app\"", c.Challenge)
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.clock == nil {
+		s.clock = readClock
+	}
+	return s, errors.Join(errs...)
+}
+
+// fill checks the durations and puts in the defaults.
+func (f *Refresh) fill() (errs []error) {
+	usable := true
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"Every", f.Every}, {"ResyncEvery", f.ResyncEvery}, {"StaleAfter", f.StaleAfter}, {"ExpireAfter", f.ExpireAfter},
+	} {
+		switch {
+		case d.value < 0:
+			errs = append(errs, fmt.Errorf("Refresh.%s is negative (%v): 0 is the default, everything else is a time above 0", d.name, d.value))
+		case d.value > 0 && d.value < shortest:
+			errs = append(errs, fmt.Errorf("Refresh.%s is %v: less than %v is surely a mistake; a bare number is nanoseconds, write 30*time.Second", d.name, d.value, shortest))
+		case d.value > longest:
+			errs = append(errs, fmt.Errorf("Refresh.%s is %v: more than a year is surely a mistake", d.name, d.value))
+		default:
+			continue
+		}
+		usable = false
+	}
+	f.Every = orDefault(f.Every, time.Minute)
+	f.ResyncEvery = orDefault(f.ResyncEvery, 10*time.Minute)
+	f.StaleAfter = orDefault(f.StaleAfter, max(5*time.Minute, 3*f.Every))
+	f.ExpireAfter = orDefault(f.ExpireAfter, max(time.Hour, 3*f.ResyncEvery))
+	if usable && f.ExpireAfter < 2*f.ResyncEvery {
+		errs = append(errs, fmt.Errorf("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
+	}
+	return errs
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// identify asks the app who is asking. It never panics.
+func (c *settings) identify(r *http.Request) (id Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			id, err = Identity{}, panicError("the identify func", v)
+		}
+	}()
+	if c.Identify.identify == nil {
+		return Identity{}, errors.New("Config.Identify is not set")
+	}
+	return c.Identify.identify(r)
+}

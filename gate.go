@@ -1,0 +1,248 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+)
+
+// A Gate keeps the list of authorised users in memory and guards HTTP handlers
+// with it. [Open] makes one. All its methods are safe for concurrent use.
+//
+// The nil and the zero Gate deny everything with [NotReady].
+type Gate struct {
+	cfg      settings
+	log      *slog.Logger
+	roles    *roleSpace
+	admit    *Policy
+	clock    func() instant
+	counters counters
+	closed   atomic.Bool
+
+	// now is the generation that requests see: nil until the first list is
+	// there, and only ever replaced whole.
+	now atomic.Pointer[generation]
+
+	refresher *refresher
+}
+
+// A generation is a snapshot with what is known about how old it is.
+type generation struct {
+	*snapshot
+	number   uint64  // counts swaps
+	cursor   int64   // the sequence that the next incremental pull goes on from
+	contact  instant // start of the last pull that succeeded, of either kind
+	verified instant // start of the last full walk that succeeded
+}
+
+// ErrClosed is returned by the methods of a gate that was closed.
+var ErrClosed = errors.New("rolegate: the gate is closed")
+
+// Open checks the config, starts to keep the list in step, and returns when
+// the first list is in memory: it blocks until then or until ctx ends, trying
+// again as often as it takes and logging each attempt. With Config.Async it
+// returns at once, and the gate answers 503 until the list is there.
+//
+// It returns an error that names every mistake of the config; an error that
+// wraps [ErrRefused] as soon as the source refuses the credentials; or, when
+// ctx ends first, one that wraps ctx's and the last failure. ctx governs Open
+// alone: the gate lives until [Gate.Close].
+func Open(ctx context.Context, cfg Config) (*Gate, error) {
+	set, err := cfg.validate()
+	if err != nil {
+		return nil, fmt.Errorf("rolegate: the config has mistakes:\n%w", err)
+	}
+	g := &Gate{cfg: set, log: set.Logger, roles: set.roles, clock: set.clock}
+	g.admit = &Policy{gate: g, name: "Admit"}
+	g.refresher = startRefresher(g)
+	if set.Async {
+		return g, nil
+	}
+	if err := g.refresher.awaitFirst(ctx); err != nil {
+		g.Close()
+		return nil, fmt.Errorf("rolegate: no list of authorised users: %w", err)
+	}
+	return g, nil
+}
+
+// Close ends the refreshing and makes the gate deny everything with [Closed].
+// It waits for pulls under way to end, which it cancels, but not longer than a
+// second: then it returns an error that says so. Closing again waits likewise
+// and is harmless.
+func (g *Gate) Close() error {
+	if g == nil || g.refresher == nil {
+		return nil
+	}
+	g.closed.Store(true)
+	return g.refresher.close()
+}
+
+// Decide says whether that identity is on the list: what [Gate.Admit] asks. See
+// [Policy.Decide] for how it decides without a request.
+func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
+	if g == nil {
+		return Decision{}
+	}
+	return g.admit.Decide(ctx, id, 0)
+}
+
+// Refresh makes an incremental pull and returns when it has been swapped in: a
+// pull that started after the call, and that is shared by everybody who waits
+// for it. What the marketplace granted or changed before the call counts when
+// it returns nil. Whether it took something away shows only in [Gate.Resync].
+//
+// It blocks until then or until ctx ends; the pull goes on without the caller.
+// It returns the pull's error, ctx's, or [ErrClosed].
+func (g *Gate) Refresh(ctx context.Context) error { return g.pull(ctx, incremental) }
+
+// Resync walks the whole list and returns when it has been swapped in: a walk
+// that started after the call, and that is shared by everybody who waits for
+// it. What the marketplace took away before the call counts when it returns
+// nil. It blocks and returns errors as [Gate.Refresh] does.
+func (g *Gate) Resync(ctx context.Context) error { return g.pull(ctx, walk) }
+
+func (g *Gate) pull(ctx context.Context, k pullKind) error {
+	if g == nil || g.refresher == nil {
+		return ErrClosed
+	}
+	return g.refresher.pullFresh(ctx, k)
+}
+
+// current returns the generation to decide by, or why there is none. Each
+// decision reads the clock itself: a flag that a loop sets would stay unset if
+// the loop hung.
+func (g *Gate) current() (gen *generation, stale bool, reason Reason) {
+	if g == nil {
+		return nil, false, NotReady
+	}
+	if g.closed.Load() {
+		return nil, false, Closed
+	}
+	gen = g.now.Load()
+	if gen == nil {
+		return nil, false, NotReady
+	}
+	now := g.clock()
+	if gen.verified.age(now) > g.cfg.Refresh.ExpireAfter {
+		return nil, false, Expired
+	}
+	return gen, gen.contact.age(now) > g.cfg.Refresh.StaleAfter, Granted
+}
+
+// decide judges and counts. r is nil for a decision that no request asks for;
+// with a request the organisation is read from it.
+func (g *Gate) decide(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+	gen, stale, reason := g.current()
+	if reason != Granted {
+		return g.count(id, Decision{Reason: reason}, false)
+	}
+	return g.count(id, gen.decide(p, id, where, r), stale)
+}
+
+// count counts a decision and returns it.
+func (g *Gate) count(id Identity, d Decision, stale bool) Decision {
+	if g == nil {
+		return d
+	}
+	s := g.counters.of(id)
+	s.n[d.Reason].Add(1)
+	if d.Shadowed {
+		s.n[countShadowed].Add(1)
+	}
+	if stale {
+		s.n[countStale].Add(1)
+	}
+	return d
+}
+
+// decide judges by one generation from beginning to end.
+func (gen *generation) decide(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+	t, at, reason := gen.lookUp(p.gate.cfg.indexed, id)
+	if reason != Granted {
+		pass := reason == NotAuthorized && p.gate.cfg.ShadowAdmit && (p.shadow || p == p.gate.admit)
+		return Decision{Reason: reason, Shadowed: pass, asked: id.id}
+	}
+	d := Decision{Reason: Granted, User: User{s: gen.snapshot, t: t, at: at}}
+	if r != nil && p.org != nil {
+		where, d.err = p.readOrg(r)
+	}
+	if where.unreadable {
+		d.Reason = OrgUnreadable
+		return d
+	}
+	d.Org = where.id
+	trial := trial{p: p, user: d.User, r: r}
+	verdict := trial.judge(where.id)
+	switch {
+	case trial.panicked != nil:
+		d.Reason, d.err = ConditionFailed, panicError("a Where", trial.panicked)
+		return d // and no Shadow lets it pass
+	case verdict == roleFails:
+		d.Reason = RoleMissing
+	case verdict == conditionFails:
+		d.Reason = ConditionFailed
+	}
+	d.Shadowed = p.shadow && d.Reason != Granted
+	return d
+}
+
+// lookUp finds the listed user with that identity.
+func (gen *generation) lookUp(indexed kindSet, id Identity) (t *table, at uint32, reason Reason) {
+	if id.nobody() {
+		return nil, 0, NoIdentity
+	}
+	if id.kind == KindUserID {
+		t, at, ok := gen.find(id.id)
+		if !ok {
+			return nil, 0, NotAuthorized
+		}
+		return t, at, Granted
+	}
+	if !indexed.has(id.kind) {
+		return nil, 0, IdentifyFailed
+	}
+	switch t, at, found := gen.findAlias(id.kind, id.text); found {
+	case 0:
+		return nil, 0, NotAuthorized
+	case 1:
+		return t, at, Granted
+	default:
+		return nil, 0, Ambiguous
+	}
+}
+
+// readOrg calls the func of an InOrg.
+func (p *Policy) readOrg(r *http.Request) (scope orgScope, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			scope, err = orgScope{unreadable: true}, panicError("the func of InOrg", v)
+		}
+	}()
+	org, err := p.org(r)
+	if err != nil || org <= 0 {
+		if err == nil {
+			err = errors.New("the func of InOrg returned an organisation id that is not above 0")
+		}
+		return orgScope{unreadable: true}, err
+	}
+	return orgScope{id: org}, nil
+}
+
+// panicError is a recovered panic as an error. The value's text is left out:
+// nobody knows what is in it.
+func panicError(who string, v any) error {
+	return fmt.Errorf("%s panicked with a %T", who, v)
+}
+
+// roleSpace returns the gate's numbers for role codes; a gate that was never
+// opened gets some too, so that mistakes in its guards still panic.
+func (g *Gate) roleSpace() *roleSpace {
+	if g == nil || g.roles == nil {
+		s, _ := newRoleSpace(nil)
+		return s
+	}
+	return g.roles
+}

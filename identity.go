@@ -1,0 +1,341 @@
+package rolegate
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Kind is a kind of identity: which of a user's names an [Identity] is.
+type Kind uint8
+
+// The kinds of identity. A value of one kind never matches one of another.
+const (
+	KindUserID       Kind = iota + 1 // the marketplace's number of the user
+	KindAccount                      // his login account at the marketplace
+	KindEmail                        // his e-mail address
+	KindThirdAccount                 // the account of the app's that the marketplace has bound to him
+	KindThirdUserID                  // the id of the app's that the marketplace has bound to him
+	kinds
+)
+
+var kindNames = [kinds]string{"nobody", "user_id", "account", "email", "third_account", "third_user_id"}
+
+// String returns the kind as logs and [Status] name it.
+func (k Kind) String() string {
+	if k < kinds {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// MarshalText implements encoding.TextMarshaler, so that a Kind can be the key
+// of a JSON object.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// field is the string of a record that an alias of this kind is.
+func (k Kind) field() field { return field(k - KindAccount) }
+
+// A kindSet has a bit for each kind.
+type kindSet uint8
+
+func (s kindSet) has(k Kind) bool { return s&(1<<k) != 0 }
+
+// An Identity says who is asking, as the app knows him. The zero Identity is
+// nobody; so are a user id that is not above 0 and an empty text. Texts are
+// compared byte for byte: no case folding, no trimming.
+type Identity struct {
+	kind Kind
+	id   int64
+	text string
+}
+
+// UserID is the identity of the user with that number at the marketplace.
+func UserID(id int64) Identity { return Identity{kind: KindUserID, id: id} }
+
+// Account is the identity of the user with that login account at the marketplace.
+func Account(account string) Identity { return Identity{kind: KindAccount, text: account} }
+
+// Email is the identity of the user with that e-mail address.
+func Email(email string) Identity { return Identity{kind: KindEmail, text: email} }
+
+// ThirdAccount is the identity of the user to whom the marketplace has bound
+// that account of the app's own.
+func ThirdAccount(account string) Identity {
+	return Identity{kind: KindThirdAccount, text: account}
+}
+
+// ThirdUserID is the identity of the user to whom the marketplace has bound
+// that user id of the app's own. It is a text: write a number in decimal.
+func ThirdUserID(id string) Identity { return Identity{kind: KindThirdUserID, text: id} }
+
+// Kind returns what kind of identity it is, 0 for nobody.
+func (id Identity) Kind() Kind {
+	if id.nobody() {
+		return 0
+	}
+	return id.kind
+}
+
+// nobody reports whether the identity names nobody at all.
+func (id Identity) nobody() bool {
+	switch id.kind {
+	case KindUserID:
+		return id.id <= 0
+	case KindThirdUserID:
+		// An id that is not above 0 identifies nobody in this spelling either;
+		// platforms write -1 for null.
+		return id.text == "" || id.text == "0" || id.text[0] == '-'
+	case KindAccount, KindEmail, KindThirdAccount:
+		return id.text == ""
+	}
+	return true
+}
+
+// String tells the kind, and the number of a user id. Every other identity is
+// personal data and stays untold.
+func (id Identity) String() string {
+	switch {
+	case id.nobody():
+		return "nobody"
+	case id.kind == KindUserID:
+		return "user_id " + strconv.FormatInt(id.id, 10)
+	default:
+		return id.kind.String() + " (withheld)"
+	}
+}
+
+// GoString keeps %#v from telling what String withholds.
+func (id Identity) GoString() string { return id.String() }
+
+// LogValue implements slog.LogValuer with what String tells.
+func (id Identity) LogValue() slog.Value { return slog.StringValue(id.String()) }
+
+// ErrNobody is what the func of an [Identifier] returns when nobody is asking:
+// there is no session. The answer is 401. Any other error is answered 500.
+var ErrNobody = errors.New("no identity in the request")
+
+// errUnusable is an identity in a request that must not be believed, nor be
+// passed over for another: FirstOf stops at it. It is answered 401.
+type errUnusable struct{ why string }
+
+func (e *errUnusable) Error() string        { return e.why }
+func (e *errUnusable) Is(target error) bool { return target == ErrNobody }
+
+// An Identifier finds out who is asking. Make one with [ByUserID],
+// [ByAccount], [ByEmail], [ByThirdAccount], [ByThirdUserID] or [FirstOf]; the
+// zero Identifier is a mistake that [Open] reports.
+//
+// Its func is called once for each guarded handler that a request meets, from
+// the request's goroutine. It returns [ErrNobody] when nobody is asking; 0, a
+// negative id and "" mean the same. A panic in it is recovered, logged, and
+// answered 500.
+type Identifier struct {
+	identify func(*http.Request) (Identity, error)
+	kinds    kindSet
+}
+
+// ByUserID is for apps whose session knows the marketplace's number of the
+// user: the userId of the authorised-user list, not an id of the app's own.
+func ByUserID(f func(*http.Request) (int64, error)) Identifier {
+	if f == nil {
+		panic("rolegate: ByUserID: the func is nil")
+	}
+	return Identifier{kinds: 1 << KindUserID, identify: func(r *http.Request) (Identity, error) {
+		id, err := f(r)
+		return UserID(id), err
+	}}
+}
+
+// ByAccount is for apps whose users log in with their account at the
+// marketplace.
+func ByAccount(f func(*http.Request) (string, error)) Identifier {
+	return byText("ByAccount", KindAccount, f)
+}
+
+// ByEmail is for apps that know their users by e-mail address. Only an address
+// that the app has verified identifies anybody.
+func ByEmail(f func(*http.Request) (string, error)) Identifier {
+	return byText("ByEmail", KindEmail, f)
+}
+
+// ByThirdAccount is for apps with accounts of their own, which the marketplace
+// has bound to its users (thirdAccount).
+func ByThirdAccount(f func(*http.Request) (string, error)) Identifier {
+	return byText("ByThirdAccount", KindThirdAccount, f)
+}
+
+// ByThirdUserID is for apps with user ids of their own, which the marketplace
+// has bound to its users (thirdUserId). Write a number in decimal.
+func ByThirdUserID(f func(*http.Request) (string, error)) Identifier {
+	return byText("ByThirdUserID", KindThirdUserID, f)
+}
+
+func byText(name string, k Kind, f func(*http.Request) (string, error)) Identifier {
+	if f == nil {
+		panic("rolegate: " + name + ": the func is nil")
+	}
+	return Identifier{kinds: 1 << k, identify: func(r *http.Request) (Identity, error) {
+		text, err := f(r)
+		return Identity{kind: k, text: text}, err
+	}}
+}
+
+// FirstOf asks one Identifier after the other and takes the first answer that
+// is not [ErrNobody]. It moves on for nothing else: not on another error, not
+// on an id of 0, and not because a user is not listed. A request with two
+// identities is thus judged by the first.
+func FirstOf(identifiers ...Identifier) Identifier {
+	all := slices.Clone(identifiers)
+	var ks kindSet
+	for i, id := range all {
+		if id.identify == nil {
+			panic(fmt.Sprintf("rolegate: FirstOf: argument %d is the zero Identifier: make it with ByUserID, ByAccount, …", i+1))
+		}
+		ks |= id.kinds
+	}
+	if len(all) == 0 {
+		panic("rolegate: FirstOf: give at least one Identifier")
+	}
+	return Identifier{kinds: ks, identify: func(r *http.Request) (Identity, error) {
+		for _, by := range all {
+			id, err := by.identify(r)
+			var unusable *errUnusable
+			if err != nil && errors.Is(err, ErrNobody) && !errors.As(err, &unusable) {
+				continue
+			}
+			return id, err
+		}
+		return Identity{}, ErrNobody
+	}}
+}
+
+// Loopback returns the networks of the machine itself: what [UserIDHeader] and
+// [TextHeader] trust when the proxy runs beside the app.
+func Loopback() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+// UserIDHeader reads the marketplace's number of the user from a header that a
+// proxy in one of the trusted networks has set, for use with [ByUserID]. Only
+// canonical decimals count.
+//
+// The header is believed only if the connection comes from one of the trusted
+// networks; from elsewhere, and when empty, it is as if it were not there. It is refused, with
+// 401 and without asking the next of a [FirstOf], if it is there twice, if it
+// is not what was expected, or if the request's RemoteAddr is not IP:port:
+// then a middleware in front of the gate has rewritten it, perhaps from a
+// header that the client chose. (A listener on a Unix socket has no IP either
+// and cannot be used with this.)
+//
+// The proxy must overwrite the header in every request that it passes on. No
+// trusted network, or one that is the whole Internet, is a mistake: it panics.
+func UserIDHeader(name string, trusted ...netip.Prefix) func(*http.Request) (int64, error) {
+	read := headerReader("UserIDHeader", name, trusted)
+	return func(r *http.Request) (int64, error) {
+		text, err := read(r)
+		if err != nil {
+			return 0, err
+		}
+		id, err := parseID(text)
+		if err != nil { // the text itself is the client's, and stays untold
+			return 0, &errUnusable{why: "the user id header is not a decimal number above 0"}
+		}
+		return id, nil
+	}
+}
+
+// TextHeader reads an account, e-mail address or id from a header that a proxy
+// in one of the trusted networks has set, for use with [ByAccount] and the
+// others. What [UserIDHeader] says of trust holds here too. The text is taken
+// as it is; one with blanks around it or control bytes in it is refused.
+func TextHeader(name string, trusted ...netip.Prefix) func(*http.Request) (string, error) {
+	return headerReader("TextHeader", name, trusted)
+}
+
+func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Request) (string, error) {
+	if !isToken(name) {
+		panic(fmt.Sprintf("rolegate: %s: %q is not the name of a header", caller, name))
+	}
+	if len(trusted) == 0 {
+		panic(fmt.Sprintf("rolegate: %s(%q): say which networks the proxy is in: without them every client could choose who he is", caller, name))
+	}
+	networks := make([]netip.Prefix, len(trusted))
+	for i, p := range trusted {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
+			panic(fmt.Sprintf("rolegate: %s(%q): network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", caller, name, i+1, p))
+		}
+		networks[i] = p.Masked()
+	}
+	key := textproto.CanonicalMIMEHeaderKey(name)
+	return func(r *http.Request) (string, error) {
+		values := r.Header[key]
+		if len(values) == 0 {
+			return "", ErrNobody
+		}
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil {
+			return "", &errUnusable{why: "the peer's address is not IP:port: something in front of the gate, such as chi's RealIP, has rewritten it; put the gate before that"}
+		}
+		if !contains(networks, peer.Addr()) {
+			return "", ErrNobody
+		}
+		if len(values) > 1 {
+			return "", &errUnusable{why: "the identity header is there more than once"}
+		}
+		if !isPlain(values[0]) {
+			return "", &errUnusable{why: "the identity header has blanks around it or control bytes in it"}
+		}
+		if values[0] == "" {
+			return "", ErrNobody
+		}
+		return values[0], nil
+	}
+}
+
+func contains(networks []netip.Prefix, peer netip.Addr) bool {
+	peer = peer.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// isToken reports whether s is a token of RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isPlain reports whether s has neither blanks at its ends nor control bytes.
+func isPlain(s string) bool {
+	return strings.TrimSpace(s) == s && strings.IndexFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) < 0
+}
+
+// errID is every text that is not a canonical decimal above 0.
+var errID = errors.New("expected a decimal number above 0, without sign or leading zeros")
+
+// parseID reads a canonical decimal above 0: one number has one spelling, so
+// that what a guard checked is what a handler reads.
+func parseID(s string) (int64, error) {
+	if s == "" || s[0] < '1' || s[0] > '9' {
+		return 0, errID
+	}
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, errID
+	}
+	return id, nil
+}

@@ -1,0 +1,305 @@
+package rolegate
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// A Policy is what a guard asks for, compiled. [Gate.Policy] makes one and
+// [Gate.Require] wraps one around handlers. It is safe for concurrent use.
+//
+// The nil and the zero Policy deny everything.
+type Policy struct {
+	gate *Gate
+	name string
+
+	// terms says for each role number which terms it fulfils; need and forbid
+	// are the terms of the checks that stand by themselves.
+	terms        []uint64
+	need, forbid uint64
+	nodes        []node // Either and Where, those that look at roles first
+	wheres       []whereCheck
+
+	org    func(*http.Request) (int64, error)
+	shadow bool
+}
+
+// String names the checks, such as "AnyRole(teacher, admin) + InOrg".
+func (p *Policy) String() string {
+	if p == nil {
+		return "nothing"
+	}
+	return p.name
+}
+
+// Policy compiles options once, for several routes or for work that is no HTTP
+// request. It takes what [Gate.Require] takes, and panics on the same mistakes.
+func (g *Gate) Policy(options ...Option) *Policy {
+	return g.policy("Policy", options)
+}
+
+func (g *Gate) policy(caller string, options []Option) *Policy {
+	return newPolicySpec(caller, options).compile(g, g.roleSpace())
+}
+
+// Decide says whether that identity passes, for gRPC, jobs and sockets, where
+// there is no HTTP request. It takes what is in memory: it does not wait, does
+// no I/O and does not allocate.
+//
+// An org above 0 is as if [InOrg] had yielded it. With 0, a policy without
+// InOrg looks for the roles in any one organisation; a policy with InOrg denies
+// with [OrgUnreadable], as both do with a negative org. A [Where] denies without
+// being called, since there is no request to ask it about. An identity of a
+// kind that is not indexed is [IdentifyFailed]: see Config.Aliases.
+//
+// A decision of a policy with [Shadow] may be Allowed although its Reason says
+// what would have been refused. Every decision is counted in [Status].
+func (p *Policy) Decide(ctx context.Context, id Identity, org int64) Decision {
+	_ = ctx // nothing here waits; the parameter is for what observes decisions
+	if p == nil {
+		return Decision{}
+	}
+	return p.gate.decide(p, id, p.orgOf(org), nil)
+}
+
+// orgOf turns the org argument of Decide into what decide takes.
+func (p *Policy) orgOf(org int64) orgScope {
+	switch {
+	case org > 0:
+		return orgScope{id: org}
+	case org < 0 || p.org != nil:
+		return orgScope{unreadable: true}
+	default:
+		return orgScope{}
+	}
+}
+
+// An orgScope is where roles are looked for: in one organisation, or, if id is
+// 0, in any one. unreadable is a request whose organisation cannot be told.
+type orgScope struct {
+	id         int64
+	unreadable bool
+}
+
+// verdict is what the checks of a policy come to.
+type verdict uint8
+
+const (
+	roleFails verdict = iota // the least: nothing of it holds
+	conditionFails
+	passes
+)
+
+// A trial is the evaluation of one policy for one user.
+type trial struct {
+	p    *Policy
+	user User
+	r    *http.Request // nil: a Where denies
+
+	everywhere uint64 // terms that the user fulfils in any organisation
+	scoped     bool   // whether one organisation was named
+
+	asked, held uint64 // conditions that were run, and those that held
+	panicked    any    // what a condition panicked with
+}
+
+// judge says whether the user passes in that organisation, or, if org is 0, in
+// any one of his.
+func (t *trial) judge(org int64) verdict {
+	gs := t.user.grants()
+	if org != 0 {
+		t.scoped = true
+		in := makeGrant(org, 0)
+		var here uint64
+		for _, g := range gs {
+			if g.in(in) {
+				here |= t.fulfils(g.role)
+			}
+		}
+		return t.inOrg(here)
+	}
+	for _, g := range gs {
+		t.everywhere |= t.fulfils(g.role)
+	}
+	best := roleFails
+	for i := 0; i < len(gs) && best != passes; {
+		var here uint64
+		from := i
+		for ; i < len(gs) && gs[i].in(gs[from]); i++ {
+			here |= t.fulfils(gs[i].role)
+		}
+		best = max(best, t.inOrg(here))
+	}
+	if len(gs) == 0 {
+		return t.inOrg(0)
+	}
+	return best
+}
+
+// fulfils returns the terms that a role fulfils.
+func (t *trial) fulfils(role uint32) uint64 {
+	if int(role) >= len(t.p.terms) {
+		return 0
+	}
+	return t.p.terms[role]
+}
+
+// inOrg judges with the terms that the user fulfils in one organisation.
+func (t *trial) inOrg(here uint64) verdict {
+	if here&t.p.need != t.p.need || t.forbidden(here)&t.p.forbid != 0 {
+		return roleFails
+	}
+	for i := range t.p.nodes {
+		n := &t.p.nodes[i]
+		switch {
+		case t.holds(n, here):
+		case n.roles:
+			return roleFails
+		default:
+			return conditionFails
+		}
+	}
+	return passes
+}
+
+// forbidden returns the terms that a NoRole looks at: those of the named
+// organisation, or of all of them if none was named.
+func (t *trial) forbidden(here uint64) uint64 {
+	if t.scoped {
+		return here
+	}
+	return t.everywhere
+}
+
+func (t *trial) holds(n *node, here uint64) bool {
+	switch n.op {
+	case opAny, opAll:
+		return here&n.terms == n.terms
+	case opNone:
+		return t.forbidden(here)&n.terms == 0
+	case opWhere:
+		return t.condition(n.where)
+	case opEither:
+		for i := range n.kids {
+			if t.holds(&n.kids[i], here) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// condition runs a Where, once.
+func (t *trial) condition(i int) bool {
+	bit := uint64(1) << i
+	if t.r == nil || t.panicked != nil {
+		return false
+	}
+	if t.asked&bit == 0 {
+		t.asked |= bit
+		if t.run(i) {
+			t.held |= bit
+		}
+	}
+	return t.held&bit != 0
+}
+
+func (t *trial) run(i int) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			ok, t.panicked = false, v
+		}
+	}()
+	return t.p.wheres[i].f(t.user, t.r)
+}
+
+// A Decision is the answer to "may this user do that?". The zero Decision
+// denies.
+type Decision struct {
+	// Reason is [Granted], or why not.
+	Reason Reason
+
+	// User is the listed user it is about; the zero User if there is none.
+	User User
+
+	// Org is the organisation in which roles were looked for, 0 if none was
+	// named.
+	Org int64
+
+	// Shadowed says that a Shadow let it pass in spite of its Reason.
+	Shadowed bool
+
+	asked int64 // the user id that was asked about, listed or not; 0 for another kind
+	err   error // what went wrong on the way to it, for the log
+}
+
+// Allowed reports whether the user may pass.
+func (d Decision) Allowed() bool { return d.Reason == Granted || d.Shadowed }
+
+// String is the reason, marked if a Shadow let it pass.
+func (d Decision) String() string {
+	if d.Shadowed {
+		return fmt.Sprintf("%v (shadowed)", d.Reason)
+	}
+	return d.Reason.String()
+}
+
+// A Reason says in a stable word why a decision is what it is. The zero Reason
+// is [NotReady], which denies.
+type Reason uint8
+
+// The reasons, with the HTTP status that answers each.
+const (
+	NotReady        Reason = iota // 503: there is no list yet
+	Granted                       // the handler runs
+	NoIdentity                    // 401: the app knows nobody
+	IdentifyFailed                // 500: the app's identify func failed or panicked
+	Expired                       // 503: the list is older than ExpireAfter
+	NotAuthorized                 // 403: not on the list
+	RoleMissing                   // 403: on the list, but a role check does not hold
+	ConditionFailed               // 403: a Where said no
+	OrgUnreadable                 // 403: the organisation cannot be read from the request
+	TooOld                        // 503: a MaxAge was not reached in time
+	Closed                        // 503: the gate was closed
+	Ambiguous                     // 403: several users share this alias
+	numReasons
+)
+
+var reasons = [numReasons]struct {
+	name   string
+	status int
+}{
+	NotReady:        {"not_ready", http.StatusServiceUnavailable},
+	Granted:         {"granted", http.StatusOK},
+	NoIdentity:      {"no_identity", http.StatusUnauthorized},
+	IdentifyFailed:  {"identify_failed", http.StatusInternalServerError},
+	Expired:         {"expired", http.StatusServiceUnavailable},
+	NotAuthorized:   {"not_authorized", http.StatusForbidden},
+	RoleMissing:     {"role_missing", http.StatusForbidden},
+	ConditionFailed: {"condition_failed", http.StatusForbidden},
+	OrgUnreadable:   {"org_unreadable", http.StatusForbidden},
+	TooOld:          {"too_old", http.StatusServiceUnavailable},
+	Closed:          {"closed", http.StatusServiceUnavailable},
+	Ambiguous:       {"ambiguous", http.StatusForbidden},
+}
+
+// String returns the reason as logs, metrics and [Status] write it.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasons[r].name
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
+// Status returns the HTTP status that answers a refusal for this reason, and
+// 200 for [Granted].
+func (r Reason) Status() int {
+	if r < numReasons {
+		return reasons[r].status
+	}
+	return http.StatusInternalServerError
+}
+
+// MarshalText implements encoding.TextMarshaler with what String returns.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

@@ -1,0 +1,312 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// PullOutcome is what a pull that succeeded saw and changed.
+type PullOutcome struct {
+	Records int `json:"records"` // records that the source yielded, of both pulls of a walk
+
+	Added   int `json:"added"`   // users who were not listed before
+	Removed int `json:"removed"` // users who are no longer listed
+	Changed int `json:"changed"` // users with other roles or names than before
+
+	BadRecords    int `json:"bad_records"`    // records that could not be understood
+	DroppedGrants int `json:"dropped_grants"` // grants without an organisation above 0 or a role code
+	Duplicates    int `json:"duplicates"`     // records of a user who was there already
+	Conflicts     int `json:"conflicts"`      // those of them whose roles differed
+}
+
+func (o *PullOutcome) add(d delta) {
+	o.Added, o.Removed, o.Changed = d.added, d.removed, d.changed
+}
+
+// changes reports whether the pull changed anything.
+func (o PullOutcome) changes() bool { return o.Added+o.Removed+o.Changed > 0 }
+
+// trouble reports whether an operator should look at the source.
+func (o PullOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
+
+// walk pulls the whole list into a fresh table, brings that up to date with
+// what changed meanwhile, and swaps it in. It changes nothing if any of it
+// fails.
+func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, error) {
+	f.walking.Store(true)
+	defer f.walking.Store(false)
+	g := f.gate
+	expect := 0
+	if gen := g.now.Load(); gen != nil {
+		expect = gen.users + gen.users/32
+	}
+	list := f.collect(0, expect)
+	if err := list.pull(ctx); err != nil {
+		return PullOutcome{}, err
+	}
+	base := list.table.finish(g.cfg.indexed)
+	next := &generation{snapshot: newSnapshot(base, g.roles), cursor: list.highest, contact: started, verified: started}
+	outcome := list.outcome()
+
+	before, late, err := f.finishWalk(ctx, next)
+	if err != nil {
+		return PullOutcome{}, err
+	}
+	outcome = outcome.plus(late)
+
+	// Counting what changed takes a while for a long list: nobody waits for it.
+	if before == nil {
+		outcome.add(next.since(nil))
+	} else {
+		outcome.add(next.since(before.snapshot))
+	}
+	return outcome, nil
+}
+
+// finishWalk brings a walk up to date and swaps it in. It returns the
+// generation that it replaced.
+func (f *refresher) finishWalk(ctx context.Context, next *generation) (before *generation, late PullOutcome, err error) {
+	// No incremental pull may run meanwhile: it would go on from the old list
+	// and bring a removed user back.
+	if err := f.lockSwap(ctx); err != nil {
+		return nil, late, err
+	}
+	defer f.unlockSwap()
+	if next.cursor > 0 {
+		next.contact = f.gate.clock()
+		news := f.collect(next.cursor, 0)
+		if err := news.pull(ctx); err != nil {
+			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
+		}
+		if _, err := next.apply(news); err != nil {
+			return nil, late, err
+		}
+		late = news.outcome()
+	}
+	before = f.gate.now.Load()
+	f.swap(next)
+	return before, late, nil
+}
+
+// increment pulls what was added and changed since the cursor, and swaps in a
+// generation that has it.
+func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome, error) {
+	if err := f.lockSwap(ctx); err != nil {
+		return PullOutcome{}, err
+	}
+	defer f.unlockSwap()
+	gen := f.gate.now.Load()
+	news := f.collect(gen.cursor, 0)
+	if err := news.pull(ctx); err != nil {
+		if failureOf(err) == FailureWentBack {
+			f.soon(walk)
+		}
+		return PullOutcome{}, err
+	}
+	if news.unreadable > 0 {
+		f.walkForUnreadable(started)
+	}
+	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: started, verified: gen.verified}
+	outcome := news.outcome()
+	d, err := next.apply(news)
+	if err != nil {
+		return PullOutcome{}, err
+	}
+	outcome.add(d)
+	f.swap(next)
+	return outcome, nil
+}
+
+// walkForUnreadable makes a walk due because a record could not be understood
+// and does not even say whose it is: that user may have lost something. At most
+// one in each ResyncEvery, or a record that stays bad would cause one a minute.
+func (f *refresher) walkForUnreadable(now instant) {
+	f.mu.Lock()
+	due := !f.extra || f.badWalk.age(now) >= f.gate.cfg.Refresh.ResyncEvery
+	if due {
+		f.extra, f.badWalk = true, now
+	}
+	f.mu.Unlock()
+	if due {
+		f.soon(walk)
+	}
+}
+
+// apply puts what an incremental pull saw over the generation's
+// snapshot. Only a generation that nobody else sees yet may be changed so.
+func (gen *generation) apply(c *collector) (delta, error) {
+	s, d, err := gen.with(c.table.finish(c.f.gate.cfg.indexed), c.f.gate.roles, c.f.gate.cfg.indexed)
+	if err != nil {
+		return d, err
+	}
+	gen.snapshot = s
+	gen.cursor = max(gen.cursor, c.highest)
+	return d, nil
+}
+
+// swap makes requests see the next generation. It needs lockSwap.
+func (f *refresher) swap(next *generation) {
+	before := f.gate.now.Load()
+	if before != nil {
+		next.number = before.number + 1
+	} else {
+		next.number = 1
+	}
+	f.gate.now.Store(next)
+	if before == nil {
+		close(f.first)
+	}
+}
+
+func (f *refresher) lockSwap(ctx context.Context) error {
+	select {
+	case f.swapping <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *refresher) unlockSwap() { <-f.swapping }
+
+// A collector takes in the records of one pull.
+type collector struct {
+	f     *refresher
+	after int64
+	table *tableBuilder
+	roles map[string]uint32 // numbers of role codes, without the lock of the roleSpace
+	row   row
+	stop  context.CancelCauseFunc
+	err   error // the first thing that makes the whole pull fail
+
+	lastBad                           error
+	highest                           int64
+	records, bad, unreadable, dropped int
+}
+
+func (f *refresher) collect(after int64, expect int) *collector {
+	return &collector{
+		f: f, after: after, highest: after,
+		table: newTableBuilder(f.gate.cfg.fields, expect),
+		roles: map[string]uint32{},
+	}
+}
+
+// pull runs the source's Pull to its end and says whether what was collected
+// counts.
+func (c *collector) pull(ctx context.Context) error {
+	ctx, c.stop = context.WithCancelCause(ctx)
+	defer c.stop(nil)
+	if err := c.f.gate.cfg.Source.Pull(ctx, c.after, c.take); c.err == nil {
+		c.err = err
+	}
+	if c.err == nil && ctx.Err() != nil {
+		c.err = context.Cause(ctx) // a source that returns nil when it was cut short
+	}
+	if c.err == nil && c.bad > 10 && c.bad*100 > c.records {
+		c.fail(FailureDrift, "%d of %d records could not be understood: the list's form has changed, or this is not the list; the last: %w", c.bad, c.records, c.lastBad)
+	}
+	return c.err
+}
+
+// fail makes the whole pull fail, and ends it early.
+func (c *collector) fail(why Failure, format string, args ...any) {
+	c.err = &PullError{Failure: why, Err: fmt.Errorf(format, args...)}
+	c.stop(c.err)
+}
+
+// take takes in one record.
+func (c *collector) take(r Record) {
+	if c.err != nil {
+		return
+	}
+	c.records++
+	good := r.Bad == nil && r.UserID > 0
+	if r.Sequence < c.after && (good || r.Sequence > 0) {
+		c.fail(FailureWentBack, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full walk will follow it", c.after, r.Sequence)
+		return
+	}
+	c.highest = max(c.highest, r.Sequence)
+	if !good {
+		c.takeBad(r)
+		return
+	}
+	c.row.id, c.row.sequence, c.row.removed = r.UserID, r.Sequence, false
+	c.row.grants = c.row.grants[:0]
+	for _, g := range r.Grants {
+		if g.OrgID <= 0 || g.RoleCode == "" {
+			c.dropped++
+			continue
+		}
+		id, ok := c.roleID(g.RoleCode)
+		if !ok {
+			c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", maxRoles)
+			return
+		}
+		c.row.grants = append(c.row.grants, makeGrant(g.OrgID, id))
+	}
+	c.row.grants = sortGrants(c.row.grants)
+	for f := range numFields {
+		c.row.text[f] = ""
+		if c.f.gate.cfg.fields.has(f) {
+			c.row.text[f] = f.of(&r)
+		}
+	}
+	if ThirdUserID(c.row.text[fieldThirdUserID]).nobody() {
+		c.row.text[fieldThirdUserID] = "" // 0 and -1 are how platforms write null
+	}
+	c.put()
+}
+
+// takeBad bars the user of a record that could not be understood, whatever
+// other records of this pull say of him.
+func (c *collector) takeBad(r Record) {
+	c.bad++
+	c.lastBad = r.Bad
+	if c.lastBad == nil {
+		c.lastBad = errors.New("its user id is not above 0")
+	}
+	if r.UserID <= 0 {
+		c.unreadable++
+		return
+	}
+	c.row = row{id: r.UserID, removed: true, grants: c.row.grants[:0]}
+	c.put()
+}
+
+func (c *collector) put() {
+	if err := c.table.put(&c.row); err != nil {
+		c.err = err
+		c.stop(err)
+	}
+}
+
+func (c *collector) roleID(code string) (uint32, bool) {
+	if id, ok := c.roles[code]; ok {
+		return id, true
+	}
+	id, ok := c.f.gate.roles.intern(code)
+	if ok {
+		c.roles[code] = id
+	}
+	return id, ok
+}
+
+// outcome counts what the pull saw.
+func (c *collector) outcome() PullOutcome {
+	return PullOutcome{
+		Records: c.records, BadRecords: c.bad, DroppedGrants: c.dropped,
+		Duplicates: c.table.duplicates, Conflicts: c.table.conflicts,
+	}
+}
+
+// plus adds what a second pull saw.
+func (o PullOutcome) plus(p PullOutcome) PullOutcome {
+	o.Records += p.Records
+	o.BadRecords += p.BadRecords
+	o.DroppedGrants += p.DroppedGrants
+	o.Duplicates += p.Duplicates
+	o.Conflicts += p.Conflicts
+	return o
+}

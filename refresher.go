@@ -1,0 +1,456 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// This file keeps the index in step with the source: when to pull, and what
+// becomes of a pull that failed. pull.go is the pull itself.
+
+// A pullKind is an incremental pull, which sees what was added and changed
+// since a sequence, or a full walk, which alone sees what is gone.
+type pullKind uint8
+
+const (
+	incremental pullKind = iota
+	walk
+	pullKinds
+)
+
+func (k pullKind) String() string { return [pullKinds]string{"incremental", "walk"}[k] }
+
+// A refresher runs the pulls of one gate: one loop for each kind, so that a
+// walk of a million users does not hold up a grant. Whoever wants a pull in
+// between joins the one that is under way or starts one, through flights.
+type refresher struct {
+	gate    *Gate
+	ctx     context.Context // ends on close
+	cancel  context.CancelFunc
+	flights singleflight.Group
+
+	// swapping is held (it has room for one) from before an incremental pull
+	// begins until its result is swapped in, and by a walk for the increment
+	// that brings it up to date and its swap. So swaps are serial, and nothing
+	// that was pulled before a swap is applied after it.
+	swapping chan struct{}
+
+	wake  [pullKinds]chan struct{}
+	first chan struct{} // closed when the first list is there
+	fatal chan error    // a refusal before that
+
+	walking atomic.Bool             // a walk is under way
+	next    [pullKinds]atomic.Int64 // when the loop pulls again, on the monotonic clock
+
+	mu       sync.Mutex // guards what follows; no request takes it
+	closed   bool
+	running  sync.WaitGroup // loops and pulls; Add only while not closed
+	pulls    [pullKinds]pullState
+	quiet    instant // no pull before this: the source asked for it
+	badWalk  instant // when an unreadable record last made a walk due
+	extra    bool    // whether one ever did
+	warned   bool    // whether the log knows that the list is stale
+	failures map[Failure]uint64
+	hangs    sync.Once
+	stopped  chan struct{}
+}
+
+// A pullState is what is remembered of one kind of pull.
+type pullState struct {
+	PullStatus
+	err error // the last failure
+}
+
+func startRefresher(g *Gate) *refresher {
+	f := &refresher{
+		gate:     g,
+		swapping: make(chan struct{}, 1),
+		first:    make(chan struct{}),
+		fatal:    make(chan error, 1),
+		failures: map[Failure]uint64{},
+		stopped:  make(chan struct{}),
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	for k := range f.wake {
+		f.wake[k] = make(chan struct{}, 1)
+	}
+	f.running.Add(int(pullKinds))
+	go f.loop(incremental)
+	go f.loop(walk)
+	return f
+}
+
+// enter registers work that close has to wait for.
+func (f *refresher) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	f.running.Add(1)
+	return true
+}
+
+// closeWait is how long Close waits for a source that does not heed its ctx.
+const closeWait = time.Second
+
+func (f *refresher) close() error {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.cancel()
+	f.hangs.Do(func() {
+		go func() {
+			f.running.Wait()
+			close(f.stopped)
+		}()
+	})
+	t := time.NewTimer(closeWait)
+	defer t.Stop()
+	select {
+	case <-f.stopped:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("rolegate: a pull did not stop within %v of its ctx's end: the source must return when its ctx ends", closeWait)
+	}
+}
+
+// awaitFirst blocks until there is a list, the source refuses the credentials,
+// or ctx ends.
+func (f *refresher) awaitFirst(ctx context.Context) error {
+	select {
+	case <-f.first:
+		return nil
+	case err := <-f.fatal:
+		return fmt.Errorf("%w; check the token, the app id and the base URL", err)
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		if last := f.lastError(walk); last != nil {
+			return fmt.Errorf("%w; the last attempt failed: %w", err, last)
+		}
+		return err
+	}
+}
+
+// loop pulls at intervals, for ever. No failure ends it.
+func (f *refresher) loop(k pullKind) {
+	defer f.running.Done()
+	if k == incremental {
+		// Before the first walk there is no sequence to go on from.
+		select {
+		case <-f.first:
+		case <-f.ctx.Done():
+			return
+		}
+		f.next[k].Store(f.gate.clock().add(f.interval(k)).mono)
+	}
+	timer := time.NewTimer(f.untilNext(k))
+	defer timer.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-timer.C:
+			if wait := f.untilNext(k); wait > 0 { // somebody else has pulled meanwhile
+				timer.Reset(wait)
+				continue
+			}
+		case <-f.wake[k]:
+			if f.backingOff(k) {
+				continue // the timer will ring when it is over
+			}
+		}
+		<-f.pull(k)
+		timer.Reset(f.untilNext(k))
+	}
+}
+
+// pull starts a pull of that kind, or joins the one that is under way. The
+// channel yields its end.
+func (f *refresher) pull(k pullKind) <-chan singleflight.Result {
+	return f.flights.DoChan(k.String(), func() (any, error) {
+		started := f.gate.clock()
+		if !f.enter() {
+			return started, ErrClosed
+		}
+		defer f.running.Done()
+		return started, f.runAndNote(k, started)
+	})
+}
+
+// pullFresh waits for a pull that started after the call: one that is under
+// way may have passed by what the caller wants to see.
+func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
+	asked := f.gate.clock()
+	for {
+		if f.gate.now.Load() == nil {
+			k = walk // there is no sequence yet to go on from
+		}
+		if wait := f.quietFor(); wait > 0 {
+			return fmt.Errorf("rolegate: %s: %w", k, &PullError{
+				Failure: FailureHTTPStatus, RetryAfter: wait,
+				Err: fmt.Errorf("the source asked to be left alone for %v more", wait.Round(time.Second)),
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case result := <-f.pull(k):
+			started, _ := result.Val.(instant)
+			if errors.Is(result.Err, ErrClosed) {
+				return ErrClosed
+			}
+			if started.mono < asked.mono {
+				continue
+			}
+			if result.Err != nil {
+				return fmt.Errorf("rolegate: %s: %w", k, result.Err)
+			}
+			return nil
+		}
+	}
+}
+
+// runAndNote makes one pull and remembers how it went.
+func (f *refresher) runAndNote(k pullKind, started instant) error {
+	f.begin(k, started)
+	outcome, err := f.guarded(k, started)
+	if err != nil && f.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	f.note(k, started, outcome, err)
+	return err
+}
+
+// guarded makes one pull and turns a panic into an error.
+func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			// The stack says where; the value may say more than a log should know.
+			f.gate.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
+			err = &PullError{Failure: FailurePanic, Err: panicError("the source", v)}
+		}
+	}()
+	// A source that neither answers nor gives up would hold every later pull
+	// up; by then the list has expired anyway.
+	ctx, cancel := context.WithTimeout(f.ctx, f.gate.cfg.Refresh.ExpireAfter)
+	defer cancel()
+	if k == walk {
+		return f.walk(ctx, started)
+	}
+	return f.increment(ctx, started)
+}
+
+func (f *refresher) begin(k pullKind, started instant) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pulls[k].Running = true
+	f.pulls[k].Started = started.time()
+}
+
+// note remembers a pull that ended, logs it, and sets when the next is due.
+func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) {
+	g := f.gate
+	now := g.clock()
+	took := time.Duration(now.mono - started.mono)
+	f.mu.Lock()
+	p := &f.pulls[k]
+	p.Running = false
+	if errors.Is(err, ErrClosed) {
+		f.mu.Unlock()
+		return
+	}
+	p.Duration = took
+	failed := p.Consecutive
+	var next instant
+	if err == nil {
+		p.Succeeded++
+		p.Last = started.time()
+		p.Outcome = o
+		p.Consecutive = 0
+		f.warned = false
+		// Counted from the start, or a slow pull would make the next one late;
+		// a pull slower than its interval is followed by a rest all the same.
+		interval := f.interval(k)
+		next = later(started.add(interval), now.add(interval/10))
+	} else {
+		p.Failed++
+		p.Consecutive++
+		p.Failure = failureOf(err)
+		p.Error = err.Error()
+		p.err = err
+		p.FailedAt = now.time()
+		f.failures[p.Failure]++
+		next = now.add(f.backOff(k, p.Consecutive))
+		if quiet := retryAfter(err); quiet > 0 {
+			f.quiet = later(f.quiet, now.add(quiet))
+		}
+	}
+	attempt := p.Consecutive
+	f.next[k].Store(next.mono)
+	f.mu.Unlock()
+
+	if err != nil {
+		g.log.Warn("rolegate: a pull failed; the list stays as it was", "kind", k, "failure", failureOf(err), "err", err,
+			"attempt", attempt, "next_in", f.untilNext(k).Round(time.Millisecond))
+		f.warnIfStale(now)
+		if g.now.Load() == nil && errors.Is(err, ErrRefused) {
+			select {
+			case f.fatal <- err:
+			default:
+			}
+		}
+		return
+	}
+	level := slog.LevelDebug
+	if failed > 0 || o.changes() || o.trouble() {
+		level = slog.LevelInfo
+	}
+	if o.trouble() {
+		level = slog.LevelWarn
+	}
+	gen := g.now.Load()
+	g.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
+		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
+	if k == walk {
+		f.warnAmbiguous(gen)
+	} else if gen.verified.age(now) > g.cfg.Refresh.ResyncEvery*5/4 && !f.walking.Load() {
+		f.soon(walk) // the machine was suspended, or the wall clock has jumped
+	}
+}
+
+// warnIfStale says once that the list has had no contact for too long.
+func (f *refresher) warnIfStale(now instant) {
+	gen := f.gate.now.Load()
+	if gen == nil || gen.contact.age(now) <= f.gate.cfg.Refresh.StaleAfter {
+		return
+	}
+	f.mu.Lock()
+	told := f.warned
+	f.warned = true
+	f.mu.Unlock()
+	if !told {
+		f.gate.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
+			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second),
+			"expire_after", f.gate.cfg.Refresh.ExpireAfter)
+	}
+}
+
+func (f *refresher) warnAmbiguous(gen *generation) {
+	for k := KindAccount; k < kinds; k++ {
+		if n := gen.ambiguous[k]; n > 0 && f.gate.cfg.indexed.has(k) {
+			f.gate.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
+		}
+	}
+}
+
+// interval is the time to the next pull after one that succeeded.
+func (f *refresher) interval(k pullKind) time.Duration {
+	d := f.gate.cfg.Refresh.Every
+	if k == walk {
+		d = f.gate.cfg.Refresh.ResyncEvery
+	}
+	return jitter(d, 0.1)
+}
+
+// backOff is the time to the next pull after so many in a row have failed: it
+// begins at a second and doubles, up to a minute. Faster intervals than that
+// back off from themselves to ten times as long.
+func (f *refresher) backOff(k pullKind, failed int) time.Duration {
+	interval := f.gate.cfg.Refresh.Every
+	if k == walk {
+		interval = f.gate.cfg.Refresh.ResyncEvery
+	}
+	d := min(time.Second, interval)
+	longest := min(time.Minute, 10*interval)
+	for ; failed > 1 && d < longest; failed-- {
+		d *= 2
+	}
+	return jitter(min(d, longest), 0.2)
+}
+
+// jitter makes d longer or shorter by up to part of it.
+func jitter(d time.Duration, part float64) time.Duration {
+	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
+}
+
+// maxRetryAfter bounds what a source can ask for.
+const maxRetryAfter = 5 * time.Minute
+
+func retryAfter(err error) time.Duration {
+	var pe *PullError
+	if !errors.As(err, &pe) {
+		return 0
+	}
+	return min(max(pe.RetryAfter, 0), maxRetryAfter)
+}
+
+func later(a, b instant) instant {
+	if a.mono > b.mono {
+		return a
+	}
+	return b
+}
+
+func (i instant) add(d time.Duration) instant {
+	return instant{mono: i.mono + int64(d), wall: i.wall + int64(d)}
+}
+
+// untilNext is how long the loop waits for its next pull of that kind.
+func (f *refresher) untilNext(k pullKind) time.Duration {
+	f.mu.Lock()
+	quiet := f.quiet.mono
+	f.mu.Unlock()
+	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.gate.clock().mono))
+}
+
+// untilNextWalk is the same without the lock, for requests that are refused.
+func (f *refresher) untilNextWalk() time.Duration {
+	return time.Duration(max(0, f.next[walk].Load()-f.gate.clock().mono))
+}
+
+// backingOff reports whether the last pull of that kind failed and its back-off
+// is not over.
+func (f *refresher) backingOff(k pullKind) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.gate.clock()
+	return f.pulls[k].Consecutive > 0 && f.next[k].Load() > now.mono || f.quiet.mono > now.mono
+}
+
+func (f *refresher) quietFor() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Duration(max(0, f.quiet.mono-f.gate.clock().mono))
+}
+
+func (f *refresher) lastError(k pullKind) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pulls[k].err
+}
+
+// expired makes a walk due because a request found the list expired: a machine
+// that wakes from a long sleep does not wait for its timers.
+func (f *refresher) expired() {
+	if !f.walking.Load() {
+		f.soon(walk)
+	}
+}
+
+// soon makes a pull of that kind due now, unless it is backing off.
+func (f *refresher) soon(k pullKind) {
+	select {
+	case f.wake[k] <- struct{}{}:
+	default: // it is due already
+	}
+}

@@ -1,0 +1,79 @@
+package rolegate
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// A Route is one route of a chi router, and what guards it.
+type Route struct {
+	Method  string // "GET", …
+	Pattern string // "/orgs/{orgID}/reports"
+	Guards  []Guard
+}
+
+// Guarded reports whether at least one guard stands in front of the route.
+func (r Route) Guarded() bool { return len(r.Guards) > 0 }
+
+// String is the route as it is registered: "GET /grades".
+func (r Route) String() string { return r.Method + " " + r.Pattern }
+
+// A Guard is a guard in front of a [Route].
+type Guard struct {
+	Gate   *Gate  // whose guard it is
+	Policy string // what it asks for: "Admit", or the checks of a Require
+	Shadow bool   // whether it has Shadow: it lets pass what lacks a role
+}
+
+// Routes lists the routes of a chi router, in chi's order, with the guards
+// from the outermost to the innermost. It sees the guards that were given to
+// r.Use, r.With, r.Group and r.Route and those that are the handler itself. A
+// guard inside another middleware or handler, and whatever a handler that was
+// given to r.Mount does that is no chi router, it does not see: a route may be
+// guarded though it is not said to be, but never the other way round.
+//
+// No handler and no other middleware is called. The error is chi's.
+func Routes(router chi.Routes) ([]Route, error) {
+	var routes []Route
+	err := chi.Walk(router, func(method, pattern string, handler http.Handler, middlewares ...func(http.Handler) http.Handler) error {
+		route := Route{Method: method, Pattern: pattern}
+		for _, m := range middlewares {
+			if isGuardMaker(m) {
+				route.add(m(http.NotFoundHandler()))
+			}
+		}
+		for {
+			g, ok := handler.(*guard)
+			if !ok {
+				break
+			}
+			route.add(g)
+			handler = g.next
+		}
+		routes = append(routes, route)
+		return nil
+	})
+	return routes, err
+}
+
+func (r *Route) add(h http.Handler) {
+	if g, ok := h.(*guard); ok {
+		r.Guards = append(r.Guards, Guard{Gate: g.gate, Policy: g.policy.String(), Shadow: g.policy.shadow})
+	}
+}
+
+// isGuardMaker reports whether m is Gate.Admit of some gate or Policy.Wrap of
+// some policy, which is what Require returns. Middlewares are funcs and can
+// only be told apart by their code; calling one to see what it makes could
+// have any effect, so only these two are called.
+func isGuardMaker(m func(http.Handler) http.Handler) bool {
+	code := reflect.ValueOf(m).Pointer()
+	return code == admitCode || code == wrapCode
+}
+
+var (
+	admitCode = reflect.ValueOf((&Gate{}).Admit).Pointer()
+	wrapCode  = reflect.ValueOf((&Policy{}).Wrap).Pointer()
+)

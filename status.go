@@ -1,0 +1,197 @@
+package rolegate
+
+import (
+	"encoding/json"
+	"maps"
+	"time"
+)
+
+// A State says in one word how a gate is.
+type State string
+
+// The states of a gate.
+const (
+	StateStarting State = "starting" // no list yet: everything is denied
+	StateReady    State = "ready"    // serving a list that is in step
+	StateStale    State = "stale"    // serving, but no pull has succeeded within StaleAfter
+	StateExpired  State = "expired"  // no walk has succeeded within ExpireAfter: everything is denied
+	StateClosed   State = "closed"   // closed: everything is denied
+)
+
+// Serving reports whether a gate in this state lets anybody pass.
+func (s State) Serving() bool { return s == StateReady || s == StateStale }
+
+// Status is what a gate says of itself. It is free of secrets and of personal
+// data. As JSON, ages and durations are seconds and times are RFC 3339; a time
+// that has not come to pass is null.
+type Status struct {
+	State State
+
+	Users  int // listed users
+	Grants int // their roles, counted for each organisation
+	Roles  int // different role codes that the list has had, and those that checks name
+
+	Generation uint64 // counts the lists that were swapped in, 0 before the first
+	Cursor     int64  // the sequence that the next incremental pull goes on from
+
+	// Contact is the start of the last pull that succeeded, and Verified that
+	// of the last full walk: what was revoked before it is known. The ages go
+	// by the clock, monotonic or wall, that says longer.
+	Contact, Verified       time.Time
+	ContactAge, VerifiedAge time.Duration
+
+	Incremental, Walk PullStatus
+
+	// Failures counts the pulls that failed, by reason.
+	Failures map[Failure]uint64
+
+	// Decisions counts the decisions since Open, by reason. Shadowed ones are
+	// counted by the reason for which they would have been refused, and in
+	// Shadowed.
+	Decisions map[Reason]uint64
+	Shadowed  uint64
+
+	// StaleDecisions counts those that were made while the list was stale.
+	StaleDecisions uint64
+
+	// Ambiguous counts, for each kind of identity that is indexed, the aliases
+	// that several users share: nobody enters by those.
+	Ambiguous map[Kind]int
+}
+
+// PullStatus says how the pulls of one kind have gone.
+type PullStatus struct {
+	Running bool
+
+	Started  time.Time     // of the last one, be it running, done or failed
+	Last     time.Time     // start of the last one that succeeded
+	Duration time.Duration // of the last one that ended
+
+	Succeeded, Failed uint64
+
+	// Consecutive counts the failures since the last success. Failure and
+	// Error tell of the last failure, and are kept when a later pull succeeds.
+	Consecutive int
+	Failure     Failure
+	Error       string
+	FailedAt    time.Time
+
+	Outcome PullOutcome // of the last one that succeeded
+
+	NextIn time.Duration // until the next one is due
+}
+
+// Status returns how the gate is. It is cheap, but takes a lock that the
+// refreshing takes too: call it for a page or a metric, not for every request.
+func (g *Gate) Status() Status {
+	if g == nil || g.refresher == nil {
+		return Status{State: StateStarting}
+	}
+	now := g.clock()
+	s := Status{
+		State:     StateStarting,
+		Roles:     len(g.roles.publish().codes),
+		Failures:  map[Failure]uint64{},
+		Decisions: map[Reason]uint64{},
+		Ambiguous: map[Kind]int{},
+	}
+	gen, stale, reason := g.current()
+	switch {
+	case reason == Granted && stale:
+		s.State = StateStale
+	case reason == Granted:
+		s.State = StateReady
+	case reason == Expired:
+		s.State = StateExpired
+	case reason == Closed:
+		s.State = StateClosed
+	}
+	if gen = g.now.Load(); gen != nil {
+		s.Users, s.Grants = gen.users, gen.grants
+		s.Generation, s.Cursor = gen.number, gen.cursor
+		s.Contact, s.ContactAge = gen.contact.time(), gen.contact.age(now)
+		s.Verified, s.VerifiedAge = gen.verified.time(), gen.verified.age(now)
+	}
+	for k := KindAccount; k < kinds; k++ {
+		if g.cfg.indexed.has(k) {
+			s.Ambiguous[k] = 0
+			if gen != nil {
+				s.Ambiguous[k] = gen.ambiguous[k]
+			}
+		}
+	}
+	for r := range numReasons {
+		if n := g.counters.sum(int(r)); n > 0 {
+			s.Decisions[r] = n
+		}
+	}
+	s.Shadowed = g.counters.sum(countShadowed)
+	s.StaleDecisions = g.counters.sum(countStale)
+	g.refresher.fill(&s)
+	return s
+}
+
+// fill adds what the refresher knows.
+func (f *refresher) fill(s *Status) {
+	f.mu.Lock()
+	s.Incremental, s.Walk = f.pulls[incremental].PullStatus, f.pulls[walk].PullStatus
+	maps.Copy(s.Failures, f.failures)
+	f.mu.Unlock()
+	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s Status) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		State          State              `json:"state"`
+		Users          int                `json:"users"`
+		Grants         int                `json:"grants"`
+		Roles          int                `json:"roles"`
+		Generation     uint64             `json:"generation"`
+		Cursor         int64              `json:"cursor"`
+		Contact        *time.Time         `json:"contact"`
+		ContactAge     float64            `json:"contact_age_seconds"`
+		Verified       *time.Time         `json:"verified"`
+		VerifiedAge    float64            `json:"verified_age_seconds"`
+		Incremental    PullStatus         `json:"incremental"`
+		Walk           PullStatus         `json:"walk"`
+		Failures       map[Failure]uint64 `json:"failures"`
+		Decisions      map[Reason]uint64  `json:"decisions"`
+		Shadowed       uint64             `json:"shadowed"`
+		StaleDecisions uint64             `json:"stale_decisions"`
+		Ambiguous      map[Kind]int       `json:"ambiguous_aliases"`
+	}{
+		s.State, s.Users, s.Grants, s.Roles, s.Generation, s.Cursor,
+		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
+		s.Incremental, s.Walk, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
+	})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p PullStatus) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Running     bool        `json:"running"`
+		Started     *time.Time  `json:"started"`
+		Last        *time.Time  `json:"last"`
+		Duration    float64     `json:"duration_seconds"`
+		Succeeded   uint64      `json:"succeeded"`
+		Failed      uint64      `json:"failed"`
+		Consecutive int         `json:"consecutive_failures"`
+		Failure     Failure     `json:"failure,omitempty"`
+		Error       string      `json:"error,omitempty"`
+		FailedAt    *time.Time  `json:"failed_at"`
+		Outcome     PullOutcome `json:"outcome"`
+		NextIn      float64     `json:"next_in_seconds"`
+	}{
+		p.Running, jsonTime(p.Started), jsonTime(p.Last), p.Duration.Seconds(), p.Succeeded, p.Failed, p.Consecutive,
+		p.Failure, p.Error, jsonTime(p.FailedAt), p.Outcome, p.NextIn.Seconds(),
+	})
+}
+
+func jsonTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
