@@ -1,0 +1,135 @@
+package rolegatetest
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxRequests is how many requests a Marketplace remembers.
+const maxRequests = 10_000
+
+// A Request is one request that a [Marketplace] received.
+type Request struct {
+	Time   time.Time // when it arrived
+	Method string
+	Path   string
+	Header http.Header // a copy
+
+	// AppID is the X-App-Id, and TokenOK whether the accessToken was the one
+	// accepted. The token itself is not kept.
+	AppID   string
+	TokenOK bool
+
+	// After is the lastSequence that was asked for, 0 if it was left out, and
+	// Limit is the limit, 1000 if it was left out. Each is -1 if it could not
+	// be read.
+	After, Limit int64
+
+	// Status is the HTTP status that went out, and Rows the number of users
+	// that the list had for this page, before a [Fault] spoilt it. Both are 0
+	// until the answer is complete, and Status stays 0 if there was none.
+	Status, Rows int
+
+	listed bool // the path is that of the list
+}
+
+// BeginsWalk reports whether r asks for the list from its start. As a method
+// expression it is a condition for [Marketplace.FailWhen].
+func (r Request) BeginsWalk() bool { return r.listed && r.After == 0 }
+
+// GoesOn reports whether r asks for what came after some sequence: an
+// incremental pull, or the second and later pages of a walk. As a method
+// expression it is a condition for [Marketplace.FailWhen].
+func (r Request) GoesOn() bool { return r.listed && r.After > 0 }
+
+// newRequest reads what will be remembered of r.
+func newRequest(r *http.Request, path, token string) Request {
+	q := parseQuery(r)
+	return Request{
+		Time:    time.Now(),
+		Method:  r.Method,
+		Path:    r.URL.Path,
+		Header:  r.Header.Clone(),
+		AppID:   r.Header.Get("X-App-Id"),
+		TokenOK: q.token != "" && q.token == token,
+		After:   q.after,
+		Limit:   q.limit,
+		listed:  r.URL.Path == path,
+	}
+}
+
+// Requests returns the requests so far, oldest first: the last 10,000 of them,
+// nil if there were none. Those still being answered are among them. The slice
+// is the caller's own; the headers in it are shared, and not to be changed.
+func (m *Marketplace) Requests() []Request { return m.log.requests() }
+
+// RequestCount returns how many requests there were, of every kind.
+func (m *Marketplace) RequestCount() int {
+	m.log.mu.Lock()
+	defer m.log.mu.Unlock()
+	return m.log.count - m.log.first
+}
+
+// Walks returns how many requests asked for the list from its start: the walks
+// that were begun, where a first page asked for twice counts twice.
+func (m *Marketplace) Walks() int {
+	m.log.mu.Lock()
+	defer m.log.mu.Unlock()
+	return m.log.walks
+}
+
+// ResetRequests forgets all requests so far and counts from zero again. What
+// is still being answered is forgotten too.
+func (m *Marketplace) ResetRequests() {
+	m.log.mu.Lock()
+	defer m.log.mu.Unlock()
+	m.log.ring, m.log.first, m.log.walks = nil, m.log.count, 0
+}
+
+// requestLog is a ring of the last requests.
+type requestLog struct {
+	mu    sync.Mutex
+	ring  []Request // number n is at (n-first) % maxRequests
+	first int       // the number of the first request since the last reset
+	count int       // the number of the next request
+	walks int
+}
+
+// begin notes a request as it arrives and returns its number.
+func (l *requestLog) begin(r Request) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	number := l.count
+	l.count++
+	if r.BeginsWalk() {
+		l.walks++
+	}
+	if len(l.ring) < maxRequests {
+		l.ring = append(l.ring, r)
+	} else {
+		l.ring[(number-l.first)%maxRequests] = r
+	}
+	return number
+}
+
+// finish notes how a request was answered, if it is remembered still.
+func (l *requestLog) finish(number, status, rows int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if number < l.first || number < l.count-maxRequests {
+		return
+	}
+	r := &l.ring[(number-l.first)%maxRequests]
+	r.Status, r.Rows = status, rows
+}
+
+func (l *requestLog) requests() []Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := 0
+	if len(l.ring) == maxRequests {
+		oldest = (l.count - l.first) % maxRequests
+	}
+	return append(append([]Request(nil), l.ring[oldest:]...), l.ring[:oldest]...)
+}
