@@ -80,6 +80,8 @@ func startRefresher(g *Gate) *refresher {
 		stopped:  make(chan struct{}),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.quiet = g.clock()
+	f.next[walk].Store(f.quiet.mono) // at once
 	for k := range f.wake {
 		f.wake[k] = make(chan struct{}, 1)
 	}
