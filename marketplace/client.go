@@ -1,0 +1,331 @@
+package marketplace
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rolegate/rolegate"
+)
+
+// What the zero fields of a [Config] mean, and where its fields end.
+const (
+	defaultPath         = "app/user/list"
+	defaultPageTimeout  = 15 * time.Second
+	defaultMaxPageBytes = 16 << 20
+	defaultMaxUsers     = 20_000_000
+
+	// maxPageSize is the document's own: 0 < limit <= 1000, default 1000.
+	maxPageSize = 1000
+
+	// mostPageBytes keeps a mistyped cap from being none.
+	mostPageBytes = 1 << 30
+)
+
+// Config says where the marketplace is and who is asking. BaseURL, AppID and
+// Token are needed; the zero values of all other fields mean the defaults named
+// here. Changes made to a Config after [New] have no effect.
+type Config struct {
+	_ struct{}
+
+	// BaseURL is where the marketplace's interface begins, with or without a
+	// slash at its end: "https://market.example.com/api". http or https, no
+	// user name, query or fragment. Over http, the token can be read by
+	// everybody on the way.
+	BaseURL string
+
+	// AppID is the app's client id. It is sent as X-App-Id.
+	AppID string
+
+	// Token has the access token. See [TokenFunc] and [StaticToken].
+	Token TokenSource
+
+	// Path is what is asked for, below BaseURL. "" means "app/user/list".
+	Path string
+
+	// PageSize is how many users are asked for in one request, the document's
+	// `limit`: 1 to 1000, 0 means 1000. With 1, a server that answers with the
+	// users from the cursor on (and not only those above it) cannot be told
+	// from one that does not move on.
+	PageSize int
+
+	// PageTimeout is how long one page may take, from connecting to the last
+	// byte of its body, and also, by itself, how long Token may take.
+	// 0 means 15 seconds.
+	PageTimeout time.Duration
+
+	// MaxPageBytes is how large one page may be after decompression, up to
+	// 1 GiB. 0 means 16 MiB. A page is held in memory as a whole, one at a
+	// time in each pull.
+	MaxPageBytes int64
+
+	// MaxUsers is how many records one pull may bring, so that pages without
+	// end come to one. 0 means 20 million. A server that answers with the
+	// users from the cursor on repeats one or two at the border of each page;
+	// those count as well.
+	MaxUsers int
+
+	// Transport sends the requests. It must honour a request's context, and
+	// must not follow redirects: the token would go with them. nil means a
+	// clone of [http.DefaultTransport] that no one else uses, with lower
+	// limits.
+	Transport http.RoundTripper
+
+	// Refused decides whether a failed reply means that the token is not
+	// accepted (any more). httpStatus is that of the reply, code that of its
+	// envelope, 0 if there is none. nil means HTTP status 401, or code 401
+	// under any HTTP status. Which codes the marketplace uses is documented
+	// nowhere.
+	Refused func(httpStatus, code int) bool
+
+	// UniqueSequences says that no two users of the list ever have the same
+	// `lastSequence`. It saves one request after each page that has news. Set
+	// it only if the marketplace's operator has said so: if it is not true,
+	// users are left out and nobody is told. See "How it pages" above.
+	UniqueSequences bool
+
+	// CacheBuster is the name of a query parameter that gets a new random
+	// value in each request, for caches on the way that heed nothing else.
+	// "" sends none: it is not documented whether the marketplace accepts
+	// parameters that it does not know.
+	CacheBuster string
+}
+
+// A Client reads the list of authorised users. It is a [rolegate.Source], made
+// by [New], and safe for concurrent use.
+type Client struct {
+	invalid   error
+	appID     string
+	endpoint  url.URL // without a query
+	where     string  // endpoint, for people
+	pageSize  int
+	timeout   time.Duration
+	maxBytes  int64
+	maxUsers  int
+	transport http.RoundTripper
+	own       *http.Transport // transport, if it is ours
+	refused   func(httpStatus, code int) bool
+	unique    bool
+	buster    string
+	tokens    *tokens
+	secrets   *secrets
+
+	// The first pages of walks and of increments, see dateGuard.
+	walks, increments *dateGuard
+}
+
+// New returns a client for cfg. It opens no connection. Mistakes in cfg are
+// kept for [Client.Validate], which [rolegate.Open] calls, so that New fits
+// into the literal of a rolegate.Config.
+func New(cfg Config) *Client {
+	c := &Client{
+		appID:      cfg.AppID,
+		pageSize:   or(cfg.PageSize, maxPageSize),
+		timeout:    or(cfg.PageTimeout, defaultPageTimeout),
+		maxBytes:   or(cfg.MaxPageBytes, defaultMaxPageBytes),
+		maxUsers:   or(cfg.MaxUsers, defaultMaxUsers),
+		transport:  cfg.Transport,
+		refused:    cfg.Refused,
+		unique:     cfg.UniqueSequences,
+		buster:     cfg.CacheBuster,
+		secrets:    new(secrets),
+		walks:      new(dateGuard),
+		increments: new(dateGuard),
+	}
+	base, baseErr := checkBaseURL(cfg.BaseURL)
+	listPath, pathErr := checkPath(or(cfg.Path, defaultPath))
+	c.invalid = errors.Join(
+		baseErr,
+		checkAppID(cfg.AppID),
+		checkToken(cfg.Token),
+		pathErr,
+		checkRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 1000"),
+		checkRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
+		checkRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
+		checkRange("MaxUsers", int64(cfg.MaxUsers), 0, "records a pull, 0 for 20 million"),
+		checkCacheBuster(cfg.CacheBuster),
+	)
+	if c.invalid != nil {
+		c.invalid = fmt.Errorf("marketplace: %w", c.invalid)
+		return c
+	}
+	c.endpoint = *base.JoinPath(listPath)
+	c.where = c.endpoint.String()
+	c.tokens = newTokens(cfg.Token, c.timeout, c.secrets)
+	if c.refused == nil {
+		c.refused = func(httpStatus, code int) bool {
+			return httpStatus == http.StatusUnauthorized || code == http.StatusUnauthorized
+		}
+	}
+	if c.transport == nil {
+		c.own = ownTransport()
+		c.transport = c.own
+	}
+	return c
+}
+
+// or returns v, or def if v is zero.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Validate returns every mistake of the Config at once, and nil if there is
+// none. It does not connect to anything.
+func (c *Client) Validate() error {
+	if c == nil || c.secrets == nil {
+		return errors.New("marketplace: expected a client from marketplace.New")
+	}
+	return c.invalid
+}
+
+func checkBaseURL(s string) (*url.URL, error) {
+	// What was given is not repeated: it may contain a password or a token.
+	mistake := func(what string) (*url.URL, error) {
+		return nil, fmt.Errorf("Config.BaseURL: %s: expected something like https://market.example.com/api", what)
+	}
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return mistake("it is empty")
+	case err != nil:
+		return mistake("it cannot be parsed as a URL")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return mistake("its scheme is neither http nor https")
+	case u.Hostname() == "":
+		return mistake("it has no host")
+	case u.User != nil:
+		return mistake("it has a user name or password, which this interface does not use: remove them")
+	case u.RawQuery != "" || u.ForceQuery:
+		return mistake("it has a query, which the client writes itself: remove it")
+	case u.Fragment != "" || strings.Contains(s, "#"):
+		return mistake("it has a fragment: remove it")
+	}
+	u.Host = strings.ToLower(u.Host)
+	return u, nil
+}
+
+func checkAppID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("Config.AppID: it is empty: expected the client id that the marketplace gave to the app")
+	case strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("Config.AppID: expected visible ASCII without blanks, since it is sent as a header: look for a line break or a quotation mark that was copied with it")
+	}
+	return nil
+}
+
+func checkPath(p string) (string, error) {
+	mistake := func(what string) (string, error) {
+		return "", fmt.Errorf("Config.Path: %s: expected a path below BaseURL like %s", what, defaultPath)
+	}
+	plain, err := url.PathUnescape(strings.Trim(p, "/"))
+	switch {
+	case err != nil || strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return mistake("it cannot be part of a URL")
+	case strings.ContainsAny(p, "?#"):
+		return mistake("it has a query or a fragment")
+	}
+	for _, segment := range strings.Split(plain, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return mistake("it has an empty or dotted segment")
+		}
+	}
+	return p, nil
+}
+
+// checkRange tells a number that is below 0, or above most if that is not 0.
+func checkRange(field string, n, most int64, unit string) error {
+	switch {
+	case most > 0 && (n < 0 || n > most):
+		return fmt.Errorf("%s: %d is out of range: expected 1 to %d %s", "Config."+field, n, most, unit)
+	case n < 0:
+		return fmt.Errorf("%s: it is below 0: expected %s", "Config."+field, unit)
+	}
+	return nil
+}
+
+var parameterName = regexp.MustCompile(`^[A-Za-z0-9._~-]*$`)
+
+func checkCacheBuster(name string) error {
+	switch name {
+	case "accessToken", "lastSequence", "limit":
+		return fmt.Errorf("Config.CacheBuster: %q is a parameter of the call itself: expected another name, like \"_\"", name)
+	}
+	if !parameterName.MatchString(name) {
+		return errors.New("Config.CacheBuster: expected a parameter name of letters, digits and . _ ~ -, like \"_\"")
+	}
+	return nil
+}
+
+// ownTransport is the default transport, made smaller: it talks to one host, a
+// page or two at a time.
+func ownTransport() *http.Transport {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if ok {
+		t = t.Clone()
+	} else { // the app has replaced it by something of its own
+		t = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:   true,
+			TLSHandshakeTimeout: 10 * time.Second,
+		}
+	}
+	t.MaxIdleConns = 2
+	t.MaxIdleConnsPerHost = 2
+	t.IdleConnTimeout = 30 * time.Second
+	t.MaxResponseHeaderBytes = 64 << 10
+	return t
+}
+
+// CloseIdleConnections closes the connections that wait for the next pull. A
+// Transport that was handed in is left alone. The client can be used
+// afterwards.
+func (c *Client) CloseIdleConnections() {
+	if c != nil && c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}
+
+// Identity tells this client's list from others, for caches of it: the URL of
+// the list, a blank, and the app id. It has no secret in it. It is "" if the
+// client is not valid.
+func (c *Client) Identity() string {
+	if c.Validate() != nil {
+		return ""
+	}
+	// A URL that was put together has no blank in it, so that no other pair of
+	// URL and app id has the same identity.
+	return c.where + " " + c.appID
+}
+
+// String returns the client's URL and app id. It has no secret in it.
+func (c *Client) String() string {
+	if c.Validate() != nil {
+		return "marketplace.Client(not valid)"
+	}
+	return fmt.Sprintf("marketplace.Client(%s as %s)", c.where, c.appID)
+}
+
+// GoString implements [fmt.GoStringer] for %#v, as String does for %v.
+func (c *Client) GoString() string { return c.String() }
+
+// LogValue implements [slog.LogValuer] with the client's URL and app id.
+func (c *Client) LogValue() slog.Value {
+	if c.Validate() != nil {
+		return slog.StringValue(c.String())
+	}
+	return slog.GroupValue(slog.String("url", c.where), slog.String("app", c.appID))
+}
+
+var _ rolegate.Source = (*Client)(nil)

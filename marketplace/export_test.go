@@ -1,0 +1,46 @@
+package marketplace
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/rolegate/rolegate"
+)
+
+// RetryAfter is retryAfter.
+func RetryAfter(h http.Header, now time.Time) time.Duration { return retryAfter(h, now) }
+
+// Scrub is what an error's text and a message become once token has been used.
+func Scrub(token, text string) (clean, message string) {
+	var s secrets
+	s.add(token)
+	return s.clean(text, maxErrorRunes), s.message(text)
+}
+
+// WrapError is what an error of a transport becomes once token has been used.
+func WrapError(token string, err error) error {
+	var s secrets
+	s.add(token)
+	return s.wrap(err)
+}
+
+// DecodePage decodes a page as Pull does, and reports how many elements it
+// has. rolegate.Record keeps none of what a Client knows besides.
+func DecodePage(body []byte, yield func(rolegate.Record)) (rows int, err error) {
+	e, err := newScanner().parseEnvelope(body)
+	if err != nil || !e.ok() || e.data == nil || e.data[0] != '[' {
+		return 0, errors.Join(err, errors.New("no list"))
+	}
+	err = newRecordDecoder().decode(e.data, func(el *element) error {
+		rows++
+		yield(el.record)
+		for _, id := range el.more {
+			r := el.record
+			r.UserID = id
+			yield(r)
+		}
+		return nil
+	})
+	return rows, err
+}

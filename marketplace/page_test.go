@@ -1,0 +1,326 @@
+package marketplace_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
+)
+
+func TestPagesThatAreNotTheList(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
+	cases := []struct {
+		name, body string
+		want       rolegate.Failure
+		says       string
+	}{
+		{"empty", ``, rolegate.FailureMalformed, "no JSON"},
+		{"blank", " \r\n", rolegate.FailureMalformed, "no JSON"},
+		{"HTML", `<html><body>login</body></html>`, rolegate.FailureMalformed, "byte 0"},
+		{"null", `null`, rolegate.FailureMalformed, "no object"},
+		{"an array", `[]`, rolegate.FailureMalformed, "no object"},
+		{"an empty object", `{}`, rolegate.FailureMalformed, "no code"},
+		{"no code", `{"data":[]}`, rolegate.FailureMalformed, "no code"},
+		{"no data", `{"code":200}`, rolegate.FailureMalformed, "no data"},
+		{"data null", `{"code":200,"data":null}`, rolegate.FailureMalformed, "array"},
+		{"data an object", `{"code":200,"data":{}}`, rolegate.FailureMalformed, "array"},
+		{"data a string", `{"code":200,"data":"[]"}`, rolegate.FailureMalformed, "array"},
+		{"code null", `{"code":null,"data":[]}`, rolegate.FailureMalformed, "code"},
+		{"code a string", `{"code":"200","data":[]}`, rolegate.FailureMalformed, "code"},
+		{"code a fraction", `{"code":200.0,"data":[]}`, rolegate.FailureMalformed, "code"},
+		{"code with an exponent", `{"code":2e2,"data":[]}`, rolegate.FailureMalformed, "code"},
+		{"code beyond int64", `{"code":99999999999999999999,"data":[]}`, rolegate.FailureMalformed, "code"},
+		{"code twice", `{"code":500,"code":200,"data":[]}`, rolegate.FailureMalformed, "twice"},
+		{"data twice", `{"code":200,"data":[],"data":[]}`, rolegate.FailureMalformed, "twice"},
+		{"data twice, once with escapes", `{"code":200,"data":[],"d\u0061ta":[]}`, rolegate.FailureMalformed, "twice"},
+		{"an unknown key twice", `{"code":200,"data":[],"x":1,"x":1}`, rolegate.FailureMalformed, "twice"},
+		{"code in another case", `{"Code":500,"code":200,"data":[]}`, rolegate.FailureMalformed, "case"},
+		{"data in another case", `{"code":200,"data":[],"DATA":[]}`, rolegate.FailureMalformed, "case"},
+		{"status in another case", `{"code":200,"data":[],"STATUS":"fail"}`, rolegate.FailureMalformed, "case"},
+		{"a key that is no UTF-8", "{\"code\":200,\"data\":[],\"\xff\":1}", rolegate.FailureMalformed, "UTF-8"},
+		{"status a number", `{"code":200,"status":0,"data":[]}`, rolegate.FailureMalformed, "status"},
+		{"too many keys", `{"code":200,"data":[]` + manyKeys(200) + `}`, rolegate.FailureMalformed, "keys"},
+		{"a second envelope", ok() + ok(), rolegate.FailureMalformed, "after the end"},
+		{"a comma after it", ok() + `,`, rolegate.FailureMalformed, "after the end"},
+		{"a null byte after it", ok() + "\x00", rolegate.FailureMalformed, "after the end"},
+		{"a byte order mark", "\ufeff" + ok(), rolegate.FailureMalformed, "byte 0"},
+		{"cut in the data", ok(user(1, 1))[:60], rolegate.FailureMalformed, "breaks off"},
+		{"cut before the last brace", strings.TrimSuffix(ok(user(1, 1)), "}"), rolegate.FailureMalformed, "breaks off"},
+		{"a comma too many", `{"code":200,"data":[` + user(1, 1) + `,]}`, rolegate.FailureMalformed, "byte"},
+		{"a comma too few", `{"code":200,"data":[` + user(1, 1) + user(1, 1) + `]}`, rolegate.FailureMalformed, "byte"},
+		{"wrong brackets", `{"code":200,"data":[}]`, rolegate.FailureMalformed, "byte"},
+		{"single quotes", `{'code':200,'data':[]}`, rolegate.FailureMalformed, "byte"},
+		{"NaN", `{"code":NaN,"data":[]}`, rolegate.FailureMalformed, "byte"},
+		{"nested 100,000 deep", deep, rolegate.FailureMalformed, "byte"},
+		{"a record nested 100,000 deep", ok(deep), rolegate.FailureMalformed, "byte"},
+		{"an unknown key nested 100,000 deep", `{"code":200,"data":[],"x":` + deep + `}`, rolegate.FailureMalformed, "byte"},
+		{"the document's error", `{"code":500,"data":{},"message":"sorry","status":"fail"}`, rolegate.FailureUpstream, "code 500"},
+		{"its message", `{"code":500,"data":{},"message":"sorry","status":"fail"}`, rolegate.FailureUpstream, "“sorry”"},
+		{"an error with an array", `{"code":500,"data":[` + user(1, 1) + `]}`, rolegate.FailureUpstream, "code 500"},
+		{"an error after the data", `{"data":[` + user(1, 1) + `],"code":500}`, rolegate.FailureUpstream, "code 500"},
+		{"an error without data", `{"code":500}`, rolegate.FailureUpstream, "code 500"},
+		{"code 0", `{"code":0,"data":[]}`, rolegate.FailureUpstream, "code 0"},
+		{"code -200", `{"code":-200,"data":[]}`, rolegate.FailureUpstream, "code -200"},
+		{"status fail", `{"code":200,"status":"fail","data":[]}`, rolegate.FailureUpstream, "fail"},
+		{"status error after the data", `{"code":200,"data":[` + user(1, 1) + `],"status":"error"}`, rolegate.FailureUpstream, "error"},
+		{"status in capitals", `{"code":200,"status":"SUCCESS","data":[]}`, rolegate.FailureUpstream, "SUCCESS"},
+		{"status empty", `{"code":200,"status":"","data":[]}`, rolegate.FailureUpstream, "status"},
+		{"code 401", `{"code":401,"data":{}}`, rolegate.FailureRefused, "Config.AppID"},
+		{"code 401 without data", `{"code":401,"msg":"x"}`, rolegate.FailureRefused, "Config.AppID"},
+		{"code 403", `{"code":403,"data":{}}`, rolegate.FailureUpstream, "code 403"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := pull(t, client(always(200, tc.body)), 0)
+			pe := requireFailure(t, tc.want, err)
+			assert.ErrorContains(t, pe, tc.says)
+			assert.ErrorContains(t, pe, "http://market.test/api/app/user/list")
+			assert.Empty(t, got, "nothing is yielded of a page that is not accepted")
+		})
+	}
+}
+
+func manyKeys(n int) (s string) {
+	for i := range n {
+		s += fmt.Sprintf(`,"k%d":0`, i)
+	}
+	return s
+}
+
+func TestPagesThatAreTheList(t *testing.T) {
+	t.Parallel()
+	u := user(1, 1)
+	for name, body := range map[string]string{
+		"data first":                `{"data":[` + u + `],"code":200}`,
+		"no status":                 `{"code":200,"data":[` + u + `]}`,
+		"status null":               `{"code":200,"status":null,"data":[` + u + `]}`,
+		"unknown keys":              `{"code":200,"data":[` + u + `],"traceId":"x","page":{"a":[1,{}],"a":2}}`,
+		"blanks":                    " \n{ \"code\" : 200 , \"data\" : [ \t" + u + "\r\n ] } \n",
+		"keys with escapes":         `{"c\u006fde":200,"d\u0061ta":[` + u + `]}`,
+		"a message of any kind":     `{"code":200,"message":{},"data":[` + u + `]}`,
+		"a bad byte in the message": "{\"code\":200,\"message\":\"\xff\",\"data\":[" + u + "]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := pull(t, client(pages(body, ok())), 0)
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.NoError(t, got[0].Bad)
+		})
+	}
+}
+
+func TestRequest(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name       string
+		base, path string
+		want       string
+	}{
+		{"the document's path", "", "", "/app/user/list"},
+		{"a slash at the end", "/", "", "/app/user/list"},
+		{"a path of its own", "/api/v1", "", "/api/v1/app/user/list"},
+		{"and a slash", "/api/v1/", "", "/api/v1/app/user/list"},
+		{"an escaped slash", "/a%2Fb/", "", "/a%2Fb/app/user/list"},
+		{"another path", "/api", "users", "/api/users"},
+		{"with slashes", "/api/", "/v2/users/", "/api/v2/users/"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var seen *http.Request
+			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				seen = r
+				_, _ = io.WriteString(w, ok())
+			}, func(c *marketplace.Config) { c.BaseURL += tc.base; c.Path = tc.path })
+			require.NoError(t, c.Validate())
+			_, err := pull(t, c, 41)
+			require.NoError(t, err)
+			assert.Equal(t, http.MethodGet, seen.Method)
+			assert.Equal(t, tc.want, seen.URL.EscapedPath())
+			assert.Equal(t, map[string][]string{"accessToken": {secret}, "lastSequence": {"41"}, "limit": {"1000"}}, map[string][]string(seen.URL.Query()))
+			assert.Equal(t, "app-1", seen.Header.Get("X-App-Id"))
+			assert.Equal(t, "no-cache", seen.Header.Get("Cache-Control"))
+			assert.Equal(t, "application/json", seen.Header.Get("Accept"))
+			assert.Equal(t, "rolegate", seen.UserAgent())
+		})
+	}
+}
+
+func TestCacheBuster(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	c := client(transport(func(r *http.Request) (*http.Response, error) {
+		seen[r.URL.Query().Get("_")] = true
+		return reply(200, ok()), nil
+	}), func(c *marketplace.Config) { c.CacheBuster = "_" })
+	for range 3 {
+		_, err := pull(t, c, 0)
+		require.NoError(t, err)
+	}
+	assert.Len(t, seen, 3)
+	assert.NotContains(t, seen, "")
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	var visits atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visits.Add(1) }))
+	t.Cleanup(other.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/login?"+r.URL.RawQuery, status)
+		})
+		_, err := pull(t, c, 0)
+		pe := requireFailure(t, rolegate.FailureHTTPStatus, err)
+		assert.ErrorContains(t, pe, fmt.Sprint(status))
+		assert.NotContains(t, pe.Error(), "login")
+		assert.NotContains(t, pe.Error(), other.URL)
+	}
+	assert.Zero(t, visits.Load())
+}
+
+func TestHTTPStatus(t *testing.T) {
+	t.Parallel()
+	custom := func(status, code int) bool { return status == 403 && code == 1001 }
+	cases := []struct {
+		name    string
+		status  int
+		body    string
+		refused func(int, int) bool
+		want    rolegate.Failure
+		says    string
+	}{
+		{"500", 500, "oops", nil, rolegate.FailureHTTPStatus, "HTTP status 500"},
+		{"500 with the list", 500, ok(user(1, 1)), nil, rolegate.FailureHTTPStatus, "HTTP status 500"},
+		{"201 with the list", 201, ok(user(1, 1)), nil, rolegate.FailureHTTPStatus, "HTTP status 201"},
+		{"204", 204, "", nil, rolegate.FailureHTTPStatus, "HTTP status 204"},
+		{"206 with the list", 206, ok(user(1, 1)), nil, rolegate.FailureHTTPStatus, "HTTP status 206"},
+		{"500 with an envelope", 500, `{"code":1234,"message":"down for today","data":{}}`, nil, rolegate.FailureHTTPStatus, "code 1234, message “down for today”"},
+		{"500 with a body without end", 500, `{"code":1234,"message":"` + strings.Repeat("x", 1<<20), nil, rolegate.FailureHTTPStatus, "HTTP status 500"},
+		{"401", 401, "", nil, rolegate.FailureRefused, "HTTP status 401"},
+		{"401 with an envelope", 401, `{"code":401,"msg":"缺失令牌","data":null}`, nil, rolegate.FailureRefused, "code 401"},
+		{"401 in the body of a 500", 500, `{"code":401,"data":null}`, nil, rolegate.FailureRefused, "HTTP status 500, code 401"},
+		{"403", 403, "", nil, rolegate.FailureHTTPStatus, "HTTP status 403"},
+		{"403, as the app says", 403, `{"code":1001,"data":{}}`, custom, rolegate.FailureRefused, "code 1001"},
+		{"401, as the app says", 401, "", custom, rolegate.FailureHTTPStatus, "HTTP status 401"},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := pull(t, client(always(tc.status, tc.body), func(c *marketplace.Config) { c.Refused = tc.refused }), 0)
+			assert.ErrorContains(t, requireFailure(t, tc.want, err), tc.says)
+			assert.Empty(t, got)
+		})
+	}
+}
+
+func TestLittleIsReadOfAnError(t *testing.T) {
+	t.Parallel()
+	endless := &counter{}
+	_, err := pull(t, client(transport(func(*http.Request) (*http.Response, error) {
+		res := reply(500, "")
+		res.Body = endless
+		return res, nil
+	})), 0)
+	requireFailure(t, rolegate.FailureHTTPStatus, err)
+	assert.LessOrEqual(t, endless.n, 65<<10)
+	assert.True(t, endless.closed)
+}
+
+// A counter is a body of blanks, 16 MiB of them.
+type counter struct {
+	n      int
+	closed bool
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	if c.n > 16<<20 {
+		return 0, io.EOF
+	}
+	for i := range b {
+		b[i] = ' '
+	}
+	c.n += len(b)
+	return len(b), nil
+}
+
+func (c *counter) Close() error {
+	c.closed = true
+	return nil
+}
+
+func TestMaxPageBytes(t *testing.T) {
+	t.Parallel()
+	page := ok(user(1, 1))
+	limit := func(n int) func(*marketplace.Config) {
+		return func(c *marketplace.Config) { c.MaxPageBytes = int64(n) }
+	}
+	_, err := pull(t, client(pages(page, ok()), limit(len(page))), 0)
+	require.NoError(t, err)
+	_, err = pull(t, client(always(200, page), limit(len(page)-1)), 0)
+	assert.ErrorContains(t, requireFailure(t, rolegate.FailureTooLarge, err), fmt.Sprintf("MaxPageBytes, %d bytes", len(page)-1))
+
+	// A valid list up to the cap, and then blanks: cut, it would be fine.
+	_, err = pull(t, client(always(200, page+strings.Repeat(" ", 100)), limit(len(page)+10)), 0)
+	requireFailure(t, rolegate.FailureTooLarge, err)
+}
+
+func TestGzipBomb(t *testing.T) {
+	t.Parallel()
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	_, _ = io.WriteString(z, `{"code":200,"data":[`)
+	blanks := bytes.Repeat([]byte(" "), 1<<20)
+	for range 64 {
+		_, _ = z.Write(blanks)
+	}
+	_, _ = io.WriteString(z, `]}`)
+	require.NoError(t, z.Close())
+	require.Less(t, bomb.Len(), 1<<20)
+
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		assert.Contains(t, r.Header.Get("Accept-Encoding"), "gzip")
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(bomb.Bytes())
+	})
+	_, err := pull(t, c, 0)
+	requireFailure(t, rolegate.FailureTooLarge, err)
+}
+
+func TestContentEncoding(t *testing.T) {
+	t.Parallel()
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = io.WriteString(z, ok())
+	require.NoError(t, z.Close())
+	gzipped := func(b []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(b)
+		}
+	}
+	_, err := pull(t, serve(t, gzipped(zipped.Bytes())), 0)
+	require.NoError(t, err)
+	_, err = pull(t, serve(t, gzipped(zipped.Bytes()[:zipped.Len()-9])), 0)
+	requireFailure(t, rolegate.FailureMalformed, err)
+	_, err = pull(t, serve(t, gzipped([]byte("no gzip at all, but long enough for a header"))), 0)
+	requireFailure(t, rolegate.FailureMalformed, err)
+	_, err = pull(t, client(always(200, ok(), "Content-Encoding", "br")), 0)
+	requireFailure(t, rolegate.FailureMalformed, err)
+	_, err = pull(t, client(always(200, ok(), "Content-Encoding", "Identity")), 0)
+	require.NoError(t, err)
+}

@@ -1,0 +1,229 @@
+package marketplace_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+)
+
+// with is a good record of user 7, sequence 9, with these members besides, or
+// instead if it has them.
+func with(members string) string {
+	var have map[string]json.RawMessage
+	_ = json.Unmarshal([]byte("{"+members+"}"), &have)
+	all := []string{members}
+	for _, m := range []string{`"userId":7`, `"lastSequence":9`, `"roleList":[]`} {
+		if have[strings.Trim(strings.SplitN(m, ":", 2)[0], `"`)] == nil {
+			all = append(all, m)
+		}
+	}
+	return "{" + strings.TrimPrefix(strings.Join(all, ","), ",") + "}"
+}
+
+func TestGoodRecords(t *testing.T) {
+	t.Parallel()
+	grants := func(g ...rolegate.Grant) []rolegate.Grant { return g }
+	cases := []struct {
+		name, json string
+		want       rolegate.Record
+	}{
+		{"the least", with(""), rolegate.Record{}},
+		{"the document's example, with ids", `{"account":"a","email":"e@x","gender":1,"lastSequence":9,"nickname":"n",
+			"roleList":[{"orgId":3,"roleCode":"teacher","roleId":4,"roleName":"T","userId":7}],
+			"thirdAccount":"ta","thirdUserId":5,"thirdUserName":"tn","userId":7}`,
+			rolegate.Record{Account: "a", Email: "e@x", Nickname: "n", ThirdAccount: "ta", ThirdUserID: "5", ThirdUserName: "tn",
+				Grants: grants(rolegate.Grant{OrgID: 3, RoleCode: "teacher"})}},
+		{"ids as strings", `{"userId":"7","lastSequence":"9","roleList":[{"orgId":"3","roleCode":"r","userId":"7"}]}`,
+			rolegate.Record{Grants: grants(rolegate.Grant{OrgID: 3, RoleCode: "r"})}},
+		{"keys and values with escapes", `{"\u0075serId":"\u0037","lastSequence":9,"roleList":[{"orgId":3,"roleCode":"\u0072"}],"account":"\ud83d\ude00"}`,
+			rolegate.Record{Account: "😀", Grants: grants(rolegate.Grant{OrgID: 3, RoleCode: "r"})}},
+		{"an id above 2^53", with(`"userId":9007199254740993`), rolegate.Record{UserID: 9007199254740993}},
+		{"the highest id", with(`"userId":"9223372036854775807"`), rolegate.Record{UserID: 9223372036854775807}},
+		{"sequence above 2^53", with(`"lastSequence":9007199254740993`), rolegate.Record{Sequence: 9007199254740993}},
+		{"nulls", with(`"account":null,"email":null,"thirdAccount":null,"thirdUserId":null,"nickname":null,"thirdUserName":null`), rolegate.Record{}},
+		{"names for display of any type", with(`"nickname":5,"thirdUserName":{"a":[]}`), rolegate.Record{}},
+		{"unknown keys", with(`"deptList":[{"x":{"y":[1]}}],"gender":"x"`), rolegate.Record{}},
+		{"grants the gate drops", with(`"roleList":[{"orgId":0,"roleCode":"a"},{"orgId":-1,"roleCode":"b"},{"orgId":"-5","roleCode":""}]`),
+			rolegate.Record{Grants: grants(rolegate.Grant{RoleCode: "a"}, rolegate.Grant{OrgID: -1, RoleCode: "b"}, rolegate.Grant{OrgID: -5})}},
+		{"grants without a user", with(`"roleList":[{"orgId":1,"roleCode":"a","userId":0},{"orgId":1,"roleCode":"b","userId":"0"},{"orgId":1,"roleCode":"c","userId":null}]`),
+			rolegate.Record{Grants: grants(rolegate.Grant{OrgID: 1, RoleCode: "a"}, rolegate.Grant{OrgID: 1, RoleCode: "b"}, rolegate.Grant{OrgID: 1, RoleCode: "c"})}},
+		{"grants before the user they name", `{"roleList":[{"userId":7,"orgId":1,"roleCode":"a"}],"lastSequence":9,"userId":7}`,
+			rolegate.Record{Grants: grants(rolegate.Grant{OrgID: 1, RoleCode: "a"})}},
+		{"thirdUserId as a number beyond int64", with(`"thirdUserId":18446744073709551616`), rolegate.Record{ThirdUserID: "18446744073709551616"}},
+		{"thirdUserId as text", with(`"thirdUserId":"u-05"`), rolegate.Record{ThirdUserID: "u-05"}},
+		{"thirdUserId with a zero in front", with(`"thirdUserId":"007"`), rolegate.Record{ThirdUserID: "007"}},
+		{"thirdUserId of one dash", with(`"thirdUserId":"-"`), rolegate.Record{ThirdUserID: "-"}},
+	}
+	for _, none := range []string{`0`, `-1`, `-0`, `"0"`, `"00"`, `"-1"`, `"-0"`, `"-42"`, `""`} {
+		cases = append(cases, struct {
+			name, json string
+			want       rolegate.Record
+		}{"thirdUserId " + none + " is none", with(`"thirdUserId":` + none), rolegate.Record{}})
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			// A list may be read from any page; this one has it alone.
+			got, err := pull(t, client(pages(ok(tc.json), ok())), 0)
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			require.NoError(t, got[0].Bad)
+			if tc.want.UserID == 0 {
+				tc.want.UserID = 7
+			}
+			if tc.want.Sequence == 0 {
+				tc.want.Sequence = 9
+			}
+			if len(got[0].Grants) == 0 {
+				got[0].Grants = nil
+			}
+			assert.Equal(t, tc.want, got[0])
+		})
+	}
+}
+
+func TestBadRecords(t *testing.T) {
+	t.Parallel()
+	type bad struct {
+		name, json string
+		ids        []int64 // that are barred; nil for user 7, empty for nobody
+		seq        int64   // -1 for 9
+		why        string  // in the error
+	}
+	const same = -1
+	nobody := []int64{0}
+	cases := []bad{
+		{"null", `null`, nobody, 0, "record"},
+		{"a number", `7`, nobody, 0, "record"},
+		{"a string", `"userId"`, nobody, 0, "record"},
+		{"an array", `[{"userId":7}]`, nobody, 0, "record"},
+		{"an empty object", `{}`, nobody, 0, "userId"},
+		{"no userId", `{"lastSequence":9,"roleList":[]}`, nobody, same, "userId"},
+		{"no lastSequence", `{"userId":7,"roleList":[]}`, nil, 0, "lastSequence"},
+		{"no roleList", `{"userId":7,"lastSequence":9}`, nil, same, "roleList"},
+		{"a null roleList", with(`"roleList":null`), nil, same, "roleList"},
+		{"a roleList that is an object", with(`"roleList":{}`), nil, same, "roleList"},
+		{"a roleList of strings", with(`"roleList":["teacher"]`), nil, same, "roleList[]"},
+		{"a roleList with a null", with(`"roleList":[null]`), nil, same, "roleList[]"},
+		{"a grant without orgId", with(`"roleList":[{"roleCode":"r"}]`), nil, same, "orgId"},
+		{"a grant with orgId null", with(`"roleList":[{"orgId":null,"roleCode":"r"}]`), nil, same, "orgId"},
+		{"a grant with orgId 1.5", with(`"roleList":[{"orgId":1.5,"roleCode":"r"}]`), nil, same, "orgId"},
+		{"a grant with orgId 2^63", with(`"roleList":[{"orgId":9223372036854775808,"roleCode":"r"}]`), nil, same, "orgId"},
+		{"a grant without roleCode", with(`"roleList":[{"orgId":1}]`), nil, same, "roleCode"},
+		{"a grant with roleCode null", with(`"roleList":[{"orgId":1,"roleCode":null}]`), nil, same, "roleCode"},
+		{"a grant with roleCode 5", with(`"roleList":[{"orgId":1,"roleCode":5}]`), nil, same, "roleCode"},
+		{"a grant of somebody else", with(`"roleList":[{"orgId":1,"roleCode":"r","userId":8}]`), nil, same, "roleList[].userId"},
+		{"a grant of somebody else, before userId", `{"roleList":[{"orgId":1,"roleCode":"r","userId":"8"}],"userId":7,"lastSequence":9}`, nil, same, "roleList[].userId"},
+		{"two grants of two users", with(`"roleList":[{"orgId":1,"roleCode":"r","userId":7},{"orgId":1,"roleCode":"r","userId":8}]`), nil, same, "roleList[].userId"},
+		{"two grants of two users, the record's last", with(`"roleList":[{"orgId":1,"roleCode":"r","userId":8},{"orgId":1,"roleCode":"r","userId":7}]`), nil, same, "roleList[].userId"},
+		{"a grant of an unreadable user", with(`"roleList":[{"orgId":1,"roleCode":"r","userId":"x"}]`), nil, same, "roleList[].userId"},
+		{"a grant with an empty user", with(`"roleList":[{"orgId":1,"roleCode":"r","userId":""}]`), nil, same, "roleList[].userId"},
+		{"a doubled key in a grant", with(`"roleList":[{"orgId":1,"roleCode":"r","orgId":1}]`), nil, same, "record"},
+		{"a key of a grant in another case", with(`"roleList":[{"orgid":1,"orgId":2,"roleCode":"r"}]`), nil, same, "orgId"},
+		{"a doubled key deep inside", with(`"x":[{"y":{"z":1,"z":2}}]`), nil, same, "record"},
+		{"a doubled key, once with escapes", with(`"account":"a","acc\u006funt":"b"`), nil, same, "record"},
+		{"a doubled unknown key", with(`"x":1,"x":1`), nil, same, "record"},
+		{"a doubled userId", `{"userId":7,"lastSequence":9,"roleList":[],"userId":8}`, []int64{7, 8}, same, "record"},
+		{"a doubled userId, the same one", `{"userId":7,"lastSequence":9,"roleList":[],"userId":"7"}`, nil, same, "record"},
+		{"a doubled userId, one unreadable", `{"userId":7,"lastSequence":9,"roleList":[],"userId":"x"}`, nil, same, "record"},
+		{"userId in two cases", `{"userId":7,"lastSequence":9,"roleList":[],"USERID":8}`, []int64{7, 8}, same, "userId"},
+		{"userId in three cases", `{"userid":"6","userId":7,"lastSequence":9,"roleList":[],"USERID":8}`, []int64{6, 7, 8}, same, "userId"},
+		{"userId in another case alone", `{"userid":7,"lastSequence":9,"roleList":[]}`, nil, same, "userId"},
+		{"userId with a long s", `{"uſerId":8,"userId":7,"lastSequence":9,"roleList":[]}`, []int64{7, 8}, same, "userId"},
+		{"userId inside something else is not this user's", with(`"x":{"userId":8,"userId":9}`), nil, same, "record"},
+		{"roleList in two cases", with(`"rolelist":[{"orgId":1,"roleCode":"r"}]`), nil, same, "roleList"},
+		{"lastSequence doubled, the same one", `{"userId":7,"lastSequence":9,"lastSequence":"9","roleList":[]}`, nil, same, "record"},
+		{"lastSequence doubled, another one", `{"userId":7,"lastSequence":9,"lastSequence":10,"roleList":[]}`, nil, 0, "record"},
+		{"lastSequence below 0", with(`"lastSequence":-1`), nil, 0, "lastSequence"},
+		{"invalid UTF-8", with(`"nickname":"` + "\xff" + `"`), nil, same, "UTF-8"},
+		{"invalid UTF-8 in a key", with(`"` + "\xff" + `":1`), nil, same, "UTF-8"},
+		{"half a surrogate pair", with(`"account":"\ud83d"`), nil, same, "UTF-8"},
+		{"thirdUserId 1.5", with(`"thirdUserId":1.5`), nil, same, "thirdUserId"},
+		{"thirdUserId 1e2", with(`"thirdUserId":1e2`), nil, same, "thirdUserId"},
+		{"thirdUserId true", with(`"thirdUserId":true`), nil, same, "thirdUserId"},
+		{"thirdUserId an object", with(`"thirdUserId":{}`), nil, same, "thirdUserId"},
+	}
+	for _, key := range []string{"account", "email", "thirdAccount"} {
+		for _, v := range []string{`5`, `true`, `[]`, `{}`} {
+			cases = append(cases, bad{key + " " + v, with(`"` + key + `":` + v), nil, same, key})
+		}
+	}
+	for _, v := range []string{`0`, `-1`, `9223372036854775808`, `1e2`, `1.5`, `1.0`, `"abc"`, `""`, `null`, `"+5"`, `" 5"`, `"5 "`, `"05"`, `"0"`, `"-7"`, `true`, `[7]`, `"9223372036854775808"`, `"٥"`} {
+		cases = append(cases, bad{"userId " + v, with(`"userId":` + v), nobody, same, "userId"})
+	}
+	for _, v := range []string{`9223372036854775808`, `1e2`, `1.5`, `"abc"`, `""`, `null`, `"05"`, `true`, `-0`} {
+		cases = append(cases, bad{"lastSequence " + v, with(`"lastSequence":` + v), nil, 0, "lastSequence"})
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if tc.ids == nil {
+				tc.ids = []int64{7}
+			}
+			if tc.seq == same {
+				tc.seq = 9
+			}
+			// Between good ones, which it must leave as they are.
+			got, err := pull(t, client(pages(ok(user(1, 1), tc.json, user(2, 9)), ok())), 0)
+			require.NoError(t, err)
+			require.Len(t, got, 2+len(tc.ids))
+			assert.Equal(t, rolegate.Record{UserID: 1, Sequence: 1}, clean(got[0]))
+			assert.Equal(t, rolegate.Record{UserID: 2, Sequence: 9}, clean(got[len(got)-1]))
+			for i, r := range got[1 : len(got)-1] {
+				require.Error(t, r.Bad)
+				assert.ErrorContains(t, r.Bad, tc.why)
+				assert.ErrorContains(t, r.Bad, "expected")
+				assert.Equal(t, rolegate.Record{UserID: tc.ids[i], Sequence: tc.seq, Bad: r.Bad}, r)
+			}
+		})
+	}
+}
+
+func clean(r rolegate.Record) rolegate.Record {
+	if len(r.Grants) == 0 {
+		r.Grants = nil
+	}
+	return r
+}
+
+func TestNothingLeaksIntoTheNextRecord(t *testing.T) {
+	t.Parallel()
+	alice := `{"userId":1,"lastSequence":1,"account":"alice","email":"e","thirdAccount":"ta","thirdUserId":"t","nickname":"n","thirdUserName":"tn",
+		"roleList":[{"orgId":1,"roleCode":"admin"},{"orgId":2,"roleCode":"admin"}]}`
+	half := `{"userId":2,"lastSequence":2,"account":"half","roleList":[{"orgId":1,"roleCode":"admin"},{"orgId":"x"}]}`
+	got, err := pull(t, client(pages(ok(alice, user(3, 3), half, user(4, 4)), ok())), 0)
+	require.NoError(t, err)
+	require.Len(t, got, 4)
+	assert.Len(t, got[0].Grants, 2)
+	for _, i := range []int{1, 3} {
+		assert.Equal(t, rolegate.Record{UserID: got[i].UserID, Sequence: got[i].Sequence}, clean(got[i]))
+	}
+	assert.Error(t, got[2].Bad)
+	assert.Empty(t, got[2].Account+fmt.Sprint(len(got[2].Grants) - 0)[1:])
+	assert.Equal(t, "alice", got[0].Account, "strings are the record's own")
+}
+
+func TestBadSaysNothingFromTheWire(t *testing.T) {
+	t.Parallel()
+	const personal = "zhangsan"
+	for _, record := range []string{
+		`{"userId":"zhangsan","lastSequence":1,"roleList":[]}`,
+		`{"userId":1,"lastSequence":"zhangsan","roleList":[]}`,
+		`{"userId":1,"lastSequence":1,"zhangsan":1,"zhangsan":2,"roleList":[]}`,
+		`{"userId":1,"lastSequence":1,"zhangsan":"` + "\xff" + `","roleList":[]}`,
+		`{"userId":1,"lastSequence":1,"email":["zhangsan"],"roleList":[]}`,
+		`{"userId":1,"lastSequence":1,"roleList":[{"orgId":"zhangsan","roleCode":1}]}`,
+	} {
+		got, err := pull(t, client(pages(ok(record), ok())), 0)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.Error(t, got[0].Bad)
+		assert.NotContains(t, fmt.Sprintf("%v %+v %#v", got[0].Bad, got[0].Bad, got[0].Bad), personal)
+	}
+}

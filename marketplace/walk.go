@@ -1,0 +1,159 @@
+package marketplace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/rolegate/rolegate"
+)
+
+// Pull implements [rolegate.Source]: it calls yield for every listed user whose
+// sequence is above after, for all of them when after is 0, and returns nil
+// only when the marketplace has nothing more. See the package's "How it pages".
+// Users may be yielded more than once, and records whose sequence is not above
+// after are yielded as they came.
+//
+// It blocks until the list has been read or ctx ends, and takes at most four
+// times Config.PageTimeout for each page. yield is called on the caller's
+// goroutine.
+//
+// Every error but that of [Client.Validate] is a [*rolegate.PullError]; with
+// errors.Is, [rolegate.ErrRefused] is found in one for a refused token or app
+// id, and [context.DeadlineExceeded] and [context.Canceled] in those of a ctx
+// that ended. Its text has no token, query or personal data in it.
+func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if after < 0 {
+		return c.fail(rolegate.FailureOther, fmt.Errorf("pull after sequence %d: expected at least 0", after))
+	}
+	w := walk{
+		fetcher: fetcher{Client: c, scanner: newScanner()},
+		decoder: newRecordDecoder(),
+		yield:   yield,
+		cursor:  after,
+	}
+	return w.run(ctx)
+}
+
+// A walk is one pull, under way.
+type walk struct {
+	fetcher
+	decoder *recordDecoder
+	yield   func(rolegate.Record)
+
+	// cursor is the highest sequence that was seen, and at first the one that
+	// Pull was called with.
+	cursor int64
+
+	// atCursor is how many of the rows counted have the cursor's sequence, and
+	// total is how many have been counted.
+	atCursor, total int
+}
+
+// A tally is what counts about the rows of one page for finding the next.
+type tally struct {
+	rows     int
+	high     int64 // the highest sequence, -1 if none was readable
+	atHigh   int   // rows that have it
+	atCursor int   // rows that have the walk's cursor, as it was before
+}
+
+func (w *walk) run(ctx context.Context) error {
+	// ask is what the next page is to come after: the cursor itself; one less,
+	// to see again the users who share the cursor, and with them those whom
+	// the page before had no room for; or one more, to get past them.
+	ask := w.cursor
+	for first := true; ; first = false {
+		if ctx.Err() != nil {
+			return interrupted(ctx)
+		}
+		p, err := w.fetch(ctx, ask)
+		if err != nil {
+			return err
+		}
+		if first && w.guard(ask).repeats(ask, p.date, p.asked, p.received) {
+			return w.fail(rolegate.FailureCachedReply,
+				errors.New("the reply has the Date of an earlier one, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
+		}
+		floor := int64(math.MinInt64) // the caller judges the first page
+		if !first {
+			floor = min(ask, w.cursor)
+		}
+		t, err := w.read(p.data, floor)
+		if err != nil {
+			return err
+		}
+		switch {
+		case t.high > w.cursor:
+			w.cursor, w.atCursor = t.high, t.atHigh
+			if ask = w.cursor; !w.unique {
+				ask--
+			}
+			continue
+		case ask < w.cursor:
+			ask = w.cursor
+		case t.rows == 0:
+			return nil
+		case t.rows >= w.pageSize:
+			return w.fail(rolegate.FailureCursorLoop, fmt.Errorf(
+				"a full page of %d users has none above sequence %d: the server repeats itself, or more users than fit into a page share that sequence", t.rows, w.cursor))
+		case ask == w.cursor && t.atCursor > 0 && w.cursor < math.MaxInt64:
+			// An inclusive server. It may have more: one that gives fewer rows
+			// than asked for would repeat these ones each time.
+			ask = w.cursor + 1
+		default:
+			return nil
+		}
+		w.atCursor = max(w.atCursor, t.atCursor)
+	}
+}
+
+// guard is the one for pulls like this one. Increments have their own, so that
+// their many replies do not drive out those of the walks.
+func (w *walk) guard(after int64) *dateGuard {
+	if after == 0 {
+		return w.walks
+	}
+	return w.increments
+}
+
+// read yields the records of a page. A sequence below floor is one that was
+// not asked for: the list went back while it was read.
+func (w *walk) read(data []byte, floor int64) (tally, error) {
+	t := tally{high: -1}
+	err := w.decoder.decode(data, func(e *element) error {
+		seq := e.record.Sequence
+		t.rows++
+		if e.sequenced {
+			switch {
+			case seq < floor:
+				return w.fail(rolegate.FailureWentBack, fmt.Errorf("sequence %d in a page after %d", seq, floor))
+			case seq > t.high:
+				t.high, t.atHigh = seq, 1
+			case seq == t.high:
+				t.atHigh++
+			}
+			if seq == w.cursor {
+				t.atCursor++
+			}
+		}
+		// As many rows with the cursor's sequence as there were before are the
+		// ones from before.
+		if fresh := t.rows - min(t.atCursor, w.atCursor); fresh > w.maxUsers-w.total {
+			return w.fail(rolegate.FailureTooLarge, fmt.Errorf("the list has more than Config.MaxUsers, %d records", w.maxUsers))
+		}
+		w.yield(e.record)
+		for _, id := range e.more {
+			r := e.record
+			r.UserID = id
+			w.yield(r)
+		}
+		return nil
+	})
+	w.total += t.rows - min(t.atCursor, w.atCursor)
+	return t, err
+}
