@@ -2,7 +2,6 @@ package rolegate
 
 import (
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
@@ -198,31 +197,33 @@ func indexAliases(t *table, k Kind) aliasIndex {
 	return x
 }
 
-// A delta is what one pull changed, in users.
-type delta struct {
-	added, removed, changed int
-}
-
-func (d delta) empty() bool { return d == delta{} }
-
 // newSnapshot is a snapshot of one table.
 func newSnapshot(base *table, roles *roleSpace) *snapshot {
 	s := &snapshot{base: base, roles: roles.publish(), users: base.users}
 	for i := range base.slots {
 		if at := uint32(i); base.live(at) {
 			s.grants += int(base.slots[at].n)
+			s.holding(base.grantsOf(at))
 		}
 	}
 	s.countAmbiguous()
 	return s
 }
 
-// with returns the snapshot that has these changes too, and what they came to;
-// the same snapshot if they change nothing. The cost is that of the changes
-// since base, until they are an eighth of it: then there is a new base.
-func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*snapshot, delta, error) {
-	var d delta
-	next := &snapshot{base: s.base, users: s.users, grants: s.grants}
+// holding notes that somebody holds these roles.
+func (s *snapshot) holding(gs []grant) {
+	for _, g := range gs {
+		if !s.held.has(g.role) {
+			s.held = s.held.with(g.role)
+		}
+	}
+}
+
+// with returns the snapshot that has these changes too; the same snapshot if
+// they change nothing. The cost is that of the changes since base, until they
+// are an eighth of it: then there is a new base.
+func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*snapshot, error) {
+	next := &snapshot{base: s.base, users: s.users, grants: s.grants, held: slices.Clone(s.held)}
 	expect := changes.users
 	if s.over != nil {
 		expect += len(s.over.slots)
@@ -242,23 +243,20 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 		if now.same(before) {
 			continue
 		}
-		switch {
-		case !listed:
-			d.added++
-			next.users++
-		case now.removed:
-			d.removed++
+		if listed {
 			next.users--
-		default:
-			d.changed++
+		}
+		if !now.removed {
+			next.users++
 		}
 		next.grants += len(now.grants) - len(before.grants)
+		next.holding(now.grants)
 		if err := b.put(&now); err != nil {
-			return nil, d, err
+			return nil, err
 		}
 	}
-	if d.empty() {
-		return s, d, nil
+	if b.used == 0 {
+		return s, nil
 	}
 	if s.over != nil {
 		for i := range s.over.slots {
@@ -269,7 +267,7 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 			}
 			r := rowOf(s.over, at)
 			if err := b.put(&r); err != nil {
-				return nil, d, err
+				return nil, err
 			}
 		}
 	}
@@ -277,13 +275,13 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 	if len(next.over.slots) > 4096 && len(next.over.slots) > len(s.base.slots)/8 {
 		base, err := next.merged(indexed)
 		if err != nil {
-			return nil, d, err
+			return nil, err
 		}
-		return newSnapshot(base, roles), d, nil
+		return newSnapshot(base, roles), nil
 	}
 	next.roles = roles.publish()
 	next.countAmbiguous()
-	return next, d, nil
+	return next, nil
 }
 
 // has reports whether there is a row of that user.
@@ -303,29 +301,6 @@ func (s *snapshot) merged(indexed kindSet) (*table, error) {
 		return nil, failed
 	}
 	return b.finish(indexed), nil
-}
-
-// since returns what differs between s and the snapshot before it.
-func (s *snapshot) since(before *snapshot) delta {
-	d := delta{}
-	if before == nil {
-		d.added = s.users
-		return d
-	}
-	kept := 0
-	s.eachUser(func(t *table, at uint32) {
-		bt, bat, listed := before.find(t.slots[at].id)
-		if !listed {
-			d.added++
-			return
-		}
-		kept++
-		if !rowOf(t, at).same(rowOf(bt, bat)) {
-			d.changed++
-		}
-	})
-	d.removed = before.users - kept
-	return d
 }
 
 // countAmbiguous counts the aliases that two or more listed users share.
@@ -363,9 +338,4 @@ func sortGrants(gs []grant) []grant {
 		return int(a.role) - int(b.role)
 	})
 	return slices.Compact(gs)
-}
-
-// String says how large a snapshot is, for logs.
-func (s *snapshot) String() string {
-	return fmt.Sprintf("%d users, %d grants", s.users, s.grants)
 }

@@ -1,6 +1,7 @@
 package rolegate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,6 +63,36 @@ type Config struct {
 	// No log line has a secret, an account, an e-mail address or a name in it.
 	Logger *slog.Logger
 
+	// Sync tells whether a sync of organisations and users is running
+	// upstream, usually a cloudcommand.Client. While one runs, removals are
+	// held back for Refresh.SyncHold at most. Nil asks nobody.
+	Sync SyncChecker
+
+	// OnDeny is what happens before a user is refused for not being listed or
+	// for lacking a role; its zero value looks once whether he has been granted
+	// it meanwhile.
+	OnDeny OnDeny
+
+	// OnChange receives what each pull but the first walk changed. It runs in a
+	// goroutine of its own and holds nothing up: changes that come while 64
+	// wait are dropped, and counted in Status.
+	OnChange func(Change)
+
+	// OnDecision receives every refusal, what a [Shadow] let pass, and of the
+	// grants the part that SampleGrants says. It runs as OnChange does; events
+	// that come while 1,024 wait are dropped, and counted in Status.
+	OnDecision func(DecisionEvent)
+
+	// SampleGrants is the part of the grants that OnDecision receives, chosen
+	// at random: 0 none, 1 all.
+	SampleGrants float64
+
+	// RoleCodes fetches the role codes that the platform knows, such as
+	// marketplace.Client's RoleCodes. It is asked when a check names a role
+	// that nobody holds, to tell a typo from a role that is only new: see
+	// Status.UnheldRoles. Nil asks nobody.
+	RoleCodes func(context.Context) ([]string, error)
+
 	clock func() instant
 }
 
@@ -90,6 +121,25 @@ type Refresh struct {
 	// if that is longer. It bounds how late a revocation can be whatever
 	// happens. Less than twice ResyncEvery is a mistake.
 	ExpireAfter time.Duration
+
+	// MaxShrink is the part of the users, from 0 to 1, that a walk may remove
+	// without a second walk, a minute later, that agrees: 0.3 by default, and
+	// always 10 users. Until then their removal is held. A walk that would
+	// remove everybody is always held.
+	MaxShrink float64
+
+	// SyncHold is how long removals are held because Config.Sync says that a
+	// sync is running, from the first one that is held: 30 min by default, or
+	// half of ExpireAfter if that is shorter.
+	SyncHold time.Duration
+
+	// ResyncMin is the time between walks that requests with [MaxAge] cause:
+	// at most one in 10 s by default.
+	ResyncMin time.Duration
+
+	// MaxAgeWait is how long a request with [MaxAge] waits for such a walk:
+	// 3 s by default.
+	MaxAgeWait time.Duration
 }
 
 // Keep is a set of strings to keep of each user: add them with |.
@@ -116,6 +166,9 @@ type settings struct {
 	roles   *roleSpace
 }
 
+// mistake says what is wrong with a field, which its text begins with.
+func mistake(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 const (
 	shortest = time.Millisecond
 	longest  = 366 * 24 * time.Hour
@@ -124,7 +177,7 @@ const (
 // validate returns the settings, or all mistakes at once.
 func (c Config) validate() (settings, error) {
 	var errs []error
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	wrong := func(format string, args ...any) { errs = append(errs, mistake(format, args...)) }
 
 	if c.Source == nil {
 		wrong("Source is nil: say where the list of authorised users comes from, such as marketplace.New(…)")
@@ -163,6 +216,15 @@ func (c Config) validate() (settings, error) {
 	s.roles = roles
 
 	errs = append(errs, s.Refresh.fill()...)
+	errs = append(errs, s.OnDeny.fill()...)
+	if v, ok := c.Sync.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			wrong("Sync: %w", err)
+		}
+	}
+	if !(c.SampleGrants >= 0 && c.SampleGrants <= 1) {
+		wrong("SampleGrants is %v: expected a part from 0 to 1, such as 0.01", c.SampleGrants)
+	}
 	if s.Deny == nil {
 		s.Deny = DenyProblem
 	}
@@ -189,25 +251,54 @@ func (f *Refresh) fill() (errs []error) {
 		value time.Duration
 	}{
 		{"Every", f.Every}, {"ResyncEvery", f.ResyncEvery}, {"StaleAfter", f.StaleAfter}, {"ExpireAfter", f.ExpireAfter},
+		{"SyncHold", f.SyncHold}, {"ResyncMin", f.ResyncMin}, {"MaxAgeWait", f.MaxAgeWait},
 	} {
-		switch {
-		case d.value < 0:
-			errs = append(errs, fmt.Errorf("Refresh.%s is negative (%v): 0 is the default, everything else is a time above 0", d.name, d.value))
-		case d.value > 0 && d.value < shortest:
-			errs = append(errs, fmt.Errorf("Refresh.%s is %v: less than %v is surely a mistake; a bare number is nanoseconds, write 30*time.Second", d.name, d.value, shortest))
-		case d.value > longest:
-			errs = append(errs, fmt.Errorf("Refresh.%s is %v: more than a year is surely a mistake", d.name, d.value))
-		default:
-			continue
+		if err := checkDuration("Refresh."+d.name, d.value); err != nil {
+			errs = append(errs, err)
+			usable = false
 		}
-		usable = false
 	}
 	f.Every = orDefault(f.Every, time.Minute)
 	f.ResyncEvery = orDefault(f.ResyncEvery, 10*time.Minute)
 	f.StaleAfter = orDefault(f.StaleAfter, max(5*time.Minute, 3*f.Every))
 	f.ExpireAfter = orDefault(f.ExpireAfter, max(time.Hour, 3*f.ResyncEvery))
+	f.SyncHold = orDefault(f.SyncHold, min(30*time.Minute, f.ExpireAfter/2))
+	f.ResyncMin = orDefault(f.ResyncMin, 10*time.Second)
+	f.MaxAgeWait = orDefault(f.MaxAgeWait, 3*time.Second)
+	if !(f.MaxShrink >= 0 && f.MaxShrink <= 1) {
+		errs = append(errs, mistake("Refresh.MaxShrink is %v: expected a part from 0 to 1, such as 0.3; 0 is the default", f.MaxShrink))
+	}
+	if f.MaxShrink == 0 {
+		f.MaxShrink = 0.3
+	}
 	if usable && f.ExpireAfter < 2*f.ResyncEvery {
-		errs = append(errs, fmt.Errorf("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
+		errs = append(errs, mistake("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
+	}
+	return errs
+}
+
+func checkDuration(name string, d time.Duration) error {
+	switch {
+	case d < 0:
+		return mistake("%s is negative (%v): 0 is the default, everything else is a time above 0", name, d)
+	case d > 0 && d < shortest:
+		return mistake("%s is %v: less than %v is surely a mistake; a bare number is nanoseconds, write 30*time.Second", name, d, shortest)
+	case d > longest:
+		return mistake("%s is %v: more than a year is surely a mistake", name, d)
+	}
+	return nil
+}
+
+// fill checks OnDeny and puts in the defaults.
+func (o *OnDeny) fill() (errs []error) {
+	errs = append(errs, checkDuration("OnDeny.Wait", o.Wait), checkDuration("OnDeny.TTL", o.TTL))
+	if o.PerMinute < 0 || o.PerMinute > 6000 {
+		errs = append(errs, mistake("OnDeny.PerMinute is %d: expected a number from 1 to 6000; 0 is the default of 30, and Off turns it off", o.PerMinute))
+	}
+	o.Wait = orDefault(o.Wait, time.Second)
+	o.TTL = orDefault(o.TTL, 5*time.Second)
+	if o.PerMinute == 0 {
+		o.PerMinute = 30
 	}
 	return errs
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -167,10 +169,12 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Range", "Etag", "Last-Modified"} {
 		out.Del(name) // of a success that a middleware outside prepared
 	}
-	out["Vary"] = append(out["Vary"], h["Vary"]...)
-	out["Set-Cookie"] = append(out["Set-Cookie"], h["Set-Cookie"]...)
-	delete(h, "Vary")
-	delete(h, "Set-Cookie")
+	for _, name := range []string{"Vary", "Set-Cookie"} {
+		// A new slice: others share theirs between requests.
+		if all := slices.Concat(out[name], h[name]); len(all) > 0 {
+			h[name] = all
+		}
+	}
 	maps.Copy(out, h)
 	out.Set("Content-Length", strconv.Itoa(len(body)))
 	if status == http.StatusUnauthorized && h.Get("Location") != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -179,6 +183,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 		out.Del("Location")
 	}
 	g.logRefused(r, p, d, denial)
+	g.observe(p, d, r, denial.ID)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // a client that has gone away is no concern of the gate's
@@ -202,6 +207,12 @@ func (g *Gate) shape(h http.Header, r *http.Request, d Denial) (body []byte, sha
 	}()
 	shaped = h.Clone()
 	body = deny(shaped, r, d)
+	for name, values := range maps.Clone(shaped) { // no second Content-Length under another spelling
+		if canonical := textproto.CanonicalMIMEHeaderKey(name); canonical != name {
+			delete(shaped, name)
+			shaped[canonical] = values
+		}
+	}
 	shaped.Del("Content-Length")
 	shaped.Del("Transfer-Encoding")
 	for name := range h { // a 401 keeps its challenge, a 503 its Retry-After
@@ -225,8 +236,11 @@ func (g *Gate) retryAfter(reason Reason) time.Duration {
 	if g == nil || g.refresher == nil || reason == Closed {
 		return 30 * time.Second
 	}
-	if reason == Expired {
+	switch reason {
+	case Expired:
 		g.refresher.expired()
+	case TooOld:
+		return min(max(g.refresher.untilWalkForAge(), time.Second), time.Minute)
 	}
 	return min(max(g.refresher.untilNextWalk(), time.Second), time.Minute)
 }
@@ -272,6 +286,9 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 	}
 	if d.Org != 0 {
 		attrs = append(attrs, slog.Int64("org_id", d.Org))
+	}
+	if d.Held {
+		attrs = append(attrs, slog.Bool("held", true))
 	}
 	if d.err != nil {
 		attrs = append(attrs, slog.String("err", d.err.Error()))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 )
 
@@ -27,6 +28,10 @@ type Gate struct {
 	now atomic.Pointer[generation]
 
 	refresher *refresher
+	onDeny    *denyRefresher // nil if OnDeny.Off
+	watches   watches
+	changes   *queue[Change]        // nil without OnChange
+	decisions *queue[DecisionEvent] // nil without OnDecision
 }
 
 // A generation is a snapshot with what is known about how old it is.
@@ -35,7 +40,8 @@ type generation struct {
 	number   uint64  // counts swaps
 	cursor   int64   // the sequence that the next incremental pull goes on from
 	contact  instant // start of the last pull that succeeded, of either kind
-	verified instant // start of the last full walk that succeeded
+	verified instant // start of the last full walk that succeeded and held nothing back
+	hold     *hold   // removals that a walk has seen and not applied; nil if there are none
 }
 
 // ErrClosed is returned by the methods of a gate that was closed.
@@ -57,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	}
 	g := &Gate{cfg: set, log: set.Logger, roles: set.roles, clock: set.clock}
 	g.admit = &Policy{gate: g, name: "Admit"}
-	g.refresher = startRefresher(g)
+	startRefresher(g)
 	if set.Async {
 		return g, nil
 	}
@@ -77,6 +83,7 @@ func (g *Gate) Close() error {
 		return nil
 	}
 	g.closed.Store(true)
+	g.watches.check(g)
 	return g.refresher.close()
 }
 
@@ -102,7 +109,22 @@ func (g *Gate) Refresh(ctx context.Context) error { return g.pull(ctx, increment
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
 // nil. It blocks and returns errors as [Gate.Refresh] does.
-func (g *Gate) Resync(ctx context.Context) error { return g.pull(ctx, walk) }
+//
+// With [AcceptShrink] it applies every removal that the walk shows, although
+// they are many or a sync is running: for an operator who has looked.
+func (g *Gate) Resync(ctx context.Context, options ...ResyncOption) error {
+	if slices.Contains(options, AcceptShrink) && g != nil && g.refresher != nil {
+		g.refresher.accept.Store(true)
+		defer g.refresher.accept.Store(false) // not for a later walk, if this one never began
+	}
+	return g.pull(ctx, walk)
+}
+
+// A ResyncOption changes what [Gate.Resync] does.
+type ResyncOption uint8
+
+// AcceptShrink makes [Gate.Resync] hold no removals back.
+const AcceptShrink ResyncOption = 1
 
 func (g *Gate) pull(ctx context.Context, k pullKind) error {
 	if g == nil || g.refresher == nil {
@@ -114,59 +136,67 @@ func (g *Gate) pull(ctx context.Context, k pullKind) error {
 // current returns the generation to decide by, or why there is none. Each
 // decision reads the clock itself: a flag that a loop sets would stay unset if
 // the loop hung.
-func (g *Gate) current() (gen *generation, stale bool, reason Reason) {
+func (g *Gate) current() (gen *generation, now instant, reason Reason) {
 	if g == nil {
-		return nil, false, NotReady
+		return nil, now, NotReady
 	}
 	if g.closed.Load() {
-		return nil, false, Closed
+		return nil, now, Closed
 	}
 	gen = g.now.Load()
 	if gen == nil {
-		return nil, false, NotReady
+		return nil, now, NotReady
 	}
-	now := g.clock()
+	now = g.clock()
 	if gen.verified.age(now) > g.cfg.Refresh.ExpireAfter {
-		return nil, false, Expired
+		return nil, now, Expired
 	}
-	return gen, gen.contact.age(now) > g.cfg.Refresh.StaleAfter, Granted
+	return gen, now, Granted
 }
 
-// decide judges and counts. r is nil for a decision that no request asks for;
-// with a request the organisation is read from it.
-func (g *Gate) decide(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
-	gen, stale, reason := g.current()
+// judge decides by the generation of the moment, and does not count. r is nil
+// for a decision that no request asks for; with a request the organisation is
+// read from it.
+func (g *Gate) judge(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+	gen, now, reason := g.current()
 	if reason != Granted {
-		return g.count(id, Decision{Reason: reason}, false)
+		return Decision{Reason: reason}
 	}
-	return g.count(id, gen.decide(p, id, where, r), stale)
+	d := gen.judge(p, id, where, r)
+	if d.Reason == Granted && p.maxAge != 0 && gen.verified.age(now) > p.maxAge {
+		d.Reason = TooOld
+	}
+	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
+	return d
 }
 
-// count counts a decision and returns it.
-func (g *Gate) count(id Identity, d Decision, stale bool) Decision {
+// count counts a decision.
+func (g *Gate) count(id Identity, d Decision) {
 	if g == nil {
-		return d
+		return
 	}
 	s := g.counters.of(id)
 	s.n[d.Reason].Add(1)
 	if d.Shadowed {
 		s.n[countShadowed].Add(1)
 	}
-	if stale {
+	if d.stale {
 		s.n[countStale].Add(1)
 	}
-	return d
 }
 
-// decide judges by one generation from beginning to end.
-func (gen *generation) decide(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+// judge decides by one generation from beginning to end.
+func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
 	t, at, reason := gen.lookUp(p.gate.cfg.indexed, id)
 	if reason != Granted {
 		pass := reason == NotAuthorized && p.gate.cfg.ShadowAdmit && (p.shadow || p == p.gate.admit)
 		return Decision{Reason: reason, Shadowed: pass, asked: id.id}
 	}
 	d := Decision{Reason: Granted, User: User{s: gen.snapshot, t: t, at: at}}
-	if r != nil && p.org != nil {
+	if gen.hold != nil {
+		d.Held = gen.hold.has(d.User.ID())
+	}
+	if r != nil && p.org != nil && where == (orgScope{}) {
 		where, d.err = p.readOrg(r)
 	}
 	if where.unreadable {

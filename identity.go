@@ -89,13 +89,26 @@ func (id Identity) nobody() bool {
 	case KindUserID:
 		return id.id <= 0
 	case KindThirdUserID:
-		// An id that is not above 0 identifies nobody in this spelling either;
+		// A number that is not above 0 identifies nobody in this spelling either;
 		// platforms write -1 for null.
-		return id.text == "" || id.text == "0" || id.text[0] == '-'
+		return id.text == "" || isNumberNotAboveZero(id.text)
 	case KindAccount, KindEmail, KindThirdAccount:
 		return id.text == ""
 	}
 	return true
+}
+
+// isNumberNotAboveZero reports whether s is a decimal number, and not above 0.
+func isNumberNotAboveZero(s string) bool {
+	digits := strings.TrimPrefix(s, "-")
+	zero := true
+	for _, c := range []byte(digits) {
+		if c < '0' || c > '9' {
+			return false
+		}
+		zero = zero && c == '0'
+	}
+	return digits != "" && (zero || digits != s)
 }
 
 // String tells the kind, and the number of a user id. Every other identity is
@@ -109,6 +122,12 @@ func (id Identity) String() string {
 	default:
 		return id.kind.String() + " (withheld)"
 	}
+}
+
+// Format implements fmt.Formatter with what String tells, for every verb: fmt
+// asks a Stringer only for some of them.
+func (id Identity) Format(f fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(f, "%s", id.String())
 }
 
 // GoString keeps %#v from telling what String withholds.
@@ -135,7 +154,8 @@ func (e *errUnusable) Is(target error) bool { return target == ErrNobody }
 // Its func is called once for each guarded handler that a request meets, from
 // the request's goroutine. It returns [ErrNobody] when nobody is asking; 0, a
 // negative id and "" mean the same. A panic in it is recovered, logged, and
-// answered 500.
+// answered 500. The text of an error is logged as it is: keep personal data out
+// of it.
 type Identifier struct {
 	identify func(*http.Request) (Identity, error)
 	kinds    kindSet
@@ -229,10 +249,11 @@ func Loopback() []netip.Prefix {
 // The header is believed only if the connection comes from one of the trusted
 // networks; from elsewhere, and when empty, it is as if it were not there. It is refused, with
 // 401 and without asking the next of a [FirstOf], if it is there twice, if it
-// is not what was expected, or if the request's RemoteAddr is not IP:port:
-// then a middleware in front of the gate has rewritten it, perhaps from a
-// header that the client chose. (A listener on a Unix socket has no IP either
-// and cannot be used with this.)
+// is not what was expected, or if the request's RemoteAddr is not IP:port, as
+// the server writes it: then a middleware in front of the gate, such as chi's
+// RealIP, has rewritten it from a header that the client may have chosen. A
+// middleware that writes an IP:port there cannot be noticed: put the gate in
+// front of it. A listener on a Unix socket has no IP and cannot be used.
 //
 // The proxy must overwrite the header in every request that it passes on. No
 // trusted network, or one that is the whole Internet, is a mistake: it panics.

@@ -67,29 +67,71 @@ func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.gate.refuse(w, r, h.policy, d)
 		return
 	}
+	h.gate.observe(h.policy, d, r, "")
 	if d.Shadowed {
 		h.gate.logShadowed(r, h.policy, d)
 	}
+	if h.policy.endOnRevoke && d.Reason == Granted {
+		h.watched(w, r, d)
+		return
+	}
+	h.pass(w, r, r.Context(), d)
+}
+
+// pass runs the handler, with what was found out in its context.
+func (h *guard) pass(w http.ResponseWriter, r *http.Request, ctx context.Context, d Decision) {
 	h.next.ServeHTTP(w, r.WithContext(&guardedContext{
-		Context: r.Context(), gate: h.gate, user: d.User, org: h.orgFor(r, d),
+		Context: ctx, gate: h.gate, user: d.User, org: h.orgFor(r, d),
 	}))
 }
 
-// decide identifies and judges a request.
+// decide identifies, judges and counts a request.
 func (h *guard) decide(r *http.Request) Decision {
+	id, d := h.identify(r)
+	if d.Reason == Granted {
+		d = h.judge(r, id)
+	}
+	h.gate.count(id, d)
+	return d
+}
+
+// identify finds out who is asking; the decision is why that cannot be told, or
+// else Granted.
+func (h *guard) identify(r *http.Request) (Identity, Decision) {
+	if _, _, reason := h.gate.current(); reason != Granted {
+		return Identity{}, Decision{Reason: reason}
+	}
+	id, err := h.gate.cfg.identify(r)
+	switch {
+	case errors.Is(err, ErrNobody):
+		return Identity{}, Decision{Reason: NoIdentity, err: err}
+	case err != nil:
+		return Identity{}, Decision{Reason: IdentifyFailed, err: err}
+	}
+	return id, Decision{Reason: Granted}
+}
+
+// judge decides; and once more, if a refusal was worth a look at what the
+// marketplace has granted meanwhile.
+func (h *guard) judge(r *http.Request, id Identity) Decision {
 	g := h.gate
-	if _, _, reason := g.current(); reason != Granted {
-		return g.count(Identity{}, Decision{Reason: reason}, false)
-	}
-	id, err := g.cfg.identify(r)
-	if err != nil {
-		reason := IdentifyFailed
-		if errors.Is(err, ErrNobody) {
-			reason = NoIdentity
+	d := g.judge(h.policy, id, orgScope{}, r)
+	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(r.Context(), id) {
+		if d = g.judge(h.policy, id, orgScope{id: d.Org}, r); d.mayHaveChanged() {
+			g.onDeny.refuse(id)
 		}
-		return g.count(Identity{}, Decision{Reason: reason, err: err}, false)
 	}
-	return g.decide(h.policy, id, orgScope{}, r)
+	if d.Reason == TooOld {
+		g.refresher.resyncFor(r.Context(), h.policy.maxAge)
+		d = g.judge(h.policy, id, orgScope{id: d.Org}, r)
+	}
+	return d
+}
+
+// mayHaveChanged reports whether a grant that the index does not have yet would
+// have made a difference. A shadow makes nobody wait.
+func (d Decision) mayHaveChanged() bool {
+	return !d.Shadowed && (d.Reason == NotAuthorized || d.Reason == RoleMissing)
 }
 
 // orgFor returns the organisation that the handler is to see: the one that

@@ -18,10 +18,8 @@ type PullOutcome struct {
 	DroppedGrants int `json:"dropped_grants"` // grants without an organisation above 0 or a role code
 	Duplicates    int `json:"duplicates"`     // records of a user who was there already
 	Conflicts     int `json:"conflicts"`      // those of them whose roles differed
-}
 
-func (o *PullOutcome) add(d delta) {
-	o.Added, o.Removed, o.Changed = d.added, d.removed, d.changed
+	Held int `json:"held"` // users whose removal is held back: see Status.Held
 }
 
 // changes reports whether the pull changed anything.
@@ -37,6 +35,8 @@ func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, err
 	f.walking.Store(true)
 	defer f.walking.Store(false)
 	g := f.gate
+	view := walkView{started: started, accept: f.accept.Swap(false)}
+	syncAtStart := f.syncMeanwhile(ctx)
 	expect := 0
 	if gen := g.now.Load(); gen != nil {
 		expect = gen.users + gen.users/32
@@ -49,24 +49,21 @@ func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, err
 	next := &generation{snapshot: newSnapshot(base, g.roles), cursor: list.highest, contact: started, verified: started}
 	outcome := list.outcome()
 
-	before, late, err := f.finishWalk(ctx, next)
+	view.barred = []*table{base}
+	view.syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
+	before, late, err := f.finishWalk(ctx, next, view)
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	outcome = outcome.plus(late)
-
 	// Counting what changed takes a while for a long list: nobody waits for it.
-	if before == nil {
-		outcome.add(next.since(nil))
-	} else {
-		outcome.add(next.since(before.snapshot))
-	}
+	outcome = outcome.plus(late).plus(f.compareAll(next, before))
+	outcome.Held = next.hold.size()
 	return outcome, nil
 }
 
 // finishWalk brings a walk up to date and swaps it in. It returns the
 // generation that it replaced.
-func (f *refresher) finishWalk(ctx context.Context, next *generation) (before *generation, late PullOutcome, err error) {
+func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkView) (before *generation, late PullOutcome, err error) {
 	// No incremental pull may run meanwhile: it would go on from the old list
 	// and bring a removed user back.
 	if err := f.lockSwap(ctx); err != nil {
@@ -79,12 +76,17 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation) (before *g
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
 		}
-		if _, err := next.apply(news); err != nil {
+		changes, err := next.apply(news)
+		if err != nil {
 			return nil, late, err
 		}
+		view.barred = append(view.barred, changes)
 		late = news.outcome()
 	}
 	before = f.gate.now.Load()
+	if err := f.holdBack(next, before, view); err != nil {
+		return nil, late, err
+	}
 	f.swap(next)
 	return before, late, nil
 }
@@ -108,13 +110,14 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 		f.walkForUnreadable(started)
 	}
 	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: started, verified: gen.verified}
-	outcome := news.outcome()
-	d, err := next.apply(news)
+	changes, err := next.apply(news)
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	outcome.add(d)
+	next.hold = gen.hold.without(changes)
 	f.swap(next)
+	outcome := news.outcome().plus(f.compareSome(next, gen, changes))
+	outcome.Held = next.hold.size()
 	return outcome, nil
 }
 
@@ -135,28 +138,22 @@ func (f *refresher) walkForUnreadable(now instant) {
 
 // apply puts what an incremental pull saw over the generation's
 // snapshot. Only a generation that nobody else sees yet may be changed so.
-func (gen *generation) apply(c *collector) (delta, error) {
-	s, d, err := gen.with(c.table.finish(c.f.gate.cfg.indexed), c.f.gate.roles, c.f.gate.cfg.indexed)
-	if err != nil {
-		return d, err
-	}
-	gen.snapshot = s
+func (gen *generation) apply(c *collector) (changes *table, err error) {
+	changes = c.table.finish(c.f.gate.cfg.indexed)
+	gen.snapshot, err = gen.with(changes, c.f.gate.roles, c.f.gate.cfg.indexed)
 	gen.cursor = max(gen.cursor, c.highest)
-	return d, nil
+	return changes, err
 }
 
 // swap makes requests see the next generation. It needs lockSwap.
 func (f *refresher) swap(next *generation) {
 	before := f.gate.now.Load()
+	next.number = 1
 	if before != nil {
 		next.number = before.number + 1
-	} else {
-		next.number = 1
 	}
 	f.gate.now.Store(next)
-	if before == nil {
-		close(f.first)
-	}
+	f.gate.watches.check(f.gate)
 }
 
 func (f *refresher) lockSwap(ctx context.Context) error {
@@ -301,8 +298,11 @@ func (c *collector) outcome() PullOutcome {
 	}
 }
 
-// plus adds what a second pull saw.
+// plus adds up two parts of an outcome.
 func (o PullOutcome) plus(p PullOutcome) PullOutcome {
+	o.Added += p.Added
+	o.Removed += p.Removed
+	o.Changed += p.Changed
 	o.Records += p.Records
 	o.BadRecords += p.BadRecords
 	o.DroppedGrants += p.DroppedGrants

@@ -44,10 +44,12 @@ type refresher struct {
 	// that was pulled before a swap is applied after it.
 	swapping chan struct{}
 
-	wake  [pullKinds]chan struct{}
-	first chan struct{} // closed when the first list is there
-	fatal chan error    // a refusal before that
+	wake  [pullKinds]chan struct{} // makes a pull due now
+	moved [pullKinds]chan struct{} // says that next has changed
+	first chan struct{}            // closed when the first list is there
+	fatal chan error               // a refusal before that
 
+	accept  atomic.Bool             // the next walk to begin holds nothing back
 	walking atomic.Bool             // a walk is under way
 	next    [pullKinds]atomic.Int64 // when the loop pulls again, on the monotonic clock
 
@@ -58,9 +60,23 @@ type refresher struct {
 	quiet    instant // no pull before this: the source asked for it
 	badWalk  instant // when an unreadable record last made a walk due
 	extra    bool    // whether one ever did
+	holdTold *hold   // what the log was last told is held
 	warned   bool    // whether the log knows that the list is stale
+	sync     SyncStatus
+
+	syncHeld    instant // since when removals are held for a sync, if syncHolding
+	syncHolding bool
+
+	agedWalk instant // when a MaxAge last made a walk, if agedOnce
+	agedOnce bool
+
+	platform   []string // what Config.RoleCodes said
+	rolesAsked instant  // when, if askedRoles
+	askedRoles bool
+
 	failures map[Failure]uint64
-	hangs    sync.Once
+	ready    sync.Once
+	closing  sync.Once
 	stopped  chan struct{}
 }
 
@@ -70,7 +86,8 @@ type pullState struct {
 	err error // the last failure
 }
 
-func startRefresher(g *Gate) *refresher {
+// startRefresher starts everything that a gate does in the background.
+func startRefresher(g *Gate) {
 	f := &refresher{
 		gate:     g,
 		swapping: make(chan struct{}, 1),
@@ -84,11 +101,21 @@ func startRefresher(g *Gate) *refresher {
 	f.next[walk].Store(f.quiet.mono) // at once
 	for k := range f.wake {
 		f.wake[k] = make(chan struct{}, 1)
+		f.moved[k] = make(chan struct{}, 1)
 	}
+	g.refresher = f
+	if !g.cfg.OnDeny.Off {
+		g.onDeny = newDenyRefresher(f, g.cfg.OnDeny.PerMinute)
+	}
+	g.changes = startQueue(f, changeQueue, "OnChange", g.cfg.OnChange)
+	g.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
 	f.running.Add(int(pullKinds))
 	go f.loop(incremental)
 	go f.loop(walk)
-	return f
+	if g.cfg.Sync != nil {
+		f.running.Add(1)
+		go f.watchSync()
+	}
 }
 
 // enter registers work that close has to wait for.
@@ -110,9 +137,12 @@ func (f *refresher) close() error {
 	f.closed = true
 	f.mu.Unlock()
 	f.cancel()
-	f.hangs.Do(func() {
+	f.closing.Do(func() {
 		go func() {
 			f.running.Wait()
+			if source, ok := f.gate.cfg.Source.(interface{ CloseIdleConnections() }); ok {
+				source.CloseIdleConnections()
+			}
 			close(f.stopped)
 		}()
 	})
@@ -122,7 +152,7 @@ func (f *refresher) close() error {
 	case <-f.stopped:
 		return nil
 	case <-t.C:
-		return fmt.Errorf("rolegate: a pull did not stop within %v of its ctx's end: the source must return when its ctx ends", closeWait)
+		return fmt.Errorf("rolegate: not everything stopped within %v: the source must return when its ctx ends, and hooks must not block", closeWait)
 	}
 }
 
@@ -161,8 +191,11 @@ func (f *refresher) loop(k pullKind) {
 		select {
 		case <-f.ctx.Done():
 			return
+		case <-f.moved[k]: // somebody else has pulled
+			timer.Reset(f.untilNext(k))
+			continue
 		case <-timer.C:
-			if wait := f.untilNext(k); wait > 0 { // somebody else has pulled meanwhile
+			if wait := f.untilNext(k); wait > 0 { // the source wants to be left alone
 				timer.Reset(wait)
 				continue
 			}
@@ -264,7 +297,15 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	g := f.gate
 	now := g.clock()
 	took := time.Duration(now.mono - started.mono)
+	var hold *hold
+	if gen := g.now.Load(); gen != nil {
+		hold = gen.hold
+	}
 	f.mu.Lock()
+	before := f.holdTold
+	if err == nil && k == walk {
+		f.holdTold = hold
+	}
 	p := &f.pulls[k]
 	p.Running = false
 	if errors.Is(err, ErrClosed) {
@@ -284,6 +325,9 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 		// a pull slower than its interval is followed by a rest all the same.
 		interval := f.interval(k)
 		next = later(started.add(interval), now.add(interval/10))
+		if k == walk && hold != nil && hold.cause == HeldByBrake {
+			next = now.add(jitter(f.gate.cfg.confirmGap(), 0.05))
+		}
 	} else {
 		p.Failed++
 		p.Consecutive++
@@ -300,6 +344,10 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	attempt := p.Consecutive
 	f.next[k].Store(next.mono)
 	f.mu.Unlock()
+	signal(f.moved[k])
+	if err == nil {
+		f.ready.Do(func() { close(f.first) }) // a walk: there is no other first pull
+	}
 
 	if err != nil {
 		g.log.Warn("rolegate: a pull failed; the list stays as it was", "kind", k, "failure", failureOf(err), "err", err,
@@ -324,7 +372,9 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	g.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
 		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
 	if k == walk {
+		f.tellHold(hold, before, now)
 		f.warnAmbiguous(gen)
+		f.warnUnheld(gen)
 	} else if gen.verified.age(now) > g.cfg.Refresh.ResyncEvery*5/4 && !f.walking.Load() {
 		f.soon(walk) // the machine was suspended, or the wall clock has jumped
 	}
@@ -450,9 +500,12 @@ func (f *refresher) expired() {
 }
 
 // soon makes a pull of that kind due now, unless it is backing off.
-func (f *refresher) soon(k pullKind) {
+func (f *refresher) soon(k pullKind) { signal(f.wake[k]) }
+
+// signal sends on a channel with room for one, unless it is full already.
+func signal(c chan struct{}) {
 	select {
-	case f.wake[k] <- struct{}{}:
-	default: // it is due already
+	case c <- struct{}{}:
+	default:
 	}
 }

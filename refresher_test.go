@@ -222,7 +222,9 @@ func TestAges(t *testing.T) {
 			assert.InDelta(t, 5*minutes, took, float64(10*time.Second))
 			assert.True(t, allowed(gate, 1))
 			assert.Positive(t, gate.Status().StaleDecisions)
-			until(t, time.Hour, func() bool { return len(book.lines("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires")) == 1 })
+			until(t, time.Hour, func() bool {
+				return len(book.lines("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires")) == 1
+			})
 
 			took = until(t, 2*time.Hour, func() bool { return !allowed(gate, 1) })
 			assert.InDelta(t, 55*minutes, took, float64(time.Minute+10*time.Second))
@@ -320,7 +322,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			require.NoError(t, gate.Refresh(t.Context()))
 			high := gate.Status().Cursor
 			m.Restore(backup)
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
 			assert.Less(t, gate.Status().Cursor, high, "a full walk whose highest sequence is lower is believed")
 			assert.False(t, allowed(gate, 100))
 			m.Grant(200, 7, "teacher")
@@ -343,7 +345,6 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			var failed *rolegate.PullError
 			require.ErrorAs(t, err, &failed)
 			assert.Equal(t, rolegate.FailureWentBack, failed.Failure)
-			assert.False(t, allowed(gate, 3), "nothing of that pull counts")
 			synctest.Wait()
 			assert.False(t, allowed(gate, 2), "the walk has followed at once")
 			assert.True(t, allowed(gate, 1))

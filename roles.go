@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // This file is what a route can ask for, and how that compiles. policy.go
@@ -51,11 +52,13 @@ func NoRole(codes ...string) Check { return newRoleCheck(opNone, codes) }
 // document it is, whether the term has begun. The name is for logs and route
 // listings.
 //
-// f runs in the request's goroutine, at most once for each decision, and only
-// if it can still matter: roles are looked at first. It gets the user of the
-// decision, who is valid for the request, and must not change the request. A
-// panic in it is recovered and logged, and denies. In a [Policy] that decides
-// without a request it denies without being called.
+// f runs in the request's goroutine, at most once for each decision, and after
+// everything beside it that only roles decide; within an [Either], in the order
+// given. A request is decided again, and f runs again, if the gate has pulled
+// meanwhile ([OnDeny], [MaxAge]). It gets the user of the decision, who is
+// valid for the request, and must not change the request. A panic in it is
+// recovered and logged, and denies. In a [Policy] that decides without a
+// request it denies without being called.
 func Where(name string, f func(User, *http.Request) bool) Check {
 	if isBlank(name) {
 		panic("rolegate: Where: give the condition a name: operators read it in the log")
@@ -87,7 +90,8 @@ func Either(checks ...Check) Check {
 // cannot differ.
 //
 // f runs in the request's goroutine, once for each guard; a panic in it is
-// recovered and logged, and denies.
+// recovered and logged, and denies. The text of an error is logged as it is:
+// keep personal data out of it.
 func InOrg(f func(*http.Request) (int64, error)) Option {
 	if f == nil {
 		panic("rolegate: InOrg: the func is nil")
@@ -141,9 +145,11 @@ func (shadowOption) addTo(s *policySpec) { s.shadow = true }
 
 // A policySpec collects the options of one policy.
 type policySpec struct {
-	checks []Check
-	org    func(*http.Request) (int64, error)
-	shadow bool
+	checks      []Check
+	org         func(*http.Request) (int64, error)
+	shadow      bool
+	maxAge      time.Duration // 0: any age
+	endOnRevoke bool
 }
 
 func newPolicySpec(caller string, options []Option) policySpec {
@@ -157,6 +163,9 @@ func newPolicySpec(caller string, options []Option) policySpec {
 	if len(s.checks) == 0 {
 		panic(fmt.Sprintf("rolegate: %s without a check lets every listed user pass: give it AnyRole, AllRoles, NoRole, Where or Either, or use Admit", caller))
 	}
+	if s.shadow && s.maxAge != 0 {
+		panic(fmt.Sprintf("rolegate: %s with Shadow and MaxAge: a shadow must not make requests wait; leave MaxAge out until the rule bites", caller))
+	}
 	return s
 }
 
@@ -168,6 +177,9 @@ func (s policySpec) String() string {
 	}
 	if s.org != nil {
 		names = append(names, "InOrg")
+	}
+	if s.maxAge != 0 {
+		names = append(names, "MaxAge("+s.maxAge.String()+")")
 	}
 	return strings.Join(names, " + ")
 }
@@ -216,6 +228,7 @@ func (c *compiler) term(codes ...string) uint64 {
 	bit := uint64(1) << c.terms
 	c.terms++
 	for _, code := range codes {
+		c.roles.name(code)
 		for _, id := range c.roles.satisfying(code) {
 			c.byRole[id] |= bit
 		}
@@ -302,7 +315,7 @@ func (c eitherCheck) compile(to *compiler) node {
 // compile turns a spec into a policy of the gate.
 func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
 	c := &compiler{roles: roles, byRole: map[uint32]uint64{}}
-	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow}
+	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {
 		n := check.compile(c)
 		switch n.op {

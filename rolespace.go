@@ -24,6 +24,7 @@ type roleSpace struct {
 	mu    sync.Mutex
 	ids   map[string]uint32
 	codes []string
+	named map[string]bool // codes that checks name, and whether the log was told that nobody holds them
 
 	table atomic.Pointer[roleTable]
 }
@@ -40,16 +41,22 @@ func newRoleSpace(implies map[string][]string) (*roleSpace, []error) {
 	var errs []error
 	for _, code := range slices.Sorted(maps.Keys(implies)) {
 		if isBlank(code) || slices.ContainsFunc(implies[code], isBlank) {
-			errs = append(errs, fmt.Errorf("Implies[%q]: a role code is empty: give every code as the marketplace spells it", code))
+			errs = append(errs, mistake("Implies[%q]: a role code is empty: give every code as the marketplace spells it", code))
 		}
 	}
 	holders := map[string][]string{}
+	told := map[string]bool{} // codes in a cycle that was reported
 	for _, code := range slices.Sorted(maps.Keys(implies)) {
 		reached := map[string]bool{}
 		path := []string{code}
 		if loop := reach(implies, code, path, reached); loop != nil {
-			errs = append(errs, fmt.Errorf("Implies: %s is a cycle: leave one of these out", strings.Join(quoteAll(loop), " → ")))
-			break
+			if !told[loop[0]] {
+				errs = append(errs, mistake("Implies: %s is a cycle: leave one of these out", strings.Join(quoteAll(loop), " → ")))
+				for _, c := range loop {
+					told[c] = true
+				}
+			}
+			continue
 		}
 		for included := range reached {
 			holders[included] = append(holders[included], code)
@@ -71,8 +78,8 @@ func newRoleSpace(implies map[string][]string) (*roleSpace, []error) {
 // returns the path of a cycle if there is one.
 func reach(implies map[string][]string, code string, path []string, reached map[string]bool) []string {
 	for _, included := range implies[code] {
-		if slices.Contains(path, included) {
-			return append(path, included)
+		if i := slices.Index(path, included); i >= 0 {
+			return append(path[i:len(path):len(path)], included)
 		}
 		if reached[included] {
 			continue

@@ -3,6 +3,8 @@ package rolegate
 import (
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -30,14 +32,15 @@ type Guard struct {
 // Routes lists the routes of a chi router, in chi's order, with the guards
 // from the outermost to the innermost. It sees the guards that were given to
 // r.Use, r.With, r.Group and r.Route and those that are the handler itself. A
-// guard inside another middleware or handler, and whatever a handler that was
+// guard inside another middleware or handler (also one whose ServeHTTP is given
+// to r.Get as a func: use r.With or r.Method), and whatever a handler that was
 // given to r.Mount does that is no chi router, it does not see: a route may be
 // guarded though it is not said to be, but never the other way round.
 //
 // No handler and no other middleware is called. The error is chi's.
 func Routes(router chi.Routes) ([]Route, error) {
 	var routes []Route
-	err := chi.Walk(router, func(method, pattern string, handler http.Handler, middlewares ...func(http.Handler) http.Handler) error {
+	err := chi.Walk(ownRoutes{router}, func(method, pattern string, handler http.Handler, middlewares ...func(http.Handler) http.Handler) error {
 		route := Route{Method: method, Pattern: pattern}
 		for _, m := range middlewares {
 			if isGuardMaker(m) {
@@ -55,7 +58,45 @@ func Routes(router chi.Routes) ([]Route, error) {
 		routes = append(routes, route)
 		return nil
 	})
+	for i, j := 0, 0; i < len(routes); i = j { // chi gives the methods of a pattern in any order
+		for j = i; j < len(routes) && routes[j].Pattern == routes[i].Pattern; j++ {
+		}
+		slices.SortFunc(routes[i:j], func(a, b Route) int { return strings.Compare(a.Method, b.Method) })
+	}
 	return routes, err
+}
+
+// ownRoutes is a router without the middlewares that chi says it has but does
+// not run: a router made by With or Group shares the routes of the one it came
+// from, while its middlewares stand in front of its own alone, and are told
+// with each of those.
+type ownRoutes struct{ router chi.Routes }
+
+func (o ownRoutes) Routes() []chi.Route {
+	routes := o.router.Routes()
+	for i := range routes {
+		if routes[i].SubRoutes != nil {
+			routes[i].SubRoutes = ownRoutes{routes[i].SubRoutes}
+		}
+	}
+	return routes
+}
+
+func (o ownRoutes) Middlewares() chi.Middlewares {
+	if m, ok := o.router.(*chi.Mux); ok {
+		// Without the field, better no guard too many.
+		if inline := reflect.ValueOf(m).Elem().FieldByName("inline"); !inline.IsValid() || inline.Bool() {
+			return nil
+		}
+	}
+	return o.router.Middlewares()
+}
+
+func (o ownRoutes) Match(c *chi.Context, method, path string) bool {
+	return o.router.Match(c, method, path)
+}
+func (o ownRoutes) Find(c *chi.Context, method, path string) string {
+	return o.router.Find(c, method, path)
 }
 
 func (r *Route) add(h http.Handler) {

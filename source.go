@@ -15,14 +15,17 @@ import (
 // A Source must be safe for concurrent use: a walk (after == 0) and an
 // incremental pull may run at once, never two of the same kind.
 //
-// A Source may also have a method Validate() error. [Open] calls it, and
-// reports what it says together with every other mistake of the [Config].
+// A Source may also have a method Validate() error: [Open] calls it, and
+// reports what it says together with every other mistake of the [Config]. If it
+// has a method CloseIdleConnections(), [Gate.Close] calls that.
 type Source interface {
 	// Pull calls yield for every listed user whose sequence is above after,
 	// or for all of them when after is 0, and returns nil only when it has
 	// seen the last one. It may yield a user more than once: the record with
 	// the higher sequence counts, and of two equal ones the later. It may
-	// also yield records whose sequence equals after (an inclusive list).
+	// also yield records whose sequence equals after (an inclusive list); one
+	// below it says that the list was set back to an earlier state: it fails
+	// the pull, and a full walk follows.
 	//
 	// A record that could not be understood is yielded with Bad set, and with
 	// its UserID and Sequence if those were readable; it is not an error.

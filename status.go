@@ -54,9 +54,42 @@ type Status struct {
 	// StaleDecisions counts those that were made while the list was stale.
 	StaleDecisions uint64
 
+	// Held tells of users who are gone from the list, but whose removal is held
+	// back.
+	Held HeldStatus
+
+	// Sync is what Config.Sync said last.
+	Sync SyncStatus
+
+	// UnheldRoles are role codes that checks name and nobody holds: a typo, or
+	// a role that nobody has yet. Empty before the first list.
+	UnheldRoles []UnheldRole
+
+	// DroppedChanges and DroppedDecisions count what OnChange and OnDecision
+	// were too slow for.
+	DroppedChanges, DroppedDecisions uint64
+
 	// Ambiguous counts, for each kind of identity that is indexed, the aliases
 	// that several users share: nobody enters by those.
 	Ambiguous map[Kind]int
+}
+
+// HeldStatus tells of removals that are held back.
+type HeldStatus struct {
+	Users int       // how many
+	Cause HoldCause // why; "" if there are none
+	Since time.Time // start of the walk that first held them
+}
+
+// SyncStatus is what Config.Sync said.
+type SyncStatus struct {
+	State   SyncState
+	Text    string    // in the upstream's words
+	Checked time.Time // when it was asked last
+
+	// Failed counts the times that it could not tell, and Error is the last.
+	Failed uint64
+	Error  string
 }
 
 // PullStatus says how the pulls of one kind have gone.
@@ -87,7 +120,6 @@ func (g *Gate) Status() Status {
 	if g == nil || g.refresher == nil {
 		return Status{State: StateStarting}
 	}
-	now := g.clock()
 	s := Status{
 		State:     StateStarting,
 		Roles:     len(g.roles.publish().codes),
@@ -95,9 +127,9 @@ func (g *Gate) Status() Status {
 		Decisions: map[Reason]uint64{},
 		Ambiguous: map[Kind]int{},
 	}
-	gen, stale, reason := g.current()
+	gen, now, reason := g.current()
 	switch {
-	case reason == Granted && stale:
+	case reason == Granted && gen.contact.age(now) > g.cfg.Refresh.StaleAfter:
 		s.State = StateStale
 	case reason == Granted:
 		s.State = StateReady
@@ -107,6 +139,11 @@ func (g *Gate) Status() Status {
 		s.State = StateClosed
 	}
 	if gen = g.now.Load(); gen != nil {
+		now = g.clock()
+		s.UnheldRoles = g.unheld(gen.snapshot)
+		if h := gen.hold; h != nil {
+			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.time()}
+		}
 		s.Users, s.Grants = gen.users, gen.grants
 		s.Generation, s.Cursor = gen.number, gen.cursor
 		s.Contact, s.ContactAge = gen.contact.time(), gen.contact.age(now)
@@ -127,6 +164,7 @@ func (g *Gate) Status() Status {
 	}
 	s.Shadowed = g.counters.sum(countShadowed)
 	s.StaleDecisions = g.counters.sum(countStale)
+	s.DroppedChanges, s.DroppedDecisions = g.changes.drops(), g.decisions.drops()
 	g.refresher.fill(&s)
 	return s
 }
@@ -136,6 +174,7 @@ func (f *refresher) fill(s *Status) {
 	f.mu.Lock()
 	s.Incremental, s.Walk = f.pulls[incremental].PullStatus, f.pulls[walk].PullStatus
 	maps.Copy(s.Failures, f.failures)
+	s.Sync = f.sync
 	f.mu.Unlock()
 	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
 }
@@ -160,11 +199,33 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		Shadowed       uint64             `json:"shadowed"`
 		StaleDecisions uint64             `json:"stale_decisions"`
 		Ambiguous      map[Kind]int       `json:"ambiguous_aliases"`
+		Held           heldJSON           `json:"held"`
+		Sync           syncJSON           `json:"sync"`
+		UnheldRoles    []UnheldRole       `json:"unheld_roles"`
+		DroppedC       uint64             `json:"dropped_changes"`
+		DroppedD       uint64             `json:"dropped_decisions"`
 	}{
 		s.State, s.Users, s.Grants, s.Roles, s.Generation, s.Cursor,
 		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
 		s.Incremental, s.Walk, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
+		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
+		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
+		s.UnheldRoles, s.DroppedChanges, s.DroppedDecisions,
 	})
+}
+
+type heldJSON struct {
+	Users int        `json:"users"`
+	Cause HoldCause  `json:"cause,omitempty"`
+	Since *time.Time `json:"since"`
+}
+
+type syncJSON struct {
+	State   SyncState  `json:"state"`
+	Text    string     `json:"text,omitempty"`
+	Checked *time.Time `json:"checked"`
+	Failed  uint64     `json:"failed"`
+	Error   string     `json:"error,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -23,6 +23,7 @@ type snapshot struct {
 	roles  *roleTable
 	users  int // listed users in base and over together
 	grants int
+	held   roleSet // roles that somebody holds, or has held since base was built
 
 	// ambiguous counts, for each kind of identity, the aliases that two or
 	// more users share.

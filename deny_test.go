@@ -1,0 +1,660 @@
+package rolegate_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+// A denyRefusal is one way to be refused, on the handler that denyHandlers has
+// for it.
+type denyRefusal struct {
+	name   string
+	reason rolegate.Reason
+	user   int64 // 0: nobody, denyTwin: by an ambiguous account
+	path   string
+}
+
+const denyTwin = -100
+
+var denyRefusals = []denyRefusal{
+	{"nobody", rolegate.NoIdentity, 0, "/admit"},
+	{"identify failed", rolegate.IdentifyFailed, -5, "/admit"},
+	{"not listed", rolegate.NotAuthorized, 999, "/admit"},
+	{"not listed, at a role", rolegate.NotAuthorized, 999, "/role"},
+	{"ambiguous", rolegate.Ambiguous, denyTwin, "/admit"},
+	{"role missing", rolegate.RoleMissing, 1, "/role"},
+	{"role missing there", rolegate.RoleMissing, 1, "/orgs/8"},
+	{"condition failed", rolegate.ConditionFailed, 1, "/where"},
+	{"condition panicked", rolegate.ConditionFailed, 1, "/panic"},
+	{"org unreadable", rolegate.OrgUnreadable, 1, "/orgs/08"},
+	{"closed", rolegate.Closed, 1, "/closed"},
+	{"not ready", rolegate.NotReady, 1, "/not-ready"},
+}
+
+// A denyApp has a route for each refusal.
+type denyApp struct {
+	gate *rolegate.Gate
+	book logBook
+	http.Handler
+}
+
+func newDenyApp(t *testing.T, change func(*rolegate.Config)) *denyApp {
+	t.Helper()
+	app := new(denyApp)
+	cfg := rolegate.Config{
+		Source: rolegatetest.NewStatic(
+			rolegate.Record{
+				UserID: 1, Account: "alice-account", Email: "alice@example.com", Nickname: "alice-nick",
+				ThirdAccount: "alice-third", ThirdUserID: "alice-id", ThirdUserName: "alice-name",
+				Grants: []rolegate.Grant{in(7, "teacher")},
+			},
+			rolegate.Record{UserID: 2, Account: "twin-account"},
+			rolegate.Record{UserID: 3, Account: "twin-account"},
+		),
+		Identify: rolegate.FirstOf(
+			rolegate.ByAccount(func(r *http.Request) (string, error) {
+				if r.Header.Get("X-User-Id") == strconv.Itoa(denyTwin) {
+					return "twin-account", nil
+				}
+				if r.Header.Get("X-Account") != "" {
+					return r.Header.Get("X-Account"), nil
+				}
+				return "", rolegate.ErrNobody
+			}),
+			rolegate.ByUserID(func(r *http.Request) (int64, error) {
+				switch text := r.Header.Get("X-User-Id"); text {
+				case "":
+					return 0, rolegate.ErrNobody
+				case "-5":
+					return 0, errors.New("the session store is away")
+				default:
+					return strconv.ParseInt(text, 10, 64)
+				}
+			})),
+		Keep:   rolegate.KeepAll,
+		Logger: app.book.logger(),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	app.gate = openGate(t, cfg)
+	cfg.Async = true
+	closed := openGate(t, cfg)
+	require.NoError(t, closed.Close())
+	failing := rolegatetest.NewStatic()
+	failing.Fail(errors.New("no connection"))
+	cfg.Source = failing
+	notReady := openGate(t, cfg)
+
+	r := chi.NewRouter()
+	r.Handle("/admit", app.gate.Admit(never(t)))
+	r.Handle("/role", app.gate.Require(rolegate.AnyRole("admin"))(never(t)))
+	r.Handle("/orgs/{orgID}", app.gate.Require(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID")))(never(t)))
+	r.Handle("/where", app.gate.Require(rolegate.Where("own class", func(rolegate.User, *http.Request) bool { return false }))(never(t)))
+	r.Handle("/panic", app.gate.Require(rolegate.Where("own class", func(rolegate.User, *http.Request) bool { panic("alice@example.com") }))(never(t)))
+	r.Handle("/closed", closed.Admit(never(t)))
+	r.Handle("/not-ready", notReady.Admit(never(t)))
+	app.Handler = r
+	return app
+}
+
+var denyID = regexp.MustCompile(`[A-Z2-7]{26}`)
+
+// denyExact is what each shape writes for each status, ID in the place of the
+// decision's id.
+var denyExact = map[string]map[int]string{
+	"DenyProblem": {
+		401: `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"You are not logged in.","decision":"ID"}`,
+		403: `{"type":"about:blank","title":"Forbidden","status":403,"detail":"You may not do this. If you think you should, tell your administrator the decision's id.","decision":"ID"}`,
+		500: `{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"Who you are could not be found out. If this goes on, tell your administrator the decision's id.","decision":"ID"}`,
+		503: `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Whether you may do this cannot be told at the moment. Try again later.","decision":"ID"}`,
+	},
+	"DenyEnvelope": {
+		401: `{"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"ID"}}`,
+		403: `{"code":403,"status":"fail","message":"You may not do this. If you think you should, tell your administrator the decision's id.","data":{"decision":"ID"}}`,
+		500: `{"code":500,"status":"error","message":"Who you are could not be found out. If this goes on, tell your administrator the decision's id.","data":{"decision":"ID"}}`,
+		503: `{"code":503,"status":"error","message":"Whether you may do this cannot be told at the moment. Try again later.","data":{"decision":"ID"}}`,
+	},
+	"DenyR": {
+		401: `{"code":401,"success":false,"data":{"decision":"ID"},"msg":"You are not logged in."}`,
+		403: `{"code":403,"success":false,"data":{"decision":"ID"},"msg":"You may not do this. If you think you should, tell your administrator the decision's id."}`,
+		500: `{"code":500,"success":false,"data":{"decision":"ID"},"msg":"Who you are could not be found out. If this goes on, tell your administrator the decision's id."}`,
+		503: `{"code":503,"success":false,"data":{"decision":"ID"},"msg":"Whether you may do this cannot be told at the moment. Try again later."}`,
+	},
+}
+
+func TestDenyShapes(t *testing.T) {
+	t.Parallel()
+	denyExact := maps.Clone(denyExact)
+	denyExact["default"] = denyExact["DenyProblem"]
+	denyExact["DenyRedirect"] = denyExact["DenyProblem"] // for whoever is no browser
+	denyExact["DenyRedirect, DenyR"] = denyExact["DenyR"]
+	for name, deny := range map[string]rolegate.DenyFunc{
+		"default": nil, "DenyProblem": rolegate.DenyProblem, "DenyEnvelope": rolegate.DenyEnvelope, "DenyR": rolegate.DenyR,
+		"DenyRedirect": rolegate.DenyRedirect("/login", nil), "DenyRedirect, DenyR": rolegate.DenyRedirect("/login", rolegate.DenyR),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := newDenyApp(t, func(c *rolegate.Config) { c.Deny = deny })
+			seen := map[string]bool{}
+			answers := map[int]*httptest.ResponseRecorder{}
+			for _, c := range denyRefusals {
+				for _, method := range []string{"GET", "POST"} {
+					w := ask(app, method, c.path, c.user)
+					require.Equal(t, c.reason.Status(), w.Code, c.name)
+					ids := denyID.FindAllString(w.Body.String(), -1)
+					require.Len(t, ids, 1)
+					assert.False(t, seen[ids[0]], "an id is used once")
+					seen[ids[0]] = true
+					body := strings.Replace(w.Body.String(), ids[0], "ID", 1)
+					assert.Equal(t, denyExact[name][w.Code]+"\n", body, c.name)
+
+					h := w.Header()
+					if w.Code == 503 {
+						seconds, err := strconv.Atoi(h.Get("Retry-After"))
+						assert.NoError(t, err)
+						assert.GreaterOrEqual(t, seconds, 1)
+						h.Set("Retry-After", "N")
+					}
+					assert.Equal(t, w.Code == 401, h.Get("WWW-Authenticate") == "Bearer")
+					assert.Equal(t, w.Code == 503, h.Get("Retry-After") != "")
+					assert.Equal(t, "no-store", h.Get("Cache-Control"))
+					assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
+					assert.Equal(t, strconv.Itoa(w.Body.Len()), h.Get("Content-Length"))
+					if first := answers[w.Code]; first != nil {
+						assert.Equal(t, first.Header(), w.Header(), "%s: the same headers for every reason of a status", c.name)
+					} else {
+						answers[w.Code] = w
+					}
+					assert.NotContains(t, w.Body.String()+fmt.Sprint(h), c.reason.String(), "the reason is the operator's to know")
+				}
+			}
+		})
+	}
+}
+
+func TestDenyHEAD(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, nil)
+	server := httptest.NewServer(app)
+	t.Cleanup(server.Close)
+	for _, c := range denyRefusals {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var headers [2]http.Header
+			for i, method := range []string{"GET", "HEAD"} {
+				assert.Equal(t, method == "HEAD", ask(app, method, c.path, c.user).Body.Len() == 0, "whoever the writer is")
+				r, err := http.NewRequestWithContext(t.Context(), method, server.URL+c.path, nil)
+				require.NoError(t, err)
+				if c.user != 0 {
+					r.Header.Set("X-User-Id", strconv.FormatInt(c.user, 10))
+				}
+				resp, err := server.Client().Do(r)
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				assert.Equal(t, method == "HEAD", len(body) == 0)
+				assert.Equal(t, c.reason.Status(), resp.StatusCode)
+				headers[i] = resp.Header
+				headers[i].Del("Date")
+				if c.reason.Status() == 503 {
+					assert.NotEmpty(t, headers[i].Get("Retry-After"))
+					headers[i].Del("Retry-After")
+				}
+			}
+			assert.Equal(t, headers[0], headers[1])
+		})
+	}
+}
+
+// What a shape does wrong, the gate puts right.
+func TestDenyFuncsThatAreWrong(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		deny rolegate.DenyFunc
+		body string // "" for the default
+	}{
+		{"panics", func(http.Header, *http.Request, rolegate.Denial) []byte { panic("alice@example.com") }, ""},
+		{"panics half done", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Content-Type", "image/gif")
+			h.Set("X-Half", "done")
+			h.Del("Retry-After")
+			panic(http.ErrAbortHandler)
+		}, ""},
+		{"panics with nil", func(http.Header, *http.Request, rolegate.Denial) []byte { panic(nil) }, ""},
+		{"deletes what the gate has set", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			clear(h)
+			return []byte("no")
+		}, "no"},
+		{"empties what the gate has set", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h["Www-Authenticate"], h["Retry-After"], h["Cache-Control"] = []string{""}, nil, []string{}
+			return []byte("no")
+		}, "no"},
+		{"sets a length too long", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Content-Length", "1000")
+			return []byte("no")
+		}, "no"},
+		{"sets a length too short", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Content-Length", "1")
+			return []byte("no")
+		}, "no"},
+		{"sets a length twice", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h["Content-Length"] = []string{"1", "2"}
+			return []byte("no")
+		}, "no"},
+		{"sets a transfer coding", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Transfer-Encoding", "chunked")
+			return []byte("no")
+		}, "no"},
+		{"sets headers that look like a status", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Status", "200 OK")
+			h.Set(":status", "200")
+			h.Set("X-Accel-Redirect", "/internal")
+			return []byte("no")
+		}, "no"},
+		{"redirects", func(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
+			if d.Status != 401 { // there it may
+				h.Set("Location", "https://elsewhere.example/")
+			}
+			return []byte("no")
+		}, "no"},
+		{"writes keys in small letters", func(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
+			h["content-length"] = []string{"1000"}
+			h["transfer-encoding"] = []string{"chunked"}
+			h["www-authenticate"] = []string{""}
+			h["retry-after"] = []string{""}
+			if d.Status != 401 {
+				h["location"] = []string{"https://elsewhere.example/"}
+			}
+			return []byte("no")
+		}, "no"},
+		{"adds lines", func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("X-Line", "a\r\nLocation: https://elsewhere.example/\r\n\r\n<script>")
+			return []byte("no")
+		}, "no"},
+		{"has no body", func(http.Header, *http.Request, rolegate.Denial) []byte { return nil }, "none"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			app := newDenyApp(t, func(cfg *rolegate.Config) { cfg.Deny = c.deny })
+			server := httptest.NewServer(app)
+			t.Cleanup(server.Close)
+			for _, refusal := range denyRefusals {
+				r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+refusal.path, nil)
+				require.NoError(t, err)
+				if refusal.user != 0 {
+					r.Header.Set("X-User-Id", strconv.FormatInt(refusal.user, 10))
+				}
+				resp, err := server.Client().Transport.RoundTrip(r) // follows no redirect
+				require.NoError(t, err, refusal.name)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err, refusal.name)
+				require.NoError(t, resp.Body.Close())
+				assert.Equal(t, refusal.reason.Status(), resp.StatusCode, refusal.name)
+				assert.Empty(t, resp.Header.Values("Location"))
+				assert.Empty(t, resp.TransferEncoding)
+				assert.EqualValues(t, len(body), resp.ContentLength)
+				if resp.StatusCode == 401 {
+					assert.Equal(t, []string{"Bearer"}, resp.Header.Values("WWW-Authenticate"))
+				}
+				if resp.StatusCode == 503 {
+					require.Len(t, resp.Header.Values("Retry-After"), 1)
+					assert.Regexp(t, `^[1-9][0-9]*$`, resp.Header.Get("Retry-After"))
+				}
+				assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+				switch c.body {
+				case "":
+					assert.Equal(t, denyExact["DenyProblem"][resp.StatusCode]+"\n", denyID.ReplaceAllString(string(body), "ID"))
+					assert.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+					assert.Empty(t, resp.Header.Get("X-Half"))
+				case "none":
+					assert.Empty(t, body)
+				default:
+					assert.Equal(t, c.body, string(body))
+				}
+			}
+			if c.body == "" {
+				lines := app.book.lines("rolegate: Config.Deny panicked; the default body is sent")
+				assert.Len(t, lines, len(denyRefusals))
+				assert.Len(t, app.book.lines("rolegate: refused"), len(denyRefusals))
+				assert.NotContains(t, app.book.String(), "alice@example.com")
+			}
+		})
+	}
+}
+
+func TestDenialSaysWhatIsSent(t *testing.T) {
+	t.Parallel()
+	var got rolegate.Denial
+	app := newDenyApp(t, func(c *rolegate.Config) {
+		c.Deny = func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
+			got = d
+			assert.NotNil(t, r)
+			return rolegate.DenyProblem(h, r, d)
+		}
+	})
+	for _, c := range denyRefusals {
+		w := ask(app, "GET", c.path, c.user)
+		assert.Equal(t, c.reason, got.Reason)
+		assert.Equal(t, w.Code, got.Status)
+		assert.Contains(t, w.Body.String(), got.ID)
+		assert.Equal(t, w.Code == 503, got.RetryAfter > 0)
+		if w.Code == 503 {
+			seconds, err := strconv.Atoi(w.Header().Get("Retry-After"))
+			require.NoError(t, err)
+			assert.GreaterOrEqual(t, float64(seconds), got.RetryAfter.Seconds())
+			assert.Less(t, float64(seconds-1), got.RetryAfter.Seconds())
+		}
+	}
+}
+
+func TestDenyRedirect(t *testing.T) {
+	t.Parallel()
+	const page = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+	app := newDenyApp(t, func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login?from=app", rolegate.DenyR) })
+	for _, c := range []struct {
+		name, method, path, accept, mode string
+		user                             int64
+		status                           int
+	}{
+		{"a browser navigates", "GET", "/admit", page, "navigate", 0, 303},
+		{"an old browser", "GET", "/admit", page, "", 0, 303},
+		{"HEAD", "HEAD", "/admit", page, "navigate", 0, 303},
+		{"fetch", "GET", "/admit", "*/*", "cors", 0, 401},
+		{"fetch that accepts pages", "GET", "/admit", page, "cors", 0, 401},
+		{"XMLHttpRequest of an old browser", "GET", "/admit", "application/json, text/plain, */*", "", 0, 401},
+		{"curl", "GET", "/admit", "*/*", "", 0, 401},
+		{"an image", "GET", "/admit", "image/webp", "no-cors", 0, 401},
+		{"a WebSocket", "GET", "/admit", "", "websocket", 0, 401},
+		{"a form", "POST", "/admit", page, "navigate", 0, 401},
+		{"PUT", "PUT", "/admit", page, "navigate", 0, 401},
+		{"a browser of someone who may not", "GET", "/role", page, "navigate", 1, 403},
+		{"a browser of someone unlisted", "GET", "/admit", page, "navigate", 999, 403},
+		{"a browser when identify fails", "GET", "/admit", page, "navigate", -5, 500},
+		{"a browser after Close", "GET", "/closed", page, "navigate", 1, 503},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(c.method, c.path, nil)
+			for name, value := range map[string]string{"Accept": c.accept, "Sec-Fetch-Mode": c.mode} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			if c.user != 0 {
+				r.Header.Set("X-User-Id", strconv.FormatInt(c.user, 10))
+			}
+			w := httptest.NewRecorder()
+			app.ServeHTTP(w, r)
+			assert.Equal(t, c.status, w.Code)
+			if c.status == 303 {
+				assert.Equal(t, []string{"/login?from=app"}, w.Header().Values("Location"))
+			} else {
+				assert.Empty(t, w.Header().Values("Location"))
+			}
+			if c.method != "HEAD" {
+				assert.Contains(t, w.Body.String(), `"success":false`)
+			}
+		})
+	}
+	for _, bad := range []string{"", "\r\n", "/login\r\nX: y", "javascript:alert(1)", "https:///login", "mailto:a@b", "http://[::1", "%zz"} {
+		t.Run("panics for "+strconv.Quote(bad), func(t *testing.T) {
+			t.Parallel()
+			assert.PanicsWithValue(t, "rolegate: DenyRedirect: give the URL of the login page, such as /login",
+				func() { rolegate.DenyRedirect(bad, nil) })
+		})
+	}
+	for _, good := range []string{"/login", "login", "https://sso.example/login?app=1", "//sso.example/login"} {
+		assert.NotPanics(t, func() { rolegate.DenyRedirect(good, nil) })
+	}
+	assert.Equal(t, 401, ask(newDenyApp(t, func(c *rolegate.Config) {
+		c.Deny = func(h http.Header, _ *http.Request, _ rolegate.Denial) []byte {
+			h.Set("Location", "/login")
+			return nil
+		}
+	}), "DELETE", "/admit", 0).Code, "a shape of the app's own redirects GET and HEAD only")
+}
+
+// A refusal is an answer of its own in the middle of what others have prepared.
+func TestDenyAmongOtherMiddleware(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, func(c *rolegate.Config) {
+		c.Deny = func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
+			h.Add("Vary", "Accept")
+			h.Add("Set-Cookie", "mine=1")
+			h.Set("X-Both", "shape")
+			return rolegate.DenyProblem(h, r, d)
+		}
+	})
+	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{
+			"Vary": "Origin", "Set-Cookie": "theirs=1", "Access-Control-Allow-Origin": "https://app.example",
+			"Strict-Transport-Security": "max-age=1", "X-Request-Id": "r1", "X-Both": "outer",
+			"Content-Encoding": "gzip", "Content-Length": "5", "Content-Range": "bytes 0-4/5", "Etag": `"v1"`,
+			"Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT", "Cache-Control": "public, max-age=3600", "Location": "/elsewhere",
+			"Content-Type": "text/html", "Www-Authenticate": "Basic realm=outer", "Retry-After": "99999",
+		} {
+			w.Header().Set(name, value)
+		}
+		app.ServeHTTP(w, r)
+	})
+	for _, c := range denyRefusals {
+		w := ask(outer, "GET", c.path, c.user)
+		h := w.Header()
+		assert.Equal(t, c.reason.Status(), w.Code)
+		assert.Equal(t, []string{"Origin", "Accept"}, h["Vary"], "added to")
+		assert.Equal(t, []string{"theirs=1", "mine=1"}, h["Set-Cookie"], "added to")
+		assert.Equal(t, []string{"shape"}, h["X-Both"], "replaced")
+		assert.Equal(t, []string{"no-store"}, h["Cache-Control"])
+		assert.Equal(t, []string{"application/problem+json"}, h["Content-Type"])
+		assert.Equal(t, []string{strconv.Itoa(w.Body.Len())}, h["Content-Length"])
+		for _, kept := range []string{"Access-Control-Allow-Origin", "Strict-Transport-Security", "X-Request-Id"} {
+			assert.NotEmpty(t, h.Get(kept), kept)
+		}
+		for _, gone := range []string{"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Location"} {
+			assert.Empty(t, h.Values(gone), gone)
+		}
+		if w.Code == 401 {
+			assert.Equal(t, []string{"Bearer"}, h["Www-Authenticate"])
+		}
+		if w.Code == 503 {
+			assert.NotEqual(t, "99999", h.Get("Retry-After"))
+		}
+	}
+}
+
+func TestDenyLeavesNoHeaderWithoutAValue(t *testing.T) {
+	t.Parallel()
+	w := ask(newDenyApp(t, nil), "GET", "/admit", 999)
+	for name, values := range w.Header() {
+		assert.NotEmpty(t, values, name)
+	}
+}
+
+// Middlewares share slices of header values between requests, to spare
+// allocations: what is behind their end is not the gate's to write to.
+func TestDenyDoesNotWriteBehindTheSlicesOfOthers(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, func(c *rolegate.Config) {
+		c.Deny = func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
+			h.Set("Vary", "Accept")
+			h.Set("Set-Cookie", "mine=1")
+			return nil
+		}
+	})
+	shared := map[string][]string{"Vary": {"Origin", "spare"}, "Set-Cookie": {"theirs=1", "spare"}}
+	w := httptest.NewRecorder()
+	for name, values := range shared {
+		w.Header()[name] = values[:1]
+	}
+	app.ServeHTTP(w, httptest.NewRequest("GET", "/admit", nil))
+	assert.Equal(t, []string{"Origin", "Accept"}, w.Header()["Vary"])
+	assert.Equal(t, []string{"theirs=1", "mine=1"}, w.Header()["Set-Cookie"])
+	for name, values := range shared {
+		assert.Equal(t, "spare", values[1], name)
+	}
+}
+
+func TestChallenge(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ challenge, want string }{
+		{"", "Bearer"},
+		{`Bearer realm="school"`, `Bearer realm="school"`},
+		{`Session realm="学校"`, `Session realm="学校"`},
+	} {
+		app := newDenyApp(t, func(cfg *rolegate.Config) { cfg.Challenge = c.challenge })
+		assert.Equal(t, c.want, ask(app, "GET", "/admit", 0).Header().Get("WWW-Authenticate"))
+	}
+}
+
+// The decision's id leads from what the client saw to what the operator may
+// know.
+func TestDenyLog(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, nil)
+	want := map[string]struct {
+		level, route, guard string
+		user, org           float64
+		err                 string
+	}{
+		"nobody":                {"INFO", "/admit", "Admit", 0, 0, "no identity"},
+		"identify failed":       {"ERROR", "/admit", "Admit", 0, 0, "the session store is away"},
+		"not listed":            {"INFO", "/admit", "Admit", 999, 0, ""},
+		"not listed, at a role": {"INFO", "/role", "AnyRole(admin)", 999, 0, ""},
+		"ambiguous":             {"WARN", "/admit", "Admit", 0, 0, ""},
+		"role missing":          {"INFO", "/role", "AnyRole(admin)", 1, 0, ""},
+		"role missing there":    {"INFO", "/orgs/{orgID}", "AnyRole(teacher) + InOrg", 1, 8, ""},
+		"condition failed":      {"INFO", "/where", "Where(own class)", 1, 0, ""},
+		"condition panicked":    {"ERROR", "/panic", "Where(own class)", 1, 0, "panicked"},
+		"org unreadable":        {"WARN", "/orgs/{orgID}", "AnyRole(teacher) + InOrg", 1, 0, "orgID"},
+		"closed":                {"WARN", "/closed", "Admit", 0, 0, ""},
+		"not ready":             {"WARN", "/not-ready", "Admit", 0, 0, ""},
+	}
+	for _, c := range denyRefusals {
+		w := ask(app, "GET", c.path+"?alice=alice@example.com", c.user)
+		id := denyID.FindString(w.Body.String())
+		var line map[string]any
+		for _, l := range app.book.lines("rolegate: refused") {
+			if l["decision"] == id {
+				require.Nil(t, line, "one line for each refusal")
+				line = l
+			}
+		}
+		require.NotNil(t, line, c.name)
+		want := want[c.name]
+		assert.Equal(t, want.level, line["level"], c.name)
+		assert.Equal(t, c.reason.String(), line["reason"], c.name)
+		assert.EqualValues(t, c.reason.Status(), line["status"], c.name)
+		assert.Equal(t, want.route, line["route"], c.name)
+		assert.Equal(t, want.guard, line["guard"], c.name)
+		assert.Equal(t, "GET", line["method"], c.name)
+		user, _ := line["user_id"].(float64)
+		assert.Equal(t, want.user, user, c.name)
+		org, _ := line["org_id"].(float64)
+		assert.Equal(t, want.org, org, c.name)
+		text, _ := line["err"].(string)
+		assert.Contains(t, text, want.err, c.name)
+		assert.Equal(t, want.err == "", text == "", "%s: %s", c.name, text)
+		known := []string{"time", "level", "msg", "decision", "status", "reason", "method", "route", "guard", "user_id", "org_id", "err"}
+		for key := range line {
+			assert.Contains(t, known, key)
+		}
+	}
+
+	// By any of his names: the number is logged, the name is not.
+	r := httptest.NewRequest("GET", "/role", nil)
+	r.Header.Set("X-Account", "alice-account")
+	app.ServeHTTP(httptest.NewRecorder(), r)
+	r.Header.Set("X-Account", "stranger-account")
+	app.ServeHTTP(httptest.NewRecorder(), r)
+	lines := app.book.lines("rolegate: refused")
+	assert.EqualValues(t, 1, lines[len(lines)-2]["user_id"])
+	assert.NotContains(t, lines[len(lines)-1], "user_id")
+	for _, name := range []string{
+		"alice-account", "alice@example.com", "alice-nick", "alice-third", "alice-id", "alice-name", "twin-account", "stranger",
+	} {
+		assert.NotContains(t, app.book.String(), name)
+	}
+}
+
+func TestShadowLog(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, nil)
+	h := app.gate.Require(rolegate.AnyRole("admin"), rolegate.Shadow())(ok(app.gate))
+	assert.Equal(t, 200, ask(h, "GET", "/", 1).Code)
+	lines := app.book.lines("rolegate: let pass by a shadow")
+	require.Len(t, lines, 1)
+	assert.Equal(t, "INFO", lines[0]["level"])
+	assert.Equal(t, "role_missing", lines[0]["reason"])
+	assert.EqualValues(t, 1, lines[0]["user_id"])
+	assert.Empty(t, app.book.lines("rolegate: refused"))
+}
+
+// What a client writes cannot begin a line of the log.
+func TestDenyLogCannotBeForged(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]func(io.Writer) slog.Handler{
+		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+		"json": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var book logBook
+			app := newDenyApp(t, func(c *rolegate.Config) { c.Logger = slog.New(handler(&book)) })
+			before := strings.Count(book.String(), "\n")
+			const forged = "\nlevel=INFO msg=forged user_id=1"
+			r := httptest.NewRequest("GET", "/orgs/"+url.PathEscape("7"+forged), nil)
+			r.Header = http.Header{"X-User-Id": {"1"}, "User-Agent": {forged}, "Referer": {forged}}
+			r.Host = forged
+			w := httptest.NewRecorder()
+			app.ServeHTTP(w, r)
+			assert.Equal(t, 403, w.Code)
+			r = httptest.NewRequest("GET", "/role", nil)
+			r.Header.Set("X-Account", forged)
+			app.ServeHTTP(httptest.NewRecorder(), r)
+			assert.Equal(t, 2, strings.Count(book.String(), "rolegate: refused"))
+			assert.NotContains(t, book.String()[before:], "forged")
+		})
+	}
+}
+
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for reason := rolegate.NotReady; reason.String() != fmt.Sprintf("Reason(%d)", reason); reason++ {
+		names = append(names, reason.String())
+		text, err := reason.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, reason.String(), string(text))
+		d := rolegate.Decision{Reason: reason}
+		assert.Equal(t, reason == rolegate.Granted, d.Allowed())
+		assert.Equal(t, reason == rolegate.Granted, reason.Status() < 400)
+		assert.NotEmpty(t, http.StatusText(reason.Status()))
+	}
+	assert.Equal(t, 12, len(names))
+	assert.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "each has its own name")
+	assert.Equal(t, 500, rolegate.Reason(200).Status())
+	assert.Equal(t, "Reason(200)", rolegate.Reason(200).String())
+	assert.False(t, rolegate.Decision{}.Allowed())
+	assert.Equal(t, "not_ready", rolegate.Decision{}.String())
+}

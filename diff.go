@@ -1,0 +1,93 @@
+package rolegate
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A diff is what lies between two snapshots: always the counts, and the users
+// themselves if somebody wants to know.
+type diff struct {
+	before, after           *snapshot
+	added, removed, changed int
+
+	detailed bool
+	change   Change
+}
+
+// look compares what the snapshots say of one user.
+func (d *diff) look(id int64) {
+	t, at, was := d.before.find(id)
+	u, to, is := d.after.find(id)
+	switch {
+	case was && is:
+		if !rowOf(t, at).same(rowOf(u, to)) {
+			d.changed++
+			d.note(&d.change.Changed, id)
+		}
+	case is:
+		d.added++
+		d.note(&d.change.Added, id)
+	case was:
+		d.removed++
+		d.note(&d.change.Removed, id)
+	}
+}
+
+func (d *diff) note(to *[]UserChange, id int64) {
+	if d.detailed {
+		*to = append(*to, UserChange{UserID: id, Before: d.before.user(id).Grants(), After: d.after.user(id).Grants()})
+	}
+}
+
+// user returns the listed user with that id, or nobody.
+func (s *snapshot) user(id int64) User {
+	t, at, ok := s.find(id)
+	if !ok {
+		return User{}
+	}
+	return User{s: s, t: t, at: at}
+}
+
+// compare counts what a swap changed, and hands it to OnChange. ids calls its
+// argument for every user who may differ.
+func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look func(id int64))) PullOutcome {
+	if before == nil {
+		return PullOutcome{Added: next.users}
+	}
+	d := diff{before: before.snapshot, after: next.snapshot, detailed: f.gate.changes != nil}
+	ids(d.look)
+	if d.detailed && d.added+d.removed+d.changed > 0 {
+		byID := func(a, b UserChange) int { return cmp.Compare(a.UserID, b.UserID) }
+		slices.SortFunc(d.change.Added, byID)
+		slices.SortFunc(d.change.Removed, byID)
+		slices.SortFunc(d.change.Changed, byID)
+		d.change.Time, d.change.Walk, d.change.Generation = f.gate.clock().time(), isWalk, next.number
+		f.gate.changes.put(d.change)
+	}
+	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed}
+}
+
+// compareAll compares by all users of both: what a walk needs.
+func (f *refresher) compareAll(next, before *generation) PullOutcome {
+	return f.compare(next, before, true, func(look func(int64)) {
+		next.eachUser(func(t *table, at uint32) { look(t.slots[at].id) })
+		before.eachUser(func(t *table, at uint32) {
+			id := t.slots[at].id
+			if _, _, still := next.find(id); !still {
+				look(id)
+			}
+		})
+	})
+}
+
+// compareSome compares by the users whom an incremental pull spoke of.
+func (f *refresher) compareSome(next, before *generation, changes *table) PullOutcome {
+	return f.compare(next, before, false, func(look func(int64)) {
+		for _, s := range changes.slots {
+			if s.id != 0 {
+				look(s.id)
+			}
+		}
+	})
+}

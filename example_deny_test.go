@@ -1,0 +1,80 @@
+package rolegate_test
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/rolegate/rolegate"
+)
+
+// The default: problem details, as of RFC 9457.
+func ExampleDenyProblem() {
+	gate := exampleGate()
+	defer gate.Close()
+
+	exampleAnswer(gate.Admit(examplePage), "Cookie", "session=99")
+	// Output:
+	// 403  application/problem+json
+	// {"type":"about:blank","title":"Forbidden","status":403,"detail":"You may not do this. If you think you should, tell your administrator the decision's id.","decision":"…"}
+}
+
+func ExampleDenyEnvelope() {
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyEnvelope })
+	defer gate.Close()
+
+	exampleAnswer(gate.Admit(examplePage))
+	// Output:
+	// 401  application/json
+	// {"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"…"}}
+}
+
+func ExampleDenyR() {
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyR })
+	defer gate.Close()
+
+	exampleAnswer(gate.Admit(examplePage))
+	// Output:
+	// 401  application/json
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+}
+
+// A browser that is not logged in is sent to the login page; a script gets its
+// 401.
+func ExampleDenyRedirect() {
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login", rolegate.DenyR) })
+	defer gate.Close()
+
+	exampleAnswer(gate.Admit(examplePage), "Sec-Fetch-Mode", "navigate")
+	exampleAnswer(gate.Admit(examplePage), "Sec-Fetch-Mode", "cors")
+	// Output:
+	// 303 /login application/json
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+	// 401  application/json
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+}
+
+// A shape of the app's own. It need not care for the status, which the gate
+// writes.
+func ExampleDenyFunc() {
+	inChinese := func(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
+		text := "您没有权限进行此操作"
+		switch d.Status {
+		case http.StatusUnauthorized:
+			text = "请先登录"
+		case http.StatusServiceUnavailable:
+			text = "服务暂时不可用，请稍后再试"
+		}
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		return fmt.Appendf(nil, "%s（%s）\n", text, d.ID)
+	}
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = inChinese })
+	defer gate.Close()
+
+	exampleAnswer(gate.Admit(examplePage))
+	exampleAnswer(gate.Admit(examplePage), "Cookie", "session=99")
+	// Output:
+	// 401  text/plain; charset=utf-8
+	// 请先登录（…）
+	// 403  text/plain; charset=utf-8
+	// 您没有权限进行此操作（…）
+}

@@ -1,0 +1,307 @@
+package rolegate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// This file is what a walk does about users who are gone from the list: apply
+// it, or hold it back because the list may be half-finished.
+
+// A hold is the removals that a walk has seen and not applied. The users in it
+// are still let in. It is immutable.
+type hold struct {
+	users map[int64]struct{}
+	since instant // start of the walk that first held them
+	cause HoldCause
+}
+
+// A HoldCause says why removals are held.
+type HoldCause string
+
+// The causes of a hold.
+const (
+	HeldByBrake HoldCause = "shrink_brake" // too many at once: a second walk must agree
+	HeldBySync  HoldCause = "sync"         // a sync is running upstream
+)
+
+// has reports whether the user's removal is held. A nil hold holds nothing.
+func (h *hold) has(id int64) bool {
+	if h == nil {
+		return false
+	}
+	_, ok := h.users[id]
+	return ok
+}
+
+func (h *hold) size() int {
+	if h == nil {
+		return 0
+	}
+	return len(h.users)
+}
+
+// without returns the hold less the users of whom a pull has said something.
+func (h *hold) without(changes *table) *hold {
+	if h == nil {
+		return nil
+	}
+	var left map[int64]struct{}
+	for i := range changes.slots {
+		id := changes.slots[i].id
+		if id == 0 || !h.has(id) {
+			continue
+		}
+		if left == nil {
+			left = maps.Clone(h.users)
+		}
+		delete(left, id)
+	}
+	switch {
+	case left == nil:
+		return h
+	case len(left) == 0:
+		return nil
+	}
+	return &hold{users: left, since: h.since, cause: h.cause}
+}
+
+// minShrink is how many users a walk may always remove: a school of twenty may
+// well lose nine in a day.
+const minShrink = 10
+
+// tooMany reports whether removing so many of so many is what a half-finished
+// or broken upstream looks like.
+func (c *settings) tooMany(removed, of int) bool {
+	if removed == 0 {
+		return false
+	}
+	return removed == of || removed >= minShrink && float64(removed) > c.Refresh.MaxShrink*float64(of)
+}
+
+// confirmGap is how much later than the first the walk must begin that confirms
+// a shrink.
+func (c *settings) confirmGap() time.Duration { return min(time.Minute, c.Refresh.ResyncEvery) }
+
+// A walkView is what a walk knows when it decides about removals.
+type walkView struct {
+	started instant
+	barred  []*table // users with a bad record are in these: they are out, whatever is held
+	accept  bool     // the operator has said: apply them all
+	syncing bool     // a sync ran when the walk began or ended
+}
+
+// holdBack puts back into the generation that a walk made those users of the
+// one before whose removal must wait.
+func (f *refresher) holdBack(next, before *generation, view walkView) error {
+	if before == nil {
+		return nil
+	}
+	gone := map[int64]struct{}{}
+	before.eachUser(func(t *table, at uint32) {
+		id := t.slots[at].id
+		if _, _, listed := next.find(id); listed {
+			return
+		}
+		for _, t := range view.barred {
+			if _, bad := t.find(id); bad {
+				return
+			}
+		}
+		gone[id] = struct{}{}
+	})
+	next.hold = f.hold(gone, before, view)
+	if next.hold == nil {
+		return nil
+	}
+	next.verified = before.verified // what was revoked is not all known to requests
+	kept := newTableBuilder(f.gate.cfg.fields, len(next.hold.users))
+	for id := range next.hold.users {
+		t, at, _ := before.find(id)
+		r := rowOf(t, at)
+		if err := kept.put(&r); err != nil {
+			return err
+		}
+	}
+	s, err := next.with(kept.finish(f.gate.cfg.indexed), f.gate.roles, f.gate.cfg.indexed)
+	if err != nil {
+		return err
+	}
+	next.snapshot = s
+	return nil
+}
+
+// hold decides which of the users who are gone are held.
+func (f *refresher) hold(gone map[int64]struct{}, before *generation, view walkView) *hold {
+	cfg := &f.gate.cfg
+	last := before.hold
+	if len(gone) == 0 {
+		f.setSyncHold(instant{}, false)
+		return nil
+	}
+	if view.accept {
+		f.setSyncHold(instant{}, false)
+		return nil
+	}
+	if view.syncing && f.mayHoldForSync(view.started) {
+		since := view.started
+		if last != nil && last.cause == HeldBySync {
+			since = last.since
+		}
+		return &hold{users: gone, since: since, cause: HeldBySync}
+	}
+	// Removals that an earlier walk has seen too are believed. One that ran
+	// while a sync was running is no witness, unless the sync outlasts SyncHold.
+	confirms := last != nil && (last.cause == HeldByBrake || view.syncing) &&
+		last.since.age(view.started) >= cfg.confirmGap()*9/10
+	fresh := map[int64]struct{}{}
+	for id := range gone {
+		if !confirms || !last.has(id) {
+			fresh[id] = struct{}{}
+		}
+	}
+	if !cfg.tooMany(len(fresh), before.users) {
+		f.setSyncHold(instant{}, false)
+		return nil
+	}
+	held := &hold{users: fresh, since: view.started, cause: HeldByBrake}
+	if last != nil && last.cause == HeldByBrake && !confirms {
+		held.since = last.since // a walk that came early does not begin the wait anew
+	}
+	return held
+}
+
+// mayHoldForSync reports whether removals may be held because a sync is
+// running: for SyncHold from the first that was held, and then not again until
+// none is held.
+func (f *refresher) mayHoldForSync(now instant) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.syncHolding {
+		f.syncHolding, f.syncHeld = true, now
+	}
+	return f.syncHeld.age(now) < f.gate.cfg.Refresh.SyncHold
+}
+
+func (f *refresher) setSyncHold(since instant, holding bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncHolding, f.syncHeld = holding, since
+}
+
+// tellHold logs a hold that a walk ended with.
+func (f *refresher) tellHold(h *hold, before *hold, now instant) {
+	switch {
+	case h == nil && before != nil:
+		f.gate.log.Info("rolegate: no removals are held any more", "were", before.size(), "cause", before.cause)
+	case h == nil:
+	case h.cause == HeldBySync:
+		f.gate.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.size(), "held_for", h.since.age(now).Round(time.Second),
+			"at_most", f.gate.cfg.Refresh.SyncHold)
+	default:
+		f.gate.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
+			"users", h.size(), "of", f.gate.now.Load().users, "again_in", f.untilNext(walk).Round(time.Second))
+	}
+}
+
+// checkSync asks Config.Sync. It never takes longer than syncTimeout, and never
+// fails: what goes wrong is SyncUnknown, and is told in Status.
+func (f *refresher) checkSync(ctx context.Context) SyncState {
+	checker := f.gate.cfg.Sync
+	if checker == nil {
+		return SyncUnknown
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	// A checker that does not heed its ctx is left behind; there is never more
+	// than one.
+	answer := f.flights.DoChan("sync", func() (report any, err error) {
+		if !f.enter() {
+			return SyncReport{}, ErrClosed
+		}
+		defer f.running.Done()
+		defer func() {
+			if v := recover(); v != nil {
+				report, err = SyncReport{}, panicError("the SyncChecker", v)
+			}
+		}()
+		return checker.CheckSync(ctx)
+	})
+	var report SyncReport
+	var err error
+	select {
+	case result := <-answer:
+		report, _ = result.Val.(SyncReport)
+		err = result.Err
+	case <-ctx.Done():
+		err = fmt.Errorf("the SyncChecker did not answer: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		report.State = SyncUnknown
+	}
+	f.noteSync(report, err)
+	return report.State
+}
+
+// syncTimeout is how long a pull waits for a SyncChecker at most.
+const syncTimeout = 5 * time.Second
+
+// syncPoll is how often a running sync is asked about while removals are held.
+const syncPoll = 15 * time.Second
+
+// syncMeanwhile asks Config.Sync while a walk begins.
+func (f *refresher) syncMeanwhile(ctx context.Context) <-chan SyncState {
+	answer := make(chan SyncState, 1)
+	if f.gate.cfg.Sync == nil || !f.enter() {
+		answer <- SyncUnknown
+		return answer
+	}
+	go func() {
+		defer f.running.Done()
+		answer <- f.checkSync(ctx)
+	}()
+	return answer
+}
+
+func (f *refresher) noteSync(report SyncReport, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.sync
+	f.sync = SyncStatus{State: report.State, Text: report.Text, Checked: f.gate.clock().time(), Failed: before.Failed, Error: before.Error}
+	if err != nil {
+		f.sync.Failed++
+		f.sync.Error = err.Error()
+	}
+}
+
+// watchSync makes a walk due as soon as the sync ends for which removals are
+// held, or as SyncHold is over.
+func (f *refresher) watchSync() {
+	defer f.running.Done()
+	timer := time.NewTimer(syncPoll)
+	defer timer.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		timer.Reset(syncPoll)
+		gen := f.gate.now.Load()
+		if gen == nil || gen.hold == nil || gen.hold.cause != HeldBySync || f.walking.Load() {
+			continue
+		}
+		if !f.syncHoldLasts() || f.checkSync(f.ctx) != SyncRunning {
+			f.soon(walk)
+		}
+	}
+}
+
+func (f *refresher) syncHoldLasts() bool {
+	now := f.gate.clock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.syncHolding && f.syncHeld.age(now) < f.gate.cfg.Refresh.SyncHold
+}

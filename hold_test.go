@@ -1,0 +1,344 @@
+package rolegate_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+// users returns users 1 to n, each a teacher.
+func users(n int64) (records []rolegate.Record) {
+	for id := int64(1); id <= n; id++ {
+		records = append(records, record(id, in(7, "teacher")))
+	}
+	return records
+}
+
+// listed counts who of the users 1 to n are let in.
+func listed(gate *rolegate.Gate, n int64) (count int) {
+	for id := int64(1); id <= n; id++ {
+		if allowed(gate, id) {
+			count++
+		}
+	}
+	return count
+}
+
+func TestShrinkBrake(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name       string
+		before     int64
+		after      int64
+		maxShrink  float64
+		held, then int // how many are let in after the first walk, and after the second
+	}{
+		{"a third of a hundred", 100, 66, 0, 100, 66},
+		{"30 of a hundred", 100, 70, 0, 70, 70},
+		{"31 of a hundred", 100, 69, 0, 100, 69},
+		{"nine of twenty", 20, 11, 0, 11, 11},
+		{"ten of twenty", 20, 10, 0, 20, 10},
+		{"all of nine", 9, 0, 0, 9, 0},
+		{"all of a hundred", 100, 0, 1, 100, 0},
+		{"nobody", 100, 100, 0, 100, 100},
+		{"half, when half may go", 100, 50, 0.5, 50, 50},
+		{"nine tenths, when anything may go", 100, 10, 1, 10, 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var book logBook
+				source := rolegatetest.NewStatic(users(c.before)...)
+				gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger(), Refresh: rolegate.Refresh{MaxShrink: c.maxShrink}})
+				after(time.Minute)
+				verified := gate.Status().Verified
+				source.Set(users(c.after)...)
+				require.NoError(t, gate.Resync(t.Context()))
+				assert.Equal(t, c.held, listed(gate, c.before))
+				s := gate.Status()
+				if c.held == int(c.after) {
+					assert.Zero(t, s.Held)
+					assert.True(t, s.Verified.After(verified))
+					return
+				}
+				assert.Equal(t, int(c.before-c.after), s.Held.Users)
+				assert.Equal(t, rolegate.HeldByBrake, s.Held.Cause)
+				assert.Equal(t, verified, s.Verified, "verified waits until the removals are applied")
+				assert.True(t, s.Contact.After(verified))
+				assert.True(t, gate.Decide(t.Context(), rolegate.UserID(c.before)).Held)
+				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink"), 1)
+
+				after(67 * time.Second)
+				assert.Equal(t, c.then, listed(gate, c.before), "the second walk, a minute later, agrees")
+				assert.Zero(t, gate.Status().Held)
+				assert.True(t, gate.Status().Verified.After(verified))
+				assert.Len(t, book.lines("rolegate: no removals are held any more"), 1)
+			})
+		})
+	}
+
+	t.Run("additions and changes are applied meanwhile", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			list := users(10)
+			list[0].Grants = []rolegate.Grant{in(7, "admin")}
+			source.Set(append(list, record(200, in(7, "teacher")))...)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.Equal(t, 100, listed(gate, 100))
+			assert.True(t, allowed(gate, 200))
+			admin := gate.Policy(rolegate.AnyRole("admin"))
+			assert.True(t, admin.Decide(t.Context(), rolegate.UserID(1), 0).Allowed())
+			assert.Equal(t, 101, gate.Status().Users)
+		})
+	})
+	t.Run("those who come back are not removed", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.Set(users(10)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			source.Set(users(95)...)
+			never := func() {
+				for id := int64(1); id <= 95; id++ {
+					require.True(t, allowed(gate, id), "user %d", id)
+				}
+			}
+			for range 70 {
+				after(time.Second)
+				never()
+			}
+			assert.False(t, allowed(gate, 96), "and those who stayed away are")
+			assert.Zero(t, gate.Status().Held)
+		})
+	})
+	t.Run("one who comes back by an incremental pull is held no more", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.Set(users(10)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			source.Put(record(50, in(7, "teacher")))
+			require.NoError(t, gate.Refresh(t.Context()))
+			assert.Equal(t, 89, gate.Status().Held.Users)
+			assert.False(t, gate.Decide(t.Context(), rolegate.UserID(50)).Held)
+		})
+	})
+	t.Run("a second walk that removes others too holds those anew", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.Set(users(60)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			source.Set()
+			after(67 * time.Second)
+			assert.Equal(t, 60, listed(gate, 100), "40 are confirmed, 60 are held")
+			assert.Equal(t, 60, gate.Status().Held.Users)
+			after(67 * time.Second)
+			assert.Zero(t, listed(gate, 100))
+		})
+	})
+	t.Run("a walk that comes at once is no second opinion", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.Set(users(10)...)
+			for range 20 {
+				require.NoError(t, gate.Resync(t.Context()))
+				after(time.Second)
+			}
+			assert.Equal(t, 100, listed(gate, 100))
+			after(47 * time.Second)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.Equal(t, 10, listed(gate, 100), "early walks do not begin the minute anew")
+		})
+	})
+	t.Run("AcceptShrink applies at once", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.Set(users(1)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.Equal(t, 100, listed(gate, 100))
+			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			assert.Equal(t, 1, listed(gate, 100))
+			source.Set()
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.Equal(t, 1, listed(gate, 100), "it was accepted once, not for good")
+		})
+	})
+	t.Run("AcceptShrink that never began is not kept for later", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			require.ErrorIs(t, gate.Resync(ctx, rolegate.AcceptShrink), context.Canceled)
+			synctest.Wait()
+			source.Set(users(1)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.Equal(t, 100, listed(gate, 100))
+		})
+	})
+	t.Run("a bad record denies at once, brake or not", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			list := users(20)
+			list[0].Sequence, list[0].Bad = 1000, errors.New("roleList: expected an array")
+			source.Set(list...)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.False(t, allowed(gate, 1))
+			assert.Equal(t, 99, listed(gate, 100))
+
+			source.Put(rolegate.Record{UserID: 90, Bad: errors.New("roleList: expected an array")})
+			require.NoError(t, gate.Refresh(t.Context()))
+			assert.False(t, allowed(gate, 90), "although his removal was held")
+		})
+	})
+	t.Run("an empty list at the very first start", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic()})
+			assert.Equal(t, rolegate.StateReady, gate.Status().State)
+			assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+		})
+	})
+}
+
+// syncing is a SyncChecker whose answers a test sets.
+type syncing struct {
+	state atomic.Uint32
+	asked atomic.Int64
+	hang  atomic.Bool
+	fail  atomic.Bool
+}
+
+func (s *syncing) set(state rolegate.SyncState) { s.state.Store(uint32(state)) }
+
+func (s *syncing) CheckSync(context.Context) (rolegate.SyncReport, error) {
+	s.asked.Add(1)
+	if s.hang.Load() {
+		<-time.After(time.Minute) // heeds no ctx
+	}
+	if s.fail.Load() {
+		panic("alice@example.com")
+	}
+	return rolegate.SyncReport{State: rolegate.SyncState(s.state.Load()), Text: "in the upstream's words"}, nil
+}
+
+func TestSyncHold(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T, f func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate)) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
+			gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+			f(t, source, sync, gate)
+		})
+	}
+	t.Run("even one removal is held while a sync runs", func(t *testing.T) {
+		t.Parallel()
+		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
+			sync.set(rolegate.SyncRunning)
+			source.Remove(100)
+			require.NoError(t, gate.Resync(t.Context()))
+			s := gate.Status()
+			assert.True(t, allowed(gate, 100))
+			assert.Equal(t, rolegate.HeldBySync, s.Held.Cause)
+			assert.Equal(t, rolegate.SyncRunning, s.Sync.State)
+			assert.Equal(t, "in the upstream's words", s.Sync.Text)
+			after(20 * minutes)
+			assert.True(t, allowed(gate, 100), "two walks that agree do not count while it runs")
+
+			sync.set(rolegate.SyncDone)
+			after(16 * time.Second)
+			assert.False(t, allowed(gate, 100), "a walk at once when it ends")
+			assert.Zero(t, gate.Status().Held)
+		})
+	})
+	t.Run("for SyncHold at most, and not again until none is held", func(t *testing.T) {
+		t.Parallel()
+		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
+			sync.set(rolegate.SyncRunning)
+			source.Remove(100)
+			require.NoError(t, gate.Resync(t.Context()))
+			after(29 * minutes)
+			assert.True(t, allowed(gate, 100))
+			source.Remove(99)
+			after(90 * time.Second)
+			assert.False(t, allowed(gate, 100), "30 min from the first that was held")
+			assert.False(t, allowed(gate, 99))
+
+			source.Remove(98)
+			require.NoError(t, gate.Resync(t.Context()))
+			assert.True(t, allowed(gate, 98), "none was held, so it may be held again")
+		})
+	})
+	t.Run("what many syncs leave is for the brake", func(t *testing.T) {
+		t.Parallel()
+		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
+			sync.set(rolegate.SyncRunning)
+			source.Set(users(10)...)
+			require.NoError(t, gate.Resync(t.Context()))
+			sync.set(rolegate.SyncDone)
+			after(16 * time.Second)
+			assert.Equal(t, 100, listed(gate, 100), "a walk during a sync is no witness for the brake")
+			assert.Equal(t, rolegate.HeldByBrake, gate.Status().Held.Cause)
+			after(67 * time.Second)
+			assert.Equal(t, 10, listed(gate, 100))
+		})
+	})
+	t.Run("AcceptShrink goes over it", func(t *testing.T) {
+		t.Parallel()
+		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
+			sync.set(rolegate.SyncRunning)
+			source.Set(users(10)...)
+			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			assert.Equal(t, 10, listed(gate, 100))
+		})
+	})
+	for name, ill := range map[string]func(*syncing){
+		"an unknown state":             func(*syncing) {},
+		"a checker that hangs":         func(s *syncing) { s.hang.Store(true) },
+		"a checker that panics":        func(s *syncing) { s.fail.Store(true) },
+		"a state that does not exist":  func(s *syncing) { s.set(99) },
+		"a sync that is done already ": func(s *syncing) { s.set(rolegate.SyncDone) },
+	} {
+		t.Run(name+" holds nothing", func(t *testing.T) {
+			t.Parallel()
+			begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
+				ill(sync)
+				source.Remove(100)
+				begun := time.Now()
+				require.NoError(t, gate.Resync(t.Context()))
+				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
+				assert.False(t, allowed(gate, 100))
+				if sync.hang.Load() || sync.fail.Load() {
+					assert.Positive(t, gate.Status().Sync.Failed)
+					assert.NotEmpty(t, gate.Status().Sync.Error)
+					assert.NotContains(t, gate.Status().Sync.Error, "alice")
+				}
+				sync.hang.Store(false)
+				after(time.Minute)
+			})
+		})
+	}
+}

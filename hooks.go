@@ -1,0 +1,127 @@
+package rolegate
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// A Change is what one pull changed, for Config.OnChange. The slices are the
+// hook's own.
+type Change struct {
+	Time       time.Time // when it was swapped in
+	Walk       bool      // a full walk; else an incremental pull
+	Generation uint64    // see Status.Generation
+
+	Added, Removed, Changed []UserChange // by user id ascending
+}
+
+// A UserChange is what a pull changed for one user: Before is nil for one who
+// was added, After for one who was removed. Both are sorted by organisation.
+type UserChange struct {
+	UserID        int64
+	Before, After []Grant
+}
+
+// A DecisionEvent is one decision, for Config.OnDecision. It has no personal
+// data but the user's number.
+type DecisionEvent struct {
+	Time     time.Time
+	Decision string // the decision id that a refused client was told; "" without a request, and for grants
+	Reason   Reason
+	Shadowed bool // let pass by a Shadow in spite of the reason
+	Held     bool // the user is let in only because his removal is held
+
+	UserID int64 // the user, or the unlisted id that was asked about; 0 if unknown
+	Org    int64 // the organisation in which roles were looked for; 0 if none was named
+
+	Method, Route string // of the request; "" without one
+	Guard         string // what was asked for: see Policy.String
+}
+
+// Allowed reports whether the user was let through.
+func (e DecisionEvent) Allowed() bool { return e.Reason == Granted || e.Shadowed }
+
+// A queue hands events to a hook of the app's from a goroutine of its own, so
+// that a hook that is slow, or hangs, holds up nothing else. What does not fit
+// is dropped and counted.
+type queue[T any] struct {
+	events  chan T
+	dropped atomic.Uint64
+}
+
+func startQueue[T any](f *refresher, size int, name string, hook func(T)) *queue[T] {
+	if hook == nil {
+		return nil
+	}
+	q := &queue[T]{events: make(chan T, size)}
+	f.running.Add(1)
+	go func() {
+		defer f.running.Done()
+		for {
+			select {
+			case <-f.ctx.Done():
+				return
+			case e := <-q.events:
+				call(f, name, hook, e)
+			}
+		}
+	}()
+	return q
+}
+
+func call[T any](f *refresher, name string, hook func(T), e T) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.gate.log.Error("rolegate: a hook panicked", "err", panicError("Config."+name, v))
+		}
+	}()
+	hook(e)
+}
+
+// put queues an event, or drops it. A nil queue takes nothing.
+func (q *queue[T]) put(e T) {
+	if q == nil {
+		return
+	}
+	select {
+	case q.events <- e:
+	default:
+		q.dropped.Add(1)
+	}
+}
+
+func (q *queue[T]) drops() uint64 {
+	if q == nil {
+		return 0
+	}
+	return q.dropped.Load()
+}
+
+// How many events wait for a hook: changes may be large, decisions are not.
+const (
+	changeQueue   = 64
+	decisionQueue = 1024
+)
+
+// observe hands a decision to OnDecision: denials always, grants sampled.
+func (g *Gate) observe(p *Policy, d Decision, r *http.Request, decision string) {
+	if g == nil || g.decisions == nil {
+		return
+	}
+	if d.Reason == Granted && (g.cfg.SampleGrants == 0 || rand.Float64() >= g.cfg.SampleGrants) {
+		return
+	}
+	e := DecisionEvent{
+		Time: time.Now(), Decision: decision, Reason: d.Reason, Shadowed: d.Shadowed, Held: d.Held,
+		UserID: d.asked, Org: d.Org, Guard: p.String(),
+	}
+	if d.User.t != nil {
+		e.UserID = d.User.ID()
+	}
+	if r != nil {
+		e.Method, e.Route = r.Method, route(r)
+	}
+	g.decisions.put(e)
+}

@@ -1,0 +1,743 @@
+package rolegate_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+var identityKinds = []rolegate.Kind{
+	rolegate.KindUserID, rolegate.KindAccount, rolegate.KindEmail, rolegate.KindThirdAccount, rolegate.KindThirdUserID,
+}
+
+// One text is everybody's name, each time of another kind.
+func identityList() *rolegatetest.Static {
+	return rolegatetest.NewStatic(
+		rolegate.Record{UserID: 42},
+		rolegate.Record{UserID: 2, Account: "42"},
+		rolegate.Record{UserID: 3, Email: "42"},
+		rolegate.Record{UserID: 4, ThirdAccount: "42"},
+		rolegate.Record{UserID: 5, ThirdUserID: "42"},
+		rolegate.Record{UserID: 6, Account: "only-account", Nickname: "nick", ThirdUserName: "name"},
+	)
+}
+
+func TestKindsNeverMatchEachOther(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: identityList(), Aliases: identityKinds})
+	for _, c := range []struct {
+		id   rolegate.Identity
+		user int64 // 0: not listed
+	}{
+		{rolegate.UserID(42), 42},
+		{rolegate.Account("42"), 2},
+		{rolegate.Email("42"), 3},
+		{rolegate.ThirdAccount("42"), 4},
+		{rolegate.ThirdUserID("42"), 5},
+		{rolegate.UserID(7), 0},
+		{rolegate.Account("only-account"), 6},
+		{rolegate.Email("only-account"), 0},
+		{rolegate.ThirdAccount("only-account"), 0},
+		{rolegate.ThirdUserID("only-account"), 0},
+		{rolegate.Account("nick"), 0},
+		{rolegate.ThirdAccount("name"), 0},
+	} {
+		d := gate.Decide(t.Context(), c.id)
+		assert.Equal(t, c.user, d.User.ID(), "%v", c.id)
+		want := rolegate.Granted
+		if c.user == 0 {
+			want = rolegate.NotAuthorized
+		}
+		assert.Equal(t, want, d.Reason, "%v", c.id)
+	}
+}
+
+func TestIdentifiers(t *testing.T) {
+	t.Parallel()
+	type reader = func(*http.Request) (string, error)
+	broken := errors.New("the session store is away")
+	by := map[string]func(reader) rolegate.Identifier{
+		"ByUserID": func(f reader) rolegate.Identifier {
+			return rolegate.ByUserID(func(r *http.Request) (int64, error) {
+				text, err := f(r)
+				id, _ := strconv.ParseInt(text, 10, 64)
+				return id, err
+			})
+		},
+		"ByAccount": rolegate.ByAccount, "ByEmail": rolegate.ByEmail,
+		"ByThirdAccount": rolegate.ByThirdAccount, "ByThirdUserID": rolegate.ByThirdUserID,
+	}
+	user := map[string]int64{"ByUserID": 42, "ByAccount": 2, "ByEmail": 3, "ByThirdAccount": 4, "ByThirdUserID": 5}
+	for name, make := range by {
+		for _, c := range []struct {
+			name   string
+			text   string
+			err    error
+			status int
+		}{
+			{"listed", "42", nil, 200},
+			{"not listed", "43", nil, 403},
+			{"empty", "", nil, 401},
+			{"nobody", "", rolegate.ErrNobody, 401},
+			{"nobody, wrapped", "", fmt.Errorf("no cookie: %w", rolegate.ErrNobody), 401},
+			{"nobody, along with a name", "42", rolegate.ErrNobody, 401},
+			{"failed", "", broken, 500},
+			{"failed, along with a name", "42", broken, 500},
+		} {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				gate := openGate(t, rolegate.Config{Source: identityList(), Identify: make(func(*http.Request) (string, error) {
+					return c.text, c.err
+				})})
+				w := ask(gate.Admit(ok(gate)), "GET", "/", 0)
+				assert.Equal(t, c.status, w.Code)
+				if c.status == 200 {
+					assert.Equal(t, fmt.Sprintf("user %d", user[name]), w.Body.String())
+				}
+			})
+		}
+	}
+}
+
+func TestIdentitiesOfNobody(t *testing.T) {
+	t.Parallel()
+	// Platforms write 0 and -1 where there is nothing.
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(
+			rolegate.Record{UserID: 1, ThirdUserID: "0"},
+			rolegate.Record{UserID: 2, ThirdUserID: "-1"},
+			rolegate.Record{UserID: 3, ThirdUserID: "12"},
+		),
+		Aliases: identityKinds,
+		Keep:    rolegate.KeepAll,
+	})
+	for _, id := range []rolegate.Identity{
+		{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.UserID(-1 << 63),
+		rolegate.Account(""), rolegate.Email(""), rolegate.ThirdAccount(""),
+		rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"), rolegate.ThirdUserID("-12"),
+	} {
+		d := gate.Decide(t.Context(), id)
+		assert.Equal(t, rolegate.NoIdentity, d.Reason)
+		assert.Zero(t, d.User.ID())
+		assert.Zero(t, id.Kind())
+		assert.Equal(t, "nobody", id.String())
+	}
+	assert.True(t, gate.Decide(t.Context(), rolegate.ThirdUserID("12")).Allowed())
+	assert.True(t, allowed(gate, 1), "he is listed all the same")
+	assert.Empty(t, gate.Decide(t.Context(), rolegate.UserID(1)).User.ThirdUserID())
+	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindThirdUserID])
+	for _, k := range identityKinds {
+		assert.NotEqual(t, rolegate.Kind(0), k)
+	}
+	assert.Equal(t, rolegate.KindThirdUserID, rolegate.ThirdUserID("12").Kind())
+}
+
+// An app's ids may be random text (base64url has a hyphen for a digit): only
+// numbers can be negative.
+func TestAThirdUserIDMayBeginWithAHyphen(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{
+		Source:  rolegatetest.NewStatic(rolegate.Record{UserID: 1, ThirdUserID: "-oQ3vX_k"}),
+		Aliases: []rolegate.Kind{rolegate.KindThirdUserID},
+	})
+	assert.Equal(t, rolegate.Granted, gate.Decide(t.Context(), rolegate.ThirdUserID("-oQ3vX_k")).Reason)
+}
+
+func TestAliasesAreComparedByteForByte(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(
+			rolegate.Record{UserID: 1, Account: "jos\u00e9", Email: "alice@example.com"},
+			rolegate.Record{UserID: 2, Account: "jose\u0301"},
+			rolegate.Record{UserID: 3, Account: "admin"},
+			rolegate.Record{UserID: 4, Account: "王芳"},
+			rolegate.Record{UserID: 5, Account: "null\x00byte"},
+		),
+		Aliases: []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail},
+	})
+	for _, c := range []struct {
+		name string
+		id   rolegate.Identity
+		user int64
+	}{
+		{"composed", rolegate.Account("jos\u00e9"), 1},
+		{"decomposed is another user", rolegate.Account("jose\u0301"), 2},
+		{"without the accent", rolegate.Account("jose"), 0},
+		{"as granted", rolegate.Account("admin"), 3},
+		{"case", rolegate.Account("Admin"), 0},
+		{"blank behind", rolegate.Account("admin "), 0},
+		{"blank before", rolegate.Account(" admin"), 0},
+		{"a zero-width space", rolegate.Account("admin\u200b"), 0},
+		{"a Cyrillic a", rolegate.Account("\u0430dmin"), 0},
+		{"full-width letters", rolegate.Account("ａｄｍｉｎ"), 0},
+		{"a prefix", rolegate.Account("admi"), 0},
+		{"Chinese", rolegate.Account("王芳"), 4},
+		{"NUL counts", rolegate.Account("null\x00byte"), 5},
+		{"NUL does not end it", rolegate.Account("null"), 0},
+		{"e-mail", rolegate.Email("alice@example.com"), 1},
+		{"e-mail: case of the domain", rolegate.Email("alice@Example.com"), 0},
+		{"e-mail: a label", rolegate.Email("alice+x@example.com"), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := gate.Decide(t.Context(), c.id)
+			assert.Equal(t, c.user, d.User.ID())
+			assert.Equal(t, c.user != 0, d.Allowed())
+		})
+	}
+}
+
+func TestAKindThatIsNotIndexed(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: identityList(), Aliases: []rolegate.Kind{rolegate.KindEmail}})
+	for _, c := range []struct {
+		id   rolegate.Identity
+		want rolegate.Reason
+	}{
+		{rolegate.UserID(42), rolegate.Granted}, // always indexed
+		{rolegate.Email("42"), rolegate.Granted},
+		{rolegate.Account("42"), rolegate.IdentifyFailed},
+		{rolegate.Account("nobody has this one"), rolegate.IdentifyFailed},
+		{rolegate.ThirdAccount("42"), rolegate.IdentifyFailed},
+		{rolegate.ThirdUserID("42"), rolegate.IdentifyFailed},
+		{rolegate.Account(""), rolegate.NoIdentity},
+	} {
+		assert.Equal(t, c.want, gate.Decide(t.Context(), c.id).Reason, "%v", c.id)
+		d := gate.Policy(rolegate.NoRole("suspended"), rolegate.Shadow()).Decide(t.Context(), c.id, 0)
+		assert.Equal(t, c.want == rolegate.Granted, d.Allowed())
+	}
+
+	noHTTP := openGate(t, rolegate.Config{
+		Source: identityList(), Aliases: []rolegate.Kind{rolegate.KindUserID},
+		Identify: rolegate.FirstOf(rolegate.ByUserID(func(*http.Request) (int64, error) { return 42, nil })),
+	})
+	assert.True(t, allowed(noHTTP, 42))
+	gate, err := rolegate.Open(t.Context(), rolegate.Config{
+		Source: identityList(), Aliases: []rolegate.Kind{rolegate.KindUserID}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err, "an app without HTTP names no Identify")
+	defer gate.Close()
+	assert.True(t, allowed(gate, 42))
+	assert.Equal(t, 500, ask(gate.Admit(never(t)), "GET", "/", 42).Code)
+}
+
+func TestSharedAliases(t *testing.T) {
+	t.Parallel()
+	source := rolegatetest.NewStatic(
+		rolegate.Record{UserID: 1, Account: "twin", Email: "a@example.com"},
+		rolegate.Record{UserID: 2, Account: "twin", Email: "b@example.com"},
+		rolegate.Record{UserID: 3, Account: "single"},
+	)
+	var book logBook
+	gate := openGate(t, rolegate.Config{Source: source, Aliases: identityKinds, Logger: book.logger()})
+	reason := func(id rolegate.Identity) rolegate.Reason { return gate.Decide(t.Context(), id).Reason }
+
+	assert.Equal(t, rolegate.Ambiguous, reason(rolegate.Account("twin")))
+	assert.Zero(t, gate.Decide(t.Context(), rolegate.Account("twin")).User.ID())
+	assert.Equal(t, rolegate.Granted, reason(rolegate.UserID(1)), "his other names are good")
+	assert.Equal(t, rolegate.Granted, reason(rolegate.Email("a@example.com")))
+	assert.Equal(t, 1, gate.Status().Ambiguous[rolegate.KindAccount])
+	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindEmail])
+	assert.Len(t, book.lines("rolegate: several users share an alias; nobody enters by it"), 1)
+	assert.NotContains(t, book.String(), "twin")
+
+	source.Put(rolegate.Record{UserID: 4, Account: "single"})
+	require.NoError(t, gate.Refresh(t.Context()))
+	assert.Equal(t, rolegate.Ambiguous, reason(rolegate.Account("single")))
+	assert.Equal(t, 2, gate.Status().Ambiguous[rolegate.KindAccount])
+
+	source.Put(rolegate.Record{UserID: 2, Account: "twin2"})
+	require.NoError(t, gate.Refresh(t.Context()))
+	assert.Equal(t, rolegate.Granted, reason(rolegate.Account("twin")), "the other one has a new name")
+	source.Remove(4)
+	require.NoError(t, gate.Resync(t.Context()))
+	assert.Equal(t, rolegate.Granted, reason(rolegate.Account("single")))
+	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindAccount])
+}
+
+func TestFirstOf(t *testing.T) {
+	t.Parallel()
+	type answer struct {
+		text string
+		err  error
+	}
+	nobody := answer{"", rolegate.ErrNobody}
+	for _, c := range []struct {
+		name    string
+		answers []answer // of ByAccount, ByEmail, ByThirdAccount in this order
+		asked   int
+		status  int
+		user    int64
+	}{
+		{"the first", []answer{{"42", nil}, {"42", nil}}, 1, 200, 2},
+		{"the second, when the first knows nobody", []answer{nobody, {"42", nil}}, 2, 200, 3},
+		{"the third", []answer{nobody, {"", fmt.Errorf("no token: %w", rolegate.ErrNobody)}, {"42", nil}}, 3, 200, 4},
+		{"nobody at all", []answer{nobody, nobody}, 2, 401, 0},
+		{"not on an error", []answer{{"", errors.New("no database")}, {"42", nil}}, 1, 500, 0},
+		{"not on an empty name", []answer{{"", nil}, {"42", nil}}, 1, 401, 0},
+		{"not on an unlisted name", []answer{{"stranger", nil}, {"42", nil}}, 1, 403, 0},
+		{"not on an ambiguous name", []answer{{"twin", nil}, {"42", nil}}, 1, 403, 0},
+		{"alone", []answer{{"42", nil}}, 1, 200, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			source := identityList()
+			source.Put(rolegate.Record{UserID: 10, Account: "twin"}, rolegate.Record{UserID: 11, Account: "twin"})
+			asked := 0
+			var all []rolegate.Identifier
+			for i, by := range []func(func(*http.Request) (string, error)) rolegate.Identifier{
+				rolegate.ByAccount, rolegate.ByEmail, rolegate.ByThirdAccount,
+			} {
+				if i < len(c.answers) {
+					all = append(all, by(func(*http.Request) (string, error) {
+						asked++
+						return c.answers[i].text, c.answers[i].err
+					}))
+				}
+			}
+			gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.FirstOf(all...)})
+			w := ask(gate.Admit(ok(gate)), "GET", "/", 0)
+			assert.Equal(t, c.status, w.Code)
+			assert.Equal(t, c.asked, asked)
+			if c.user != 0 {
+				assert.Equal(t, fmt.Sprintf("user %d", c.user), w.Body.String())
+			}
+		})
+	}
+	t.Run("in another FirstOf", func(t *testing.T) {
+		t.Parallel()
+		by := func(text string, err error) rolegate.Identifier {
+			return rolegate.ByAccount(func(*http.Request) (string, error) { return text, err })
+		}
+		gate := openGate(t, rolegate.Config{
+			Source:   identityList(),
+			Identify: rolegate.FirstOf(rolegate.FirstOf(by("", rolegate.ErrNobody)), by("42", nil)),
+		})
+		assert.Equal(t, "user 2", ask(gate.Admit(ok(gate)), "GET", "/", 0).Body.String())
+	})
+	t.Run("a caller's slice stays his own", func(t *testing.T) {
+		t.Parallel()
+		all := []rolegate.Identifier{rolegate.ByAccount(func(*http.Request) (string, error) { return "42", nil })}
+		gate := openGate(t, rolegate.Config{Source: identityList(), Identify: rolegate.FirstOf(all...)})
+		all[0] = rolegate.Identifier{}
+		assert.Equal(t, "user 2", ask(gate.Admit(ok(gate)), "GET", "/", 0).Body.String())
+	})
+	t.Run("a header that must not be believed is not passed over", func(t *testing.T) {
+		t.Parallel()
+		gate := openGate(t, rolegate.Config{
+			Source: identityList(),
+			Identify: rolegate.FirstOf(
+				rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)),
+				rolegate.ByAccount(func(*http.Request) (string, error) { return "42", nil })),
+		})
+		for _, c := range []struct {
+			peer   string
+			values []string
+			status int
+			body   string
+		}{
+			{"127.0.0.1:1", []string{"42"}, 200, "user 42"},
+			{"127.0.0.1:1", nil, 200, "user 2"},
+			{"127.0.0.1:1", []string{""}, 200, "user 2"},
+			{"10.0.0.1:1", []string{"42"}, 200, "user 2"}, // not from the proxy: as if it were not there
+			{"127.0.0.1:1", []string{"x"}, 401, ""},
+			{"127.0.0.1:1", []string{"0"}, 401, ""},
+			{"127.0.0.1:1", []string{"42", "42"}, 401, ""},
+			{"127.0.0.1:1", []string{"", "42"}, 401, ""},
+			{"127.0.0.1", []string{"42"}, 401, ""},
+			{"127.0.0.1:1", []string{"999"}, 403, ""},
+		} {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = c.peer
+			r.Header["X-User-Id"] = c.values
+			w := httptest.NewRecorder()
+			gate.Admit(ok(gate)).ServeHTTP(w, r)
+			assert.Equal(t, c.status, w.Code, "%v %q", c.peer, c.values)
+			if c.body != "" {
+				assert.Equal(t, c.body, w.Body.String(), "%v %q", c.peer, c.values)
+			}
+		}
+	})
+}
+
+func TestIdentifierMistakesPanic(t *testing.T) {
+	t.Parallel()
+	network := netip.MustParsePrefix("10.1.2.0/24")
+	for _, c := range []struct {
+		name string
+		f    func()
+		says []string
+	}{
+		{"ByUserID", func() { rolegate.ByUserID(nil) }, []string{"ByUserID", "nil"}},
+		{"ByAccount", func() { rolegate.ByAccount(nil) }, []string{"ByAccount", "nil"}},
+		{"ByEmail", func() { rolegate.ByEmail(nil) }, []string{"ByEmail", "nil"}},
+		{"ByThirdAccount", func() { rolegate.ByThirdAccount(nil) }, []string{"ByThirdAccount", "nil"}},
+		{"ByThirdUserID", func() { rolegate.ByThirdUserID(nil) }, []string{"ByThirdUserID", "nil"}},
+		{"FirstOf nothing", func() { rolegate.FirstOf() }, []string{"FirstOf", "at least one"}},
+		{"FirstOf a zero Identifier", func() { rolegate.FirstOf(byHeader, rolegate.Identifier{}) }, []string{"FirstOf", "argument 2", "ByUserID"}},
+		{"no network", func() { rolegate.UserIDHeader("X-User-Id") }, []string{"UserIDHeader", "X-User-Id", "networks"}},
+		{"no network, as a slice", func() { rolegate.TextHeader("X-Account", []netip.Prefix{}...) }, []string{"TextHeader", "networks"}},
+		{"the whole Internet", func() { rolegate.UserIDHeader("X-User-Id", network, netip.MustParsePrefix("0.0.0.0/0")) }, []string{"network 2", "10.1.2.0/24"}},
+		{"the whole Internet, IPv6", func() { rolegate.TextHeader("X-User-Id", netip.MustParsePrefix("::/0")) }, []string{"network 1"}},
+		{"a zero network", func() { rolegate.UserIDHeader("X-User-Id", netip.Prefix{}) }, []string{"network 1"}},
+		{"an IPv4 network in IPv6 clothes", func() { rolegate.UserIDHeader("X-User-Id", netip.MustParsePrefix("::ffff:10.0.0.0/104")) }, []string{"network 1"}},
+		{"no name", func() { rolegate.UserIDHeader("", network) }, []string{"UserIDHeader", "name of a header"}},
+		{"a name with a blank", func() { rolegate.TextHeader("X User", network) }, []string{"TextHeader", "name of a header"}},
+		{"a name with a colon", func() { rolegate.TextHeader("X-User:", network) }, []string{"name of a header"}},
+		{"a name with a line break", func() { rolegate.TextHeader("X\r\nUser", network) }, []string{"name of a header"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			defer func() {
+				message := fmt.Sprint(recover())
+				assert.True(t, strings.HasPrefix(message, "rolegate: "), message)
+				for _, part := range c.says {
+					assert.Contains(t, message, part)
+				}
+			}()
+			c.f()
+			t.Error("it did not panic")
+		})
+	}
+}
+
+func TestHeadersByPeer(t *testing.T) {
+	t.Parallel()
+	trusted := []netip.Prefix{
+		netip.MustParsePrefix("10.1.2.77/24"), // not masked
+		netip.MustParsePrefix("fd00::/8"),
+		netip.MustParsePrefix("fe80::/10"),
+		netip.MustParsePrefix("192.0.2.1/32"),
+	}
+	id, text := rolegate.UserIDHeader("x-user-id", trusted...), rolegate.TextHeader("x-user-id", trusted...)
+	trusted[0] = netip.MustParsePrefix("203.0.113.0/24") // a caller's slice stays his own
+	for _, c := range []struct {
+		peer    string
+		trusted bool
+		says    string // of a peer that is no peer
+	}{
+		{"10.1.2.3:4000", true, ""},
+		{"10.1.2.255:1", true, ""},
+		{"10.1.3.3:4000", false, ""},
+		{"192.0.2.1:4000", true, ""},
+		{"192.0.2.2:4000", false, ""},
+		{"203.0.113.5:4000", false, ""},
+		{"[::ffff:10.1.2.3]:4000", true, ""},
+		{"[::ffff:10.1.3.3]:4000", false, ""},
+		{"[fd12::1]:4000", true, ""},
+		{"[fe80::1%eth0]:4000", true, ""},
+		{"[2001:db8::1]:4000", false, ""},
+		{"[::10.1.2.3]:4000", false, ""}, // IPv4-compatible is not IPv4-mapped
+		{"10.1.2.3", false, "RealIP"},
+		{"::1", false, "RealIP"},
+		{"fd12::1", false, "RealIP"},
+		{"", false, "RealIP"},
+		{"@", false, "RealIP"}, // a Unix socket
+		{"proxy:4000", false, "RealIP"},
+		{"10.1.2.3:http", false, "RealIP"},
+		{"10.1.2.3:4000, 10.1.2.3:4000", false, "RealIP"},
+		{" 10.1.2.3:4000", false, "RealIP"},
+		{"10.1.2.03:4000", false, "RealIP"},
+		{"10.1.2.3:99999", false, "RealIP"},
+	} {
+		t.Run(c.peer, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = c.peer
+			r.Header.Set("X-User-Id", "42")
+			n, err := id(r)
+			s, textErr := text(r)
+			if c.trusted {
+				assert.NoError(t, err)
+				assert.NoError(t, textErr)
+				assert.EqualValues(t, 42, n)
+				assert.Equal(t, "42", s)
+				return
+			}
+			assert.Zero(t, n)
+			assert.Empty(t, s)
+			for _, err := range []error{err, textErr} {
+				assert.ErrorIs(t, err, rolegate.ErrNobody)
+				assert.Equal(t, c.says != "", err.Error() != rolegate.ErrNobody.Error())
+				assert.Contains(t, err.Error(), c.says)
+			}
+		})
+	}
+}
+
+// identityRaw sends header lines byte for byte and returns the status and the
+// body.
+func identityRaw(t *testing.T, url string, lines ...string) (int, string) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n%s\r\n", strings.Join(append(lines, ""), "\r\n"))
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(body)
+}
+
+// What a header is worth is decided on the wire: these tests go through a
+// server.
+func TestHeadersOnTheWire(t *testing.T) {
+	t.Parallel()
+	source := rolegatetest.NewStatic(
+		rolegate.Record{UserID: 5, Account: "five"},
+		rolegate.Record{UserID: 1<<63 - 1, Account: "five six"},
+		rolegate.Record{UserID: 6, Account: "王芳"},
+		rolegate.Record{UserID: 7, Account: "5, 6"},
+	)
+	serve := func(identify rolegate.Identifier, outer ...func(http.Handler) http.Handler) string {
+		gate := openGate(t, rolegate.Config{Source: source, Identify: identify})
+		r := chi.NewRouter()
+		r.Use(outer...)
+		r.Use(gate.Admit)
+		r.Get("/", ok(gate).ServeHTTP)
+		server := httptest.NewServer(r)
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	far := netip.MustParsePrefix("10.0.0.0/8")
+	//lint:ignore SA1019 what it does to RemoteAddr is what the test is about
+	realIP := middleware.RealIP
+	servers := map[string]string{
+		"id":   serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...))),
+		"text": serve(rolegate.ByAccount(rolegate.TextHeader("X-User-Id", rolegate.Loopback()...))),
+		"far":  serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", far))),
+		"real": serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", append(rolegate.Loopback(), far)...)), realIP),
+	}
+	for _, c := range []struct {
+		server, name string
+		lines        []string
+		status       int
+		body         string
+	}{
+		{"id", "canonical", []string{"X-User-Id: 5"}, 200, "user 5"},
+		{"id", "the name's case does not count", []string{"x-uSER-id: 5"}, 200, "user 5"},
+		{"id", "blanks around belong to HTTP", []string{"X-User-Id: \t 5 \t"}, 200, "user 5"},
+		{"id", "the greatest", []string{"X-User-Id: 9223372036854775807"}, 200, "user 9223372036854775807"},
+		{"id", "2^63", []string{"X-User-Id: 9223372036854775808"}, 401, ""},
+		{"id", "2^64+5", []string{"X-User-Id: 18446744073709551621"}, 401, ""},
+		{"id", "none", nil, 401, ""},
+		{"id", "empty", []string{"X-User-Id:"}, 401, ""},
+		{"id", "zero", []string{"X-User-Id: 0"}, 401, ""},
+		{"id", "negative", []string{"X-User-Id: -5"}, 401, ""},
+		{"id", "a plus", []string{"X-User-Id: +5"}, 401, ""},
+		{"id", "a leading zero", []string{"X-User-Id: 05"}, 401, ""},
+		{"id", "an exponent", []string{"X-User-Id: 5e0"}, 401, ""},
+		{"id", "another exponent", []string{"X-User-Id: 5e3"}, 401, ""},
+		{"id", "a fraction", []string{"X-User-Id: 5.0"}, 401, ""},
+		{"id", "hexadecimal", []string{"X-User-Id: 0x5"}, 401, ""},
+		{"id", "an underscore", []string{"X-User-Id: 5_0"}, 401, ""},
+		{"id", "full-width", []string{"X-User-Id: ５"}, 401, ""},
+		{"id", "Arabic", []string{"X-User-Id: ٥"}, 401, ""},
+		{"id", "quoted", []string{`X-User-Id: "5"`}, 401, ""},
+		{"id", "a blank inside", []string{"X-User-Id: 5 5"}, 401, ""},
+		{"id", "a no-break space behind", []string{"X-User-Id: 5\u00a0"}, 401, ""},
+		{"id", "joined by a comma", []string{"X-User-Id: 5,6"}, 401, ""},
+		{"id", "joined by a comma, the same", []string{"X-User-Id: 5, 5"}, 401, ""},
+		{"id", "twice", []string{"X-User-Id: 5", "X-User-Id: 6"}, 401, ""},
+		{"id", "twice the same", []string{"X-User-Id: 5", "X-User-Id: 5"}, 401, ""},
+		{"id", "twice, in other case", []string{"X-User-Id: 5", "x-user-id: 6"}, 401, ""},
+		{"id", "twice, one empty", []string{"X-User-Id: 5", "X-User-Id:"}, 401, ""},
+		{"id", "an underscore in the name", []string{"X_User_Id: 5"}, 401, ""},
+		{"id", "an underscore in the name, beside the proxy's", []string{"X_User_Id: 6", "X-User-Id: 5"}, 200, "user 5"},
+		{"id", "NUL", []string{"X-User-Id: 5\x00"}, 400, ""},
+		{"id", "a folded line", []string{"X-User-Id: 5", " 6"}, 401, ""},
+		{"id", "a blank before the colon", []string{"X-User-Id : 5"}, 400, ""},
+		{"id", "hop by hop", []string{"X-User-Id: 5", "Keep-Alive: X-User-Id"}, 200, "user 5"},
+		{"text", "as it is", []string{"X-User-Id: five"}, 200, "user 5"},
+		{"text", "a blank inside", []string{"X-User-Id: five six"}, 200, "user 9223372036854775807"},
+		{"text", "UTF-8", []string{"X-User-Id: 王芳"}, 200, "user 6"},
+		{"text", "a comma that belongs to it", []string{"X-User-Id: 5, 6"}, 200, "user 7"},
+		{"text", "two that a comma would join to another's name", []string{"X-User-Id: 5", "X-User-Id: 6"}, 401, ""},
+		{"text", "case", []string{"X-User-Id: Five"}, 403, ""},
+		{"text", "a tab inside", []string{"X-User-Id: five\tsix"}, 401, ""},
+		{"text", "a no-break space behind", []string{"X-User-Id: five\u00a0"}, 401, ""},
+		{"text", "none", nil, 401, ""},
+		{"far", "a peer that is not trusted", []string{"X-User-Id: 5"}, 401, ""},
+		{"far", "a peer that says he is another", []string{"X-User-Id: 5", "X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1", "Forwarded: for=10.0.0.1"}, 401, ""},
+		{"real", "RealIP without a word to believe", []string{"X-User-Id: 5"}, 200, "user 5"},
+		{"real", "RealIP with X-Real-Ip", []string{"X-User-Id: 5", "X-Real-Ip: 10.0.0.1"}, 401, ""},
+		{"real", "RealIP with X-Forwarded-For", []string{"X-User-Id: 5", "X-Forwarded-For: 127.0.0.1, 10.0.0.1"}, 401, ""},
+		{"real", "RealIP with True-Client-Ip", []string{"X-User-Id: 5", "True-Client-Ip: ::1"}, 401, ""},
+		{"real", "RealIP with a port", []string{"X-User-Id: 5", "X-Real-Ip: 203.0.113.1:80"}, 200, "user 5"}, // it is not believed, and the peer is
+	} {
+		t.Run(c.server+"/"+c.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := identityRaw(t, servers[c.server], c.lines...)
+			assert.Equal(t, c.status, status, body)
+			if c.status == 200 {
+				assert.Equal(t, c.body, body)
+			}
+		})
+	}
+}
+
+func TestIdentitiesAreWithheld(t *testing.T) {
+	t.Parallel()
+	const secret = "alice@example.com"
+	for _, c := range []struct {
+		id   rolegate.Identity
+		want string
+	}{
+		{rolegate.UserID(42), "user_id 42"},
+		{rolegate.UserID(-42), "nobody"},
+		{rolegate.Identity{}, "nobody"},
+		{rolegate.Account(secret), "account (withheld)"},
+		{rolegate.Email(secret), "email (withheld)"},
+		{rolegate.ThirdAccount(secret), "third_account (withheld)"},
+		{rolegate.ThirdUserID(secret), "third_user_id (withheld)"},
+	} {
+		assert.Equal(t, c.want, c.id.String())
+		assert.Equal(t, c.want, c.id.GoString())
+		holder := struct{ Who rolegate.Identity }{c.id}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			for _, v := range []any{c.id, &c.id, holder, []rolegate.Identity{c.id}, map[rolegate.Identity]int{c.id: 1}} {
+				printed := fmt.Sprintf(verb, v)
+				assert.NotContains(t, printed, secret, verb)
+				assert.NotContains(t, printed, fmt.Sprintf("%x", secret), verb)
+			}
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("who", "id", c.id, "holder", holder)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("who", "id", c.id, "holder", holder)
+		assert.NotContains(t, log.String(), secret)
+		assert.Contains(t, log.String(), c.want)
+		j, err := json.Marshal(holder)
+		require.NoError(t, err)
+		assert.NotContains(t, string(j), secret)
+	}
+}
+
+// fmt asks Stringer only for verbs that suit a string.
+func TestIdentitiesAreWithheldFromEveryVerb(t *testing.T) {
+	t.Parallel()
+	const secret = "alice"
+	for _, verb := range []string{"%d", "%t", "%e", "%c", "%U", "%b", "%o", "%Z"} {
+		assert.NotContains(t, fmt.Sprintf(verb, rolegate.Account(secret)), secret, verb)
+	}
+}
+
+func TestKindNames(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[rolegate.Kind]string{
+		0: "nobody", rolegate.KindUserID: "user_id", rolegate.KindAccount: "account", rolegate.KindEmail: "email",
+		rolegate.KindThirdAccount: "third_account", rolegate.KindThirdUserID: "third_user_id", 6: "Kind(6)", 255: "Kind(255)",
+	} {
+		assert.Equal(t, want, kind.String())
+		text, err := kind.MarshalText()
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text))
+	}
+	assert.Equal(t, rolegate.KindEmail, rolegate.Email("x").Kind())
+}
+
+// identityPeer reports whether net, rather than net/netip, finds the peer on
+// this machine.
+func identityPeer(remoteAddr string) bool {
+	host, _, err := net.SplitHostPort(remoteAddr)
+	host, _, _ = strings.Cut(host, "%")
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
+func identitySeeds(f *testing.F) {
+	for _, peer := range []string{"127.0.0.1:1", "127.0.0.1", "[::1]:1", "[::ffff:127.0.0.1]:1", "[::1%lo]:1", "10.0.0.1:1", "", "@", "127.0.0.1:1:1", "[127.0.0.1]:1"} {
+		for _, value := range []string{"5", "05", "+5", "-5", "0", "", "5e3", "5,6", "9223372036854775808", "９", " 5", "5\x00", "five", "\u00a0", "\xff"} {
+			f.Add(value, peer)
+		}
+	}
+}
+
+func FuzzUserIDHeader(f *testing.F) {
+	identitySeeds(f)
+	read := rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)
+	gate := openGate(f, rolegate.Config{Source: identityList(), Identify: rolegate.ByUserID(read)})
+	h := gate.Admit(ok(gate))
+	f.Fuzz(func(t *testing.T, value, peer string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = peer
+		r.Header["X-User-Id"] = []string{value}
+		id, err := read(r)
+		if err != nil {
+			assert.ErrorIs(t, err, rolegate.ErrNobody)
+			assert.Zero(t, id)
+		} else {
+			assert.Positive(t, id)
+			assert.Equal(t, strconv.FormatInt(id, 10), value)
+			assert.True(t, identityPeer(peer), "%q", peer)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch {
+		case err != nil:
+			assert.Equal(t, 401, w.Code)
+		case id == 42 || id >= 2 && id <= 6:
+			assert.Equal(t, 200, w.Code)
+		default:
+			assert.Equal(t, 403, w.Code)
+		}
+		r.Header["X-User-Id"] = []string{value, value}
+		_, err = read(r)
+		assert.ErrorIs(t, err, rolegate.ErrNobody)
+	})
+}
+
+func FuzzTextHeader(f *testing.F) {
+	identitySeeds(f)
+	read := rolegate.TextHeader("X-User-Id", rolegate.Loopback()...)
+	gate := openGate(f, rolegate.Config{Source: identityList(), Identify: rolegate.ByAccount(read)})
+	h := gate.Admit(ok(gate))
+	f.Fuzz(func(t *testing.T, value, peer string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = peer
+		r.Header["X-User-Id"] = []string{value}
+		text, err := read(r)
+		if err != nil {
+			assert.ErrorIs(t, err, rolegate.ErrNobody)
+			assert.Empty(t, text)
+		} else {
+			assert.Equal(t, value, text)
+			assert.NotEmpty(t, text)
+			assert.Equal(t, strings.Trim(text, " \t\r\n"), text)
+			assert.NotContains(t, text, "\n")
+			assert.NotContains(t, text, "\x00")
+			assert.True(t, identityPeer(peer), "%q", peer)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch {
+		case err != nil:
+			assert.Equal(t, 401, w.Code)
+		case text == "42" || text == "only-account":
+			assert.Equal(t, 200, w.Code)
+		default:
+			assert.Equal(t, 403, w.Code)
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package rolegate
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// OnDeny says what the gate does before it refuses a user who is not listed or
+// lacks a role: he may have been granted it a moment ago. It makes one
+// incremental pull, shared by all who wait, and decides again, once.
+type OnDeny struct {
+	_ struct{}
+
+	// Off refuses at once.
+	Off bool
+
+	// Wait is how long a request waits for the pull: 1 s by default.
+	Wait time.Duration
+
+	// PerMinute is how many such pulls there are in any minute, whoever asks:
+	// 30 by default. A flood of unknown ids costs the marketplace no more.
+	PerMinute int
+
+	// TTL is for how long an identity that was refused is refused again
+	// without a pull: 5 s by default.
+	TTL time.Duration
+}
+
+// maxRefused is how many refused identities are remembered, and maxWaiting how
+// many requests wait at once. More are refused without a pull.
+const (
+	maxRefused = 4096
+	maxWaiting = 10_000
+)
+
+// A denyRefresher decides whether a refusal is worth a pull.
+type denyRefresher struct {
+	f       *refresher
+	seed    maphash.Seed
+	waiting atomic.Int64
+
+	mu      sync.Mutex
+	refused *simplelru.LRU[refusedKey, instant]
+	current chan struct{} // closed when the pull that was joined last has ended
+	begun   []instant     // a ring: when the last PerMinute pulls were begun
+	oldest  int
+}
+
+// A refusedKey is an identity without its text, which may be as long as a
+// header: a thousand of them must not fill the memory.
+type refusedKey struct {
+	kind Kind
+	hash uint64
+}
+
+func newDenyRefresher(f *refresher, perMinute int) *denyRefresher {
+	refused, err := simplelru.NewLRU[refusedKey, instant](maxRefused, nil)
+	if err != nil {
+		panic(err) // only for a size that is not above 0
+	}
+	return &denyRefresher{f: f, seed: maphash.MakeSeed(), refused: refused, begun: make([]instant, 0, perMinute)}
+}
+
+func (d *denyRefresher) key(id Identity) refusedKey {
+	if id.kind == KindUserID {
+		return refusedKey{KindUserID, uint64(id.id)}
+	}
+	return refusedKey{id.kind, maphash.String(d.seed, id.text)}
+}
+
+// refresh reports whether it is worth deciding again: a pull has ended that
+// this refusal caused or joined. It blocks for OnDeny.Wait at most.
+func (d *denyRefresher) refresh(ctx context.Context, id Identity) bool {
+	if d.waiting.Add(1) > maxWaiting {
+		d.waiting.Add(-1)
+		return false
+	}
+	defer d.waiting.Add(-1)
+	ended := d.pull(d.key(id))
+	if ended == nil {
+		return false
+	}
+	timer := time.NewTimer(d.f.gate.cfg.OnDeny.Wait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return true // whatever has become known meanwhile
+}
+
+// pull joins the pull that others wait for, or begins one if it may. It returns
+// nil if it may not.
+func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.f.gate.clock()
+	if at, ok := d.refused.Get(k); ok && at.age(now) < d.f.gate.cfg.OnDeny.TTL {
+		return nil
+	}
+	if d.current != nil {
+		select {
+		case <-d.current:
+		default:
+			return d.current
+		}
+	}
+	if d.f.backingOff(incremental) || !d.spend(now) {
+		return nil
+	}
+	ended := make(chan struct{})
+	d.current = ended
+	result := d.f.pull(incremental)
+	go func() {
+		<-result
+		close(ended)
+	}()
+	return ended
+}
+
+// spend takes one of PerMinute pulls, if one is left.
+func (d *denyRefresher) spend(now instant) bool {
+	if len(d.begun) < cap(d.begun) {
+		d.begun = append(d.begun, now)
+		return true
+	}
+	if now.mono-d.begun[d.oldest].mono < int64(time.Minute) {
+		return false
+	}
+	d.begun[d.oldest] = now
+	d.oldest = (d.oldest + 1) % len(d.begun)
+	return true
+}
+
+// refuse remembers an identity that a pull did not help.
+func (d *denyRefresher) refuse(id Identity) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused.Add(d.key(id), d.f.gate.clock())
+}

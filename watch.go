@@ -1,0 +1,124 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// ErrRevoked is the cause (context.Cause) with which a guard with [EndOnRevoke]
+// ends a request whose user has lost the access that it was let through with,
+// or that outlives the list or the gate.
+var ErrRevoked = errors.New("rolegate: the access was revoked")
+
+// EndOnRevoke makes a guard cancel the request's context when its user loses
+// the access that he was let through with: for WebSockets, event streams and
+// long polls. It does so within one swap of the pull that shows it; the cause
+// is [ErrRevoked]. It also ends when the list expires and when the gate is
+// closed.
+//
+// The organisation is the one of the admission. A [Where] is not run again. It
+// ends only work that heeds r.Context().
+func EndOnRevoke() Option { return endOption{} }
+
+type endOption struct{}
+
+func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
+
+// A watch is one request that ends when its access does.
+type watch struct {
+	policy *Policy
+	user   int64
+	org    int64
+	cancel context.CancelCauseFunc
+}
+
+// watches are the requests under way that want to be ended.
+type watches struct {
+	mu     sync.Mutex
+	all    map[*watch]struct{}
+	expiry *time.Timer
+}
+
+// holdsStill judges a watch by a generation.
+func (w *watch) holdsStill(gen *generation) bool {
+	t, at, listed := gen.find(w.user)
+	if !listed {
+		return false
+	}
+	if w.policy.shadow {
+		return true // it would be let pass
+	}
+	trial := trial{p: w.policy, user: User{s: gen.snapshot, t: t, at: at}, assume: true}
+	return trial.judge(w.org) == passes
+}
+
+// begin returns a context that ends with the access. done must be called when
+// the request is over.
+func (ws *watches) begin(g *Gate, p *Policy, d Decision, ctx context.Context) (ended context.Context, done func()) {
+	ended, cancel := context.WithCancelCause(ctx)
+	w := &watch{policy: p, user: d.User.ID(), org: d.Org, cancel: cancel}
+	ws.mu.Lock()
+	if ws.all == nil {
+		ws.all = map[*watch]struct{}{}
+	}
+	ws.all[w] = struct{}{}
+	ws.arm(g)
+	ws.mu.Unlock()
+	// A swap may have come between the decision and the registration.
+	if gen, _, reason := g.current(); reason != Granted || !w.holdsStill(gen) {
+		cancel(ErrRevoked)
+	}
+	return ended, func() {
+		ws.mu.Lock()
+		delete(ws.all, w)
+		if len(ws.all) == 0 && ws.expiry != nil {
+			ws.expiry.Stop()
+			ws.expiry = nil
+		}
+		ws.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// arm sets the timer that ends everything when the list expires. It needs mu.
+func (ws *watches) arm(g *Gate) {
+	if ws.expiry != nil || len(ws.all) == 0 {
+		return
+	}
+	gen := g.now.Load()
+	if gen == nil {
+		return
+	}
+	left := g.cfg.Refresh.ExpireAfter - gen.verified.age(g.clock())
+	ws.expiry = time.AfterFunc(max(left, 0)+time.Millisecond, func() { ws.check(g) })
+}
+
+// check ends the watches whose access is gone. It is called after each swap,
+// on expiry, and by Close.
+func (ws *watches) check(g *Gate) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	gen, _, reason := g.current()
+	for w := range ws.all {
+		if reason != Granted || !w.holdsStill(gen) {
+			w.cancel(ErrRevoked)
+		}
+	}
+	if ws.expiry != nil {
+		ws.expiry.Stop()
+		ws.expiry = nil
+	}
+	if reason == Granted {
+		ws.arm(g)
+	}
+}
+
+// watched runs next with a context that ends with the access.
+func (h *guard) watched(w http.ResponseWriter, r *http.Request, d Decision) {
+	ctx, done := h.gate.watches.begin(h.gate, h.policy, d, r.Context())
+	defer done()
+	h.pass(w, r, ctx, d)
+}
