@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // What the zero fields of a [Config] mean, and where its fields end.
@@ -114,7 +113,7 @@ type Client struct {
 	unique    bool
 	buster    string
 	tokens    *tokens
-	secrets   *secrets
+	secrets   *wire.Secrets
 
 	// The first pages of walks and of increments, see dateGuard.
 	walks, increments *dateGuard
@@ -126,29 +125,29 @@ type Client struct {
 func New(cfg Config) *Client {
 	c := &Client{
 		appID:      cfg.AppID,
-		pageSize:   or(cfg.PageSize, maxPageSize),
-		timeout:    or(cfg.PageTimeout, defaultPageTimeout),
-		maxBytes:   or(cfg.MaxPageBytes, defaultMaxPageBytes),
-		maxUsers:   or(cfg.MaxUsers, defaultMaxUsers),
+		pageSize:   wire.Or(cfg.PageSize, maxPageSize),
+		timeout:    wire.Or(cfg.PageTimeout, defaultPageTimeout),
+		maxBytes:   wire.Or(cfg.MaxPageBytes, defaultMaxPageBytes),
+		maxUsers:   wire.Or(cfg.MaxUsers, defaultMaxUsers),
 		transport:  cfg.Transport,
 		refused:    cfg.Refused,
 		unique:     cfg.UniqueSequences,
 		buster:     cfg.CacheBuster,
-		secrets:    new(secrets),
+		secrets:    new(wire.Secrets),
 		walks:      new(dateGuard),
 		increments: new(dateGuard),
 	}
-	base, baseErr := checkBaseURL(cfg.BaseURL)
-	listPath, pathErr := checkPath(or(cfg.Path, defaultPath))
+	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
+	listPath := wire.Or(cfg.Path, defaultPath)
 	c.invalid = errors.Join(
 		baseErr,
 		checkAppID(cfg.AppID),
 		checkToken(cfg.Token),
-		pathErr,
-		checkRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 1000"),
-		checkRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
-		checkRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
-		checkRange("MaxUsers", int64(cfg.MaxUsers), 0, "records a pull, 0 for 20 million"),
+		wire.CheckPath("Path", listPath, defaultPath),
+		wire.CheckRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 1000"),
+		wire.CheckRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
+		wire.CheckRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
+		wire.CheckRange("MaxUsers", int64(cfg.MaxUsers), 0, "records a pull, 0 for 20 million"),
 		checkCacheBuster(cfg.CacheBuster),
 	)
 	if c.invalid != nil {
@@ -164,19 +163,10 @@ func New(cfg Config) *Client {
 		}
 	}
 	if c.transport == nil {
-		c.own = ownTransport()
+		c.own = wire.NewTransport()
 		c.transport = c.own
 	}
 	return c
-}
-
-// or returns v, or def if v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // Validate returns every mistake of the Config at once, and nil if there is
@@ -188,68 +178,12 @@ func (c *Client) Validate() error {
 	return c.invalid
 }
 
-func checkBaseURL(s string) (*url.URL, error) {
-	// What was given is not repeated: it may contain a password or a token.
-	mistake := func(what string) (*url.URL, error) {
-		return nil, fmt.Errorf("Config.BaseURL: %s: expected something like https://market.example.com/api", what)
-	}
-	u, err := url.Parse(s)
-	switch {
-	case s == "":
-		return mistake("it is empty")
-	case err != nil:
-		return mistake("it cannot be parsed as a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return mistake("its scheme is neither http nor https")
-	case u.Hostname() == "":
-		return mistake("it has no host")
-	case u.User != nil:
-		return mistake("it has a user name or password, which this interface does not use: remove them")
-	case u.RawQuery != "" || u.ForceQuery:
-		return mistake("it has a query, which the client writes itself: remove it")
-	case u.Fragment != "" || strings.Contains(s, "#"):
-		return mistake("it has a fragment: remove it")
-	}
-	u.Host = strings.ToLower(u.Host)
-	return u, nil
-}
-
 func checkAppID(id string) error {
 	switch {
 	case id == "":
 		return errors.New("Config.AppID: it is empty: expected the client id that the marketplace gave to the app")
-	case strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case !wire.IsHeaderText(id):
 		return errors.New("Config.AppID: expected visible ASCII without blanks, since it is sent as a header: look for a line break or a quotation mark that was copied with it")
-	}
-	return nil
-}
-
-func checkPath(p string) (string, error) {
-	mistake := func(what string) (string, error) {
-		return "", fmt.Errorf("Config.Path: %s: expected a path below BaseURL like %s", what, defaultPath)
-	}
-	plain, err := url.PathUnescape(strings.Trim(p, "/"))
-	switch {
-	case err != nil || strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return mistake("it cannot be part of a URL")
-	case strings.ContainsAny(p, "?#"):
-		return mistake("it has a query or a fragment")
-	}
-	for _, segment := range strings.Split(plain, "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return mistake("it has an empty or dotted segment")
-		}
-	}
-	return p, nil
-}
-
-// checkRange tells a number that is below 0, or above most if that is not 0.
-func checkRange(field string, n, most int64, unit string) error {
-	switch {
-	case most > 0 && (n < 0 || n > most):
-		return fmt.Errorf("%s: %d is out of range: expected 1 to %d %s", "Config."+field, n, most, unit)
-	case n < 0:
-		return fmt.Errorf("%s: it is below 0: expected %s", "Config."+field, unit)
 	}
 	return nil
 }
@@ -265,27 +199,6 @@ func checkCacheBuster(name string) error {
 		return errors.New("Config.CacheBuster: expected a parameter name of letters, digits and . _ ~ -, like \"_\"")
 	}
 	return nil
-}
-
-// ownTransport is the default transport, made smaller: it talks to one host, a
-// page or two at a time.
-func ownTransport() *http.Transport {
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if ok {
-		t = t.Clone()
-	} else { // the app has replaced it by something of its own
-		t = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			ForceAttemptHTTP2:   true,
-			TLSHandshakeTimeout: 10 * time.Second,
-		}
-	}
-	t.MaxIdleConns = 2
-	t.MaxIdleConnsPerHost = 2
-	t.IdleConnTimeout = 30 * time.Second
-	t.MaxResponseHeaderBytes = 64 << 10
-	return t
 }
 
 // CloseIdleConnections closes the connections that wait for the next pull. A

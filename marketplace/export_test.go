@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
-// RetryAfter is retryAfter.
-func RetryAfter(h http.Header, now time.Time) time.Duration { return retryAfter(h, now) }
+// RetryAfter is what a Client reads of a Retry-After.
+func RetryAfter(h http.Header, now time.Time) time.Duration { return wire.RetryAfter(h, now) }
 
 // Scrub is what an error's text and a message become once token has been used.
 func Scrub(token, text string) (clean, message string) {
-	var s secrets
-	s.add(token)
-	return s.clean(text, maxErrorRunes), s.message(text)
+	var s wire.Secrets
+	s.Add(token)
+	return s.Clean(text), s.Message(text)
 }
 
 // WrapError is what an error of a transport becomes once token has been used.
 func WrapError(token string, err error) error {
-	var s secrets
-	s.add(token)
-	return s.wrap(err)
+	var s wire.Secrets
+	s.Add(token)
+	return s.Wrap(err)
 }
 
 // DecodePage decodes a page as Pull does, and reports how many elements it

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // maxErrorBytes is how much is read of a reply with another status than 200:
@@ -43,18 +44,18 @@ func (f *fetcher) fetch(ctx context.Context, after int64) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p, err := f.send(ctx, tok.text, after)
+	p, err := f.send(ctx, tok.Value, after)
 	if !isRefused(err) || !f.tokens.renewable {
 		return p, err
 	}
 	// Another pull may have renewed it already: then get returns at once.
-	fresh, err := f.tokens.get(ctx, tok.generation)
+	fresh, err := f.tokens.get(ctx, tok.Generation)
 	if err != nil {
 		return page{}, err
 	}
-	p, err = f.send(ctx, fresh.text, after)
+	p, err = f.send(ctx, fresh.Value, after)
 	if isRefused(err) {
-		f.tokens.drop(fresh.generation)
+		f.tokens.cell.Drop(fresh.Generation)
 	}
 	return p, err
 }
@@ -70,7 +71,7 @@ func (f *fetcher) send(ctx context.Context, token string, after int64) (page, er
 	defer cancel()
 	req, err := f.request(pageCtx, token, after)
 	if err != nil {
-		return page{}, f.fail(rolegate.FailureOther, f.secrets.wrap(err))
+		return page{}, f.fail(rolegate.FailureOther, f.secrets.Wrap(err))
 	}
 	p := page{asked: time.Now()}
 
@@ -86,9 +87,9 @@ func (f *fetcher) send(ctx context.Context, token string, after int64) (page, er
 	defer res.Body.Close()
 	p.received = time.Now()
 	p.date = res.Header.Get("Date")
-	wait := retryAfter(res.Header, p.received)
+	wait := wire.RetryAfter(res.Header, p.received)
 
-	if fromCache(res.Header) {
+	if wire.FromCache(res.Header) {
 		return page{}, withRetryAfter(f.fail(rolegate.FailureCachedReply,
 			errors.New("the reply has an Age, so that a cache gave it: exempt this URL from the proxy or CDN in between")), wait)
 	}
@@ -159,15 +160,9 @@ func (f *fetcher) broken(ctx, pageCtx context.Context, err error, inBody bool) e
 	case pageCtx.Err() != nil:
 		return f.fail(rolegate.FailureTimeout, fmt.Errorf("no whole page within %v: %w", f.timeout, pageCtx.Err()))
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		// Shorter than announced. A connection that was reset has an error of
-		// its own.
 		return f.fail(rolegate.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes", f.body.Len()))
-	case isTimeout(err):
-		return f.fail(rolegate.FailureTimeout, f.secrets.wrap(err))
-	case inBody && isCorrupt(err):
-		return f.fail(rolegate.FailureMalformed, f.secrets.wrap(err))
 	}
-	return f.fail(rolegate.FailureNetwork, f.secrets.wrap(err))
+	return f.fail(wire.Failure(err, inBody), f.secrets.Wrap(err))
 }
 
 // statusError is the error of a reply with another HTTP status than 200. The
@@ -206,10 +201,10 @@ func (f *fetcher) describe(status int, e envelope) string {
 		s += fmt.Sprintf(", code %d", e.code)
 	}
 	if e.failed {
-		s += fmt.Sprintf(", status %q", f.secrets.message(e.status))
+		s += fmt.Sprintf(", status %q", f.secrets.Message(e.status))
 	}
 	if e.message != "" {
-		s += fmt.Sprintf(", message “%s”", f.secrets.message(e.message))
+		s += fmt.Sprintf(", message “%s”", f.secrets.Message(e.message))
 	}
 	return s
 }

@@ -3,12 +3,11 @@ package marketplace
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // Why a record cannot be understood. None of these has anything from the wire
@@ -97,7 +96,7 @@ func (d *recordDecoder) decode(data []byte, visit func(*element) error) error {
 // element decodes the record that b begins with, and returns its length.
 func (d *recordDecoder) element(b []byte) (e element, n int64, err error) {
 	s, r := d.strict, &e.record
-	s.strictly(b)
+	s.Strictly(b)
 	if s.PeekKind() != '{' {
 		return e, 0, errNotObject
 	}
@@ -112,14 +111,14 @@ func (d *recordDecoder) element(b []byte) (e element, n int64, err error) {
 			return e, 0, strictError(err)
 		}
 		ok, bad := true, error(nil)
-		switch key := s.unquote(name); string(key) {
+		switch key := s.Unquote(name); string(key) {
 		case "userId":
 			bad = errUserID
-			r.UserID, ok, err = s.readInt()
+			r.UserID, ok, err = s.ReadInt()
 			ok = ok && r.UserID > 0
 		case "lastSequence":
 			bad = errSequence
-			r.Sequence, ok, err = s.readInt()
+			r.Sequence, ok, err = s.ReadInt()
 			ok = ok && r.Sequence >= 0
 			e.sequenced = ok
 		case "roleList":
@@ -127,22 +126,22 @@ func (d *recordDecoder) element(b []byte) (e element, n int64, err error) {
 			owner, err = d.roleList()
 		case "account":
 			bad = errAccount
-			r.Account, ok, err = s.readText()
+			r.Account, ok, err = s.ReadText()
 		case "email":
 			bad = errEmail
-			r.Email, ok, err = s.readText()
+			r.Email, ok, err = s.ReadText()
 		case "thirdAccount":
 			bad = errThirdAccount
-			r.ThirdAccount, ok, err = s.readText()
+			r.ThirdAccount, ok, err = s.ReadText()
 		case "thirdUserId":
 			bad = errThirdUserID
 			r.ThirdUserID, ok, err = s.readThirdUserID()
 		case "nickname":
-			r.Nickname, _, err = s.readText()
+			r.Nickname, _, err = s.ReadText()
 		case "thirdUserName":
-			r.ThirdUserName, _, err = s.readText()
+			r.ThirdUserName, _, err = s.ReadText()
 		default:
-			if bad = otherCase(key, recordKeys, ""); bad != nil {
+			if bad = wire.OtherCase(string(key), recordKeys, ""); bad != nil {
 				return e, 0, bad
 			}
 			err = s.SkipValue()
@@ -215,9 +214,9 @@ func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
 		if err != nil {
 			return g, 0, err
 		}
-		switch key := s.unquote(name); string(key) {
+		switch key := s.Unquote(name); string(key) {
 		case "orgId":
-			if g.OrgID, hasOrg, err = s.readInt(); err == nil && !hasOrg {
+			if g.OrgID, hasOrg, err = s.ReadInt(); err == nil && !hasOrg {
 				err = errOrgID
 			}
 		case "roleCode":
@@ -229,19 +228,19 @@ func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
 				err = errRoleCode
 				break
 			}
-			g.RoleCode = d.intern(s.unquote(v))
+			g.RoleCode = d.intern(s.Unquote(v))
 		case "userId":
 			if s.PeekKind() == 'n' {
 				err = s.SkipValue()
 				break
 			}
 			var ok bool
-			if user, ok, err = s.readInt(); err == nil && !ok {
+			if user, ok, err = s.ReadInt(); err == nil && !ok {
 				err = errGrantUser
 			}
 			user = max(user, 0) // the platform writes -1 for a null number
 		default:
-			if err = otherCase(key, grantKeys, "roleList[]."); err == nil {
+			if err = wire.OtherCase(string(key), grantKeys, "roleList[]."); err == nil {
 				err = s.SkipValue()
 			}
 		}
@@ -272,43 +271,6 @@ func (d *recordDecoder) intern(code []byte) string {
 	return s
 }
 
-// readInt reads the next value as an integer, ok if it is one.
-func (s *scanner) readInt() (n int64, ok bool, err error) {
-	v, err := s.ReadValue()
-	if err != nil {
-		return 0, false, err
-	}
-	n, ok = s.int(v)
-	return n, ok, nil
-}
-
-// int reads v, a JSON number or string, as an integer. Platforms of this
-// family write a long as either, and sometimes one as each.
-func (s *scanner) int(v jsontext.Value) (int64, bool) {
-	switch v.Kind() {
-	case '0':
-		return parseInt(v)
-	case '"':
-		return parseInt(s.unquote(v))
-	}
-	return 0, false
-}
-
-// readText reads the next value as a string, ok if it is one or null.
-func (s *scanner) readText() (text string, ok bool, err error) {
-	v, err := s.ReadValue()
-	if err != nil {
-		return "", false, err
-	}
-	switch v.Kind() {
-	case '"':
-		return string(s.unquote(v)), true, nil
-	case 'n':
-		return "", true, nil
-	}
-	return "", false, nil
-}
-
 // readThirdUserID reads a thirdUserId: an integer in the document of the list,
 // text in others of the same platform, and so text here. Ids that are not
 // above 0 are what the platform writes for "none".
@@ -322,7 +284,7 @@ func (s *scanner) readThirdUserID() (text string, ok bool, err error) {
 	case 'n':
 		return "", true, nil
 	case '"':
-		b = s.unquote(v)
+		b = s.Unquote(v)
 	case '0':
 		if b = v; bytes.ContainsAny(b, ".eE") {
 			return "", false, nil
@@ -343,16 +305,6 @@ func namesNobody(id []byte) bool {
 		return !negative
 	}
 	return len(bytes.Trim(digits, "0")) == 0 || negative && len(bytes.Trim(digits, "0123456789")) == 0
-}
-
-// otherCase returns an error if key is one of known but for its case.
-func otherCase(key []byte, known []string, prefix string) error {
-	for _, k := range known {
-		if strings.EqualFold(string(key), k) {
-			return fmt.Errorf("%s%s: expected this key in this case", prefix, k)
-		}
-	}
-	return nil
 }
 
 // strictError says what the decoder found wrong with a record whose syntax is

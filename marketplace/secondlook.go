@@ -17,7 +17,7 @@ import (
 func (d *recordDecoder) secondLook(b []byte, bad error) (element, int64) {
 	e := element{record: rolegate.Record{Bad: bad}}
 	s := d.lenient
-	s.leniently(b)
+	s.Leniently(b)
 	if s.PeekKind() != '{' {
 		_ = s.SkipValue()
 		return e, s.InputOffset()
@@ -27,13 +27,13 @@ func (d *recordDecoder) secondLook(b []byte, bad error) (element, int64) {
 	agree := true
 	for s.PeekKind() == '"' {
 		name, _ := s.ReadValue()
-		key := string(s.unquote(name))
+		key := string(s.Unquote(name))
 		isID, isSequence := strings.EqualFold(key, "userId"), strings.EqualFold(key, "lastSequence")
 		if !isID && !isSequence {
 			_ = s.SkipValue()
 			continue
 		}
-		n, ok, _ := s.readInt()
+		n, ok, _ := s.ReadInt()
 		switch {
 		case isID && ok && n > 0:
 			ids = append(ids, n)

@@ -1,6 +1,6 @@
 // Package rolegatetest has what the tests of an app behind rolegate need: a
-// marketplace that runs inside the test, and a list of users that is nothing
-// but memory.
+// marketplace and a cloud command that run inside the test, and a list of users
+// that is nothing but memory.
 //
 // [Marketplace] speaks the protocol of the real one, so that a test exercises
 // the client, its token and its cursor as well as the app:
@@ -16,6 +16,9 @@
 // In a [testing/synctest] bubble no socket may be used: give the client
 // [Marketplace.Transport] and [BaseURL], and the fake answers in the caller's
 // own goroutine, on the bubble's clock.
+//
+// [CloudCommand] is the same for 云上指挥, which says whether a sync of
+// organisations and users is running, and for its tokens.
 //
 // [Static] is a [rolegate.Source] without any wire: for tests that are about
 // the app's guards and not about where the list comes from.

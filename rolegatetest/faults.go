@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Fault answers a request in place of a [Marketplace], well or badly. normal
-// is the marketplace as it would have answered; a fault may call it once, with
+// A Fault answers a request in place of a [Marketplace] or a [CloudCommand], well
+// or badly. normal is the fake as it would have answered; a fault may call it once, with
 // r or a copy of it, or not at all. It must return soon after r.Context() ends,
 // and may be called from several goroutines at once. panic(http.ErrAbortHandler)
 // breaks the connection.
@@ -21,11 +21,7 @@ type Fault func(w http.ResponseWriter, r *http.Request, normal http.Handler)
 // before. It goes before [Marketplace.FailWhen] and [Marketplace.Fail]. A nil f
 // lets n requests through. n of 0 or less does nothing.
 func (m *Marketplace) FailNext(n int, f Fault) {
-	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
-	if n > 0 {
-		m.faults.next = append(m.faults.next, countedFault{n, f})
-	}
+	m.faults.failNext(n, f)
 }
 
 // FailWhen lets every request for which when is true meet with f, until
@@ -34,33 +30,22 @@ func (m *Marketplace) FailNext(n int, f Fault) {
 // request as it arrived, without Status and Rows, and may be called from several
 // goroutines at once.
 func (m *Marketplace) FailWhen(when func(Request) bool, f Fault) {
-	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
-	// A new slice each time: pick reads the old one without the lock.
-	m.faults.when = append([]conditionalFault{{when, f}}, m.faults.when...)
+	m.faults.failWhen(when, f)
 }
 
 // Fail lets every request meet with f, until [Marketplace.Recover] or another
 // Fail.
-func (m *Marketplace) Fail(f Fault) {
-	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
-	m.faults.always = f
-}
+func (m *Marketplace) Fail(f Fault) { m.faults.fail(f) }
 
 // Recover ends all faults. Requests that are being answered are not affected.
 // [Marketplace.Raw] stays.
-func (m *Marketplace) Recover() {
-	m.faults.mu.Lock()
-	defer m.faults.mu.Unlock()
-	m.faults.next, m.faults.when, m.faults.always = nil, nil, nil
-}
+func (m *Marketplace) Recover() { m.faults.recover() }
 
-// faults are those that are set.
-type faults struct {
+// faults are those that are set for requests that are described by an R.
+type faults[R any] struct {
 	mu     sync.Mutex
 	next   []countedFault
-	when   []conditionalFault
+	when   []conditionalFault[R]
 	always Fault
 }
 
@@ -69,13 +54,40 @@ type countedFault struct {
 	fault Fault
 }
 
-type conditionalFault struct {
-	when  func(Request) bool
+type conditionalFault[R any] struct {
+	when  func(R) bool
 	fault Fault
 }
 
+func (f *faults[R]) failNext(n int, fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n > 0 {
+		f.next = append(f.next, countedFault{n, fault})
+	}
+}
+
+func (f *faults[R]) failWhen(when func(R) bool, fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// A new slice each time: pick reads the old one without the lock.
+	f.when = append([]conditionalFault[R]{{when, fault}}, f.when...)
+}
+
+func (f *faults[R]) fail(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.always = fault
+}
+
+func (f *faults[R]) recover() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next, f.when, f.always = nil, nil, nil
+}
+
 // pick returns the fault that r meets with, nil for none.
-func (f *faults) pick(r Request) Fault {
+func (f *faults[R]) pick(r R) Fault {
 	f.mu.Lock()
 	if len(f.next) > 0 {
 		defer f.mu.Unlock()
@@ -86,7 +98,7 @@ func (f *faults) pick(r Request) Fault {
 		return fault
 	}
 	when, always := f.when, f.always
-	f.mu.Unlock() // a condition may ask the Marketplace something
+	f.mu.Unlock() // a condition may ask the fake something
 	for _, c := range when {
 		if c.when(r) {
 			return c.fault
@@ -151,8 +163,9 @@ func HTMLPage() Fault {
 	}
 }
 
-// RefuseToken refuses the token although it is right, in the way that the
-// [MarketplaceConfig] says.
+// RefuseToken refuses the access token although it is right, in the way that the
+// [MarketplaceConfig] or [CloudCommandConfig] says. Requests for a token are
+// answered.
 func RefuseToken() Fault {
 	return func(w http.ResponseWriter, r *http.Request, normal http.Handler) {
 		normal.ServeHTTP(w, spoil(r, spoilt{refuse: true}))

@@ -105,8 +105,8 @@ type Marketplace struct {
 	sequence  int64
 	spellings map[int64]func(string) string // replaced whole, never changed
 
-	faults faults
-	log    requestLog
+	faults faults[Request]
+	log    requestLog[Request]
 }
 
 // NewMarketplace returns a marketplace whose list is empty. It serves nothing
@@ -143,12 +143,14 @@ func (m *Marketplace) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.RUnlock()
 
 	req := newRequest(r, m.cfg.Path, token)
-	number := m.log.begin(req)
+	number := m.log.begin(req, req.BeginsWalk())
 	fault := m.faults.pick(req)
 
 	a := &answer{ResponseWriter: w}
 	rows := 0
-	defer func() { m.log.finish(number, a.status, rows) }() // also when a fault aborts
+	defer func() { // also when a fault aborts
+		m.log.finish(number, func(r *Request) { r.Status, r.Rows = a.status, rows })
+	}()
 
 	if wait(r.Context(), latency) != nil {
 		return

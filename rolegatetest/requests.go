@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// maxRequests is how many requests a Marketplace remembers.
+// maxRequests is how many requests a fake remembers.
 const maxRequests = 10_000
 
 // A Request is one request that a [Marketplace] received.
@@ -65,45 +65,34 @@ func newRequest(r *http.Request, path, token string) Request {
 func (m *Marketplace) Requests() []Request { return m.log.requests() }
 
 // RequestCount returns how many requests there were, of every kind.
-func (m *Marketplace) RequestCount() int {
-	m.log.mu.Lock()
-	defer m.log.mu.Unlock()
-	return m.log.count - m.log.first
-}
+func (m *Marketplace) RequestCount() int { return m.log.total() }
 
 // Walks returns how many requests asked for the list from its start: the walks
 // that were begun, where a first page asked for twice counts twice.
-func (m *Marketplace) Walks() int {
-	m.log.mu.Lock()
-	defer m.log.mu.Unlock()
-	return m.log.walks
-}
+func (m *Marketplace) Walks() int { return m.log.ofNote() }
 
 // ResetRequests forgets all requests so far and counts from zero again. What
 // is still being answered is forgotten too.
-func (m *Marketplace) ResetRequests() {
-	m.log.mu.Lock()
-	defer m.log.mu.Unlock()
-	m.log.ring, m.log.first, m.log.walks = nil, m.log.count, 0
-}
+func (m *Marketplace) ResetRequests() { m.log.reset() }
 
-// requestLog is a ring of the last requests.
-type requestLog struct {
+// requestLog is a ring of the last requests, which are described by an R. Those
+// of one kind, that matter to tests, are counted apart.
+type requestLog[R any] struct {
 	mu    sync.Mutex
-	ring  []Request // number n is at (n-first) % maxRequests
-	first int       // the number of the first request since the last reset
-	count int       // the number of the next request
-	walks int
+	ring  []R // number n is at (n-first) % maxRequests
+	first int // the number of the first request since the last reset
+	count int // the number of the next request
+	noted int
 }
 
 // begin notes a request as it arrives and returns its number.
-func (l *requestLog) begin(r Request) int {
+func (l *requestLog[R]) begin(r R, ofNote bool) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	number := l.count
 	l.count++
-	if r.BeginsWalk() {
-		l.walks++
+	if ofNote {
+		l.noted++
 	}
 	if len(l.ring) < maxRequests {
 		l.ring = append(l.ring, r)
@@ -113,23 +102,40 @@ func (l *requestLog) begin(r Request) int {
 	return number
 }
 
-// finish notes how a request was answered, if it is remembered still.
-func (l *requestLog) finish(number, status, rows int) {
+// finish lets note add how a request was answered, if it is remembered still.
+func (l *requestLog[R]) finish(number int, note func(*R)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if number < l.first || number < l.count-maxRequests {
 		return
 	}
-	r := &l.ring[(number-l.first)%maxRequests]
-	r.Status, r.Rows = status, rows
+	note(&l.ring[(number-l.first)%maxRequests])
 }
 
-func (l *requestLog) requests() []Request {
+func (l *requestLog[R]) total() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count - l.first
+}
+
+func (l *requestLog[R]) ofNote() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noted
+}
+
+func (l *requestLog[R]) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ring, l.first, l.noted = nil, l.count, 0
+}
+
+func (l *requestLog[R]) requests() []R {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	oldest := 0
 	if len(l.ring) == maxRequests {
 		oldest = (l.count - l.first) % maxRequests
 	}
-	return append(append([]Request(nil), l.ring[oldest:]...), l.ring[:oldest]...)
+	return append(append([]R(nil), l.ring[oldest:]...), l.ring[:oldest]...)
 }

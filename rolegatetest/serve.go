@@ -20,7 +20,12 @@ import (
 // [Marketplace.Transport].
 func (m *Marketplace) Start(tb TB) (baseURL string) {
 	tb.Helper()
-	baseURL, stop, err := m.Listen()
+	return start(tb, m)
+}
+
+func start(tb TB, h http.Handler) (baseURL string) {
+	tb.Helper()
+	baseURL, stop, err := listen(h)
 	if err != nil {
 		tb.Fatalf("rolegatetest: %v", err)
 		return ""
@@ -31,7 +36,9 @@ func (m *Marketplace) Start(tb TB) (baseURL string) {
 
 // Listen is [Marketplace.Start] for programs. stop closes port and connections,
 // waits for the requests in them to end, and may be called more than once.
-func (m *Marketplace) Listen() (baseURL string, stop func(), err error) {
+func (m *Marketplace) Listen() (baseURL string, stop func(), err error) { return listen(m) }
+
+func listen(h http.Handler) (baseURL string, stop func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		var err6 error
@@ -41,7 +48,7 @@ func (m *Marketplace) Listen() (baseURL string, stop func(), err error) {
 	}
 	var connections sync.WaitGroup
 	server := &http.Server{
-		Handler:           m,
+		Handler:           h,
 		ReadHeaderTimeout: time.Minute,
 		// Close does not wait for handlers; a connection's last state comes
 		// after its handler has returned, and its first before Serve does.
@@ -66,8 +73,8 @@ func (m *Marketplace) Listen() (baseURL string, stop func(), err error) {
 	}, nil
 }
 
-// BaseURL is a base URL for clients that reach a [Marketplace] through its
-// Transport, to which every host is the same.
+// BaseURL is a base URL for clients that reach a [Marketplace] or a
+// [CloudCommand] through its Transport, to which every host is the same.
 const BaseURL = "https://marketplace.test"
 
 // Client returns an HTTP client for this marketplace alone: its requests go
@@ -82,7 +89,7 @@ func (m *Marketplace) Client() *http.Client { return &http.Client{Transport: m.T
 // round trip.
 func (m *Marketplace) Transport() http.RoundTripper { return transport{m} }
 
-type transport struct{ m *Marketplace }
+type transport struct{ handler http.Handler }
 
 // RoundTrip implements [http.RoundTripper].
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -93,7 +100,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, context.Cause(r.Context())
 	}
 	c := newCapture()
-	aborted := c.run(t.m, asReceived(r))
+	aborted := c.run(t.handler, asReceived(r))
 	if r.Context().Err() != nil {
 		return nil, context.Cause(r.Context()) // as http.Transport does
 	}

@@ -1,4 +1,4 @@
-package marketplace
+package wire
 
 import (
 	"fmt"
@@ -14,11 +14,11 @@ import (
 
 const (
 	maxErrorRunes   = 500 // of an error of somebody else's
-	maxMessageRunes = 200 // of a message from the marketplace
+	maxMessageRunes = 200 // of a message from an upstream
 
-	// maxTokenBytes bounds what has to be looked for in texts. Servers refuse
-	// request lines that are longer than this.
-	maxTokenBytes = 8 << 10
+	// MaxTokenBytes bounds what has to be looked for in texts. Servers refuse
+	// request lines and headers that are longer than this.
+	MaxTokenBytes = 8 << 10
 
 	// minTokenRunes is below what could be a secret: taking a one-letter token
 	// out of a text would leave nothing of it.
@@ -38,22 +38,23 @@ var patterns = []struct {
 }{
 	// The query of a URL, whoever wrote it down.
 	{regexp.MustCompile(`(?i)(https?://[^\s"'<>?#]*)\?[^\s"'<>]*`), "${1}?" + blot},
-	{regexp.MustCompile(`(?i)(access_?token["']?\s*[=:]\s*["']?)[^\s&"',;}\[]+`), "${1}" + blot},
+	{regexp.MustCompile(`(?i)((?:(?:access|refresh)_?token|client_?secret|password)["']?\s*[=:]\s*["']?)[^\s&"',;}\[]+`), "${1}" + blot},
 	// The shape that Apereo CAS gives to its access tokens.
 	{regexp.MustCompile(`(?i)AT-[0-9]+-[A-Za-z0-9._~+/=%-]+`), blot},
 	{regexp.MustCompile(`(?i)\b(basic|bearer)(\s+|%20|\+)[A-Za-z0-9+/=._~%-]{6,}`), "${1} " + blot},
 }
 
-// What is taken out of messages from the marketplace besides: they are logged,
+// What is taken out of messages from an upstream besides: they are logged,
 // and e-mail addresses, telephone numbers and numbers of identity cards do not
 // belong there.
 var personal = regexp.MustCompile(`[^\s@<>"':,;]+@[^\s@<>"':,;]+|[0-9]{11,}[Xx]?`)
 
-// secrets knows the tokens that were used, and takes them out of texts and
-// errors. The zero value knows none.
-type secrets struct {
+// Secrets knows the secrets of a client, and takes them out of texts and
+// errors. The zero value knows none. It is safe for concurrent use.
+type Secrets struct {
 	mu    sync.RWMutex
-	known []secret // the newest last
+	kept  []secret // for good
+	known []secret // the last ones, the newest last
 }
 
 // A secret is a token, and for each of its characters how that may be written.
@@ -62,9 +63,19 @@ type secret struct {
 	forms [][]string
 }
 
-// add makes token known.
-func (s *secrets) add(token string) {
-	if utf8.RuneCountInString(token) < minTokenRunes || len(token) > maxTokenBytes {
+// Keep makes text known for good: a password, which does not change.
+func (s *Secrets) Keep(text string) {
+	if !worthHiding(text) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, secret{text, formsOf(text)})
+}
+
+// Add makes token known. It is forgotten when enough others have come since.
+func (s *Secrets) Add(token string) {
+	if !worthHiding(token) {
 		return
 	}
 	s.mu.Lock()
@@ -75,6 +86,10 @@ func (s *secrets) add(token string) {
 		s.known = slices.Delete(s.known, 0, 1)
 	}
 	s.known = append(s.known, secret{token, formsOf(token)})
+}
+
+func worthHiding(text string) bool {
+	return utf8.RuneCountInString(text) >= minTokenRunes && len(text) <= MaxTokenBytes
 }
 
 // formsOf returns what each character of token looks like: as it is, and in the
@@ -161,25 +176,28 @@ func (k secret) without(text string) string {
 	return b.String() + text[from:]
 }
 
-// without returns text without the known tokens.
-func (s *secrets) without(text string) string {
+// without returns text without the known secrets.
+func (s *Secrets) without(text string) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, k := range slices.Backward(s.known) {
+		text = k.without(text)
+	}
+	for _, k := range s.kept {
 		text = k.without(text)
 	}
 	return text
 }
 
 // has reports whether scrubbing would take anything out of text.
-func (s *secrets) has(text string) bool { return s.scrub(text) != text }
+func (s *Secrets) has(text string) bool { return s.scrub(text) != text }
 
 // scrub returns text without secrets and as valid UTF-8. It looks through the
 // first 64 KiB. The cut there may go through a token and leave a half that is no
 // longer known for what it is, so that the end is then left out, as far as a
 // token reaches in its longest escaping.
-func (s *secrets) scrub(text string) string {
-	const most, longest = 64 << 10, 6 * maxTokenBytes
+func (s *Secrets) scrub(text string) string {
+	const most, longest = 64 << 10, 6 * MaxTokenBytes
 	cut := len(text) > most
 	if cut {
 		text = text[:most]
@@ -194,14 +212,19 @@ func (s *secrets) scrub(text string) string {
 	return text
 }
 
-// message returns a message of the marketplace as it may be logged.
-func (s *secrets) message(text string) string {
+// Message returns a message of an upstream as it may be logged: at most 200
+// characters, and an ellipsis if there were more.
+func (s *Secrets) Message(text string) string {
 	return s.clean(personal.ReplaceAllLiteralString(s.scrub(text), blot), maxMessageRunes)
 }
 
+// Clean returns a text of somebody else's without secrets, with control and
+// other invisible characters escaped, and cut short.
+func (s *Secrets) Clean(text string) string { return s.clean(text, maxErrorRunes) }
+
 // clean returns text without secrets, with control and other invisible
 // characters escaped, cut to most runes.
-func (s *secrets) clean(text string, most int) string {
+func (s *Secrets) clean(text string, most int) string {
 	text = s.scrub(text)
 	var b strings.Builder
 	for _, r := range text {
