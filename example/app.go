@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/rolegate/rolegate"
+)
+
+// routes is the app: what an app of your own would look like.
+func routes(gate *rolegate.Gate) chi.Router {
+	app := &app{gate: gate}
+	r := chi.NewRouter()
+	r.Get("/healthz", app.health) // public: the only route that nothing guards
+
+	r.Group(func(r chi.Router) {
+		r.Use(gate.Admit) // on the list, or out
+		r.Get("/", app.home)
+		r.With(gate.Require(rolegate.AnyRole("teacher", "admin"))).
+			Get("/grades", app.grades)
+		r.With(gate.Require(rolegate.AllRoles("teacher", "homeroom"), rolegate.InOrg(rolegate.PathOrg("orgID")))).
+			Post("/orgs/{orgID}/reports", app.report)
+		r.With(gate.Require(rolegate.AnyRole("principal", "admin"), rolegate.InOrg(rolegate.PathOrg("orgID")))).
+			Get("/orgs/{orgID}/staff", app.staff)
+		r.With(gate.Require(rolegate.AnyRole("admin"))).
+			Get("/status", app.status)
+	})
+	return r
+}
+
+type app struct{ gate *rolegate.Gate }
+
+func (a *app) health(w http.ResponseWriter, _ *http.Request) {
+	state := a.gate.Status().State
+	status := http.StatusOK
+	if !state.Serving() {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, map[string]any{"state": state})
+}
+
+func (a *app) home(w http.ResponseWriter, r *http.Request) {
+	u, _ := a.gate.UserFrom(r.Context())
+	answer(w, http.StatusOK, map[string]any{"user": u.ID(), "orgs": u.Orgs()})
+}
+
+func (a *app) grades(w http.ResponseWriter, r *http.Request) {
+	u, _ := a.gate.UserFrom(r.Context())
+	answer(w, http.StatusOK, map[string]any{"grades": "of all pupils", "may_edit": u.HasRole("teacher")})
+}
+
+func (a *app) report(w http.ResponseWriter, r *http.Request) {
+	org, _ := a.gate.OrgFrom(r.Context()) // the one that the guard has checked
+	answer(w, http.StatusOK, map[string]any{"report": "filed", "org": org})
+}
+
+func (a *app) staff(w http.ResponseWriter, r *http.Request) {
+	org, _ := a.gate.OrgFrom(r.Context())
+	answer(w, http.StatusOK, map[string]any{"staff": "list", "org": org})
+}
+
+func (a *app) status(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, a.gate.Status())
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone is no concern of ours
+}

@@ -1,0 +1,103 @@
+// Command example is a school app on chi behind a rolegate.Gate.
+//
+//	go run ./example
+//
+// starts it together with a fake marketplace, sends it a walk-through of
+// requests, prints what became of each, and goes on serving. With
+// ROLEGATE_BASE_URL, ROLEGATE_APP_ID and ROLEGATE_ACCESS_TOKEN set it uses that
+// marketplace instead, without a walk-through. ROLEGATE_REFRESH and
+// ROLEGATE_RESYNC are how often it pulls changes and walks the whole list.
+//
+// Users come from the header X-User-Id, which is believed only from this
+// machine: a real app has a login.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rolegate/rolegate"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "example:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program until ctx ends.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	flags := flag.NewFlagSet("example", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addr := flags.String("addr", "127.0.0.1:8080", "the `address` to serve on")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	set, err := readSettings(getenv)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", *addr)
+	if err != nil {
+		return fmt.Errorf("%w (choose another address with -addr)", err)
+	}
+	defer ln.Close()
+
+	log := newReasonLog(slog.NewTextHandler(stderr, nil))
+	var d *demo
+	if !set.real {
+		d, err = startDemo(&set)
+		if err != nil {
+			return err
+		}
+		defer d.stop()
+		log.hush(true) // until the table is printed
+	}
+	cfg := set.config()
+	cfg.Logger = slog.New(log)
+	gate, err := rolegate.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gate.Close()) }()
+
+	server := &http.Server{Handler: routes(gate), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	url := "http://" + ln.Addr().String()
+	fmt.Fprintf(stdout, "serving on %s\n", url)
+	if d != nil {
+		if err := d.walkThrough(ctx, url, gate, log, stdout); err != nil && ctx.Err() == nil {
+			return errors.Join(err, server.Close())
+		}
+		log.hush(false)
+		d.printCurl(stdout, url)
+	}
+
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	fmt.Fprintln(stdout, "shutting down")
+	patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return server.Shutdown(patience)
+}
