@@ -43,6 +43,12 @@
 // in memory stays as it was, only older, until a pull is found good to its last
 // byte.
 //
+// A walk that would remove very many users at once, or while a sync is running
+// upstream, is not believed at once: its removals are held until a second walk
+// agrees, or the sync has ended (Refresh.MaxShrink, Config.Sync). Before a user
+// is refused, the gate looks once whether he has been granted access a moment
+// ago (Config.OnDeny).
+//
 // While the source is well, a grant counts within 1.1 × Refresh.Every and the
 // time of one pull, a revocation within 1.1 × Refresh.ResyncEvery and the time
 // of two walks. Whatever happens, a revocation counts within
@@ -61,6 +67,7 @@
 //	500 identify_failed   the app's identify func failed or panicked
 //	503 not_ready         there is no list yet
 //	503 expired           the list is older than ExpireAfter
+//	503 too_old           a MaxAge was not reached in time
 //	503 closed            after Close
 //
 // Every 403 has the same headers and bytes but for the decision's id, so that a

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -26,6 +29,14 @@ func routes(gate *rolegate.Gate) chi.Router {
 			Get("/orgs/{orgID}/staff", app.staff)
 		r.With(gate.Require(rolegate.AnyRole("admin"))).
 			Get("/status", app.status)
+
+		// For the few routes on which a revocation must count at once: the list
+		// must have been walked within the last five seconds, or is now.
+		r.With(gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(5*time.Second))).
+			Get("/exams", app.exams)
+		// A stream ends when its user loses the role that opened it.
+		r.With(gate.Require(rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())).
+			Get("/live", app.live)
 	})
 	return r
 }
@@ -59,6 +70,32 @@ func (a *app) report(w http.ResponseWriter, r *http.Request) {
 func (a *app) staff(w http.ResponseWriter, r *http.Request) {
 	org, _ := a.gate.OrgFrom(r.Context())
 	answer(w, http.StatusOK, map[string]any{"staff": "list", "org": org})
+}
+
+func (a *app) exams(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"exams": "of this term"})
+}
+
+// live is a stream of events, as browsers read it.
+func (a *app) live(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	out := http.NewResponseController(w)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		fmt.Fprintf(w, "data: %s\n\n", time.Now().UTC().Format(time.RFC3339))
+		if out.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			fmt.Fprintf(w, "event: end\ndata: %v\n\n", context.Cause(r.Context()))
+			_ = out.Flush()
+			return
+		}
+	}
 }
 
 func (a *app) status(w http.ResponseWriter, _ *http.Request) {

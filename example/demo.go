@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
 	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -25,13 +27,21 @@ const (
 	guest     = 1542135022016057005
 	stranger  = 1542135022016057999
 
+	// pupils are thirty more, in the other school.
+	firstPupil = 1542135022016058000
+	pupils     = 30
+
 	school, otherSchool = 7, 8
 )
 
-// A demo is a fake marketplace, and what to try with it.
+// A demo is a fake marketplace and a fake 云上指挥, and what to try with them.
 type demo struct {
 	market *rolegatetest.Marketplace
+	cloud  *rolegatetest.CloudCommand
 	stop   func()
+
+	url    string // of the app
+	client *http.Client
 }
 
 func startDemo(s *settings) (*demo, error) {
@@ -42,16 +52,29 @@ func startDemo(s *settings) (*demo, error) {
 	m.Grant(principal, school, "principal")
 	m.Grant(admin, school, "admin")
 	m.Grant(guest, otherSchool)
-	url, stop, err := m.Listen()
+	for id := int64(firstPupil); id < firstPupil+pupils; id++ {
+		m.Grant(id, otherSchool, "pupil")
+	}
+	url, stopMarket, err := m.Listen()
 	if err != nil {
 		return nil, err
 	}
+	c := rolegatetest.NewCloudCommand(rolegatetest.CloudCommandConfig{})
+	cloudURL, stopCloud, err := c.Listen()
+	if err != nil {
+		stopMarket()
+		return nil, err
+	}
 	s.baseURL, s.appID, s.token = url, m.AppID(), marketplace.StaticToken(m.Token())
-	return &demo{market: m, stop: stop}, nil
+	s.sync = cloudcommand.New(cloudcommand.Config{
+		BaseURL: cloudURL, ClientID: c.ClientID(), ClientSecret: cloudcommand.Secret(c.ClientSecret()),
+		Done: []string{"同步完成"},
+	})
+	return &demo{market: m, cloud: c, stop: func() { stopMarket(); stopCloud() }}, nil
 }
 
 // A step is one request of the walk-through, or something that happens at the
-// marketplace.
+// marketplace and what the gate makes of it.
 type step struct {
 	who    string
 	user   int64 // 0: not logged in
@@ -64,6 +87,7 @@ type step struct {
 
 func (d *demo) steps(gate *rolegate.Gate) []step {
 	get, post := http.MethodGet, http.MethodPost
+	walk := func(ctx context.Context) error { return gate.Resync(ctx) }
 	return []step{
 		{event: "The list is in memory."},
 		{who: "nobody", method: get, path: "/"},
@@ -80,30 +104,87 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{who: "principal", user: principal, method: get, path: "/status"},
 		{who: "admin", user: admin, method: get, path: "/status"},
 
-		{event: "The marketplace makes the guest a teacher; an incremental pull sees it.", do: func(ctx context.Context) error {
+		{event: "The marketplace makes a pupil a teacher. The gate looks once before it refuses.", do: func(context.Context) error {
+			d.market.Grant(firstPupil, otherSchool, "teacher")
+			return nil
+		}},
+		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
+
+		{event: "The marketplace makes the guest a teacher. An incremental pull sees it.", do: func(ctx context.Context) error {
 			d.market.Grant(guest, otherSchool, "teacher")
 			return gate.Refresh(ctx)
 		}},
 		{who: "guest", user: guest, method: get, path: "/grades"},
 
-		{event: "The marketplace takes the teacher off the list; only a full walk sees it.", do: func(ctx context.Context) error {
+		{event: "The marketplace takes the teacher off the list. An incremental pull cannot see it …", do: func(ctx context.Context) error {
 			d.market.Revoke(teacher)
 			return gate.Refresh(ctx)
 		}},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
-		{event: "The full walk.", do: func(ctx context.Context) error { return gate.Resync(ctx) }},
+		{event: "… a full walk does.", do: walk},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
 
-		{event: "The marketplace breaks down: the list stays as it is.", do: func(ctx context.Context) error {
-			d.market.Fail(rolegatetest.ErrorEnvelope(500, "internal error"))
+		{event: "The guest reads a stream. Then he is taken off the list; the next walk ends it.", do: func(ctx context.Context) error {
+			return d.streamUntilRevoked(ctx, gate, guest)
+		}},
+		{who: "guest", user: guest, method: get, path: "/live"},
+
+		{event: "The marketplace answers with a fraction of its list. What is missing is held, not removed.", do: func(ctx context.Context) error {
+			d.market.Fail(rolegatetest.DropRows(3))
 			defer d.market.Recover()
+			return gate.Resync(ctx)
+		}},
+		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
+		{event: "The whole list is back: nobody has noticed.", do: walk},
+		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
+
+		{event: "An organisation sync is running; a pupil is missing meanwhile.", do: func(ctx context.Context) error {
+			d.cloud.Running("正在同步数据中...!")
+			d.market.Revoke(firstPupil)
+			return gate.Resync(ctx)
+		}},
+		{who: "pupil", user: firstPupil, method: get, path: "/"},
+		{event: "The sync is done, and he is still missing.", do: func(ctx context.Context) error {
+			d.cloud.Done("同步完成")
+			return gate.Resync(ctx)
+		}},
+		{who: "pupil", user: firstPupil, method: get, path: "/"},
+
+		{event: "The marketplace breaks down. The list stays as it is …", do: func(ctx context.Context) error {
+			d.market.Fail(rolegatetest.ErrorEnvelope(500, "internal error"))
 			if gate.Resync(ctx) == nil {
-				return fmt.Errorf("a walk succeeded while the marketplace was down")
+				return errors.New("a walk succeeded while the marketplace was down")
 			}
 			return nil
 		}},
 		{who: "admin", user: admin, method: get, path: "/status"},
+		{who: "homeroom teacher", user: homeroom, method: get, path: "/grades"},
+		{event: "… and comes back. A route with MaxAge has the list walked when it is older than that.", do: func(ctx context.Context) error {
+			d.market.Recover()
+			return gate.Resync(ctx)
+		}},
+		{who: "homeroom teacher", user: homeroom, method: get, path: "/exams"},
 	}
+}
+
+// streamUntilRevoked opens a stream, has its user revoked, and returns when the
+// stream has ended.
+func (d *demo) streamUntilRevoked(ctx context.Context, gate *rolegate.Gate, user int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	resp, err := d.send(ctx, step{user: user, method: http.MethodGet, path: "/live"})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	d.market.Revoke(user)
+	if err := gate.Resync(ctx); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return fmt.Errorf("the stream did not end: %w", err)
+	}
+	return nil
 }
 
 // walkThrough sends the requests and prints a table of them.
@@ -111,8 +192,8 @@ func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate,
 	if err := gate.Refresh(ctx); err != nil { // the first list
 		return err
 	}
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
+	d.url, d.client = url, &http.Client{Timeout: 10 * time.Second}
+	defer d.client.CloseIdleConnections()
 	row := func(who, route, status, why string) {
 		fmt.Fprintf(out, "%-17s %-27s %-6s  %s\n", who, route, status, why)
 	}
@@ -120,15 +201,18 @@ func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate,
 	row("WHO", "ROUTE", "STATUS", "WHY")
 	for _, s := range d.steps(gate) {
 		if s.event != "" {
-			if s.do != nil {
-				if err := s.do(ctx); err != nil {
-					return err
-				}
-			}
 			fmt.Fprintf(out, "-- %s\n", s.event)
+			if s.do == nil {
+				continue
+			}
+			before := gate.Status()
+			if err := s.do(ctx); err != nil {
+				return err
+			}
+			tellPulls(out, before, gate.Status())
 			continue
 		}
-		status, why, err := s.ask(ctx, client, url, log)
+		status, why, err := d.ask(ctx, s, log)
 		if err != nil {
 			return err
 		}
@@ -138,17 +222,38 @@ func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate,
 	return nil
 }
 
-// ask sends one request. Why it was refused the client is not told: the
-// operator finds it in the log, by the decision's id.
-func (s step) ask(ctx context.Context, client *http.Client, url string, log *reasonLog) (status int, why string, err error) {
-	r, err := http.NewRequestWithContext(ctx, s.method, url+s.path, nil)
+// tellPulls prints what the gate did during an event.
+func tellPulls(out io.Writer, before, now rolegate.Status) {
+	for _, p := range []struct {
+		name        string
+		before, now rolegate.PullStatus
+	}{{"incremental pull", before.Incremental, now.Incremental}, {"full walk", before.Walk, now.Walk}} {
+		o := p.now.Outcome
+		switch {
+		case p.now.Failed > p.before.Failed:
+			fmt.Fprintf(out, "   %s: failed (%s), the list stays\n", p.name, p.now.Failure)
+		case p.now.Succeeded > p.before.Succeeded:
+			fmt.Fprintf(out, "   %s: %d added, %d removed, %d changed, %d held\n", p.name, o.Added, o.Removed, o.Changed, o.Held)
+		}
+	}
+}
+
+// send sends the request of a step.
+func (d *demo) send(ctx context.Context, s step) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, s.method, d.url+s.path, nil)
 	if err != nil {
-		return 0, "", err
+		return nil, err
 	}
 	if s.user != 0 {
 		r.Header.Set("X-User-Id", strconv.FormatInt(s.user, 10))
 	}
-	resp, err := client.Do(r)
+	return d.client.Do(r)
+}
+
+// ask sends one request. Why it was refused the client is not told: the
+// operator finds it in the log, by the decision's id.
+func (d *demo) ask(ctx context.Context, s step, log *reasonLog) (status int, why string, err error) {
+	resp, err := d.send(ctx, s)
 	if err != nil {
 		return 0, "", err
 	}
@@ -170,7 +275,7 @@ func (d *demo) printCurl(out io.Writer, url string) {
 		"  curl -i -H 'X-User-Id: %d' %s/grades\n"+
 		"  curl -i -H 'X-User-Id: %d' -X POST %s/orgs/7/reports\n"+
 		"  curl -s -H 'X-User-Id: %d' %s/status\n\n"+
-		"Ctrl-C ends it.\n", guest, url, homeroom, url, admin, url)
+		"Ctrl-C ends it.\n", homeroom, url, homeroom, url, admin, url)
 }
 
 // A reasonLog is a slog.Handler that remembers why decisions were refused, by

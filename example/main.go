@@ -79,6 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	defer func() { err = errors.Join(err, gate.Close()) }()
 
 	server := &http.Server{Handler: routes(gate), ReadHeaderTimeout: 10 * time.Second}
+	server.RegisterOnShutdown(func() { _ = gate.Close() }) // ends the streams, which would hold it up
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	url := "http://" + ln.Addr().String()

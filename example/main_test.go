@@ -121,8 +121,16 @@ func TestWalkThrough(t *testing.T) {
 		"homeroom teacher POST /orgs/8/reports 403 role_missing: AllRoles(teacher, homeroom) + InOrg",
 		"homeroom teacher POST /orgs/007/reports 403 org_unreadable: AllRoles(teacher, homeroom) + InOrg",
 		"principal GET /orgs/8/staff 403 role_missing: AnyRole(principal, admin) + InOrg",
-		"-- The full walk.\nteacher GET /grades 403 not_authorized: Admit",
-		"-- The marketplace breaks down: the list stays as it is.\nadmin GET /status 200 granted",
+		"The gate looks once before it refuses.\npupil GET /grades 200 granted",
+		"An incremental pull cannot see it …\n incremental pull: 0 added, 0 removed, 0 changed, 0 held\nteacher GET /grades 200 granted",
+		"-- … a full walk does.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nteacher GET /grades 403 not_authorized: Admit",
+		"the next walk ends it.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nguest GET /live 403 not_authorized: Admit",
+		"What is missing is held, not removed.\n full walk: 0 added, 0 removed, 0 changed, 30 held\npupil GET /grades 200 granted",
+		"nobody has noticed.\n full walk: 0 added, 0 removed, 0 changed, 0 held\npupil GET /grades 200 granted",
+		"a pupil is missing meanwhile.\n full walk: 0 added, 0 removed, 0 changed, 1 held\npupil GET / 200 granted",
+		"he is still missing.\n full walk: 0 added, 1 removed, 0 changed, 0 held\npupil GET / 403 not_authorized: Admit",
+		"The list stays as it is …\n full walk: failed (upstream_error), the list stays\nadmin GET /status 200 granted",
+		"homeroom teacher GET /exams 200 granted",
 	} {
 		assert.Contains(t, table, line)
 	}
@@ -137,8 +145,22 @@ func TestWalkThrough(t *testing.T) {
 		Walk  struct{ Failed int }
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &s))
+	defer func() {
+		// A stream that is open when the program is told to stop does not hold
+		// it up.
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/live", nil)
+		require.NoError(t, err)
+		r.Header.Set("X-User-Id", fmt.Sprint(homeroom))
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		p.stop()
+		events, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Contains(t, string(events), "event: end\ndata: "+rolegate.ErrRevoked.Error())
+	}()
 	assert.Equal(t, rolegate.StateReady, s.State)
-	assert.Equal(t, 4, s.Users)
+	assert.Equal(t, 5+pupils-3, s.Users)
 	assert.Equal(t, 1, s.Walk.Failed)
 }
 

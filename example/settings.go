@@ -16,6 +16,7 @@ type settings struct {
 	baseURL, appID          string
 	token                   marketplace.StaticToken
 	refresh, resync, expire time.Duration
+	sync                    rolegate.SyncChecker // the demo's; nil asks nobody
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -74,6 +75,7 @@ func (s *settings) config() rolegate.Config {
 			ResyncEvery: s.resync,
 			ExpireAfter: s.expire,
 		},
+		Sync:  s.sync,
 		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
 	}
 }
