@@ -41,11 +41,12 @@ func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration) {
 		if gen := f.gate.now.Load(); gen == nil || gen.verified.age(f.gate.clock()) <= maxAge {
 			return
 		}
-		if !f.mayWalkForAge() {
+		ended := f.walkForAge()
+		if ended == nil {
 			return
 		}
 		select {
-		case <-f.pull(walk):
+		case <-ended:
 		case <-timer.C:
 			return
 		case <-ctx.Done():
@@ -54,23 +55,36 @@ func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration) {
 	}
 }
 
-// mayWalkForAge reports whether a walk for a MaxAge may begin, or one is under
-// way that can be joined.
-func (f *refresher) mayWalkForAge() bool {
-	if f.walking.Load() {
-		return true
-	}
-	if f.backingOff(walk) {
-		return false
-	}
+// walkForAge joins the walk that is under way or begins one, nil if it may not.
+// The channel is closed when the walk has ended.
+func (f *refresher) walkForAge() <-chan struct{} {
+	backingOff := f.backingOff(walk)
 	now := f.gate.clock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.agedOnce && f.agedWalk.age(now) < f.gate.cfg.Refresh.ResyncMin {
-		return false
+	if f.aged != nil {
+		// One that was begun for an age is joined by this channel: it is some
+		// time until the walk itself says that it is under way.
+		select {
+		case <-f.aged:
+		default:
+			return f.aged
+		}
 	}
-	f.agedOnce, f.agedWalk = true, now
-	return true
+	if !f.walking.Load() {
+		if backingOff || f.agedOnce && f.agedWalk.age(now) < f.gate.cfg.Refresh.ResyncMin {
+			return nil
+		}
+		f.agedOnce, f.agedWalk = true, now
+	}
+	ended := make(chan struct{})
+	f.aged = ended
+	result := f.pull(walk)
+	go func() {
+		<-result
+		close(ended)
+	}()
+	return ended
 }
 
 // untilWalkForAge is when a request that got TooOld may come again.

@@ -98,17 +98,21 @@ func (h *guard) decide(r *http.Request) Decision {
 // identify finds out who is asking; the decision is why that cannot be told, or
 // else Granted.
 func (h *guard) identify(r *http.Request) (Identity, Decision) {
+	if h.gate == nil {
+		return Identity{}, Decision{Reason: NotReady}
+	}
+	id, err := h.gate.cfg.identify(r)
+	if err == nil {
+		return id, Decision{Reason: Granted}
+	}
+	// A gate that cannot tell about anybody says so to nobody too.
 	if _, _, reason := h.gate.current(); reason != Granted {
 		return Identity{}, Decision{Reason: reason}
 	}
-	id, err := h.gate.cfg.identify(r)
-	switch {
-	case errors.Is(err, ErrNobody):
+	if errors.Is(err, ErrNobody) {
 		return Identity{}, Decision{Reason: NoIdentity, err: err}
-	case err != nil:
-		return Identity{}, Decision{Reason: IdentifyFailed, err: err}
 	}
-	return id, Decision{Reason: Granted}
+	return Identity{}, Decision{Reason: IdentifyFailed, err: err}
 }
 
 // judge decides; and once more, if a refusal was worth a look at what the

@@ -69,6 +69,7 @@ type refresher struct {
 
 	agedWalk instant // when a MaxAge last made a walk, if agedOnce
 	agedOnce bool
+	aged     chan struct{} // closed when the walk has ended that was last begun or joined for a MaxAge
 
 	platform   []string // what Config.RoleCodes said
 	rolesAsked instant  // when, if askedRoles

@@ -120,8 +120,7 @@ func TestEndOnRevoke(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(30)...)
-			var gate *rolegate.Gate
-			gate = openGate(t, rolegate.Config{Source: source})
+			gate := openGate(t, rolegate.Config{Source: source})
 			// The Where runs after the generation was loaded: whatever it does
 			// comes after the decision's list and before the registration.
 			revoked := rolegate.Where("revokes meanwhile", func(rolegate.User, *http.Request) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"regexp"
 	"time"
 
@@ -48,13 +47,19 @@ type Config struct {
 	// Path is what is asked for, below BaseURL. "" means "app/user/list".
 	Path string
 
+	// RoleListPath is what [Client.RoleCodes] asks for, below BaseURL: the call
+	// that lists the app's roles. It is not part of the document of the list,
+	// so that there is no default; by analogy it would be "app/role/list". Ask
+	// the marketplace's operator.
+	RoleListPath string
+
 	// PageSize is how many users are asked for in one request, the document's
 	// `limit`: 1 to 1000, 0 means 1000. With 1, a server that answers with the
 	// users from the cursor on (and not only those above it) cannot be told
 	// from one that does not move on.
 	PageSize int
 
-	// PageTimeout is how long one page may take, from connecting to the last
+	// PageTimeout is how long one page, of users or of roles, may take, from connecting to the last
 	// byte of its body, and also, by itself, how long Token may take.
 	// 0 means 15 seconds.
 	PageTimeout time.Duration
@@ -101,8 +106,8 @@ type Config struct {
 type Client struct {
 	invalid   error
 	appID     string
-	endpoint  url.URL // without a query
-	where     string  // endpoint, for people
+	listURL   string // without a query
+	rolesURL  string // likewise; "" without RoleListPath
 	pageSize  int
 	timeout   time.Duration
 	maxBytes  int64
@@ -115,8 +120,8 @@ type Client struct {
 	tokens    *tokens
 	secrets   *wire.Secrets
 
-	// The first pages of walks and of increments, see dateGuard.
-	walks, increments *dateGuard
+	// The first pages of walks and of increments, and the roles: see dateGuard.
+	walks, increments, roles *dateGuard
 }
 
 // New returns a client for cfg. It opens no connection. Mistakes in cfg are
@@ -136,14 +141,20 @@ func New(cfg Config) *Client {
 		secrets:    new(wire.Secrets),
 		walks:      new(dateGuard),
 		increments: new(dateGuard),
+		roles:      new(dateGuard),
 	}
 	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
 	listPath := wire.Or(cfg.Path, defaultPath)
+	var roleListErr error
+	if cfg.RoleListPath != "" {
+		roleListErr = wire.CheckPath("RoleListPath", cfg.RoleListPath, "app/role/list")
+	}
 	c.invalid = errors.Join(
 		baseErr,
 		checkAppID(cfg.AppID),
 		checkToken(cfg.Token),
 		wire.CheckPath("Path", listPath, defaultPath),
+		roleListErr,
 		wire.CheckRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 1000"),
 		wire.CheckRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
 		wire.CheckRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
@@ -154,8 +165,10 @@ func New(cfg Config) *Client {
 		c.invalid = fmt.Errorf("marketplace: %w", c.invalid)
 		return c
 	}
-	c.endpoint = *base.JoinPath(listPath)
-	c.where = c.endpoint.String()
+	c.listURL = base.JoinPath(listPath).String()
+	if cfg.RoleListPath != "" {
+		c.rolesURL = base.JoinPath(cfg.RoleListPath).String()
+	}
 	c.tokens = newTokens(cfg.Token, c.timeout, c.secrets)
 	if c.refused == nil {
 		c.refused = func(httpStatus, code int) bool {
@@ -219,7 +232,7 @@ func (c *Client) Identity() string {
 	}
 	// A URL that was put together has no blank in it, so that no other pair of
 	// URL and app id has the same identity.
-	return c.where + " " + c.appID
+	return c.listURL + " " + c.appID
 }
 
 // String returns the client's URL and app id. It has no secret in it.
@@ -227,7 +240,7 @@ func (c *Client) String() string {
 	if c.Validate() != nil {
 		return "marketplace.Client(not valid)"
 	}
-	return fmt.Sprintf("marketplace.Client(%s as %s)", c.where, c.appID)
+	return fmt.Sprintf("marketplace.Client(%s as %s)", c.listURL, c.appID)
 }
 
 // GoString implements [fmt.GoStringer] for %#v, as String does for %v.
@@ -238,7 +251,7 @@ func (c *Client) LogValue() slog.Value {
 	if c.Validate() != nil {
 		return slog.StringValue(c.String())
 	}
-	return slog.GroupValue(slog.String("url", c.where), slog.String("app", c.appID))
+	return slog.GroupValue(slog.String("url", c.listURL), slog.String("app", c.appID))
 }
 
 var _ rolegate.Source = (*Client)(nil)

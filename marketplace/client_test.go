@@ -53,6 +53,10 @@ func TestValidate(t *testing.T) {
 		{"a Path that is a URL", func(c *marketplace.Config) { c.Path = "https://m.test/list" }, "Path"},
 		{"a Path with a bad escape", func(c *marketplace.Config) { c.Path = "a%zz" }, "Path"},
 		{"a Path with a control byte", func(c *marketplace.Config) { c.Path = "a\n" }, "Path"},
+		{"a RoleListPath", func(c *marketplace.Config) { c.RoleListPath = "/app/role/list/" }, ""},
+		{"a RoleListPath with a query", func(c *marketplace.Config) { c.RoleListPath = "roles?a=b" }, "RoleListPath: it has a query"},
+		{"a RoleListPath that climbs", func(c *marketplace.Config) { c.RoleListPath = "../roles" }, "RoleListPath"},
+		{"a RoleListPath of a slash", func(c *marketplace.Config) { c.RoleListPath = "/" }, "RoleListPath"},
 		{"PageSize 1001", func(c *marketplace.Config) { c.PageSize = 1001 }, "PageSize: 1001"},
 		{"PageSize -1", func(c *marketplace.Config) { c.PageSize = -1 }, "PageSize: -1"},
 		{"PageTimeout -1", func(c *marketplace.Config) { c.PageTimeout = -time.Second }, "PageTimeout"},
@@ -83,13 +87,15 @@ func TestValidate(t *testing.T) {
 
 func TestValidateTellsAllAtOnce(t *testing.T) {
 	t.Parallel()
-	err := marketplace.New(marketplace.Config{Path: "?", PageSize: -1, PageTimeout: -1, MaxPageBytes: -1, MaxUsers: -1, CacheBuster: "?"}).Validate()
-	for _, field := range []string{"BaseURL", "AppID", "Token", "Path", "PageSize", "PageTimeout", "MaxPageBytes", "MaxUsers", "CacheBuster"} {
+	err := marketplace.New(marketplace.Config{Path: "?", RoleListPath: "?", PageSize: -1, PageTimeout: -1, MaxPageBytes: -1, MaxUsers: -1, CacheBuster: "?"}).Validate()
+	for _, field := range []string{"BaseURL", "AppID", "Token", "Path", "RoleListPath", "PageSize", "PageTimeout", "MaxPageBytes", "MaxUsers", "CacheBuster"} {
 		assert.ErrorContains(t, err, "Config."+field+":")
 	}
 	for _, c := range []*marketplace.Client{nil, {}} {
 		require.ErrorContains(t, c.Validate(), "marketplace.New")
 		require.ErrorContains(t, c.Pull(t.Context(), 0, nil), "marketplace.New")
+		_, err := c.RoleCodes(t.Context())
+		require.ErrorContains(t, err, "marketplace.New")
 		assert.Empty(t, c.Identity())
 		c.CloseIdleConnections()
 	}

@@ -48,6 +48,13 @@
 // this cursor loses the rest of them, and they are denied. A server of that
 // kind needs a larger page.
 //
+// # Roles
+//
+// The platform has a second call, which lists the app's roles. It is not in the
+// document, and so [Client.RoleCodes] asks only where [Config.RoleListPath]
+// says. A gate uses its answer for advice alone: who may enter never depends on
+// it.
+//
 // # Secrets
 //
 // The access token travels in the query, so it turns up wherever somebody

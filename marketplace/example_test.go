@@ -5,13 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"time"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/marketplace"
+	"github.com/rolegate/rolegate/rolegatetest"
 )
+
+// The client inside a gate. In an app, BaseURL, AppID and Token are those that
+// the marketplace gave out, and Transport is left out; in a test, all four are
+// those of a fake.
+func Example() {
+	market := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+	market.Grant(42, 7, "teacher")
+	market.SetRoles("teacher", "principal")
+
+	source := marketplace.New(marketplace.Config{
+		BaseURL:      rolegatetest.BaseURL,
+		AppID:        market.AppID(),
+		Token:        marketplace.StaticToken(market.Token()),
+		RoleListPath: "app/role/list",
+		Transport:    market.Transport(),
+	})
+	gate, err := rolegate.Open(context.Background(), rolegate.Config{
+		Source:    source,
+		RoleCodes: source.RoleCodes,
+		Identify: rolegate.ByUserID(func(r *http.Request) (int64, error) {
+			return strconv.ParseInt(r.Header.Get("X-Example-User"), 10, 64) // an app asks its session
+		}),
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer gate.Close()
+
+	grades := gate.Require(rolegate.AnyRole("teacher"))(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "the grades")
+	}))
+	for _, user := range []string{"42", "43"} {
+		r := httptest.NewRequest("GET", "/grades", nil)
+		r.Header.Set("X-Example-User", user)
+		w := httptest.NewRecorder()
+		grades.ServeHTTP(w, r)
+		fmt.Println(user, w.Code)
+	}
+	// Output:
+	// 42 200
+	// 43 403
+}
 
 // market is a marketplace with two users, for the examples.
 func market() *httptest.Server {
@@ -113,6 +160,7 @@ func ExampleConfig() {
 		Token:   marketplace.StaticToken("AT-3-example"),
 
 		Path:            "app/user/list",
+		RoleListPath:    "app/role/list", // no default: the operator has said so
 		PageSize:        1000,
 		PageTimeout:     15 * time.Second,
 		MaxPageBytes:    16 << 20,
@@ -154,6 +202,43 @@ func ExampleClient_Pull() {
 	// Output:
 	// refused
 	// true
+}
+
+// A method value is what rolegate.Config.RoleCodes wants. The gate asks it when
+// a check names a role that nobody holds, and tells a typo from a role that is
+// only new.
+func ExampleClient_RoleCodes() {
+	market := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+	market.Grant(42, 7, "teacher")
+	market.SetRoles("teacher", "principal")
+	source := marketplace.New(marketplace.Config{
+		BaseURL: rolegatetest.BaseURL, AppID: market.AppID(), Token: marketplace.StaticToken(market.Token()), Transport: market.Transport(),
+		RoleListPath: "app/role/list",
+	})
+	fmt.Println(source.RoleCodes(context.Background()))
+
+	gate, err := rolegate.Open(context.Background(), rolegate.Config{
+		Source:    source,
+		RoleCodes: source.RoleCodes,
+		Aliases:   []rolegate.Kind{rolegate.KindUserID}, // no HTTP here, so no Identify
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer gate.Close()
+	gate.Policy(rolegate.AnyRole("principal", "techer"))
+	if err := gate.Resync(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	for _, role := range gate.Status().UnheldRoles {
+		fmt.Printf("%s: known %t, nearest %q\n", role.Code, role.Known, role.Nearest)
+	}
+	// Output:
+	// [teacher principal] <nil>
+	// principal: known true, nearest ""
+	// techer: known false, nearest "teacher"
 }
 
 // Identity tells lists apart, and has no secret in it.

@@ -1,8 +1,11 @@
 package marketplace
 
 import (
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/rolegate/rolegate"
 )
 
 // sameDateFor is for how long two replies may have the same Date, which counts
@@ -45,4 +48,14 @@ func (g *dateGuard) repeats(after int64, date string, asked, received time.Time)
 	g.next++
 	s.after, s.date, s.at = after, date, received
 	return false
+}
+
+// ownDate returns an error if a page has the Date of an earlier one that guard
+// has seen.
+func (f *fetcher) ownDate(guard *dateGuard, after int64, p page) error {
+	if !guard.repeats(after, p.date, p.asked, p.received) {
+		return nil
+	}
+	return f.fail(rolegate.FailureCachedReply,
+		errors.New("the reply has the Date of an earlier one, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,30 +20,39 @@ import (
 // enough for an envelope.
 const maxErrorBytes = 64 << 10
 
-// A fetcher fetches the pages of one pull, one at a time, and holds the one
+// A fetcher fetches the pages of one call, one at a time, and holds the one
 // that it fetched last.
 type fetcher struct {
 	*Client
+	where   string // the URL of the call, without a query
 	body    bytes.Buffer
 	scanner *scanner
 }
 
+func (c *Client) fetcher(where string) fetcher {
+	return fetcher{Client: c, where: where, scanner: newScanner()}
+}
+
 // A page is one that the marketplace has answered with success.
 type page struct {
-	data            []byte // the raw JSON array of its records, until the next page
+	data            []byte // a raw JSON array, until the next page
 	date            string // the Date of the reply, as it came
 	asked, received time.Time
 }
 
-// fetch asks for the page after the given sequence, with a new token if the
-// current one is refused. A second refusal is final: were it not, a
-// marketplace that refuses everybody would be asked forever.
-func (f *fetcher) fetch(ctx context.Context, after int64) (page, error) {
+// fetch asks for a page, with a new token if the current one is refused. A
+// second refusal is final: were it not, a marketplace that refuses everybody
+// would be asked forever. parameters are what the query has besides the token;
+// each begins with an ampersand.
+func (f *fetcher) fetch(ctx context.Context, parameters string) (page, error) {
+	if ctx.Err() != nil {
+		return page{}, interrupted(ctx)
+	}
 	tok, err := f.tokens.get(ctx, 0)
 	if err != nil {
 		return page{}, err
 	}
-	p, err := f.send(ctx, tok.Value, after)
+	p, err := f.send(ctx, tok.Value, parameters)
 	if !isRefused(err) || !f.tokens.renewable {
 		return p, err
 	}
@@ -53,7 +61,7 @@ func (f *fetcher) fetch(ctx context.Context, after int64) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p, err = f.send(ctx, fresh.Value, after)
+	p, err = f.send(ctx, fresh.Value, parameters)
 	if isRefused(err) {
 		f.tokens.cell.Drop(fresh.Generation)
 	}
@@ -66,10 +74,10 @@ func isRefused(err error) bool {
 }
 
 // send sends one request and judges the reply, all within the page timeout.
-func (f *fetcher) send(ctx context.Context, token string, after int64) (page, error) {
+func (f *fetcher) send(ctx context.Context, token, parameters string) (page, error) {
 	pageCtx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	req, err := f.request(pageCtx, token, after)
+	req, err := f.request(pageCtx, token, parameters)
 	if err != nil {
 		return page{}, f.fail(rolegate.FailureOther, f.secrets.Wrap(err))
 	}
@@ -104,7 +112,7 @@ func (f *fetcher) send(ctx context.Context, token string, after int64) (page, er
 	}
 	if int64(f.body.Len()) > f.maxBytes {
 		return page{}, f.fail(rolegate.FailureTooLarge,
-			fmt.Errorf("the page is larger than Config.MaxPageBytes, %d bytes: ask for fewer users with Config.PageSize, or raise it", f.maxBytes))
+			fmt.Errorf("the page is larger than Config.MaxPageBytes, %d bytes: raise it, or lower Config.PageSize for fewer users", f.maxBytes))
 	}
 	e, err := f.scanner.parseEnvelope(f.body.Bytes())
 	switch {
@@ -123,14 +131,12 @@ func (f *fetcher) send(ctx context.Context, token string, after int64) (page, er
 }
 
 // request makes the request for one page.
-func (f *fetcher) request(ctx context.Context, token string, after int64) (*http.Request, error) {
+func (f *fetcher) request(ctx context.Context, token, parameters string) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.where, nil)
 	if err != nil {
 		return nil, err
 	}
-	q := "accessToken=" + url.QueryEscape(token) +
-		"&lastSequence=" + strconv.FormatInt(after, 10) +
-		"&limit=" + strconv.Itoa(f.pageSize)
+	q := "accessToken=" + url.QueryEscape(token) + parameters
 	if f.buster != "" {
 		q += "&" + f.buster + "=" + rand.Text()
 	}

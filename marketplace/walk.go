@@ -2,9 +2,9 @@ package marketplace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/rolegate/rolegate"
 )
@@ -27,14 +27,14 @@ func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if after < 0 {
-		return c.fail(rolegate.FailureOther, fmt.Errorf("pull after sequence %d: expected at least 0", after))
-	}
 	w := walk{
-		fetcher: fetcher{Client: c, scanner: newScanner()},
+		fetcher: c.fetcher(c.listURL),
 		decoder: newRecordDecoder(),
 		yield:   yield,
 		cursor:  after,
+	}
+	if after < 0 {
+		return w.fail(rolegate.FailureOther, fmt.Errorf("pull after sequence %d: expected at least 0", after))
 	}
 	return w.run(ctx)
 }
@@ -68,16 +68,14 @@ func (w *walk) run(ctx context.Context) error {
 	// the page before had no room for; or one more, to get past them.
 	ask := w.cursor
 	for first := true; ; first = false {
-		if ctx.Err() != nil {
-			return interrupted(ctx)
-		}
-		p, err := w.fetch(ctx, ask)
+		p, err := w.fetch(ctx, w.parameters(ask))
 		if err != nil {
 			return err
 		}
-		if first && w.guard(ask).repeats(ask, p.date, p.asked, p.received) {
-			return w.fail(rolegate.FailureCachedReply,
-				errors.New("the reply has the Date of an earlier one, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
+		if first {
+			if err := w.ownDate(w.guard(ask), ask, p); err != nil {
+				return err
+			}
 		}
 		floor := int64(math.MinInt64) // the caller judges the first page
 		if !first {
@@ -110,6 +108,11 @@ func (w *walk) run(ctx context.Context) error {
 		}
 		w.atCursor = max(w.atCursor, t.atCursor)
 	}
+}
+
+// parameters are what asks for the users after a sequence.
+func (w *walk) parameters(after int64) string {
+	return "&lastSequence=" + strconv.FormatInt(after, 10) + "&limit=" + strconv.Itoa(w.pageSize)
 }
 
 // guard is the one for pulls like this one. Increments have their own, so that

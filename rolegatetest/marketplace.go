@@ -30,9 +30,10 @@ const (
 
 // Defaults of a [MarketplaceConfig].
 const (
-	DefaultAppID = "test-app"
-	DefaultToken = "AT-1-fakeMarketplaceTokenForTestsOnly"
-	DefaultPath  = "/app/user/list"
+	DefaultAppID        = "test-app"
+	DefaultToken        = "AT-1-fakeMarketplaceTokenForTestsOnly"
+	DefaultPath         = "/app/user/list"
+	DefaultRoleListPath = "/app/role/list"
 )
 
 // maxLimit is the documented upper bound of limit, and its default.
@@ -51,6 +52,11 @@ type MarketplaceConfig struct {
 
 	// Path is where the list is served; "" is [DefaultPath].
 	Path string
+
+	// RoleListPath is where the app's roles are served, once
+	// [Marketplace.SetRoles] has been called; "" is [DefaultRoleListPath]. The
+	// real path is documented nowhere.
+	RoleListPath string
 
 	// IDs is how ids are spelt.
 	IDs IDs
@@ -88,6 +94,9 @@ type MarketplaceConfig struct {
 // outside 1…1000 are code 400, and a wrong app id or token is refused. Each has
 // the documented error envelope for a body; 400 comes under HTTP 200.
 //
+// After [Marketplace.SetRoles] it lists the app's roles as well, at a path of
+// their own and just as strictly. Faults strike those requests too.
+//
 // Rows come in the order of their sequences. Users that share a sequence
 // ([Marketplace.PutTied]) are lost to an exclusive cursor where a page ends
 // between them, as they are on a real server.
@@ -104,6 +113,7 @@ type Marketplace struct {
 	users     list
 	sequence  int64
 	spellings map[int64]func(string) string // replaced whole, never changed
+	roles     []string                      // likewise; nil before SetRoles
 
 	faults faults[Request]
 	log    requestLog[Request]
@@ -123,6 +133,12 @@ func NewMarketplace(cfg MarketplaceConfig) *Marketplace {
 	}
 	if !strings.HasPrefix(cfg.Path, "/") {
 		cfg.Path = "/" + cfg.Path
+	}
+	if cfg.RoleListPath == "" {
+		cfg.RoleListPath = DefaultRoleListPath
+	}
+	if !strings.HasPrefix(cfg.RoleListPath, "/") {
+		cfg.RoleListPath = "/" + cfg.RoleListPath
 	}
 	return &Marketplace{
 		cfg:      cfg,

@@ -14,15 +14,15 @@ import (
 )
 
 // servePage is what a Marketplace does when nothing is wrong with it. It returns
-// how many users it found for the page.
+// how many users, or roles, it found for the page.
 func (m *Marketplace) servePage(w http.ResponseWriter, r *http.Request) (rows int) {
 	q := parseQuery(r)
 	m.mu.RLock()
-	token, pageCap := m.token, m.pageCap
+	token, pageCap, roles := m.token, m.pageCap, m.roles
 	m.mu.RUnlock()
 
 	switch {
-	case r.URL.Path != m.cfg.Path:
+	case r.URL.Path != m.cfg.Path && (roles == nil || r.URL.Path != m.cfg.RoleListPath):
 		writeError(w, http.StatusNotFound, 404, "请求的地址不存在")
 		return 0
 	case r.Method != http.MethodGet:
@@ -44,13 +44,18 @@ func (m *Marketplace) servePage(w http.ResponseWriter, r *http.Request) (rows in
 		return 0
 	}
 
+	e := encoders.Get().(*encoder)
+	defer encoders.Put(e)
+	e.reset(m.cfg.IDs)
+	if r.URL.Path != m.cfg.Path {
+		e.roleList(roles)
+		writeJSON(w, http.StatusOK, e.buf)
+		return len(roles)
+	}
 	limit := int(q.limit)
 	if pageCap > 0 {
 		limit = min(limit, pageCap)
 	}
-	e := encoders.Get().(*encoder)
-	defer encoders.Put(e)
-	e.reset(m.cfg.IDs)
 	e.rows = m.find(e.rows[:0], q.after, limit, spoiltBy(r))
 	m.mu.RLock()
 	spellings := m.spellings
@@ -173,9 +178,12 @@ var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 func (e *encoder) reset(ids IDs) { e.ids, e.quoted, e.buf = ids, false, e.buf[:0] }
 
+// success is what an envelope begins with.
+const success = `{"code":200,"status":"success","message":"请求成功","data":[`
+
 // page spells the envelope with e.rows in it.
 func (e *encoder) page(spellings map[int64]func(string) string) {
-	e.buf = append(e.buf, `{"code":200,"status":"success","message":"请求成功","data":[`...)
+	e.key(success)
 	for i, row := range e.rows {
 		if i > 0 {
 			e.buf = append(e.buf, ',')

@@ -26,12 +26,12 @@ type Request struct {
 	// be read.
 	After, Limit int64
 
-	// Status is the HTTP status that went out, and Rows the number of users
-	// that the list had for this page, before a [Fault] spoilt it. Both are 0
-	// until the answer is complete, and Status stays 0 if there was none.
+	// Status is the HTTP status that went out, and Rows the number of users, or
+	// roles, that there were for this page, before a [Fault] spoilt it. Both
+	// are 0 until the answer is complete, and Status stays 0 if there was none.
 	Status, Rows int
 
-	listed bool // the path is that of the list
+	listed bool // the path is that of the list of users
 }
 
 // BeginsWalk reports whether r asks for the list from its start. As a method

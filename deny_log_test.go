@@ -1,0 +1,127 @@
+package rolegate_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+)
+
+// The decision's id leads from what the client saw to what the operator may
+// know.
+func TestDenyLog(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, nil)
+	want := map[string]struct {
+		level, route, guard string
+		user, org           float64
+		err                 string
+	}{
+		"nobody":                {"INFO", "/admit", "Admit", 0, 0, "no identity"},
+		"identify failed":       {"ERROR", "/admit", "Admit", 0, 0, "the session store is away"},
+		"not listed":            {"INFO", "/admit", "Admit", 999, 0, ""},
+		"not listed, at a role": {"INFO", "/role", "AnyRole(admin)", 999, 0, ""},
+		"ambiguous":             {"WARN", "/admit", "Admit", 0, 0, ""},
+		"role missing":          {"INFO", "/role", "AnyRole(admin)", 1, 0, ""},
+		"role missing there":    {"INFO", "/orgs/{orgID}", "AnyRole(teacher) + InOrg", 1, 8, ""},
+		"condition failed":      {"INFO", "/where", "Where(own class)", 1, 0, ""},
+		"condition panicked":    {"ERROR", "/panic", "Where(own class)", 1, 0, "panicked"},
+		"org unreadable":        {"WARN", "/orgs/{orgID}", "AnyRole(teacher) + InOrg", 1, 0, "orgID"},
+		"closed":                {"WARN", "/closed", "Admit", 0, 0, ""},
+		"not ready":             {"WARN", "/not-ready", "Admit", 0, 0, ""},
+	}
+	for _, c := range denyRefusals {
+		w := ask(app, "GET", c.path+"?alice=alice@example.com", c.user)
+		id := denyID.FindString(w.Body.String())
+		var line map[string]any
+		for _, l := range app.book.lines("rolegate: refused") {
+			if l["decision"] == id {
+				require.Nil(t, line, "one line for each refusal")
+				line = l
+			}
+		}
+		require.NotNil(t, line, c.name)
+		want := want[c.name]
+		assert.Equal(t, want.level, line["level"], c.name)
+		assert.Equal(t, c.reason.String(), line["reason"], c.name)
+		assert.EqualValues(t, c.reason.Status(), line["status"], c.name)
+		assert.Equal(t, want.route, line["route"], c.name)
+		assert.Equal(t, want.guard, line["guard"], c.name)
+		assert.Equal(t, "GET", line["method"], c.name)
+		user, _ := line["user_id"].(float64)
+		assert.Equal(t, want.user, user, c.name)
+		org, _ := line["org_id"].(float64)
+		assert.Equal(t, want.org, org, c.name)
+		text, _ := line["err"].(string)
+		assert.Contains(t, text, want.err, c.name)
+		assert.Equal(t, want.err == "", text == "", "%s: %s", c.name, text)
+		known := []string{"time", "level", "msg", "decision", "status", "reason", "method", "route", "guard", "user_id", "org_id", "err"}
+		for key := range line {
+			assert.Contains(t, known, key)
+		}
+	}
+
+	// By any of his names: the number is logged, the name is not.
+	r := httptest.NewRequest("GET", "/role", nil)
+	r.Header.Set("X-Account", "alice-account")
+	app.ServeHTTP(httptest.NewRecorder(), r)
+	r.Header.Set("X-Account", "stranger-account")
+	app.ServeHTTP(httptest.NewRecorder(), r)
+	lines := app.book.lines("rolegate: refused")
+	assert.EqualValues(t, 1, lines[len(lines)-2]["user_id"])
+	assert.NotContains(t, lines[len(lines)-1], "user_id")
+	for _, name := range []string{
+		"alice-account", "alice@example.com", "alice-nick", "alice-third", "alice-id", "alice-name", "twin-account", "stranger",
+	} {
+		assert.NotContains(t, app.book.String(), name)
+	}
+}
+
+func TestShadowLog(t *testing.T) {
+	t.Parallel()
+	app := newDenyApp(t, nil)
+	h := app.gate.Require(rolegate.AnyRole("admin"), rolegate.Shadow())(ok(app.gate))
+	assert.Equal(t, 200, ask(h, "GET", "/", 1).Code)
+	lines := app.book.lines("rolegate: let pass by a shadow")
+	require.Len(t, lines, 1)
+	assert.Equal(t, "INFO", lines[0]["level"])
+	assert.Equal(t, "role_missing", lines[0]["reason"])
+	assert.EqualValues(t, 1, lines[0]["user_id"])
+	assert.Empty(t, app.book.lines("rolegate: refused"))
+}
+
+// What a client writes cannot begin a line of the log.
+func TestDenyLogCannotBeForged(t *testing.T) {
+	t.Parallel()
+	for name, handler := range map[string]func(io.Writer) slog.Handler{
+		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+		"json": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var book logBook
+			app := newDenyApp(t, func(c *rolegate.Config) { c.Logger = slog.New(handler(&book)) })
+			before := strings.Count(book.String(), "\n")
+			const forged = "\nlevel=INFO msg=forged user_id=1"
+			r := httptest.NewRequest("GET", "/orgs/"+url.PathEscape("7"+forged), nil)
+			r.Header = http.Header{"X-User-Id": {"1"}, "User-Agent": {forged}, "Referer": {forged}}
+			r.Host = forged
+			w := httptest.NewRecorder()
+			app.ServeHTTP(w, r)
+			assert.Equal(t, 403, w.Code)
+			r = httptest.NewRequest("GET", "/role", nil)
+			r.Header.Set("X-Account", forged)
+			app.ServeHTTP(httptest.NewRecorder(), r)
+			assert.Equal(t, 2, strings.Count(book.String(), "rolegate: refused"))
+			assert.NotContains(t, book.String()[before:], "forged")
+		})
+	}
+}

@@ -1,0 +1,212 @@
+package rolegate_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	t.Run("waits for the first list and tries again", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+			m.FailNext(4, rolegatetest.HTTPStatus(http.StatusBadGateway))
+			var book logBook
+			begun := time.Now()
+			openGate(t, rolegate.Config{Source: client(m), Logger: book.logger()})
+			assert.InDelta(t, 15*time.Second, time.Since(begun), float64(4*time.Second))
+			assert.Len(t, book.lines("rolegate: a pull failed; the list stays as it was"), 4)
+		})
+	})
+	t.Run("gives up with its ctx and says why", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+			m.Fail(rolegatetest.HTTPStatus(http.StatusBadGateway))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := rolegate.Open(ctx, quiet(rolegate.Config{Source: client(m)}))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Contains(t, err.Error(), "502")
+			assert.NotContains(t, err.Error(), m.Token())
+		})
+	})
+	t.Run("returns at once when the credentials are refused", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+			source := client(m)
+			m.SetToken("AT-2-another")
+			begun := time.Now()
+			_, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: source}))
+			require.ErrorIs(t, err, rolegate.ErrRefused)
+			assert.Contains(t, err.Error(), "check the token")
+			assert.Zero(t, time.Since(begun))
+		})
+	})
+	t.Run("Async returns at once, and goes on when refused", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+			m.Grant(1, 7, "teacher")
+			m.Fail(rolegatetest.RefuseToken())
+			gate := openGate(t, rolegate.Config{Source: client(m), Async: true})
+			assert.Equal(t, rolegate.NotReady, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+			assert.Equal(t, rolegate.StateStarting, gate.Status().State)
+			after(10 * minutes)
+			m.Recover()
+			until(t, 66*time.Second, func() bool { return allowed(gate, 1) })
+		})
+	})
+	t.Run("Refresh before the first list walks", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(record(1))
+			source.SetDelay(time.Second)
+			gate := openGate(t, rolegate.Config{Source: source, Async: true})
+			require.NoError(t, gate.Refresh(t.Context()))
+			assert.True(t, allowed(gate, 1))
+		})
+	})
+}
+
+func TestSharedPulls(t *testing.T) {
+	t.Parallel()
+	t.Run("a thousand who wait share one", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(record(1))
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.SetDelay(time.Second)
+			source.Put(record(2))
+			before := source.Increments()
+			answers := make(chan error, 1000)
+			for range 1000 {
+				go func() { answers <- gate.Refresh(t.Context()) }()
+			}
+			for range 1000 {
+				require.NoError(t, <-answers)
+			}
+			assert.Equal(t, before+1, source.Increments())
+			assert.True(t, allowed(gate, 2))
+		})
+	})
+	t.Run("one that gives up leaves the others their answer", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(record(1))
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.SetDelay(10 * time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			first, second := make(chan error, 1), make(chan error, 1)
+			go func() { first <- gate.Refresh(ctx) }()
+			synctest.Wait()
+			go func() { second <- gate.Refresh(t.Context()) }()
+			synctest.Wait()
+			cancel()
+			assert.ErrorIs(t, <-first, context.Canceled)
+			assert.NoError(t, <-second)
+		})
+	})
+	t.Run("one that began before the call does not count", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(record(1))
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.SetDelay(10 * time.Second)
+			early := make(chan error, 1)
+			go func() { early <- gate.Refresh(t.Context()) }()
+			after(5 * time.Second)
+			source.Put(record(2)) // the pull under way has passed it by
+			require.NoError(t, gate.Refresh(t.Context()))
+			assert.True(t, allowed(gate, 2))
+			require.NoError(t, <-early)
+		})
+	})
+	t.Run("a panic hangs nobody and ends nothing", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := &scripted{list: []rolegate.Record{{UserID: 1, Sequence: 1}}}
+			var book logBook
+			gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger()})
+			source.script(func() { source.wait = func(context.Context, int64) { panic("alice@example.com") } })
+			var failed *rolegate.PullError
+			require.ErrorAs(t, gate.Refresh(t.Context()), &failed)
+			assert.Equal(t, rolegate.FailurePanic, failed.Failure)
+			require.ErrorAs(t, gate.Resync(t.Context()), &failed)
+			assert.Equal(t, rolegate.FailurePanic, failed.Failure)
+			assert.NotContains(t, book.String(), "alice")
+			after(20 * minutes)
+			source.script(func() { source.wait = nil })
+			after(66 * time.Second)
+			assert.Zero(t, gate.Status().Incremental.Consecutive)
+			assert.Zero(t, gate.Status().Walk.Consecutive)
+		})
+	})
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	t.Run("in the middle of pulls, from many goroutines, twice", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(record(1))
+			gate := openGate(t, rolegate.Config{Source: source})
+			source.SetDelay(time.Hour)
+			answers := make(chan error, 2)
+			go func() { answers <- gate.Refresh(t.Context()) }()
+			go func() { answers <- gate.Resync(t.Context()) }()
+			synctest.Wait()
+			begun := time.Now()
+			closed := make(chan error, 10)
+			for range 10 {
+				go func() { closed <- gate.Close() }()
+			}
+			for range 10 {
+				assert.NoError(t, <-closed)
+			}
+			assert.Zero(t, time.Since(begun))
+			assert.ErrorIs(t, <-answers, rolegate.ErrClosed)
+			assert.ErrorIs(t, <-answers, rolegate.ErrClosed)
+			assert.ErrorIs(t, gate.Refresh(t.Context()), rolegate.ErrClosed)
+			assert.NoError(t, gate.Close())
+			assert.Equal(t, rolegate.StateClosed, gate.Status().State)
+		})
+	})
+	t.Run("before it is ready", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic()
+			source.SetDelay(time.Hour)
+			gate := openGate(t, rolegate.Config{Source: source, Async: true})
+			synctest.Wait()
+			assert.NoError(t, gate.Close())
+		})
+	})
+	t.Run("a source that does not heed its ctx", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := &scripted{list: []rolegate.Record{{UserID: 1, Sequence: 1}}}
+			gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: source}))
+			require.NoError(t, err)
+			source.script(func() { source.wait = func(context.Context, int64) { <-time.After(time.Minute) } })
+			go func() { _ = gate.Refresh(context.Background()) }()
+			synctest.Wait()
+			begun := time.Now()
+			assert.ErrorContains(t, gate.Close(), "must return when its ctx ends")
+			assert.Equal(t, time.Second, time.Since(begun))
+			after(time.Minute)
+			assert.NoError(t, gate.Close())
+		})
+	})
+}
