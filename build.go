@@ -142,6 +142,24 @@ func (b *tableBuilder) put(r *row) error {
 	return nil
 }
 
+// renumber gives the roles from first on the numbers in ids.
+func (b *tableBuilder) renumber(first uint32, ids []uint32) {
+	for _, s := range b.t.slots {
+		if s.id == 0 || s.n == removed {
+			continue
+		}
+		gs, changed := b.t.grants[s.first:s.first+s.n], false
+		for i := range gs {
+			if gs[i].role >= first {
+				gs[i].role, changed = ids[gs[i].role-first], true
+			}
+		}
+		if changed {
+			sortGrants(gs)
+		}
+	}
+}
+
 // finish returns the table; the builder is spent.
 func (b *tableBuilder) finish(indexed kindSet) *table {
 	if len(b.t.slots) > 2*slotsFor(b.used) {
@@ -240,7 +258,7 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 		if listed {
 			before = rowOf(t, was)
 		}
-		if now.same(before) {
+		if now.same(before) && (!now.removed || s.barred(now.id)) {
 			continue
 		}
 		if listed {
@@ -319,7 +337,7 @@ func (s *snapshot) countAmbiguous() {
 		}
 		s.ambiguous[k] = 0
 		for text := range candidates {
-			if _, _, found := s.findAlias(k, text); found > 1 {
+			if _, _, found := s.findAlias(k, text, nil); found > 1 {
 				s.ambiguous[k]++
 			}
 		}

@@ -130,7 +130,7 @@ type Refresh struct {
 
 	// SyncHold is how long removals are held because Config.Sync says that a
 	// sync is running, from the first one that is held: 30 min by default, or
-	// half of ExpireAfter if that is shorter.
+	// less if that could make the list expire. One that could is a mistake.
 	SyncHold time.Duration
 
 	// ResyncMin is the time between walks that requests with [MaxAge] cause:
@@ -262,7 +262,7 @@ func (f *Refresh) fill() (errs []error) {
 	f.ResyncEvery = orDefault(f.ResyncEvery, 10*time.Minute)
 	f.StaleAfter = orDefault(f.StaleAfter, max(5*time.Minute, 3*f.Every))
 	f.ExpireAfter = orDefault(f.ExpireAfter, max(time.Hour, 3*f.ResyncEvery))
-	f.SyncHold = orDefault(f.SyncHold, min(30*time.Minute, f.ExpireAfter/2))
+	f.SyncHold = orDefault(f.SyncHold, min(30*time.Minute, f.ExpireAfter/2, max(shortest, (f.ExpireAfter-f.ResyncEvery*5/4)*2/3)))
 	f.ResyncMin = orDefault(f.ResyncMin, 10*time.Second)
 	f.MaxAgeWait = orDefault(f.MaxAgeWait, 3*time.Second)
 	if !(f.MaxShrink >= 0 && f.MaxShrink <= 1) {
@@ -273,6 +273,9 @@ func (f *Refresh) fill() (errs []error) {
 	}
 	if usable && f.ExpireAfter < 2*f.ResyncEvery {
 		errs = append(errs, mistake("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
+	}
+	if usable && len(errs) == 0 && f.SyncHold+f.ResyncEvery*5/4 > f.ExpireAfter {
+		errs = append(errs, mistake("Refresh.SyncHold (%v) and a walk before it (ResyncEvery is %v) take longer than ExpireAfter (%v): a sync that takes long would close the gate; lower the first or raise the last", f.SyncHold, f.ResyncEvery, f.ExpireAfter))
 	}
 	return errs
 }

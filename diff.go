@@ -10,6 +10,7 @@ import (
 type diff struct {
 	before, after           *snapshot
 	added, removed, changed int
+	bereft                  int
 
 	detailed bool
 	change   Change
@@ -23,6 +24,9 @@ func (d *diff) look(id int64) {
 	case was && is:
 		if !rowOf(t, at).same(rowOf(u, to)) {
 			d.changed++
+			if len(t.grantsOf(at)) > 0 && len(u.grantsOf(to)) == 0 {
+				d.bereft++
+			}
 			d.note(&d.change.Changed, id)
 		}
 	case is:
@@ -65,7 +69,7 @@ func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look
 		d.change.Time, d.change.Walk, d.change.Generation = f.gate.clock().time(), isWalk, next.number
 		f.gate.changes.put(d.change)
 	}
-	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed}
+	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed, Bereft: d.bereft}
 }
 
 // compareAll compares by all users of both: what a walk needs.

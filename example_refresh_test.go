@@ -2,6 +2,7 @@ package rolegate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -134,14 +135,14 @@ func ExampleGate_Resync_acceptShrink() {
 	ctx := context.Background()
 
 	list.Remove(1, 2, 3, 4, 5, 6)
-	fmt.Println(gate.Resync(ctx))
+	fmt.Println(errors.Is(gate.Resync(ctx), rolegate.ErrHeld))
 	held := gate.Status().Held
 	fmt.Println(held.Users, held.Cause, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 
 	fmt.Println(gate.Resync(ctx, rolegate.AcceptShrink))
 	fmt.Println(gate.Status().Held.Users, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	// Output:
-	// <nil>
+	// true
 	// 6 shrink_brake true
 	// <nil>
 	// 0 false
@@ -169,14 +170,14 @@ func ExampleConfig_sync() {
 
 	nightly.running.Store(true)
 	list.Remove(1)
-	fmt.Println(gate.Resync(ctx), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
+	fmt.Println(errors.Is(gate.Resync(ctx), rolegate.ErrHeld), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	s := gate.Status()
 	fmt.Println(s.Sync.State, s.Sync.Text, "-", s.Held.Users, "held because of", s.Held.Cause)
 
 	nightly.running.Store(false)
 	fmt.Println(gate.Resync(ctx), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	// Output:
-	// <nil> true
+	// true true
 	// running 42 % - 1 held because of sync
 	// <nil> false
 }

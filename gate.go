@@ -41,11 +41,17 @@ type generation struct {
 	cursor   int64   // the sequence that the next incremental pull goes on from
 	contact  instant // start of the last pull that succeeded, of either kind
 	verified instant // start of the last full walk that succeeded and held nothing back
+	walked   instant // start of the last full walk that was swapped in, whatever it held back
 	hold     *hold   // removals that a walk has seen and not applied; nil if there are none
 }
 
 // ErrClosed is returned by the methods of a gate that was closed.
 var ErrClosed = errors.New("rolegate: the gate is closed")
+
+// ErrHeld is in the chain of what [Gate.Resync] returns when the walk was
+// swapped in, but the users whom it found gone are let in still: see
+// Status.Held, and [AcceptShrink].
+var ErrHeld = errors.New("removals are held back")
 
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
@@ -108,14 +114,15 @@ func (g *Gate) Refresh(ctx context.Context) error { return g.pull(ctx, increment
 // Resync walks the whole list and returns when it has been swapped in: a walk
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
-// nil. It blocks and returns errors as [Gate.Refresh] does.
+// nil; [ErrHeld] says that the walk counts, but that removals are held back. It
+// blocks and returns other errors as [Gate.Refresh] does.
 //
 // With [AcceptShrink] it applies every removal that the walk shows, although
 // they are many or a sync is running: for an operator who has looked.
 func (g *Gate) Resync(ctx context.Context, options ...ResyncOption) error {
 	if slices.Contains(options, AcceptShrink) && g != nil && g.refresher != nil {
-		g.refresher.accept.Store(true)
-		defer g.refresher.accept.Store(false) // not for a later walk, if this one never began
+		g.refresher.accepting.Add(1)
+		defer g.refresher.accepting.Add(-1)
 	}
 	return g.pull(ctx, walk)
 }
@@ -156,18 +163,31 @@ func (g *Gate) current() (gen *generation, now instant, reason Reason) {
 
 // judge decides by the generation of the moment, and does not count. r is nil
 // for a decision that no request asks for; with a request the organisation is
-// read from it.
-func (g *Gate) judge(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+// read from it. A MaxAge goes back from asked, the zero instant for now.
+func (g *Gate) judge(p *Policy, id Identity, where orgScope, r *http.Request, asked instant) Decision {
 	gen, now, reason := g.current()
 	if reason != Granted {
 		return Decision{Reason: reason}
 	}
 	d := gen.judge(p, id, where, r)
-	if d.Reason == Granted && p.maxAge != 0 && gen.verified.age(now) > p.maxAge {
+	if asked == (instant{}) {
+		asked = now
+	}
+	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d).age(asked) > p.maxAge {
 		d.Reason = TooOld
 	}
 	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
 	return d
+}
+
+// knownFor is up to when revocations are known that could concern the user of
+// a decision. A hold keeps the verified age old for all, but only those who are
+// held have lost something that is not known to requests.
+func (gen *generation) knownFor(d Decision) instant {
+	if gen.hold != nil && !d.Held {
+		return gen.walked
+	}
+	return gen.verified
 }
 
 // count counts a decision.
@@ -206,6 +226,7 @@ func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Req
 	d.Org = where.id
 	trial := trial{p: p, user: d.User, r: r}
 	verdict := trial.judge(where.id)
+	d.conditions = trial.held
 	switch {
 	case trial.panicked != nil:
 		d.Reason, d.err = ConditionFailed, panicError("a Where", trial.panicked)
@@ -234,7 +255,15 @@ func (gen *generation) lookUp(indexed kindSet, id Identity) (t *table, at uint32
 	if !indexed.has(id.kind) {
 		return nil, 0, IdentifyFailed
 	}
-	switch t, at, found := gen.findAlias(id.kind, id.text); found {
+	t, at, found := gen.findAlias(id.kind, id.text, nil)
+	if found > 1 && gen.hold != nil {
+		// One who is gone from the list, but held, does not take the alias from
+		// the one who has it now: a sync may make the same person anew.
+		if u, to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
+			t, at, found = u, to, n
+		}
+	}
+	switch found {
 	case 0:
 		return nil, 0, NotAuthorized
 	case 1:

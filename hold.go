@@ -13,8 +13,8 @@ import (
 // A hold is the removals that a walk has seen and not applied. The users in it
 // are still let in. It is immutable.
 type hold struct {
-	users map[int64]struct{}
-	since instant // start of the walk that first held them
+	users map[int64]instant // each with the start of the walk that first saw him gone
+	since instant           // the earliest of these
 	cause HoldCause
 }
 
@@ -48,7 +48,7 @@ func (h *hold) without(changes *table) *hold {
 	if h == nil {
 		return nil
 	}
-	var left map[int64]struct{}
+	var left map[int64]instant
 	for i := range changes.slots {
 		id := changes.slots[i].id
 		if id == 0 || !h.has(id) {
@@ -73,12 +73,13 @@ func (h *hold) without(changes *table) *hold {
 const minShrink = 10
 
 // tooMany reports whether removing so many of so many is what a half-finished
-// or broken upstream looks like.
-func (c *settings) tooMany(removed, of int) bool {
+// or broken upstream looks like; left is how many the list has without those
+// who are out for certain.
+func (c *settings) tooMany(removed, left, of int) bool {
 	if removed == 0 {
 		return false
 	}
-	return removed == of || removed >= minShrink && float64(removed) > c.Refresh.MaxShrink*float64(of)
+	return removed >= left || removed >= minShrink && float64(removed) > c.Refresh.MaxShrink*float64(of)
 }
 
 // confirmGap is how much later than the first the walk must begin that confirms
@@ -99,7 +100,7 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 	if before == nil {
 		return nil
 	}
-	gone := map[int64]struct{}{}
+	gone, barred := map[int64]struct{}{}, 0
 	before.eachUser(func(t *table, at uint32) {
 		id := t.slots[at].id
 		if _, _, listed := next.find(id); listed {
@@ -107,12 +108,13 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 		}
 		for _, t := range view.barred {
 			if _, bad := t.find(id); bad {
+				barred++
 				return
 			}
 		}
 		gone[id] = struct{}{}
 	})
-	next.hold = f.hold(gone, before, view)
+	next.hold = f.hold(gone, barred, before, view)
 	if next.hold == nil {
 		return nil
 	}
@@ -133,8 +135,9 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 	return nil
 }
 
-// hold decides which of the users who are gone are held.
-func (f *refresher) hold(gone map[int64]struct{}, before *generation, view walkView) *hold {
+// hold decides which of the users who are gone are held. barred are those who
+// are out for a bad record.
+func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation, view walkView) *hold {
 	cfg := &f.gate.cfg
 	last := before.hold
 	if len(gone) == 0 {
@@ -146,31 +149,50 @@ func (f *refresher) hold(gone map[int64]struct{}, before *generation, view walkV
 		return nil
 	}
 	if view.syncing && f.mayHoldForSync(view.started) {
-		since := view.started
-		if last != nil && last.cause == HeldBySync {
-			since = last.since
+		users := make(map[int64]instant, len(gone))
+		for id := range gone {
+			users[id] = last.firstSeen(id, HeldBySync, view.started)
 		}
-		return &hold{users: gone, since: since, cause: HeldBySync}
+		return newHold(users, HeldBySync)
 	}
 	// Removals that an earlier walk has seen too are believed. One that ran
 	// while a sync was running is no witness, unless the sync outlasts SyncHold.
-	confirms := last != nil && (last.cause == HeldByBrake || view.syncing) &&
-		last.since.age(view.started) >= cfg.confirmGap()*9/10
-	fresh := map[int64]struct{}{}
+	witness := last != nil && (last.cause == HeldByBrake || view.syncing)
+	fresh := map[int64]instant{}
 	for id := range gone {
-		if !confirms || !last.has(id) {
-			fresh[id] = struct{}{}
+		if witness && last.has(id) && last.users[id].age(view.started) >= cfg.confirmGap()*9/10 {
+			continue
 		}
+		// A walk that came early does not begin the wait anew, and whom it is the
+		// first to miss waits by himself.
+		fresh[id] = last.firstSeen(id, HeldByBrake, view.started)
 	}
-	if !cfg.tooMany(len(fresh), before.users) {
+	left := before.users - barred - (len(gone) - len(fresh))
+	if !cfg.tooMany(len(fresh), left, before.users) {
 		f.setSyncHold(instant{}, false)
 		return nil
 	}
-	held := &hold{users: fresh, since: view.started, cause: HeldByBrake}
-	if last != nil && last.cause == HeldByBrake && !confirms {
-		held.since = last.since // a walk that came early does not begin the wait anew
+	return newHold(fresh, HeldByBrake)
+}
+
+// firstSeen is when a walk first saw the user gone, if he is held for that
+// cause, or else now.
+func (h *hold) firstSeen(id int64, cause HoldCause, now instant) instant {
+	if h == nil || h.cause != cause || !h.has(id) {
+		return now
 	}
-	return held
+	return h.users[id]
+}
+
+func newHold(users map[int64]instant, cause HoldCause) *hold {
+	h := &hold{users: users, cause: cause}
+	first := true
+	for _, at := range users {
+		if first || at.mono < h.since.mono {
+			h.since, first = at, false
+		}
+	}
+	return h
 }
 
 // mayHoldForSync reports whether removals may be held because a sync is
@@ -203,6 +225,14 @@ func (f *refresher) tellHold(h *hold, before *hold, now instant) {
 	default:
 		f.gate.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
 			"users", h.size(), "of", f.gate.now.Load().users, "again_in", f.untilNext(walk).Round(time.Second))
+	}
+}
+
+// tellBereft logs a pull that left very many users without any role. The brake
+// does not hold that: they are listed, and nobody else says what they may do.
+func (f *refresher) tellBereft(o PullOutcome, users int) {
+	if f.gate.cfg.tooMany(o.Bereft, users, users) {
+		f.gate.log.Error("rolegate: very many users have lost all their roles at once: look at the source", "users", o.Bereft, "of", users)
 	}
 }
 
@@ -276,8 +306,8 @@ func (f *refresher) noteSync(report SyncReport, err error) {
 	}
 }
 
-// watchSync makes a walk due as soon as the sync ends for which removals are
-// held, or as SyncHold is over.
+// watchSync makes a walk due as soon as the sync ends that ran during the last
+// walk, or as SyncHold is over for which removals are held.
 func (f *refresher) watchSync() {
 	defer f.running.Done()
 	timer := time.NewTimer(syncPoll)
@@ -290,10 +320,14 @@ func (f *refresher) watchSync() {
 		}
 		timer.Reset(syncPoll)
 		gen := f.gate.now.Load()
-		if gen == nil || gen.hold == nil || gen.hold.cause != HeldBySync || f.walking.Load() {
+		if gen == nil || f.walking.Load() {
 			continue
 		}
-		if !f.syncHoldLasts() || f.checkSync(f.ctx) != SyncRunning {
+		held := gen.hold != nil && gen.hold.cause == HeldBySync
+		if !held && !f.syncRan.Load() {
+			continue // nothing depends on it
+		}
+		if held && !f.syncHoldLasts() || f.checkSync(f.ctx) != SyncRunning {
 			f.soon(walk)
 		}
 	}

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// MaxAge makes a guard demand that revocations are known up to d ago: that the
-// last full walk began no longer ago than that. If it did not, the request
-// waits for one, shared by all who wait, for Refresh.MaxAgeWait at most; there
+// MaxAge makes a guard demand that revocations are known up to d before the
+// request: that the last full walk began no earlier (for a user whose removal
+// is held back, the last one that held nothing). If it did, the request
+// waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
 // is at most one such walk in each Refresh.ResyncMin. If that does not do, the
 // answer is 503 with [TooOld]. It is for the few routes on which a revocation
 // must count at once; only users who would pass otherwise make it walk.
@@ -34,11 +35,13 @@ func (o maxAgeOption) addTo(s *policySpec) {
 
 // resyncFor waits for a walk that makes the list young enough, if one may be
 // made, and no longer than MaxAgeWait.
-func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration) {
+// The age goes back from asked: a walk that takes longer than maxAge would
+// never do, although all that was revoked before the request is in it.
+func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, d Decision) {
 	timer := time.NewTimer(f.gate.cfg.Refresh.MaxAgeWait)
 	defer timer.Stop()
 	for {
-		if gen := f.gate.now.Load(); gen == nil || gen.verified.age(f.gate.clock()) <= maxAge {
+		if gen := f.gate.now.Load(); gen == nil || gen.knownFor(d).age(asked) <= maxAge {
 			return
 		}
 		ended := f.walkForAge()

@@ -62,7 +62,7 @@ func newGuard(g *Gate, p *Policy, next http.Handler) *guard {
 
 // ServeHTTP implements http.Handler.
 func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := h.decide(r)
+	id, d := h.decide(r)
 	if !d.Allowed() {
 		h.gate.refuse(w, r, h.policy, d)
 		return
@@ -72,7 +72,7 @@ func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.gate.logShadowed(r, h.policy, d)
 	}
 	if h.policy.endOnRevoke && d.Reason == Granted {
-		h.watched(w, r, d)
+		h.watched(w, r, id, d)
 		return
 	}
 	h.pass(w, r, r.Context(), d)
@@ -86,13 +86,13 @@ func (h *guard) pass(w http.ResponseWriter, r *http.Request, ctx context.Context
 }
 
 // decide identifies, judges and counts a request.
-func (h *guard) decide(r *http.Request) Decision {
+func (h *guard) decide(r *http.Request) (Identity, Decision) {
 	id, d := h.identify(r)
 	if d.Reason == Granted {
 		d = h.judge(r, id)
 	}
 	h.gate.count(id, d)
-	return d
+	return id, d
 }
 
 // identify finds out who is asking; the decision is why that cannot be told, or
@@ -119,15 +119,16 @@ func (h *guard) identify(r *http.Request) (Identity, Decision) {
 // marketplace has granted meanwhile.
 func (h *guard) judge(r *http.Request, id Identity) Decision {
 	g := h.gate
-	d := g.judge(h.policy, id, orgScope{}, r)
+	d := g.judge(h.policy, id, orgScope{}, r, instant{})
 	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(r.Context(), id) {
-		if d = g.judge(h.policy, id, orgScope{id: d.Org}, r); d.mayHaveChanged() {
+		if d = g.judge(h.policy, id, orgScope{id: d.Org}, r, instant{}); d.mayHaveChanged() {
 			g.onDeny.refuse(id)
 		}
 	}
 	if d.Reason == TooOld {
-		g.refresher.resyncFor(r.Context(), h.policy.maxAge)
-		d = g.judge(h.policy, id, orgScope{id: d.Org}, r)
+		asked := g.clock()
+		g.refresher.resyncFor(r.Context(), h.policy.maxAge, asked, d)
+		d = g.judge(h.policy, id, orgScope{id: d.Org}, r, asked)
 	}
 	return d
 }

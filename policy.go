@@ -64,7 +64,7 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) Decision {
 	if p == nil {
 		return Decision{}
 	}
-	d := p.gate.judge(p, id, p.orgOf(org), nil)
+	d := p.gate.judge(p, id, p.orgOf(org), nil, instant{})
 	p.gate.count(id, d)
 	p.gate.observe(p, d, nil, "")
 	return d
@@ -100,10 +100,10 @@ const (
 
 // A trial is the evaluation of one policy for one user.
 type trial struct {
-	p      *Policy
-	user   User
-	r      *http.Request // nil: a Where denies
-	assume bool          // take every Where to hold
+	p     *Policy
+	user  User
+	r     *http.Request // nil: a Where denies
+	again bool          // an admission is judged again: no Where runs, and those in held hold
 
 	everywhere uint64 // terms that the user fulfils in any organisation
 	scoped     bool   // whether one organisation was named
@@ -200,10 +200,10 @@ func (t *trial) holds(n *node, here uint64) bool {
 
 // condition runs a Where, once.
 func (t *trial) condition(i int) bool {
-	if t.assume {
-		return true
-	}
 	bit := uint64(1) << i
+	if t.again {
+		return t.held&bit != 0
+	}
 	if t.r == nil || t.panicked != nil {
 		return false
 	}
@@ -248,6 +248,8 @@ type Decision struct {
 	stale bool  // the list was older than StaleAfter
 	asked int64 // the user id that was asked about, listed or not; 0 for another kind
 	err   error // what went wrong on the way to it, for the log
+
+	conditions uint64 // the Wheres that were run and held
 }
 
 // Allowed reports whether the user may pass.

@@ -13,6 +13,7 @@ type PullOutcome struct {
 	Added   int `json:"added"`   // users who were not listed before
 	Removed int `json:"removed"` // users who are no longer listed
 	Changed int `json:"changed"` // users with other roles or names than before
+	Bereft  int `json:"bereft"`  // those of them who had roles and have none any more
 
 	BadRecords    int `json:"bad_records"`    // records that could not be understood
 	DroppedGrants int `json:"dropped_grants"` // grants without an organisation above 0 or a role code
@@ -35,28 +36,32 @@ func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, err
 	f.walking.Store(true)
 	defer f.walking.Store(false)
 	g := f.gate
-	view := walkView{started: started, accept: f.accept.Swap(false)}
+	view := walkView{started: started, accept: f.accepting.Load() > 0}
 	syncAtStart := f.syncMeanwhile(ctx)
 	expect := 0
 	if gen := g.now.Load(); gen != nil {
 		expect = gen.users + gen.users/32
 	}
-	list := f.collect(0, expect)
+	list := f.collect(0, nil, expect)
 	if err := list.pull(ctx); err != nil {
 		return PullOutcome{}, err
 	}
 	base := list.table.finish(g.cfg.indexed)
-	next := &generation{snapshot: newSnapshot(base, g.roles), cursor: list.highest, contact: started, verified: started}
+	next := &generation{snapshot: newSnapshot(base, g.roles), cursor: list.highest, contact: started, verified: started, walked: started}
 	outcome := list.outcome()
 
 	view.barred = []*table{base}
 	view.syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
+	f.syncRan.Store(view.syncing)
 	before, late, err := f.finishWalk(ctx, next, view)
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	// Counting what changed takes a while for a long list: nobody waits for it.
-	outcome = outcome.plus(late).plus(f.compareAll(next, before))
+	outcome = outcome.plus(late)
+	if g.changes == nil {
+		// Counting what changed takes a while for a long list: nobody waits for it.
+		outcome = outcome.plus(f.compareAll(next, before))
+	}
 	outcome.Held = next.hold.size()
 	return outcome, nil
 }
@@ -72,7 +77,7 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 	defer f.unlockSwap()
 	if next.cursor > 0 {
 		next.contact = f.gate.clock()
-		news := f.collect(next.cursor, 0)
+		news := f.collect(next.cursor, next.snapshot, 0)
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
 		}
@@ -88,6 +93,9 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 		return nil, late, err
 	}
 	f.swap(next)
+	if f.gate.changes != nil { // they come in the order of the swaps
+		late = late.plus(f.compareAll(next, before))
+	}
 	return before, late, nil
 }
 
@@ -99,7 +107,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 	}
 	defer f.unlockSwap()
 	gen := f.gate.now.Load()
-	news := f.collect(gen.cursor, 0)
+	news := f.collect(gen.cursor, gen.snapshot, 0)
 	if err := news.pull(ctx); err != nil {
 		if failureOf(err) == FailureWentBack {
 			f.soon(walk)
@@ -109,7 +117,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 	if news.unreadable > 0 {
 		f.walkForUnreadable(started)
 	}
-	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: started, verified: gen.verified}
+	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: started, verified: gen.verified, walked: gen.walked}
 	changes, err := next.apply(news)
 	if err != nil {
 		return PullOutcome{}, err
@@ -171,8 +179,10 @@ func (f *refresher) unlockSwap() { <-f.swapping }
 type collector struct {
 	f     *refresher
 	after int64
+	known *snapshot // what the pull goes on from, nil for a walk
 	table *tableBuilder
 	roles map[string]uint32 // numbers of role codes, without the lock of the roleSpace
+	fresh []string          // codes that it does not know, numbered from firstFresh
 	row   row
 	stop  context.CancelCauseFunc
 	err   error // the first thing that makes the whole pull fail
@@ -182,9 +192,9 @@ type collector struct {
 	records, bad, unreadable, dropped int
 }
 
-func (f *refresher) collect(after int64, expect int) *collector {
+func (f *refresher) collect(after int64, known *snapshot, expect int) *collector {
 	return &collector{
-		f: f, after: after, highest: after,
+		f: f, after: after, known: known, highest: after,
 		table: newTableBuilder(f.gate.cfg.fields, expect),
 		roles: map[string]uint32{},
 	}
@@ -204,7 +214,31 @@ func (c *collector) pull(ctx context.Context) error {
 	if c.err == nil && c.bad > 10 && c.bad*100 > c.records {
 		c.fail(FailureDrift, "%d of %d records could not be understood: the list's form has changed, or this is not the list; the last: %w", c.bad, c.records, c.lastBad)
 	}
+	if c.err == nil {
+		c.settle()
+	}
 	return c.err
+}
+
+// firstFresh is above the numbers of a roleSpace.
+const firstFresh = 1 << 30
+
+// settle has the roleSpace number the codes that are new to it. Only now: it
+// forgets none, and a pull that fails must not fill it up.
+func (c *collector) settle() {
+	if len(c.fresh) == 0 {
+		return
+	}
+	ids, ok := c.f.gate.roles.internAll(c.fresh)
+	if !ok {
+		c.tooManyRoles()
+		return
+	}
+	c.table.renumber(firstFresh, ids)
+}
+
+func (c *collector) tooManyRoles() {
+	c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", maxRoles)
 }
 
 // fail makes the whole pull fail, and ends it early.
@@ -229,6 +263,9 @@ func (c *collector) take(r Record) {
 		c.takeBad(r)
 		return
 	}
+	if c.known != nil && r.Sequence == c.after && c.known.barred(r.UserID) {
+		return // an inclusive list repeats what the pull that barred him has seen
+	}
 	c.row.id, c.row.sequence, c.row.removed = r.UserID, r.Sequence, false
 	c.row.grants = c.row.grants[:0]
 	for _, g := range r.Grants {
@@ -238,7 +275,7 @@ func (c *collector) take(r Record) {
 		}
 		id, ok := c.roleID(g.RoleCode)
 		if !ok {
-			c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", maxRoles)
+			c.tooManyRoles()
 			return
 		}
 		c.row.grants = append(c.row.grants, makeGrant(g.OrgID, id))
@@ -283,11 +320,16 @@ func (c *collector) roleID(code string) (uint32, bool) {
 	if id, ok := c.roles[code]; ok {
 		return id, true
 	}
-	id, ok := c.f.gate.roles.intern(code)
-	if ok {
-		c.roles[code] = id
+	id, ok := c.f.gate.roles.number(code)
+	if !ok {
+		if len(c.fresh) == maxRoles {
+			return 0, false
+		}
+		id = firstFresh + uint32(len(c.fresh))
+		c.fresh = append(c.fresh, code)
 	}
-	return id, ok
+	c.roles[code] = id
+	return id, true
 }
 
 // outcome counts what the pull saw.
@@ -303,6 +345,7 @@ func (o PullOutcome) plus(p PullOutcome) PullOutcome {
 	o.Added += p.Added
 	o.Removed += p.Removed
 	o.Changed += p.Changed
+	o.Bereft += p.Bereft
 	o.Records += p.Records
 	o.BadRecords += p.BadRecords
 	o.DroppedGrants += p.DroppedGrants

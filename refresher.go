@@ -49,11 +49,14 @@ type refresher struct {
 	first chan struct{}            // closed when the first list is there
 	fatal chan error               // a refusal before that
 
-	accept  atomic.Bool             // the next walk to begin holds nothing back
-	walking atomic.Bool             // a walk is under way
-	next    [pullKinds]atomic.Int64 // when the loop pulls again, on the monotonic clock
+	accepting atomic.Int32             // callers who wait for a walk that is to hold nothing back
+	begun     [pullKinds]atomic.Uint64 // how many pulls have begun
+	walking   atomic.Bool              // a walk is under way
+	syncRan   atomic.Bool              // a sync ran during the last walk
+	next      [pullKinds]atomic.Int64  // when the loop pulls again, on the monotonic clock
+	nextWall  atomic.Int64             // the same of the walk, on the wall clock
 
-	mu       sync.Mutex // guards what follows; no request takes it
+	mu       sync.Mutex // guards what follows; no request that is granted takes it
 	closed   bool
 	running  sync.WaitGroup // loops and pulls; Add only while not closed
 	pulls    [pullKinds]pullState
@@ -100,6 +103,7 @@ func startRefresher(g *Gate) {
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.quiet = g.clock()
 	f.next[walk].Store(f.quiet.mono) // at once
+	f.nextWall.Store(f.quiet.wall)
 	for k := range f.wake {
 		f.wake[k] = make(chan struct{}, 1)
 		f.moved[k] = make(chan struct{}, 1)
@@ -214,19 +218,23 @@ func (f *refresher) loop(k pullKind) {
 // channel yields its end.
 func (f *refresher) pull(k pullKind) <-chan singleflight.Result {
 	return f.flights.DoChan(k.String(), func() (any, error) {
-		started := f.gate.clock()
+		number := f.begun[k].Add(1)
 		if !f.enter() {
-			return started, ErrClosed
+			return number, ErrClosed
 		}
 		defer f.running.Done()
-		return started, f.runAndNote(k, started)
+		return number, f.runAndNote(k, f.gate.clock())
 	})
 }
 
 // pullFresh waits for a pull that started after the call: one that is under
 // way may have passed by what the caller wants to see.
 func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
-	asked := f.gate.clock()
+	// Counted, and not by the clock, which may read the same twice.
+	var before [pullKinds]uint64
+	for kind := range before {
+		before[kind] = f.begun[kind].Load()
+	}
 	for {
 		if f.gate.now.Load() == nil {
 			k = walk // there is no sequence yet to go on from
@@ -241,15 +249,17 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case result := <-f.pull(k):
-			started, _ := result.Val.(instant)
 			if errors.Is(result.Err, ErrClosed) {
 				return ErrClosed
 			}
-			if started.mono < asked.mono {
+			if number, _ := result.Val.(uint64); number <= before[k] {
 				continue
 			}
 			if result.Err != nil {
 				return fmt.Errorf("rolegate: %s: %w", k, result.Err)
+			}
+			if hold := f.gate.now.Load().hold; k == walk && hold != nil {
+				return fmt.Errorf("rolegate: the walk counts, but for %d users who are gone from it: %w (%s)", hold.size(), ErrHeld, hold.cause)
 			}
 			return nil
 		}
@@ -267,23 +277,33 @@ func (f *refresher) runAndNote(k pullKind, started instant) error {
 	return err
 }
 
-// guarded makes one pull and turns a panic into an error.
+// guarded makes one pull and turns a panic into an error, and likewise the end
+// of its goroutine, as by t.FailNow: whoever waits for the pull would wait for
+// ever.
 func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			// The stack says where; the value may say more than a log should know.
-			f.gate.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
-			err = &PullError{Failure: FailurePanic, Err: panicError("the source", v)}
+	err = &PullError{Failure: FailurePanic, Err: errors.New("the source ended its goroutine")}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			if v := recover(); v != nil {
+				// The stack says where; the value may say more than a log should know.
+				f.gate.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
+				err = &PullError{Failure: FailurePanic, Err: panicError("the source", v)}
+			}
+		}()
+		// A source that neither answers nor gives up would hold every later pull
+		// up; by then the list has expired anyway.
+		ctx, cancel := context.WithTimeout(f.ctx, f.gate.cfg.Refresh.ExpireAfter)
+		defer cancel()
+		if k == walk {
+			o, err = f.walk(ctx, started)
+			return
 		}
+		o, err = f.increment(ctx, started)
 	}()
-	// A source that neither answers nor gives up would hold every later pull
-	// up; by then the list has expired anyway.
-	ctx, cancel := context.WithTimeout(f.ctx, f.gate.cfg.Refresh.ExpireAfter)
-	defer cancel()
-	if k == walk {
-		return f.walk(ctx, started)
-	}
-	return f.increment(ctx, started)
+	<-ended
+	return o, err
 }
 
 func (f *refresher) begin(k pullKind, started instant) {
@@ -344,6 +364,9 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	}
 	attempt := p.Consecutive
 	f.next[k].Store(next.mono)
+	if k == walk {
+		f.nextWall.Store(next.wall)
+	}
 	f.mu.Unlock()
 	signal(f.moved[k])
 	if err == nil {
@@ -372,11 +395,12 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	gen := g.now.Load()
 	g.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
 		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
+	f.tellBereft(o, gen.users)
 	if k == walk {
 		f.tellHold(hold, before, now)
 		f.warnAmbiguous(gen)
 		f.warnUnheld(gen)
-	} else if gen.verified.age(now) > g.cfg.Refresh.ResyncEvery*5/4 && !f.walking.Load() {
+	} else if f.walkOverdue(g.cfg.Refresh.ResyncEvery / 4) {
 		f.soon(walk) // the machine was suspended, or the wall clock has jumped
 	}
 }
@@ -493,11 +517,19 @@ func (f *refresher) lastError(k pullKind) error {
 }
 
 // expired makes a walk due because a request found the list expired: a machine
-// that wakes from a long sleep does not wait for its timers.
+// that wakes from a long sleep does not wait for its timers. If the list has
+// expired because removals are held, walks come when they are due.
 func (f *refresher) expired() {
-	if !f.walking.Load() {
+	if f.walkOverdue(0) {
 		f.soon(walk)
 	}
+}
+
+// walkOverdue reports whether the next walk should have begun that long ago, by
+// the clock that says longer, and has not.
+func (f *refresher) walkOverdue(by time.Duration) bool {
+	due := instant{mono: f.next[walk].Load(), wall: f.nextWall.Load()}
+	return !f.walking.Load() && due.age(f.gate.clock()) > by
 }
 
 // soon makes a pull of that kind due now, unless it is backing off.

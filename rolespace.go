@@ -105,19 +105,46 @@ func isBlank(s string) bool { return strings.TrimSpace(s) == "" }
 // intern returns the number of a code, a new one if it is new; ok is false if
 // there are too many.
 func (s *roleSpace) intern(code string) (id uint32, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if id, ok := s.ids[code]; ok {
-		return id, true
-	}
-	if len(s.codes) == maxRoles {
+	ids, ok := s.internAll([]string{code})
+	if !ok {
 		return 0, false
 	}
-	id = uint32(len(s.codes))
-	code = strings.Clone(code) // it may be a piece of a page
-	s.codes = append(s.codes, code)
-	s.ids[code] = id
-	return id, true
+	return ids[0], true
+}
+
+// internAll does so for several codes, or for none of them.
+func (s *roleSpace) internAll(codes []string) (ids []uint32, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := 0
+	for _, code := range codes {
+		if _, known := s.ids[code]; !known {
+			fresh++
+		}
+	}
+	if len(s.codes)+fresh > maxRoles {
+		return nil, false
+	}
+	ids = make([]uint32, len(codes))
+	for i, code := range codes {
+		id, known := s.ids[code]
+		if !known {
+			id = uint32(len(s.codes))
+			code = strings.Clone(code) // it may be a piece of a page
+			s.codes = append(s.codes, code)
+			s.ids[code] = id
+		}
+		ids[i] = id
+	}
+	return ids, true
+}
+
+// number returns the number of a code that has one.
+func (s *roleSpace) number(code string) (id uint32, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, ok = s.ids[code]
+	return id, ok
 }
 
 // publish returns a table of all codes so far; the same one if there are no

@@ -98,7 +98,6 @@ const (
 	FailureWentBack    Failure = "went_back"      // sequences below the cursor: restored from a backup
 	FailureDrift       Failure = "schema_drift"   // too many records that cannot be understood
 	FailurePanic       Failure = "panic"          // the source panicked
-	FailureClosed      Failure = "closed"         // the gate was closed meanwhile
 	FailureOther       Failure = "other"          // an error that is no *PullError
 )
 

@@ -41,18 +41,30 @@ func (s *snapshot) find(id int64) (t *table, at uint32, ok bool) {
 	return s.base, at, ok && s.base.slots[at].n != removed
 }
 
+// barred reports whether the user is not listed because of a bad record.
+func (s *snapshot) barred(id int64) bool {
+	if s.over != nil {
+		if at, ok := s.over.find(id); ok {
+			return s.over.slots[at].n == removed
+		}
+	}
+	at, ok := s.base.find(id)
+	return ok && s.base.slots[at].n == removed
+}
+
 // findAlias returns the row of the user who has that alias, and how many such
-// users there are; it stops counting at 2, since then nobody enters by it.
-func (s *snapshot) findAlias(k Kind, text string) (t *table, at uint32, found int) {
+// users there are; it stops counting at 2, since then nobody enters by it. It
+// passes over the users in except.
+func (s *snapshot) findAlias(k Kind, text string, except *hold) (t *table, at uint32, found int) {
 	if s.over != nil {
 		for i, ok := s.over.firstWith(k, text); ok && found < 2; i, ok = s.over.nextWith(k, i) {
-			if s.over.live(i) {
+			if s.over.live(i) && !except.has(s.over.slots[i].id) {
 				t, at, found = s.over, i, found+1
 			}
 		}
 	}
 	for i, ok := s.base.firstWith(k, text); ok && found < 2; i, ok = s.base.nextWith(k, i) {
-		if s.base.live(i) && !s.replaced(i) {
+		if s.base.live(i) && !s.replaced(i) && !except.has(s.base.slots[i].id) {
 			t, at, found = s.base, i, found+1
 		}
 	}

@@ -2,6 +2,7 @@ package rolegate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -96,16 +97,31 @@ func (f *refresher) fetchPlatformRoles() {
 	if !due {
 		return
 	}
-	codes, err := func() (codes []string, err error) {
+	ctx, cancel := context.WithTimeout(f.ctx, roleCodesTimeout)
+	defer cancel()
+	// One that does not heed its ctx is left behind: the walks must go on. There
+	// is never more than one.
+	answer := f.flights.DoChan("roles", func() (codes any, err error) {
+		if !f.enter() {
+			return nil, ErrClosed
+		}
+		defer f.running.Done()
 		defer func() {
 			if v := recover(); v != nil {
 				err = panicError("Config.RoleCodes", v)
 			}
 		}()
-		ctx, cancel := context.WithTimeout(f.ctx, roleCodesTimeout)
-		defer cancel()
 		return fetch(ctx)
-	}()
+	})
+	var codes []string
+	var err error
+	select {
+	case result := <-answer:
+		codes, _ = result.Val.([]string)
+		err = result.Err
+	case <-ctx.Done():
+		err = fmt.Errorf("Config.RoleCodes did not answer: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		f.gate.log.Warn("rolegate: the platform's role codes could not be had", "err", err)
 		return

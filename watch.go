@@ -19,7 +19,8 @@ var ErrRevoked = errors.New("rolegate: the access was revoked")
 // is [ErrRevoked]. It also ends when the list expires and when the gate is
 // closed.
 //
-// The organisation is the one of the admission. A [Where] is not run again. It
+// The organisation is the one of the admission. A [Where] is not run again: one
+// that held then still does, and one that an [Either] did not get to does not. It
 // ends only work that heeds r.Context().
 func EndOnRevoke() Option { return endOption{} }
 
@@ -30,8 +31,10 @@ func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
 // A watch is one request that ends when its access does.
 type watch struct {
 	policy *Policy
+	id     Identity // as whom he was let through; who that is may change
 	user   int64
 	org    int64
+	held   uint64 // the Wheres that held
 	cancel context.CancelCauseFunc
 }
 
@@ -44,22 +47,22 @@ type watches struct {
 
 // holdsStill judges a watch by a generation.
 func (w *watch) holdsStill(gen *generation) bool {
-	t, at, listed := gen.find(w.user)
-	if !listed {
+	t, at, reason := gen.lookUp(w.policy.gate.cfg.indexed, w.id)
+	if reason != Granted || t.slots[at].id != w.user {
 		return false
 	}
 	if w.policy.shadow {
 		return true // it would be let pass
 	}
-	trial := trial{p: w.policy, user: User{s: gen.snapshot, t: t, at: at}, assume: true}
+	trial := trial{p: w.policy, user: User{s: gen.snapshot, t: t, at: at}, again: true, held: w.held}
 	return trial.judge(w.org) == passes
 }
 
 // begin returns a context that ends with the access. done must be called when
 // the request is over.
-func (ws *watches) begin(g *Gate, p *Policy, d Decision, ctx context.Context) (ended context.Context, done func()) {
+func (ws *watches) begin(g *Gate, p *Policy, id Identity, d Decision, ctx context.Context) (ended context.Context, done func()) {
 	ended, cancel := context.WithCancelCause(ctx)
-	w := &watch{policy: p, user: d.User.ID(), org: d.Org, cancel: cancel}
+	w := &watch{policy: p, id: id, user: d.User.ID(), org: d.Org, held: d.conditions, cancel: cancel}
 	ws.mu.Lock()
 	if ws.all == nil {
 		ws.all = map[*watch]struct{}{}
@@ -83,7 +86,8 @@ func (ws *watches) begin(g *Gate, p *Policy, d Decision, ctx context.Context) (e
 	}
 }
 
-// arm sets the timer that ends everything when the list expires. It needs mu.
+// arm sets the timer that ends everything when the list expires. It looks once
+// a minute, since no timer counts the time that a machine sleeps. It needs mu.
 func (ws *watches) arm(g *Gate) {
 	if ws.expiry != nil || len(ws.all) == 0 {
 		return
@@ -93,7 +97,7 @@ func (ws *watches) arm(g *Gate) {
 		return
 	}
 	left := g.cfg.Refresh.ExpireAfter - gen.verified.age(g.clock())
-	ws.expiry = time.AfterFunc(max(left, 0)+time.Millisecond, func() { ws.check(g) })
+	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check(g) })
 }
 
 // check ends the watches whose access is gone. It is called after each swap,
@@ -117,8 +121,8 @@ func (ws *watches) check(g *Gate) {
 }
 
 // watched runs next with a context that ends with the access.
-func (h *guard) watched(w http.ResponseWriter, r *http.Request, d Decision) {
-	ctx, done := h.gate.watches.begin(h.gate, h.policy, d, r.Context())
+func (h *guard) watched(w http.ResponseWriter, r *http.Request, id Identity, d Decision) {
+	ctx, done := h.gate.watches.begin(h.gate, h.policy, id, d, r.Context())
 	defer done()
 	h.pass(w, r, ctx, d)
 }

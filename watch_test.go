@@ -139,7 +139,7 @@ func TestEndOnRevoke(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			s := openStream(gate, 1, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
 			source.Set()
-			require.NoError(t, gate.Resync(t.Context()))
+			require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
 			require.True(t, s.running())
 			after(67 * time.Second)
 			assert.ErrorIs(t, <-s.ended, rolegate.ErrRevoked)

@@ -1,0 +1,413 @@
+package rolegate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+// Cases in which two rules meet, or that come once in a thousand runs.
+
+func TestEndOnRevokeOfAnEither(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(record(1, in(7, "teacher")), record(2, in(7, "x")))
+		gate := openGate(t, rolegate.Config{Source: source})
+		s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.Either(rolegate.AnyRole("teacher"), rolegate.Where("owner", func(rolegate.User, *http.Request) bool { return false })))
+		synctest.Wait()
+		require.True(t, s.running())
+		source.Put(record(1))
+		require.NoError(t, gate.Refresh(t.Context()))
+		synctest.Wait()
+		assert.False(t, s.running(), "the role is gone; a new request would be refused")
+		source.Set()
+		_ = gate.Resync(t.Context(), rolegate.AcceptShrink)
+		synctest.Wait()
+	})
+}
+
+func TestBrakeWaitsForEachUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		gate := openGate(t, rolegate.Config{Source: source})
+		source.Set(users(60)...)
+		walkNow(t, gate)
+		after(50 * time.Second)
+		source.Set() // broken for ten seconds
+		walkNow(t, gate)
+		assert.Equal(t, 100, listed(gate, 100))
+		after(5 * time.Second)
+		walkNow(t, gate)
+		assert.Equal(t, 60, listed(gate, 100), "1..60 were seen gone only 5 s ago")
+	})
+}
+
+func TestBrakeEverybodyInTwoSteps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(20)...)
+		gate := openGate(t, rolegate.Config{Source: source})
+		source.Set(users(9)...)
+		walkNow(t, gate)
+		assert.Equal(t, 20, listed(gate, 20))
+		after(50 * time.Second)
+		source.Set()
+		after(17 * time.Second)
+		assert.Equal(t, 9, listed(gate, 20), "9 were seen gone once only, and nobody is left without them")
+	})
+}
+
+func TestBrakeCountsTheBarred(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(9)...)
+		gate := openGate(t, rolegate.Config{Source: source})
+		bad := record(1)
+		bad.Bad = fmt.Errorf("x")
+		source.Set(bad)
+		walkNow(t, gate)
+		assert.Equal(t, 8, listed(gate, 9))
+	})
+}
+
+func TestAHoldMakesNoStormOfWalks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		sync.set(rolegate.SyncRunning)
+		source.Remove(100)
+		walkNow(t, gate)
+		after(14 * time.Minute)
+		before := source.Walks()
+		h := gate.Admit(ok(gate))
+		for i := range 600 { // a flood of unknown ids for ten minutes
+			ask(h, "GET", "/", int64(1000+i))
+			after(time.Second)
+		}
+		assert.LessOrEqual(t, source.Walks()-before, 2)
+	})
+}
+
+func TestAHoldExpiresNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync, Refresh: rolegate.Refresh{ExpireAfter: 20 * time.Minute}})
+		after(9 * time.Minute)
+		sync.set(rolegate.SyncRunning)
+		source.Remove(100)
+		h := gate.Admit(ok(gate))
+		expired := 0
+		for range 30 * 60 {
+			after(time.Second)
+			if ask(h, "GET", "/", 1).Code == 503 {
+				expired++
+			}
+		}
+		assert.Zero(t, expired, "one held removal must not make the list expire for all")
+	})
+}
+
+func TestAFailedPullNumbersNoRoles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		gate := openGate(t, rolegate.Config{Source: source})
+		garbage := record(1)
+		for i := range 70_000 {
+			garbage.Grants = append(garbage.Grants, in(7, fmt.Sprint("g", i)))
+		}
+		source.Set(garbage)
+		require.Error(t, gate.Resync(t.Context()))
+		source.Set(append(users(100), record(101, in(7, "librarian")))...)
+		assert.NoError(t, gate.Resync(t.Context()), "the upstream is well again")
+		after(2 * time.Hour)
+		assert.True(t, allowed(gate, 1))
+	})
+}
+
+func TestRoleCodesThatHangHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		release := make(chan struct{})
+		gate := openGate(t, rolegate.Config{Source: source, RoleCodes: func(context.Context) ([]string, error) {
+			<-release // heeds no ctx
+			return nil, nil
+		}})
+		_ = gate.Policy(rolegate.AnyRole("principal")) // nobody holds it
+		after(3 * time.Hour)
+		assert.True(t, allowed(gate, 1), gate.Status().State)
+		close(release)
+		after(time.Minute)
+	})
+}
+
+func TestAHeldUserTakesNoAlias(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		with := func(id int64, account string) rolegate.Record {
+			r := record(id, in(7, "teacher"))
+			r.Account = account
+			return r
+		}
+		source, sync := rolegatetest.NewStatic(with(1, "bob"), with(2, "eve")), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync, Aliases: []rolegate.Kind{rolegate.KindAccount}})
+		sync.set(rolegate.SyncRunning)
+		source.Set(with(2, "eve"), with(3, "bob")) // the sync has made bob's user anew
+		walkNow(t, gate)
+		d := gate.Decide(t.Context(), rolegate.Account("bob"))
+		assert.Equal(t, rolegate.Granted, d.Reason)
+		assert.EqualValues(t, 3, d.User.ID())
+	})
+}
+
+type goexit struct {
+	*rolegatetest.Static
+	on atomic.Bool
+}
+
+func (s *goexit) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if s.on.Load() {
+		runtime.Goexit()
+	}
+	return s.Static.Pull(ctx, after, yield)
+}
+
+func TestASourceThatEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	source := &goexit{Static: rolegatetest.NewStatic(users(100)...)}
+	gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: source}))
+	require.NoError(t, err)
+	source.on.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err = gate.Refresh(ctx)
+	assert.NotErrorIs(t, err, context.DeadlineExceeded)
+	source.on.Store(false)
+	assert.NoError(t, gate.Close())
+}
+
+func TestMaxAgeShorterThanAWalk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		gate := openGate(t, rolegate.Config{Source: &slowWalks{source, 2 * time.Second}})
+		h := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Second))(ok(gate))
+		granted := 0
+		for range 20 {
+			if ask(h, "GET", "/", 1).Code == 200 {
+				granted++
+			}
+			after(15 * time.Second)
+		}
+		assert.Equal(t, 20, granted)
+	})
+}
+
+func TestTwoOperatorsAcceptAtOnce(t *testing.T) {
+	t.Parallel()
+	lost := 0
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: &slowWalks{source, time.Second}})
+			go func() { _ = gate.Resync(t.Context(), rolegate.AcceptShrink) }()
+			after(500 * time.Millisecond)
+			source.Set(users(1)...)
+			source.Set(users(100)...) // a walk reads the list at its end: the first operator's sees all
+			done := make(chan error)
+			go func() { done <- gate.Resync(t.Context(), rolegate.AcceptShrink) }()
+			after(600 * time.Millisecond)
+			source.Set(users(1)...)
+			require.NoError(t, <-done)
+			if listed(gate, 100) != 1 {
+				lost++
+			}
+		})
+	}
+	assert.Zero(t, lost)
+}
+
+func TestEndOnRevokeAfterSuspend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var slept atomic.Int64
+		begun := time.Now()
+		source := rolegatetest.NewStatic(users(3)...)
+		gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: source}, func() (int64, int64) {
+			d := int64(time.Since(begun))
+			return d, d + slept.Load()
+		}))
+		s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.AnyRole("teacher"))
+		synctest.Wait()
+		require.True(t, s.running())
+		source.Fail(fmt.Errorf("down"))
+		slept.Store(int64(2 * time.Hour))
+		after(5 * time.Minute)
+		assert.False(t, allowed(gate, 1))
+		assert.False(t, s.running(), "the list has expired")
+		after(time.Hour)
+	})
+}
+
+func TestEndOnRevokeWhenAnAliasIsRebound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		with := func(id int64, third string) rolegate.Record {
+			r := record(id, in(7, "teacher"))
+			r.ThirdUserID = third
+			return r
+		}
+		source := rolegatetest.NewStatic(with(1, "42"), with(2, ""))
+		gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.ByThirdUserID(func(*http.Request) (string, error) { return "42", nil })})
+		s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.AnyRole("teacher"))
+		synctest.Wait()
+		require.True(t, s.running())
+		source.Put(with(1, ""))
+		require.NoError(t, gate.Refresh(t.Context()))
+		synctest.Wait()
+		assert.Equal(t, 403, ask(gate.Require(rolegate.AnyRole("teacher"))(ok(gate)), "GET", "/", 0).Code)
+		assert.False(t, s.running(), "session 42 is nobody now")
+		source.Set()
+		_ = gate.Resync(t.Context(), rolegate.AcceptShrink)
+		synctest.Wait()
+	})
+}
+
+func TestChangesComeInOrder(t *testing.T) {
+	t.Parallel()
+	var gens []uint64
+	done := make(chan struct{})
+	n := int64(200_000)
+	source := rolegatetest.NewStatic(users(n)...)
+	gate := openGate(t, rolegate.Config{Source: source, OnChange: func(c rolegate.Change) {
+		gens = append(gens, c.Generation)
+		if len(gens) >= 2 {
+			select {
+			case <-done:
+			default:
+				close(done)
+			}
+		}
+	}})
+	source.Remove(5)
+	go func() { _ = gate.Resync(t.Context()) }()
+	g := gate.Status().Generation
+	for gate.Status().Generation == g {
+		runtime.Gosched()
+	}
+	source.Put(record(5, in(7, "teacher")))
+	require.NoError(t, gate.Refresh(t.Context()))
+	<-done
+	assert.IsIncreasing(t, gens)
+}
+
+type slowWalks struct {
+	*rolegatetest.Static
+	d time.Duration
+}
+
+func (s *slowWalks) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if after == 0 && s.Walks() > 0 {
+		select {
+		case <-time.After(s.d):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.Static.Pull(ctx, after, yield)
+}
+
+// inclusive answers with the records from the cursor on.
+type inclusive struct{ *rolegatetest.Static }
+
+func (s inclusive) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if after > 0 {
+		after--
+	}
+	return s.Static.Pull(ctx, after, yield)
+}
+
+func TestAnInclusiveListLiftsNoBar(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bad := record(2)
+		bad.Sequence, bad.Bad = 3, errors.New("x")
+		good := record(2, in(7, "admin"))
+		good.Sequence = 5
+		first := record(1)
+		first.Sequence = 1
+		gate := openGate(t, rolegate.Config{Source: inclusive{rolegatetest.NewStatic(first, bad, good)}})
+		assert.False(t, allowed(gate, 2))
+		require.NoError(t, gate.Refresh(t.Context()))
+		assert.False(t, allowed(gate, 2))
+	})
+}
+
+func TestResyncTellsWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source, sync := rolegatetest.NewStatic(users(3)...), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		sync.set(rolegate.SyncRunning)
+		source.Remove(3)
+		assert.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+		assert.True(t, allowed(gate, 3))
+	})
+}
+
+func TestEverybodyLosesEveryRole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		var book logBook
+		gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger()})
+		p := gate.Policy(rolegate.AnyRole("teacher"))
+		var list []rolegate.Record
+		for id := int64(1); id <= 100; id++ {
+			list = append(list, record(id))
+		}
+		source.Set(list...)
+		walkNow(t, gate)
+		assert.Equal(t, rolegate.RoleMissing, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
+		assert.Equal(t, 100, gate.Status().Walk.Outcome.Bereft)
+		assert.Len(t, book.lines("rolegate: very many users have lost all their roles at once: look at the source"), 1)
+	})
+}
+
+func TestMaxAgeDuringAHold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		sync.set(rolegate.SyncRunning)
+		source.Remove(100)
+		walkNow(t, gate)
+		h := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Minute))(ok(gate))
+		before, refused := source.Walks(), 0
+		after(2 * time.Minute)
+		for range 1200 {
+			after(time.Second)
+			if ask(h, "GET", "/", 1).Code == 503 {
+				refused++
+			}
+		}
+		assert.Zero(t, refused, "user 1 is listed throughout, and only user 100 is held")
+		assert.LessOrEqual(t, source.Walks()-before, 25)
+	})
+}
