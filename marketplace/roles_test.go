@@ -256,7 +256,7 @@ func FuzzRoleCodes(f *testing.F) {
 			RoleCode string `json:"roleCode"`
 		}
 		if json.Unmarshal([]byte(data), &roles) != nil {
-			t.Skip("data that ends the envelope and begins a key of its own")
+			return // data that ends the envelope and begins a key of its own
 		}
 		var want []string
 		for _, r := range roles {

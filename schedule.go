@@ -1,0 +1,117 @@
+package rolegate
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// This file is when the refresher pulls: intervals, back-off, and the moments
+// that do not wait for either.
+
+// interval is the time to the next pull after one that succeeded.
+func (f *refresher) interval(k pullKind) time.Duration {
+	d := f.gate.cfg.Refresh.Every
+	if k == walk {
+		d = f.gate.cfg.Refresh.ResyncEvery
+	}
+	return jitter(d, 0.1)
+}
+
+// backOff is the time to the next pull after so many in a row have failed: it
+// begins at a second and doubles, up to a minute. Faster intervals than that
+// back off from themselves to ten times as long.
+func (f *refresher) backOff(k pullKind, failed int) time.Duration {
+	interval := f.gate.cfg.Refresh.Every
+	if k == walk {
+		interval = f.gate.cfg.Refresh.ResyncEvery
+	}
+	d := min(time.Second, interval)
+	longest := min(time.Minute, 10*interval)
+	for ; failed > 1 && d < longest; failed-- {
+		d *= 2
+	}
+	return jitter(min(d, longest), 0.2)
+}
+
+// jitter makes d longer or shorter by up to part of it.
+func jitter(d time.Duration, part float64) time.Duration {
+	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
+}
+
+// maxRetryAfter bounds what a source can ask for.
+const maxRetryAfter = 5 * time.Minute
+
+func retryAfter(err error) time.Duration {
+	var pe *PullError
+	if !errors.As(err, &pe) {
+		return 0
+	}
+	return min(max(pe.RetryAfter, 0), maxRetryAfter)
+}
+
+func later(a, b instant) instant {
+	if a.mono > b.mono {
+		return a
+	}
+	return b
+}
+
+func (i instant) add(d time.Duration) instant {
+	return instant{mono: i.mono + int64(d), wall: i.wall + int64(d)}
+}
+
+// untilNext is how long the loop waits for its next pull of that kind.
+func (f *refresher) untilNext(k pullKind) time.Duration {
+	f.mu.Lock()
+	quiet := f.quiet.mono
+	f.mu.Unlock()
+	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.gate.clock().mono))
+}
+
+// untilNextWalk is the same without the lock, for requests that are refused.
+func (f *refresher) untilNextWalk() time.Duration {
+	return time.Duration(max(0, f.next[walk].Load()-f.gate.clock().mono))
+}
+
+// backingOff reports whether the last pull of that kind failed and its back-off
+// is not over.
+func (f *refresher) backingOff(k pullKind) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.gate.clock()
+	return f.pulls[k].Consecutive > 0 && f.next[k].Load() > now.mono || f.quiet.mono > now.mono
+}
+
+func (f *refresher) quietFor() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Duration(max(0, f.quiet.mono-f.gate.clock().mono))
+}
+
+// expired makes a walk due because a request found the list expired: a machine
+// that wakes from a long sleep does not wait for its timers. If the list has
+// expired because removals are held, walks come when they are due.
+func (f *refresher) expired() {
+	if f.walkOverdue(0) {
+		f.soon(walk)
+	}
+}
+
+// walkOverdue reports whether the next walk should have begun that long ago, by
+// the clock that says longer, and has not.
+func (f *refresher) walkOverdue(by time.Duration) bool {
+	due := instant{mono: f.next[walk].Load(), wall: f.nextWall.Load()}
+	return !f.walking.Load() && due.age(f.gate.clock()) > by
+}
+
+// soon makes a pull of that kind due now, unless it is backing off.
+func (f *refresher) soon(k pullKind) { signal(f.wake[k]) }
+
+// signal sends on a channel with room for one, unless it is full already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
