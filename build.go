@@ -162,8 +162,8 @@ func (b *tableBuilder) renumber(first uint32, ids []uint32) {
 
 // finish returns the table; the builder is spent.
 func (b *tableBuilder) finish(indexed kindSet) *table {
-	if len(b.t.slots) > 2*slotsFor(b.used) {
-		b.resize(slotsFor(b.used))
+	if fit := slotsFor(b.used); len(b.t.slots) > fit+fit/4 {
+		b.resize(fit) // a first walk did not know how many would come
 	}
 	if cap(b.t.grants) > len(b.t.grants)+len(b.t.grants)/8+16 {
 		b.t.grants = append(make([]grant, 0, len(b.t.grants)), b.t.grants...)

@@ -15,3 +15,18 @@ func ReadClock() (mono, wall int64) {
 	i := readClock()
 	return i.mono, i.wall
 }
+
+// VerifyEarly makes the list of the moment look as if everything revoked before
+// its last contact were known: the mistake that a test of the ages must notice.
+func VerifyEarly(g *Gate) {
+	f := g.refresher
+	if err := f.lockSwap(f.ctx); err != nil {
+		return
+	}
+	defer f.unlockSwap()
+	if gen := g.now.Load(); gen != nil {
+		early := *gen
+		early.verified = early.contact
+		g.now.Store(&early)
+	}
+}

@@ -1,0 +1,419 @@
+package rolegate_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+// TestSimulation lets a gate run for a week beside a marketplace that changes,
+// fails, shrinks, syncs and is restored, and asks it several times a second.
+// What it answers is checked against what the marketplace meant when: see
+// simulation.check.
+//
+// A seed repeats the marketplace's week and the requests, to the second. The
+// gate's own jitter comes on top: it has no seed.
+func TestSimulation(t *testing.T) {
+	t.Parallel()
+	seeds := []uint64{1, uint64(time.Now().UnixNano())}
+	if text := os.Getenv("ROLEGATE_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, "ROLEGATE_SEED")
+		seeds = []uint64{seed}
+	}
+	for i, seed := range seeds {
+		week, day := simWeek, simDay
+		if simUnderRaceDetector() { // it takes ten times as long, and JSON longer still
+			day = 2 * time.Hour
+			if i > 0 {
+				week = simDay
+			}
+		}
+		t.Run(fmt.Sprintf("%v in memory/ROLEGATE_SEED=%d", week, seed), func(t *testing.T) {
+			t.Parallel()
+			simulate(t, simRules{seed: seed, length: week}).requireRight(t)
+		})
+		t.Run(fmt.Sprintf("%v over the wire/ROLEGATE_SEED=%d", day, seed), func(t *testing.T) {
+			t.Parallel()
+			simulate(t, simRules{seed: seed, length: day, wire: true}).requireRight(t)
+		})
+	}
+}
+
+// simMutants is the seed of a week in which a gate with a broken rule is found
+// out early.
+const simMutants = 3
+
+// TestSimulationNoticesABrokenRule breaks one rule of the gate's at a time. A
+// simulation that does not notice has not been looking.
+func TestSimulationNoticesABrokenRule(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		rules simRules
+		want  simWrong
+	}{
+		{"the brake is off", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.MaxShrink = 1 }}, simShutOut},
+		{"somebody accepts every shrink", simRules{operator: []rolegate.ResyncOption{rolegate.AcceptShrink}}, simShutOut},
+		{"syncs hold nothing", simRules{config: func(cfg *rolegate.Config) { cfg.Sync = nil }}, simShutOut},
+		{"increments take no role away", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsRoles{Source: s} }}, simLateChange},
+		{"walks remove nobody", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simLateRemoval},
+		{"walks remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},
+		{"verified moves with contact", simRules{each: rolegate.VerifyEarly}, simPastExpiry},
+		{"bad records are passed over", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simDropsBad{s} }}, simLateChange},
+		{"a pull that broke off counts", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simNeverFails{s} }}, simShutOut},
+		{"syncs hold for half as long again", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.SyncHold = 45 * time.Minute }}, simLateRemoval},
+		{"the list expires late", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 70 * time.Minute }}, simPastExpiry},
+		{"the list expires early", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 30 * time.Minute }}, simClosed},
+		{"walks are a fifth too rare", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ResyncEvery = 12 * time.Minute }}, simLateRemoval},
+		{"increments are a fifth too rare", simRules{config: func(cfg *rolegate.Config) {
+			cfg.Refresh.Every = 72 * time.Second
+			cfg.OnDeny.Off = true
+		}}, simLateChange},
+		{"a refusal looks at nothing new", simRules{config: func(cfg *rolegate.Config) { cfg.OnDeny.Off = true }}, simShutOut},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.rules.seed, c.rules.length, c.rules.until = simMutants, simWeek, c.want
+			s := simulate(t, c.rules)
+			require.Positive(t, s.wrong[c.want], "%v went unnoticed; instead: %v", c.want, s.wrong)
+			t.Logf("noticed after %v, in %d requests: %s", s.ended, s.world.counts["requests"], s.told[len(s.told)-1])
+		})
+	}
+}
+
+// simUnderRaceDetector reports whether the test was built with -race.
+func simUnderRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+const (
+	simDay  = 24 * time.Hour
+	simWeek = 7 * simDay
+)
+
+// A simWrong is a way for a gate to break its promise.
+type simWrong string
+
+const (
+	simLateRemoval simWrong = "admitted on what a walk should have shown to be gone"
+	simLateChange  simWrong = "admitted on what an increment should have shown to be gone"
+	simPastExpiry  simWrong = "admitted on what was gone for longer than ExpireAfter"
+	simShutOut     simWrong = "refused in spite of a grant that should be known"
+	simClosed      simWrong = "503 although a list should be there"
+)
+
+// simRules say how a simulation is run, and what of the gate is broken.
+type simRules struct {
+	seed   uint64
+	length time.Duration
+	wire   bool     // through the real client
+	until  simWrong // ends with the first of these, "": with nothing
+
+	config   func(*rolegate.Config)
+	wrap     func(rolegate.Source) rolegate.Source
+	operator []rolegate.ResyncOption // of those who call Resync by hand
+	each     func(*rolegate.Gate)    // is called every few seconds
+}
+
+// A simulation is a gate, the world beside it, and what was wrong.
+type simulation struct {
+	rules simRules
+	world *simWorld
+	rng   *rand.Rand // who is asked about
+
+	cfg    rolegate.Config
+	gate   *rolegate.Gate
+	opened moment
+	may    [simThings]*rolegate.Policy
+	guards [simThings]http.Handler
+
+	ended moment
+	wrong map[simWrong]int
+	told  []string
+}
+
+func simulate(t *testing.T, rules simRules) (s *simulation) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var mirror *rolegatetest.Marketplace
+		if rules.wire {
+			mirror = rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{Latency: simLatency})
+		}
+		s = &simulation{
+			rules: rules, world: newSimWorld(rules.seed, mirror), rng: rand.New(rand.NewPCG(rules.seed, 2)), wrong: map[simWrong]int{},
+		}
+		var source rolegate.Source = simSource{s.world}
+		if rules.wire {
+			source = simClient{client(mirror), s.world}
+		}
+		if rules.wrap != nil {
+			source = rules.wrap(source)
+		}
+		s.cfg = quiet(rolegate.Config{Source: source, Sync: s.world.sync})
+		if rules.config != nil {
+			rules.config(&s.cfg)
+		}
+		s.run(t)
+	})
+	return s
+}
+
+// run lets the time go by.
+func (s *simulation) run(t *testing.T) {
+	w := s.world
+	w.backUp()
+	s.open(t)
+	defer func() { require.NoError(t, s.gate.Close()) }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	next, end := 15*time.Minute, func() {} // of the next trouble, and of this one
+	inTrouble := false
+	for w.tick = time.Second; w.tick <= s.rules.length; w.tick += time.Second {
+		timer.Reset(w.tick - w.now())
+		<-timer.C
+		switch {
+		case w.tick < next:
+		case inTrouble:
+			end()
+			inTrouble = false
+			next = w.tick + time.Duration(4*60+w.rng.IntN(30*60))*time.Second
+		default:
+			var tr simTrouble
+			tr, end = w.begin()
+			inTrouble, next = true, w.tick+tr.planned
+			if tr.kind == simHalf && w.rng.IntN(2) == 0 {
+				s.resync()
+			}
+		}
+		w.live()
+		if w.tick%(30*time.Minute) == 0 && !inTrouble {
+			w.backUp()
+		}
+		if w.rng.IntN(7200) == 0 {
+			s.restart(t)
+		}
+		if s.rules.each != nil && w.tick%(5*time.Second) == 0 {
+			s.rules.each(s.gate)
+		}
+		s.ask()
+		if s.rules.until != "" && s.wrong[s.rules.until] > 0 {
+			break
+		}
+	}
+	s.countWalks()
+	s.ended = w.tick
+}
+
+// open opens a gate: at once while the marketplace is away, for nobody can wait
+// for hours, and with its first list otherwise.
+func (s *simulation) open(t *testing.T) {
+	cfg := s.cfg
+	cfg.Async = s.world.ailing() || s.rng.IntN(2) == 0
+	gate, err := rolegate.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	s.gate, s.opened = gate, s.world.now()
+	s.may = [simThings]*rolegate.Policy{}
+	asked := rolegate.InOrg(func(r *http.Request) (int64, error) { return strconv.ParseInt(r.Header.Get("X-Org"), 10, 64) })
+	s.guards[simEntry] = gate.Admit(ok(gate))
+	for th := simTeacher; th < simThings; th++ {
+		s.may[th] = gate.Policy(rolegate.AnyRole(simRoles[th]))
+		s.guards[th] = gate.Require(rolegate.AnyRole(simRoles[th]), asked)(ok(gate))
+	}
+}
+
+func (s *simulation) restart(t *testing.T) {
+	s.world.counts["restarts"]++
+	if s.world.ailing() {
+		s.world.counts["restarts without a marketplace"]++
+	}
+	s.countWalks()
+	require.NoError(t, s.gate.Close())
+	s.open(t)
+}
+
+func (s *simulation) countWalks() {
+	status := s.gate.Status()
+	s.world.counts["walks"] += int(status.Walk.Succeeded)
+	s.world.counts["increments"] += int(status.Incremental.Succeeded)
+	s.world.counts["failed pulls"] += int(status.Walk.Failed + status.Incremental.Failed)
+}
+
+// resync is an operator who presses the button while the list is half-finished.
+func (s *simulation) resync() {
+	gate := s.gate
+	go func() { _ = gate.Resync(context.Background(), s.rules.operator...) }()
+}
+
+// ask asks about one person who has lost something lately, one who has got
+// something, and one of all; every minute one more comes by HTTP, for whom
+// a refusal looks at what is new.
+func (s *simulation) ask() {
+	w := s.world
+	for _, news := range [][]simNews{w.losses, w.gains} {
+		if len(news) == 0 {
+			continue
+		}
+		// Half of them among the last.
+		from := 0
+		if s.rng.IntN(2) == 0 {
+			from = max(0, len(news)-20)
+		}
+		one := news[from+s.rng.IntN(len(news)-from)]
+		s.decide(one.n, one.thing)
+	}
+	s.decide(s.rng.IntN(simPeople), simThing(s.rng.IntN(int(simThings))))
+	if w.tick%time.Minute == 0 {
+		if recent := len(w.gains); recent > 0 {
+			one := w.gains[max(0, recent-1-s.rng.IntN(5))]
+			s.visit(one.n, one.thing)
+		}
+	}
+}
+
+func (s *simulation) decide(n int, th simThing) {
+	id := rolegate.UserID(simID(n))
+	var d rolegate.Decision
+	if th == simEntry {
+		d = s.gate.Decide(context.Background(), id)
+	} else {
+		d = s.may[th].Decide(context.Background(), id, simOrg(n))
+	}
+	if d.Held && d.Allowed() {
+		s.world.counts["admitted while held"]++
+	}
+	s.check(n, th, d.Reason, s.world.now(), false)
+}
+
+func (s *simulation) visit(n int, th simThing) {
+	begun := s.world.now()
+	r, _ := http.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-User-Id", strconv.FormatInt(simID(n), 10))
+	r.Header.Set("X-Org", strconv.FormatInt(simOrg(n), 10))
+	w := discard{h: http.Header{}}
+	status := &simStatus{ResponseWriter: w, status: http.StatusOK}
+	s.guards[th].ServeHTTP(status, r)
+	reason := rolegate.Granted
+	switch {
+	case status.status == http.StatusForbidden:
+		reason = rolegate.NotAuthorized
+	case status.status == http.StatusServiceUnavailable && s.gate.Status().State == rolegate.StateExpired:
+		reason = rolegate.Expired
+	case status.status == http.StatusServiceUnavailable:
+		reason = rolegate.NotReady
+	}
+	s.check(n, th, reason, begun, true)
+}
+
+// simBoundVisit is when a grant counts for whoever comes by HTTP: at once, but
+// for the pull that he has joined, and for OnDeny.TTL if he was refused before.
+const simBoundVisit = 5*time.Second + 2*simPull
+
+type simStatus struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *simStatus) WriteHeader(status int) { s.status = status }
+
+// check compares a decision with what the marketplace meant.
+func (s *simulation) check(n int, th simThing, reason rolegate.Reason, at moment, visit bool) {
+	w := s.world
+	w.counts["requests"]++
+	w.counts[reason.String()]++
+	p := &w.people[n]
+	if p.spelling == simUnreadable {
+		return // the marketplace means him, but nobody can know
+	}
+	switch reason {
+	case rolegate.Granted:
+		if p.has(th) {
+			return
+		}
+		lost := p.lost[th]
+		if at-lost > simBoundAtAll {
+			s.say(simPastExpiry, n, th, at, lost)
+		}
+		switch {
+		case p.quiet[th] && at > w.due(lost, simBoundQuiet, true):
+			s.say(simLateRemoval, n, th, at, lost)
+		case !p.quiet[th] && at > w.due(lost, simBoundShown, false):
+			s.say(simLateChange, n, th, at, lost)
+		}
+	case rolegate.NotAuthorized, rolegate.RoleMissing:
+		// A gate knows no more than it has seen itself, and a list that was put
+		// back is another list.
+		known := max(p.gained[th], s.opened, w.restored)
+		switch {
+		case !p.has(th):
+		case at > w.due(known, simBoundShown, false),
+			visit && at > known+simBoundVisit && w.well(at):
+			s.say(simShutOut, n, th, at, p.gained[th])
+		}
+	case rolegate.NotReady:
+		if at > w.due(s.opened, 2*simWalk, true) {
+			s.say(simClosed, n, th, at, s.opened)
+		}
+	case rolegate.Expired:
+		// What was revoked so long ago should be known by now.
+		if since := at - time.Hour; at > w.due(max(since, s.opened), simBoundQuiet, true) {
+			s.say(simClosed, n, th, at, since)
+		}
+	default:
+		s.say("a reason that nobody expected: "+simWrong(reason.String()), n, th, at, 0)
+	}
+}
+
+func (s *simulation) say(wrong simWrong, n int, th simThing, at, since moment) {
+	s.wrong[wrong]++
+	if len(s.told) >= 10 && wrong != s.rules.until {
+		return
+	}
+	trouble := "no trouble yet"
+	if last := len(s.world.troubles) - 1; last >= 0 {
+		tr := s.world.troubles[last]
+		trouble = fmt.Sprintf("the last of the %v began at %v, for %v", tr.kind, tr.from, tr.planned)
+	}
+	what := "authorised before the simulation began"
+	if since >= 0 {
+		what = fmt.Sprintf("since %v, %v ago", since, at-since)
+	}
+	s.told = append(s.told, fmt.Sprintf("at %v, user %d, %v: %s; %s; gate opened at %v; %s", at, n, th, wrong, what, s.opened, trouble))
+}
+
+// requireRight fails the test if anything was wrong, and if the week was too
+// quiet to tell.
+func (s *simulation) requireRight(t *testing.T) {
+	t.Helper()
+	var counts []string
+	for what, n := range s.world.counts {
+		counts = append(counts, fmt.Sprintf("%s: %d", what, n))
+	}
+	slices.Sort(counts)
+	t.Log(strings.Join(counts, "; "))
+	if s.rules.length == simWeek {
+		for k := range simTroubles {
+			assert.Positive(t, s.world.counts[k.String()], k)
+		}
+		for _, what := range []string{"restarts without a marketplace", "bad records", "admitted while held", "expired", "not_ready"} {
+			assert.Positive(t, s.world.counts[what], what)
+		}
+	}
+	assert.Empty(t, s.wrong, "to repeat it: ROLEGATE_SEED=%d\n%s", s.rules.seed, strings.Join(s.told, "\n"))
+}
