@@ -42,4 +42,7 @@
 // escapings; one of fewer than four characters cannot be told from other text.
 // Texts of the platform are shown without those, without e-mail
 // addresses and long numbers, and cut short.
+//
+// What a server sends after the end of a reply, net/http itself writes to the
+// standard logger, up to 4 KiB of it; no client can prevent that.
 package cloudcommand

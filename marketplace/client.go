@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/rolegate/rolegate"
@@ -54,7 +56,10 @@ type Config struct {
 	RoleListPath string
 
 	// PageSize is how many users are asked for in one request, the document's
-	// `limit`: 1 to 1000, 0 means 1000. With 1, a server that answers with the
+	// `limit`: 1 to 1000. 0 means 900 to 1000, another number for each pull:
+	// nothing else differs between the requests of two walks, and a cache on
+	// the way that heeds no Cache-Control, as nginx' proxy_cache does, would
+	// answer one with the pages of the other. With 1, a server that answers with the
 	// users from the cursor on (and not only those above it) cannot be told
 	// from one that does not move on.
 	PageSize int
@@ -95,7 +100,8 @@ type Config struct {
 	UniqueSequences bool
 
 	// CacheBuster is the name of a query parameter that gets a new random
-	// value in each request, for caches on the way that heed nothing else.
+	// value in each request, for caches on the way that keep pages for longer
+	// than the hundred pulls for which PageSize makes a difference.
 	// "" sends none: it is not documented whether the marketplace accepts
 	// parameters that it does not know.
 	CacheBuster string
@@ -106,9 +112,10 @@ type Config struct {
 type Client struct {
 	invalid   error
 	appID     string
-	listURL   string // without a query
-	rolesURL  string // likewise; "" without RoleListPath
-	pageSize  int
+	listURL   string        // without a query
+	rolesURL  string        // likewise; "" without RoleListPath
+	pageSize  int           // 0: see limit
+	pulls     atomic.Uint32 // counts pulls, from somewhere
 	timeout   time.Duration
 	maxBytes  int64
 	maxUsers  int
@@ -130,7 +137,7 @@ type Client struct {
 func New(cfg Config) *Client {
 	c := &Client{
 		appID:      cfg.AppID,
-		pageSize:   wire.Or(cfg.PageSize, maxPageSize),
+		pageSize:   cfg.PageSize,
 		timeout:    wire.Or(cfg.PageTimeout, defaultPageTimeout),
 		maxBytes:   wire.Or(cfg.MaxPageBytes, defaultMaxPageBytes),
 		maxUsers:   wire.Or(cfg.MaxUsers, defaultMaxUsers),
@@ -143,6 +150,7 @@ func New(cfg Config) *Client {
 		increments: new(dateGuard),
 		roles:      new(dateGuard),
 	}
+	c.pulls.Store(rand.Uint32())
 	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
 	listPath := wire.Or(cfg.Path, defaultPath)
 	var roleListErr error
@@ -155,7 +163,7 @@ func New(cfg Config) *Client {
 		checkToken(cfg.Token),
 		wire.CheckPath("Path", listPath, defaultPath),
 		roleListErr,
-		wire.CheckRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 1000"),
+		wire.CheckRange("PageSize", int64(cfg.PageSize), maxPageSize, "users a page, 0 for 900 to 1000"),
 		wire.CheckRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
 		wire.CheckRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
 		wire.CheckRange("MaxUsers", int64(cfg.MaxUsers), 0, "records a pull, 0 for 20 million"),

@@ -63,4 +63,7 @@
 // of the usual escapings; nor do the errors below it in the chain. The
 // `message` of the marketplace is shown without tokens, credentials, e-mail
 // addresses and long numbers, and cut short.
+//
+// What a server sends after the end of a reply, net/http itself writes to the
+// standard logger, up to 4 KiB of it; no client can prevent that.
 package marketplace

@@ -64,7 +64,7 @@ func (e *envelope) set(s *scanner, key string, v jsontext.Value, page []byte) er
 		switch v.Kind() {
 		case '"':
 			e.status = string(s.Unquote(v))
-			e.failed = e.status != "success"
+			e.failed = e.status != "" && e.status != "success" // some platforms write "" for null
 		case 'n':
 		default:
 			return errors.New("status: expected a string")

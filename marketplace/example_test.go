@@ -182,7 +182,7 @@ func ExampleClient_Validate() {
 	fmt.Println(source.Validate())
 	// Output:
 	// marketplace: Config.BaseURL: its scheme is neither http nor https: expected something like https://market.example.com/api
-	// Config.PageSize: 5000 is out of range: expected 1 to 1000 users a page, 0 for 1000
+	// Config.PageSize: 5000 is out of range: expected 1 to 1000 users a page, 0 for 900 to 1000
 }
 
 // An error says in one word what went wrong.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,7 +77,6 @@ func TestPagesThatAreNotTheList(t *testing.T) {
 		{"status fail", `{"code":200,"status":"fail","data":[]}`, rolegate.FailureUpstream, "fail"},
 		{"status error after the data", `{"code":200,"data":[` + user(1, 1) + `],"status":"error"}`, rolegate.FailureUpstream, "error"},
 		{"status in capitals", `{"code":200,"status":"SUCCESS","data":[]}`, rolegate.FailureUpstream, "SUCCESS"},
-		{"status empty", `{"code":200,"status":"","data":[]}`, rolegate.FailureUpstream, "status"},
 		{"code 401", `{"code":401,"data":{}}`, rolegate.FailureRefused, "Config.AppID"},
 		{"code 401 without data", `{"code":401,"msg":"x"}`, rolegate.FailureRefused, "Config.AppID"},
 		{"code 403", `{"code":403,"data":{}}`, rolegate.FailureUpstream, "code 403"},
@@ -145,7 +145,7 @@ func TestRequest(t *testing.T) {
 			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				seen = r
 				_, _ = io.WriteString(w, ok())
-			}, func(c *marketplace.Config) { c.BaseURL += tc.base; c.Path = tc.path })
+			}, func(c *marketplace.Config) { c.BaseURL += tc.base; c.Path, c.PageSize = tc.path, 1000 })
 			require.NoError(t, c.Validate())
 			_, err := pull(t, c, 41)
 			require.NoError(t, err)
@@ -157,6 +157,39 @@ func TestRequest(t *testing.T) {
 			assert.Equal(t, "application/json", seen.Header.Get("Accept"))
 			assert.Equal(t, "rolegate", seen.UserAgent())
 		})
+	}
+}
+
+// The code is what counts; platforms that write "" for null write it here too.
+func TestStatusMayBeLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{``, `"status":null,`, `"status":"",`, `"status":"success",`} {
+		c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"code":200,`+status+`"data":[]}`)
+		})
+		_, err := pull(t, c, 0)
+		assert.NoError(t, err, status)
+	}
+}
+
+// A cache that heeds no Cache-Control must not answer one walk with the pages
+// of another: no two of a hundred have the same URL.
+func TestNoTwoPullsAskTheSame(t *testing.T) {
+	t.Parallel()
+	limits := map[string]bool{}
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		limits[r.URL.Query().Get("limit")] = true
+		_, _ = io.WriteString(w, ok())
+	})
+	for range 101 {
+		_, err := pull(t, c, 0)
+		require.NoError(t, err)
+	}
+	assert.Len(t, limits, 101)
+	for limit := range limits {
+		n, err := strconv.Atoi(limit)
+		require.NoError(t, err)
+		assert.True(t, n >= 900 && n <= 1000, limit)
 	}
 }
 

@@ -31,6 +31,7 @@ func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 		fetcher: c.fetcher(c.listURL),
 		decoder: newRecordDecoder(),
 		yield:   yield,
+		limit:   c.limit(),
 		cursor:  after,
 	}
 	if after < 0 {
@@ -39,11 +40,21 @@ func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	return w.run(ctx)
 }
 
+// limit is how many users one pull asks for in each request: Config.PageSize
+// or, without it, another number than the hundred pulls before it did.
+func (c *Client) limit() int {
+	if c.pageSize != 0 {
+		return c.pageSize
+	}
+	return maxPageSize - int(c.pulls.Add(1)%(maxPageSize/10+1))
+}
+
 // A walk is one pull, under way.
 type walk struct {
 	fetcher
 	decoder *recordDecoder
 	yield   func(rolegate.Record)
+	limit   int // how many users are asked for in one request
 
 	// cursor is the highest sequence that was seen, and at first the one that
 	// Pull was called with.
@@ -96,7 +107,7 @@ func (w *walk) run(ctx context.Context) error {
 			ask = w.cursor
 		case t.rows == 0:
 			return nil
-		case t.rows >= w.pageSize:
+		case t.rows >= w.limit:
 			return w.fail(rolegate.FailureCursorLoop, fmt.Errorf(
 				"a full page of %d users has none above sequence %d: the server repeats itself, or more users than fit into a page share that sequence", t.rows, w.cursor))
 		case ask == w.cursor && t.atCursor > 0 && w.cursor < math.MaxInt64:
@@ -112,7 +123,7 @@ func (w *walk) run(ctx context.Context) error {
 
 // parameters are what asks for the users after a sequence.
 func (w *walk) parameters(after int64) string {
-	return "&lastSequence=" + strconv.FormatInt(after, 10) + "&limit=" + strconv.Itoa(w.pageSize)
+	return "&lastSequence=" + strconv.FormatInt(after, 10) + "&limit=" + strconv.Itoa(w.limit)
 }
 
 // guard is the one for pulls like this one. Increments have their own, so that

@@ -14,7 +14,8 @@ import (
 // chi has it: "GET /healthz". It also fails if public names a route that does
 // not exist or is guarded after all, so that the exceptions stay true.
 //
-// See [rolegate.Routes] for which guards it can see.
+// See [rolegate.Routes] for which guards it can see. The routes of an
+// [net/http.ServeMux] cannot be listed: wrap the whole mux in Admit instead.
 func RequireGuarded(t TB, router chi.Routes, public ...string) {
 	t.Helper()
 	routes, err := rolegate.Routes(router)
