@@ -130,7 +130,8 @@ type Refresh struct {
 
 	// SyncHold is how long removals are held because Config.Sync says that a
 	// sync is running, from the first one that is held: 30 min by default, or
-	// less if that could make the list expire. One that could is a mistake.
+	// less if that could make the list expire. One that could is a mistake. A
+	// list that is near its expiry, after an outage, is not held for a sync.
 	SyncHold time.Duration
 
 	// ResyncMin is the time between walks that requests with [MaxAge] cause:

@@ -148,7 +148,10 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 		f.setSyncHold(instant{}, false)
 		return nil
 	}
-	if view.syncing && f.mayHoldForSync(view.started) {
+	// A hold keeps the verified age old. It may hide some users' revocation for a
+	// while; it must not shut the gate for everybody, as it could after an outage.
+	young := before.verified.age(view.started) < cfg.Refresh.ExpireAfter-cfg.Refresh.ResyncEvery*11/10
+	if view.syncing && young && f.mayHoldForSync(view.started) {
 		users := make(map[int64]instant, len(gone))
 		for id := range gone {
 			users[id] = last.firstSeen(id, HeldBySync, view.started)

@@ -12,8 +12,9 @@ import (
 // has the one for the marketplace; anything else that can say "these users,
 // these roles, numbered by sequence" can be one too.
 //
-// A Source must be safe for concurrent use: a walk (after == 0) and an
-// incremental pull may run at once, never two of the same kind.
+// A Source must be safe for concurrent use: a full walk and an incremental pull
+// may run at once, never two of the same kind. A walk asks for what comes after
+// 0; so does an incremental pull that goes on from an empty list.
 //
 // A Source may also have a method Validate() error: [Open] calls it, and
 // reports what it says together with every other mistake of the [Config]. If it

@@ -122,6 +122,28 @@ func TestAHoldExpiresNothing(t *testing.T) {
 	})
 }
 
+// After an outage the list is old already: a sync that runs when the source is
+// back must not hold it until it expires.
+func TestASyncAfterAnOutageShutsNobodyOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
+		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		source.Fail(errors.New("down"))
+		after(45 * time.Minute)
+		sync.set(rolegate.SyncRunning)
+		source.Remove(100)
+		source.Recover()
+		after(73 * time.Second)
+		assert.Equal(t, rolegate.HeldBySync, gate.Status().Held.Cause, "there is some time left")
+		for range 60 * 60 {
+			after(time.Second)
+			require.True(t, allowed(gate, 1), gate.Status().State)
+		}
+		assert.False(t, allowed(gate, 100))
+	})
+}
+
 func TestAFailedPullNumbersNoRoles(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
