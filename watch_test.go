@@ -127,9 +127,11 @@ func TestEndOnRevoke(t *testing.T) {
 				source.Remove(1)
 				return gate.Resync(context.Background()) == nil
 			})
+			begun := time.Now()
 			s := openStream(gate, 1, revoked, rolegate.EndOnRevoke())
 			require.Equal(t, 200, s.code)
 			assert.ErrorIs(t, <-s.ended, rolegate.ErrRevoked)
+			assert.Zero(t, time.Since(begun), "at once, and not when it is looked at next")
 		})
 	})
 	t.Run("a held removal does not end it, an applied one does", func(t *testing.T) {
