@@ -301,7 +301,7 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 			return "", ErrNobody
 		}
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
+		if zone := peer.Addr().Zone(); err != nil || zone != "" && !isToken(zone) {
 			return "", &errUnusable{why: "the peer's address is not IP:port: something in front of the gate, such as chi's RealIP, has rewritten it; put the gate before that"}
 		}
 		if !contains(networks, peer.Addr()) {
