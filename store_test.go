@@ -196,7 +196,7 @@ func TestReadersSeeOneGeneration(t *testing.T) {
 			}
 		})
 	}
-	for i := 0; left.Load() > 0; i++ {
+	for i := 0; i < 10 || left.Load() > 0; i++ {
 		if i%2 == 0 {
 			source.Put(list()...)
 		} else {
