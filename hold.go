@@ -140,12 +140,8 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation, view walkView) *hold {
 	cfg := &f.gate.cfg
 	last := before.hold
-	if len(gone) == 0 {
-		f.setSyncHold(instant{}, false)
-		return nil
-	}
-	if view.accept {
-		f.setSyncHold(instant{}, false)
+	if len(gone) == 0 || view.accept {
+		f.endSyncHold()
 		return nil
 	}
 	// A hold keeps the verified age old. It may hide some users' revocation for a
@@ -172,7 +168,7 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 	}
 	left := before.users - barred - (len(gone) - len(fresh))
 	if !cfg.tooMany(len(fresh), left, before.users) {
-		f.setSyncHold(instant{}, false)
+		f.endSyncHold()
 		return nil
 	}
 	return newHold(fresh, HeldByBrake)
@@ -210,10 +206,11 @@ func (f *refresher) mayHoldForSync(now instant) bool {
 	return f.syncHeld.age(now) < f.gate.cfg.Refresh.SyncHold
 }
 
-func (f *refresher) setSyncHold(since instant, holding bool) {
+// endSyncHold arms the hold for syncs anew: none is held any more.
+func (f *refresher) endSyncHold() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.syncHolding, f.syncHeld = holding, since
+	f.syncHolding = false
 }
 
 // tellHold logs a hold that a walk ended with.

@@ -34,8 +34,7 @@ func (o maxAgeOption) addTo(s *policySpec) {
 }
 
 // resyncFor waits for a walk that makes the list young enough, if one may be
-// made, and no longer than MaxAgeWait.
-// The age goes back from asked: a walk that takes longer than maxAge would
+// made, and no longer than MaxAgeWait. The age goes back from asked: a walk that takes longer than maxAge would
 // never do, although all that was revoked before the request is in it.
 func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, d Decision) {
 	timer := time.NewTimer(f.gate.cfg.Refresh.MaxAgeWait)
@@ -65,14 +64,10 @@ func (f *refresher) walkForAge() <-chan struct{} {
 	now := f.gate.clock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.aged != nil {
-		// One that was begun for an age is joined by this channel: it is some
-		// time until the walk itself says that it is under way.
-		select {
-		case <-f.aged:
-		default:
-			return f.aged
-		}
+	// One that was begun for an age is joined by its channel: it is some time
+	// until the walk itself says that it is under way.
+	if ended := f.aged.underWay(); ended != nil {
+		return ended
 	}
 	if !f.walking.Load() {
 		if backingOff || f.agedOnce && f.agedWalk.age(now) < f.gate.cfg.Refresh.ResyncMin {
@@ -80,14 +75,7 @@ func (f *refresher) walkForAge() <-chan struct{} {
 		}
 		f.agedOnce, f.agedWalk = true, now
 	}
-	ended := make(chan struct{})
-	f.aged = ended
-	result := f.pull(walk)
-	go func() {
-		<-result
-		close(ended)
-	}()
-	return ended
+	return f.aged.begin(f, walk)
 }
 
 // untilWalkForAge is when a request that got TooOld may come again.

@@ -46,8 +46,8 @@ type denyRefresher struct {
 
 	mu      sync.Mutex
 	refused *simplelru.LRU[refusedKey, instant]
-	current chan struct{} // closed when the pull that was joined last has ended
-	begun   []instant     // a ring: when the last PerMinute pulls were begun
+	current awaitedPull
+	begun   []instant // a ring: when the last PerMinute pulls were begun
 	oldest  int
 }
 
@@ -104,24 +104,13 @@ func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
 	if at, ok := d.refused.Get(k); ok && at.age(now) < d.f.gate.cfg.OnDeny.TTL {
 		return nil
 	}
-	if d.current != nil {
-		select {
-		case <-d.current:
-		default:
-			return d.current
-		}
+	if ended := d.current.underWay(); ended != nil {
+		return ended
 	}
 	if d.f.backingOff(incremental) || !d.spend(now) {
 		return nil
 	}
-	ended := make(chan struct{})
-	d.current = ended
-	result := d.f.pull(incremental)
-	go func() {
-		<-result
-		close(ended)
-	}()
-	return ended
+	return d.current.begin(d.f, incremental)
 }
 
 // spend takes one of PerMinute pulls, if one is left.

@@ -72,7 +72,7 @@ type refresher struct {
 
 	agedWalk instant // when a MaxAge last made a walk, if agedOnce
 	agedOnce bool
-	aged     chan struct{} // closed when the walk has ended that was last begun or joined for a MaxAge
+	aged     awaitedPull // the walk that was last begun or joined for a MaxAge
 
 	platform   []string // what Config.RoleCodes said
 	rolesAsked instant  // when, if askedRoles
@@ -225,6 +225,36 @@ func (f *refresher) pull(k pullKind) <-chan singleflight.Result {
 		defer f.running.Done()
 		return number, f.runAndNote(k, f.gate.clock())
 	})
+}
+
+// An awaitedPull is a pull that many requests wait for by one channel. Its owner
+// has a lock around both methods. The zero awaitedPull is none.
+type awaitedPull struct{ ended chan struct{} }
+
+// underWay returns a channel that is closed when the pull has ended, nil if it
+// has, or if there is none.
+func (p *awaitedPull) underWay() <-chan struct{} {
+	if p.ended == nil {
+		return nil
+	}
+	select {
+	case <-p.ended:
+		return nil
+	default:
+		return p.ended
+	}
+}
+
+// begin starts a pull of that kind, or joins the one that is under way.
+func (p *awaitedPull) begin(f *refresher, k pullKind) <-chan struct{} {
+	ended := make(chan struct{})
+	p.ended = ended
+	result := f.pull(k)
+	go func() {
+		<-result
+		close(ended)
+	}()
+	return ended
 }
 
 // pullFresh waits for a pull that started after the call: one that is under
