@@ -1,12 +1,13 @@
 package rolegate
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
-	"hash/maphash"
-	"math"
+	"iter"
 	"math/rand/v2"
 	"slices"
-	"strings"
 )
 
 // This file makes the tables and snapshots that store.go describes.
@@ -16,330 +17,341 @@ type row struct {
 	id, sequence int64
 	grants       []grant // sorted, each once
 	text         [numFields]string
-	removed      bool
-}
-
-// rowOf reads a row back from a table.
-func rowOf(t *table, at uint32) row {
-	r := row{id: t.slots[at].id, removed: t.slots[at].n == removed, grants: t.grantsOf(at)}
-	if r.removed {
-		return r
-	}
-	for f := range numFields {
-		r.text[f] = t.field(at, f)
-	}
-	return r
-}
-
-// same reports whether two rows say the same of their user.
-func (r row) same(other row) bool {
-	return r.id == other.id && r.removed == other.removed &&
-		slices.Equal(r.grants, other.grants) && r.text == other.text
+	barred       bool
 }
 
 // A tableBuilder collects rows. Only one goroutine uses it.
 type tableBuilder struct {
-	t        table
-	sequence []int64 // by slot
-	used     int     // slots that are not empty
-	text     strings.Builder
+	t       table
+	buckets int // how many a table had that this one is to be like
+	rows    *sorter
+	record  []byte
+	held    roleSet
 
-	// What was noticed: the same user more than once, and those of them whose
-	// roles differed.
+	// What finish notices: the same user more than once, and those of them
+	// whose roles differed.
 	duplicates, conflicts int
+
+	// The roles from firstFresh on have their numbers in fresh.
+	firstFresh int
+	fresh      []uint16
+	regrant    []grant
 }
 
-// newTableBuilder makes room for about expect users.
-func newTableBuilder(fields fieldSet, expect int) *tableBuilder {
-	b := &tableBuilder{}
-	b.t.fields = fields
-	b.t.seed = rand.Uint64()
-	b.resize(slotsFor(expect))
+// newTableBuilder makes a builder. If like is not nil and the new table turns
+// out to have about as many users, it is made so that the two compare fast: the
+// same user is in the same bucket.
+func newTableBuilder(fields fieldSet, like *table) *tableBuilder {
+	b := &tableBuilder{t: table{seed: rand.Uint64(), fields: fields}}
+	if like != nil {
+		b.t.seed, b.buckets = like.seed, len(like.dir)
+	}
+	b.rows = newSorter(func(record []byte) uint64 { return hashID(recordID(record), b.t.seed) })
 	return b
 }
 
-// slotsFor keeps a quarter of the slots empty, and always one.
-func slotsFor(users int) int { return users + users/3 + 1 }
+// errTooLarge is more than addresses can tell apart.
+var errTooLarge error = &PullError{
+	Failure: FailureTooLarge,
+	Err:     errors.New("the list is larger than the index can hold: 32 GiB, and 2 GiB for one user"),
+}
 
-// resize moves everything to a table of n slots.
-func (b *tableBuilder) resize(n int) {
-	old, oldSequence, oldText := b.t.slots, b.sequence, b.t.textAt
-	b.t.slots, b.sequence = make([]slot, n), make([]int64, n)
-	if b.t.fields != 0 {
-		b.t.textAt = make([]uint32, n)
+// The record of a row is its id, with a bit for a user who is barred, its
+// sequence, and the user's content.
+
+const recordBarred = 1 << 63 // ids are above 0
+
+func recordID(record []byte) int64 {
+	return int64(binary.LittleEndian.Uint64(record) &^ recordBarred)
+}
+
+// put takes in a row.
+func (b *tableBuilder) put(r *row) {
+	id := uint64(r.id)
+	if r.barred {
+		id |= recordBarred
 	}
-	for i, s := range old {
-		if s.id == 0 {
-			continue
-		}
-		at := b.slotFor(s.id)
-		b.t.slots[at], b.sequence[at] = s, oldSequence[i]
-		if b.t.fields != 0 {
-			b.t.textAt[at] = oldText[i]
+	b.record = binary.LittleEndian.AppendUint64(b.record[:0], id)
+	b.record = binary.AppendVarint(b.record, r.sequence)
+	if !r.barred {
+		b.record = appendContent(b.record, r.grants, &r.text, b.t.fields)
+	}
+	b.rows.add(b.record)
+}
+
+// putContent takes in a user of another table with the same fields.
+func (b *tableBuilder) putContent(id int64, content []byte, barred bool) {
+	bits := uint64(id)
+	if barred {
+		bits |= recordBarred
+	}
+	b.record = binary.LittleEndian.AppendUint64(b.record[:0], bits)
+	b.record = binary.AppendVarint(b.record, 0)
+	b.record = append(b.record, content...)
+	b.rows.add(b.record)
+}
+
+// renumber has finish give the roles from first on the numbers in ids.
+func (b *tableBuilder) renumber(first int, ids []uint16) {
+	for i, id := range ids {
+		if int(id) != first+i { // or else they are right
+			b.firstFresh, b.fresh = first, ids
+			return
 		}
 	}
 }
 
-// slotFor returns the user's slot, or the empty one where he would go.
-func (b *tableBuilder) slotFor(id int64) int {
-	for i := home(hashID(id, b.t.seed), len(b.t.slots)); ; {
-		if s := b.t.slots[i].id; s == id || s == 0 {
-			return i
-		}
-		if i++; i == len(b.t.slots) {
-			i = 0
-		}
-	}
+// A draft is one user of a block that is being made.
+type draft struct {
+	id, sequence int64
+	content      []byte
+	barred       bool
 }
 
-// errTooLarge is more than 32-bit positions can address.
-var errTooLarge = errors.New("the list is larger than the index can hold (4 GiB of text or of grants)")
-
-// put adds a row. Of two rows of one user the higher sequence stays, and of
-// equal ones the later; a removed user stays removed.
-func (b *tableBuilder) put(r *row) error {
-	if slotsFor(b.used+1) > len(b.t.slots) {
-		b.resize(2*len(b.t.slots) + 8)
-	}
-	at := b.slotFor(r.id)
-	s := &b.t.slots[at]
-	if s.id == 0 {
-		b.used++
-	} else {
-		if s.n != removed && !r.removed {
-			b.duplicates++
-			if !slices.Equal(b.t.grants[s.first:s.first+s.n], r.grants) {
-				b.conflicts++
+// finish returns the table; the builder is spent. Of two rows of one user the
+// higher sequence counts, and of equal ones the later; who is barred by one row
+// is barred.
+func (b *tableBuilder) finish() (*table, error) {
+	var drafts []draft
+	var err error
+	b.t.blocks, err = b.rows.finish(b.buckets, func(dst []byte, records [][]byte) ([]byte, error) {
+		drafts = drafts[:0]
+		for _, record := range records {
+			drafts = b.merge(drafts, record)
+		}
+		for _, d := range drafts {
+			if !d.barred {
+				b.t.users++
+				b.countGrants(grantsIn(d.content, b.t.fields))
 			}
 		}
-		if s.n == removed || !r.removed && b.sequence[at] > r.sequence {
-			return nil
-		}
-		if s.n != removed {
-			b.t.users--
-		}
-	}
-	s.id = r.id
-	b.sequence[at] = r.sequence
-	if r.removed {
-		s.first, s.n = 0, removed
-		return nil
-	}
-	if uint64(len(b.t.grants))+uint64(len(r.grants)) > math.MaxUint32 || uint64(b.text.Len()) > math.MaxUint32 {
-		return &PullError{Failure: FailureTooLarge, Err: errTooLarge}
-	}
-	s.first, s.n = uint32(len(b.t.grants)), uint32(len(r.grants))
-	b.t.grants = append(b.t.grants, r.grants...)
-	b.t.users++
-	if b.t.fields != 0 {
-		b.t.textAt[at] = uint32(b.text.Len())
-		for f := range numFields {
-			if b.t.fields.has(f) {
-				appendField(&b.text, r.text[f])
-			}
-		}
-	}
-	return nil
+		return appendUserBlock(dst, drafts)
+	})
+	b.rows, b.record = nil, nil
+	return &b.t, err
 }
 
-// renumber gives the roles from first on the numbers in ids.
-func (b *tableBuilder) renumber(first uint32, ids []uint32) {
-	for _, s := range b.t.slots {
-		if s.id == 0 || s.n == removed {
-			continue
+func (b *tableBuilder) countGrants(gs grantList) {
+	b.t.grants += gs.len()
+	b.held = b.held.holding(gs)
+}
+
+// merge adds a record to those of its bucket.
+func (b *tableBuilder) merge(drafts []draft, record []byte) []draft {
+	d := draft{id: recordID(record), barred: binary.LittleEndian.Uint64(record)&recordBarred != 0}
+	var width int
+	d.sequence, width = binary.Varint(record[8:])
+	d.content = record[8+width:]
+	b.renumberIn(d.content)
+	i := slices.IndexFunc(drafts, func(other draft) bool { return other.id == d.id })
+	if i < 0 {
+		return append(drafts, d)
+	}
+	old := &drafts[i]
+	if !old.barred && !d.barred {
+		b.duplicates++
+		if !bytes.Equal(grantsIn(old.content, b.t.fields), grantsIn(d.content, b.t.fields)) {
+			b.conflicts++
 		}
-		gs, changed := b.t.grants[s.first:s.first+s.n], false
-		for i := range gs {
-			if gs[i].role >= first {
-				gs[i].role, changed = ids[gs[i].role-first], true
-			}
+	}
+	if !old.barred && (d.barred || d.sequence >= old.sequence) {
+		*old = d
+	}
+	return drafts
+}
+
+// renumberIn gives the roles of one user the numbers they are to have.
+func (b *tableBuilder) renumberIn(content []byte) {
+	if len(b.fresh) == 0 || len(content) == 0 { // a barred user has no content
+		return
+	}
+	gs := grantsIn(content, b.t.fields)
+	b.regrant = b.regrant[:0]
+	changed := false
+	for i := range gs.len() {
+		role := gs.role(i)
+		if int(role) >= b.firstFresh {
+			role, changed = b.fresh[int(role)-b.firstFresh], true
 		}
-		if changed {
-			sortGrants(gs)
-		}
+		b.regrant = append(b.regrant, grant{gs.org(i), role})
+	}
+	if changed {
+		appendContent(gs[:0], sortGrants(b.regrant), nil, 0)
 	}
 }
 
-// finish returns the table; the builder is spent.
-func (b *tableBuilder) finish(indexed kindSet) *table {
-	if fit := slotsFor(b.used); len(b.t.slots) > fit+fit/4 {
-		b.resize(fit) // a first walk did not know how many would come
+// appendUserBlock appends a block with these users, of whom there is at least
+// one, each once.
+func appendUserBlock(dst []byte, drafts []draft) ([]byte, error) {
+	slices.SortFunc(drafts, func(a, b draft) int { return cmp.Compare(a.id, b.id) })
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(drafts)))
+	end := 4 + 12*len(drafts)
+	for _, d := range drafts {
+		if end += len(d.content); end >= barredBit {
+			return dst, errTooLarge
+		}
+		bits := uint32(end)
+		if d.barred {
+			bits |= barredBit
+		}
+		dst = binary.LittleEndian.AppendUint32(dst, bits)
 	}
-	if cap(b.t.grants) > len(b.t.grants)+len(b.t.grants)/8+16 {
-		b.t.grants = append(make([]grant, 0, len(b.t.grants)), b.t.grants...)
+	for _, d := range drafts {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(d.id))
 	}
-	b.t.text = b.text.String()
+	for _, d := range drafts {
+		dst = append(dst, d.content...)
+	}
+	return dst, nil
+}
+
+// drafts reads a block back.
+func (b userBlock) drafts(to []draft) []draft {
+	for i := range b.len() {
+		to = append(to, draft{id: b.id(i), content: b.content(i), barred: b.barred(i)})
+	}
+	return to
+}
+
+// newSnapshot makes the snapshot that a builder has collected.
+func newSnapshot(b *tableBuilder, roles *roleSpace, indexed kindSet) (*snapshot, error) {
+	t, err := b.finish()
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{table: *t, roles: roles.publish(), held: b.held}
 	for k := KindAccount; k < kinds; k++ {
-		if indexed.has(k) {
-			b.t.aliases[k] = indexAliases(&b.t, k)
-		}
-	}
-	b.sequence = nil
-	return &b.t
-}
-
-func indexAliases(t *table, k Kind) aliasIndex {
-	named := 0
-	for i := range t.slots {
-		if at := uint32(i); t.live(at) && t.field(at, k.field()) != "" {
-			named++
-		}
-	}
-	x := aliasIndex{entries: make([]uint32, slotsFor(named)), seed: maphash.MakeSeed()}
-	for i := range t.slots {
-		at := uint32(i)
-		if !t.live(at) {
+		if !indexed.has(k) {
 			continue
 		}
-		text := t.field(at, k.field())
-		if text == "" {
-			continue
+		if s.aliases[k], err = s.indexAliases(k); err != nil {
+			return nil, err
 		}
-		entry := x.probe(t, k, text)
-		first := x.entries[entry]
-		if first == 0 {
-			x.entries[entry] = at + 1
-			continue
-		}
-		if x.next == nil {
-			x.next = map[uint32]uint32{}
-		}
-		second, shared := x.next[first-1]
-		if shared {
-			x.next[at] = second
-		} else {
-			x.shared = append(x.shared, first-1)
-		}
-		x.next[first-1] = at
 	}
-	return x
+	return s, nil
 }
 
-// newSnapshot is a snapshot of one table.
-func newSnapshot(base *table, roles *roleSpace) *snapshot {
-	s := &snapshot{base: base, roles: roles.publish(), users: base.users}
-	for i := range base.slots {
-		if at := uint32(i); base.live(at) {
-			s.grants += int(base.slots[at].n)
-			s.holding(base.grantsOf(at))
-		}
-	}
-	s.countAmbiguous()
-	return s
-}
-
-// holding notes that somebody holds these roles.
-func (s *snapshot) holding(gs []grant) {
-	for _, g := range gs {
-		if !s.held.has(g.role) {
-			s.held = s.held.with(g.role)
-		}
-	}
+// An edit is what a change makes of one user.
+type edit struct {
+	draft
+	bucket int
 }
 
 // with returns the snapshot that has these changes too; the same snapshot if
-// they change nothing. The cost is that of the changes since base, until they
-// are an eighth of it: then there is a new base.
+// they change nothing. Its cost is that of the changes and of a copy of the
+// directory, which is a byte a user; and once the blocks that were replaced
+// take a quarter of the table's place, that of copying the table.
 func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*snapshot, error) {
-	next := &snapshot{base: s.base, users: s.users, grants: s.grants, held: slices.Clone(s.held)}
-	expect := changes.users
-	if s.over != nil {
-		expect += len(s.over.slots)
-	}
-	b := newTableBuilder(s.base.fields, expect)
-	for i := range changes.slots {
-		at := uint32(i)
-		if changes.slots[at].id == 0 {
-			continue
-		}
-		now := rowOf(changes, at)
-		before := row{id: now.id, removed: true}
-		t, was, listed := s.find(now.id)
-		if listed {
-			before = rowOf(t, was)
-		}
-		if now.same(before) && (!now.removed || s.barred(now.id)) {
-			continue
+	next := &snapshot{table: s.table, aliases: s.aliases, held: slices.Clone(s.held)}
+	var edits []edit
+	changes.each(func(id int64, from place, barred bool) {
+		at, known := s.seek(id)
+		listed := known && !s.block(at).barred(int(at.i))
+		e := edit{draft{id: id, content: changes.content(from), barred: barred}, s.bucket(hashID(id, s.seed))}
+		if barred && known && !listed || !barred && listed && bytes.Equal(e.content, s.content(at)) {
+			return
 		}
 		if listed {
 			next.users--
+			next.grants -= s.grantsOf(at).len()
 		}
-		if !now.removed {
+		if !barred {
+			gs := changes.grantsOf(from)
 			next.users++
+			next.grants += gs.len()
+			next.held = next.held.holding(gs)
 		}
-		next.grants += len(now.grants) - len(before.grants)
-		next.holding(now.grants)
-		if err := b.put(&now); err != nil {
-			return nil, err
-		}
-	}
-	if b.used == 0 {
+		edits = append(edits, e)
+	})
+	if len(edits) == 0 {
 		return s, nil
 	}
-	if s.over != nil {
-		for i := range s.over.slots {
-			at := uint32(i)
-			id := s.over.slots[at].id
-			if id == 0 || b.has(id) {
-				continue
-			}
-			r := rowOf(s.over, at)
-			if err := b.put(&r); err != nil {
-				return nil, err
-			}
-		}
-	}
-	next.over = b.finish(indexed)
-	if len(next.over.slots) > 4096 && len(next.over.slots) > len(s.base.slots)/8 {
-		base, err := next.merged(indexed)
-		if err != nil {
-			return nil, err
-		}
-		return newSnapshot(base, roles), nil
+	if err := next.apply(edits); err != nil {
+		return nil, err
 	}
 	next.roles = roles.publish()
-	next.countAmbiguous()
+	ids := make([]int64, len(edits))
+	for i, e := range edits {
+		ids[i] = e.id
+	}
+	for k := KindAccount; k < kinds; k++ {
+		if !indexed.has(k) {
+			continue
+		}
+		if err := s.withAliases(k, next, ids); err != nil {
+			return nil, err
+		}
+	}
 	return next, nil
 }
 
-// has reports whether there is a row of that user.
-func (b *tableBuilder) has(id int64) bool { return b.t.slots[b.slotFor(id)].id == id }
-
-// merged returns one table that says what base and over say together.
-func (s *snapshot) merged(indexed kindSet) (*table, error) {
-	b := newTableBuilder(s.base.fields, s.users)
-	var failed error
-	s.eachUser(func(t *table, at uint32) {
-		r := rowOf(t, at)
-		if err := b.put(&r); err != nil {
-			failed = err
-		}
-	})
-	if failed != nil {
-		return nil, failed
+// apply puts edits, each of another user, into a table that nobody else sees
+// yet.
+func (t *table) apply(edits []edit) error {
+	if t.users > 2*perBucket*len(t.dir) {
+		return t.regrow(edits)
 	}
-	return b.finish(indexed), nil
+	slices.SortFunc(edits, func(a, b edit) int { return cmp.Compare(a.bucket, b.bucket) })
+	changes := make([]blockChange, 0, len(edits))
+	var drafts []draft
+	var text []byte
+	var err error
+	for group := range groups(edits, func(e edit) int { return e.bucket }) {
+		drafts = drafts[:0]
+		bucket := group[0].bucket
+		if address := t.dir[bucket]; address != 0 {
+			drafts = userBlock(t.at(address)).drafts(drafts)
+		}
+		for _, e := range group {
+			if i := slices.IndexFunc(drafts, func(d draft) bool { return d.id == e.id }); i >= 0 {
+				drafts[i] = e.draft
+			} else {
+				drafts = append(drafts, e.draft)
+			}
+		}
+		from := len(text)
+		if text, err = appendUserBlock(text, drafts); err != nil {
+			return err
+		}
+		changes = append(changes, blockChange{bucket, text[from:]})
+	}
+	t.blocks, err = t.blocks.with(changes, userBlockSize)
+	return err
 }
 
-// countAmbiguous counts the aliases that two or more listed users share.
-func (s *snapshot) countAmbiguous() {
-	for k := KindAccount; k < kinds; k++ {
-		candidates := map[string]struct{}{}
-		for _, at := range s.base.aliases[k].shared {
-			candidates[s.base.field(at, k.field())] = struct{}{}
+// regrow makes the table anew, with more buckets.
+func (t *table) regrow(edits []edit) error {
+	b := newTableBuilder(t.fields, nil)
+	edited := make(map[int64]struct{}, len(edits))
+	for _, e := range edits {
+		edited[e.id] = struct{}{}
+		b.putContent(e.id, e.content, e.barred)
+	}
+	t.each(func(id int64, at place, barred bool) {
+		if _, ok := edited[id]; !ok {
+			b.putContent(id, t.content(at), barred)
 		}
-		if s.over != nil && len(s.over.aliases[k].entries) > 0 {
-			for i := range s.over.slots {
-				if at := uint32(i); s.over.live(at) {
-					candidates[s.over.field(at, k.field())] = struct{}{}
-				}
+	})
+	grown, err := b.finish()
+	if err != nil {
+		return err
+	}
+	*t = *grown
+	return nil
+}
+
+// groups yields the runs of elements with the same key.
+func groups[T any](all []T, key func(T) int) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for from := 0; from < len(all); {
+			to := from + 1
+			for to < len(all) && key(all[to]) == key(all[from]) {
+				to++
 			}
-		}
-		s.ambiguous[k] = 0
-		for text := range candidates {
-			if _, _, found := s.findAlias(k, text, nil); found > 1 {
-				s.ambiguous[k]++
+			if !yield(all[from:to]) {
+				return
 			}
+			from = to
 		}
 	}
 }
@@ -347,13 +359,10 @@ func (s *snapshot) countAmbiguous() {
 // sortGrants puts grants into the order of a row and returns each once.
 func sortGrants(gs []grant) []grant {
 	slices.SortFunc(gs, func(a, b grant) int {
-		if a.org() != b.org() {
-			if a.org() < b.org() {
-				return -1
-			}
-			return 1
+		if c := cmp.Compare(a.org, b.org); c != 0 {
+			return c
 		}
-		return int(a.role) - int(b.role)
+		return cmp.Compare(a.role, b.role)
 	})
 	return slices.Compact(gs)
 }

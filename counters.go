@@ -1,18 +1,22 @@
 package rolegate
 
 import (
-	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 )
 
-// Decisions are counted in stripes, so that two cores that decide about
-// different users do not write to one cache line.
+// Decisions are counted in stripes, so that two cores do not write to one cache
+// line. A sync.Pool keeps for each processor the stripe that it used last.
 type counters struct {
+	_       [stripeSize]byte
 	stripes [stripeCount]stripe
+	next    atomic.Uint32 // which stripe a processor without one gets
+	pool    sync.Pool     // of *stripe
 }
 
 const (
-	stripeCount = 32 // a power of two
+	stripeCount = 32
+	stripeSize  = 256 // so that no two have a pair of cache lines in common, wherever they begin
 
 	countShadowed = int(numReasons) // let pass by a Shadow
 	countStale    = countShadowed + 1
@@ -21,16 +25,23 @@ const (
 
 type stripe struct {
 	n [numCounts]atomic.Uint64
-	_ [128 - numCounts*8]byte // two cache lines: processors fetch them in pairs
+	_ [stripeSize - numCounts*8]byte
 }
 
-// of returns the stripe to count a decision about that identity in.
-func (c *counters) of(id Identity) *stripe {
-	h := uint64(id.id) * 0x9e3779b97f4a7c15
-	if id.kind != KindUserID {
-		h = rand.Uint64()
+// add counts a decision.
+func (c *counters) add(d *Decision) {
+	s, ok := c.pool.Get().(*stripe)
+	if !ok {
+		s = &c.stripes[c.next.Add(1)%stripeCount]
 	}
-	return &c.stripes[h>>59%stripeCount]
+	s.n[d.Reason].Add(1)
+	if d.Shadowed {
+		s.n[countShadowed].Add(1)
+	}
+	if d.stale {
+		s.n[countStale].Add(1)
+	}
+	c.pool.Put(s)
 }
 
 // sum adds up one count.

@@ -279,7 +279,7 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 		slog.String("method", r.Method),
 		slog.String("route", route(r)),
 		slog.String("guard", p.String()))
-	if d.User.t != nil {
+	if d.User.s != nil {
 		attrs = append(attrs, slog.Int64("user_id", d.User.ID()))
 	} else if d.asked > 0 {
 		attrs = append(attrs, slog.Int64("user_id", d.asked)) // a user who is not listed

@@ -1,6 +1,7 @@
 package rolegate
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 )
@@ -18,13 +19,13 @@ type diff struct {
 
 // look compares what the snapshots say of one user.
 func (d *diff) look(id int64) {
-	t, at, was := d.before.find(id)
-	u, to, is := d.after.find(id)
+	at, was := d.before.find(id)
+	to, is := d.after.find(id)
 	switch {
 	case was && is:
-		if !rowOf(t, at).same(rowOf(u, to)) {
+		if !bytes.Equal(d.before.content(at), d.after.content(to)) {
 			d.changed++
-			if len(t.grantsOf(at)) > 0 && len(u.grantsOf(to)) == 0 {
+			if len(d.before.grantsOf(at)) > 0 && len(d.after.grantsOf(to)) == 0 {
 				d.bereft++
 			}
 			d.note(&d.change.Changed, id)
@@ -46,11 +47,11 @@ func (d *diff) note(to *[]UserChange, id int64) {
 
 // user returns the listed user with that id, or nobody.
 func (s *snapshot) user(id int64) User {
-	t, at, ok := s.find(id)
+	at, ok := s.find(id)
 	if !ok {
 		return User{}
 	}
-	return User{s: s, t: t, at: at}
+	return User{s: s, at: at}
 }
 
 // compare counts what a swap changed, and hands it to OnChange. ids calls its
@@ -72,26 +73,16 @@ func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look
 	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed, Bereft: d.bereft}
 }
 
-// compareAll compares by all users of both: what a walk needs.
+// compareAll compares all users of both: what a walk needs.
 func (f *refresher) compareAll(next, before *generation) PullOutcome {
 	return f.compare(next, before, true, func(look func(int64)) {
-		next.eachUser(func(t *table, at uint32) { look(t.slots[at].id) })
-		before.eachUser(func(t *table, at uint32) {
-			id := t.slots[at].id
-			if _, _, still := next.find(id); !still {
-				look(id)
-			}
-		})
+		next.differing(&before.table, look)
 	})
 }
 
 // compareSome compares by the users whom an incremental pull spoke of.
 func (f *refresher) compareSome(next, before *generation, changes *table) PullOutcome {
 	return f.compare(next, before, false, func(look func(int64)) {
-		for _, s := range changes.slots {
-			if s.id != 0 {
-				look(s.id)
-			}
-		}
+		changes.each(func(id int64, _ place, _ bool) { look(id) })
 	})
 }

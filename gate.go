@@ -191,28 +191,20 @@ func (gen *generation) knownFor(d Decision) instant {
 }
 
 // count counts a decision.
-func (g *Gate) count(id Identity, d Decision) {
-	if g == nil {
-		return
-	}
-	s := g.counters.of(id)
-	s.n[d.Reason].Add(1)
-	if d.Shadowed {
-		s.n[countShadowed].Add(1)
-	}
-	if d.stale {
-		s.n[countStale].Add(1)
+func (g *Gate) count(d *Decision) {
+	if g != nil {
+		g.counters.add(d)
 	}
 }
 
 // judge decides by one generation from beginning to end.
 func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
-	t, at, reason := gen.lookUp(p.gate.cfg.indexed, id)
+	at, reason := gen.lookUp(p.gate.cfg.indexed, id)
 	if reason != Granted {
 		pass := reason == NotAuthorized && p.gate.cfg.ShadowAdmit && (p.shadow || p == p.gate.admit)
 		return Decision{Reason: reason, Shadowed: pass, asked: id.id}
 	}
-	d := Decision{Reason: Granted, User: User{s: gen.snapshot, t: t, at: at}}
+	d := Decision{Reason: Granted, User: User{s: gen.snapshot, at: at}}
 	if gen.hold != nil {
 		d.Held = gen.hold.has(d.User.ID())
 	}
@@ -241,35 +233,35 @@ func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Req
 }
 
 // lookUp finds the listed user with that identity.
-func (gen *generation) lookUp(indexed kindSet, id Identity) (t *table, at uint32, reason Reason) {
+func (gen *generation) lookUp(indexed kindSet, id Identity) (at place, reason Reason) {
 	if id.nobody() {
-		return nil, 0, NoIdentity
+		return at, NoIdentity
 	}
 	if id.kind == KindUserID {
-		t, at, ok := gen.find(id.id)
+		at, ok := gen.find(id.id)
 		if !ok {
-			return nil, 0, NotAuthorized
+			return at, NotAuthorized
 		}
-		return t, at, Granted
+		return at, Granted
 	}
 	if !indexed.has(id.kind) {
-		return nil, 0, IdentifyFailed
+		return at, IdentifyFailed
 	}
-	t, at, found := gen.findAlias(id.kind, id.text, nil)
+	at, found := gen.findAlias(id.kind, id.text, nil)
 	if found > 1 && gen.hold != nil {
 		// One who is gone from the list, but held, does not take the alias from
 		// the one who has it now: a sync may make the same person anew.
-		if u, to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
-			t, at, found = u, to, n
+		if to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
+			at, found = to, n
 		}
 	}
 	switch found {
 	case 0:
-		return nil, 0, NotAuthorized
+		return at, NotAuthorized
 	case 1:
-		return t, at, Granted
+		return at, Granted
 	default:
-		return nil, 0, Ambiguous
+		return at, Ambiguous
 	}
 }
 

@@ -49,16 +49,15 @@ func (h *hold) without(changes *table) *hold {
 		return nil
 	}
 	var left map[int64]instant
-	for i := range changes.slots {
-		id := changes.slots[i].id
-		if id == 0 || !h.has(id) {
-			continue
+	changes.each(func(id int64, _ place, _ bool) {
+		if !h.has(id) {
+			return
 		}
 		if left == nil {
 			left = maps.Clone(h.users)
 		}
 		delete(left, id)
-	}
+	})
 	switch {
 	case left == nil:
 		return h
@@ -89,9 +88,8 @@ func (c *settings) confirmGap() time.Duration { return min(time.Minute, c.Refres
 // A walkView is what a walk knows when it decides about removals.
 type walkView struct {
 	started instant
-	barred  []*table // users with a bad record are in these: they are out, whatever is held
-	accept  bool     // the operator has said: apply them all
-	syncing bool     // a sync ran when the walk began or ended
+	accept  bool // the operator has said: apply them all
+	syncing bool // a sync ran when the walk began or ended
 }
 
 // holdBack puts back into the generation that a walk made those users of the
@@ -101,38 +99,33 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 		return nil
 	}
 	gone, barred := map[int64]struct{}{}, 0
-	before.eachUser(func(t *table, at uint32) {
-		id := t.slots[at].id
-		if _, _, listed := next.find(id); listed {
-			return
+	before.differing(&next.table, func(id int64) {
+		_, was := before.find(id)
+		_, is := next.find(id)
+		switch {
+		case !was || is:
+		case next.barred(id): // he is out, whatever is held
+			barred++
+		default:
+			gone[id] = struct{}{}
 		}
-		for _, t := range view.barred {
-			if _, bad := t.find(id); bad {
-				barred++
-				return
-			}
-		}
-		gone[id] = struct{}{}
 	})
 	next.hold = f.hold(gone, barred, before, view)
 	if next.hold == nil {
 		return nil
 	}
 	next.verified = before.verified // what was revoked is not all known to requests
-	kept := newTableBuilder(f.gate.cfg.fields, len(next.hold.users))
+	kept := newTableBuilder(f.gate.cfg.fields, &next.table)
 	for id := range next.hold.users {
-		t, at, _ := before.find(id)
-		r := rowOf(t, at)
-		if err := kept.put(&r); err != nil {
-			return err
-		}
+		at, _ := before.find(id)
+		kept.putContent(id, before.content(at), false)
 	}
-	s, err := next.with(kept.finish(f.gate.cfg.indexed), f.gate.roles, f.gate.cfg.indexed)
+	t, err := kept.finish()
 	if err != nil {
 		return err
 	}
-	next.snapshot = s
-	return nil
+	next.snapshot, err = next.with(t, f.gate.roles, f.gate.cfg.indexed)
+	return err
 }
 
 // hold decides which of the users who are gone are held. barred are those who

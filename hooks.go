@@ -117,7 +117,7 @@ func (g *Gate) observe(p *Policy, d Decision, r *http.Request, decision string) 
 		Time: time.Now(), Decision: decision, Reason: d.Reason, Shadowed: d.Shadowed, Held: d.Held,
 		UserID: d.asked, Org: d.Org, Guard: p.String(),
 	}
-	if d.User.t != nil {
+	if d.User.s != nil {
 		e.UserID = d.User.ID()
 	}
 	if r != nil {

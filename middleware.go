@@ -91,7 +91,7 @@ func (h *guard) decide(r *http.Request) (Identity, Decision) {
 	if d.Reason == Granted {
 		d = h.judge(r, id)
 	}
-	h.gate.count(id, d)
+	h.gate.count(&d)
 	return id, d
 }
 
@@ -185,7 +185,7 @@ func (g *Gate) guarded(ctx context.Context) *guardedContext {
 // pass.
 func (g *Gate) UserFrom(ctx context.Context) (u User, ok bool) {
 	if c := g.guarded(ctx); c != nil {
-		return c.user, c.user.t != nil
+		return c.user, c.user.s != nil
 	}
 	return User{}, false
 }

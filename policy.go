@@ -65,7 +65,7 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) Decision {
 		return Decision{}
 	}
 	d := p.gate.judge(p, id, p.orgOf(org), nil, instant{})
-	p.gate.count(id, d)
+	p.gate.count(&d)
 	p.gate.observe(p, d, nil, "")
 	return d
 }
@@ -118,24 +118,23 @@ func (t *trial) judge(org int64) verdict {
 	gs := t.user.grants()
 	if org != 0 {
 		t.scoped = true
-		in := makeGrant(org, 0)
 		var here uint64
-		for _, g := range gs {
-			if g.in(in) {
-				here |= t.fulfils(g.role)
+		for i := range gs.len() {
+			if gs.org(i) == org {
+				here |= t.fulfils(gs.role(i))
 			}
 		}
 		return t.inOrg(here)
 	}
-	for _, g := range gs {
-		t.everywhere |= t.fulfils(g.role)
+	for i := range gs.len() {
+		t.everywhere |= t.fulfils(gs.role(i))
 	}
 	best := roleFails
-	for i := 0; i < len(gs) && best != passes; {
+	for i := 0; i < gs.len() && best != passes; {
 		var here uint64
-		from := i
-		for ; i < len(gs) && gs[i].in(gs[from]); i++ {
-			here |= t.fulfils(gs[i].role)
+		org := gs.org(i)
+		for ; i < gs.len() && gs.org(i) == org; i++ {
+			here |= t.fulfils(gs.role(i))
 		}
 		best = max(best, t.inOrg(here))
 	}
@@ -146,7 +145,7 @@ func (t *trial) judge(org int64) verdict {
 }
 
 // fulfils returns the terms that a role fulfils.
-func (t *trial) fulfils(role uint32) uint64 {
+func (t *trial) fulfils(role uint16) uint64 {
 	if int(role) >= len(t.p.terms) {
 		return 0
 	}

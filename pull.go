@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // PullOutcome is what a pull that succeeded saw and changed.
@@ -38,19 +39,21 @@ func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, err
 	g := f.gate
 	view := walkView{started: started, accept: f.accepting.Load() > 0}
 	syncAtStart := f.syncMeanwhile(ctx)
-	expect := 0
+	var like *table
 	if gen := g.now.Load(); gen != nil {
-		expect = gen.users + gen.users/32
+		like = &gen.table
 	}
-	list := f.collect(0, nil, expect)
+	list := f.collect(0, nil, like)
 	if err := list.pull(ctx); err != nil {
 		return PullOutcome{}, err
 	}
-	base := list.table.finish(g.cfg.indexed)
-	next := &generation{snapshot: newSnapshot(base, g.roles), cursor: list.highest, contact: started, verified: started, walked: started}
+	s, err := newSnapshot(list.table, g.roles, g.cfg.indexed)
+	if err != nil {
+		return PullOutcome{}, err
+	}
+	next := &generation{snapshot: s, cursor: list.highest, contact: started, verified: started, walked: started}
 	outcome := list.outcome()
 
-	view.barred = []*table{base}
 	view.syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
 	f.syncRan.Store(view.syncing)
 	before, late, err := f.finishWalk(ctx, next, view)
@@ -77,15 +80,13 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 	defer f.unlockSwap()
 	if next.cursor > 0 {
 		next.contact = f.gate.clock()
-		news := f.collect(next.cursor, next.snapshot, 0)
+		news := f.collect(next.cursor, next.snapshot, &next.table)
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
 		}
-		changes, err := next.apply(news)
-		if err != nil {
+		if _, err := next.apply(news); err != nil {
 			return nil, late, err
 		}
-		view.barred = append(view.barred, changes)
 		late = news.outcome()
 	}
 	before = f.gate.now.Load()
@@ -107,7 +108,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 	}
 	defer f.unlockSwap()
 	gen := f.gate.now.Load()
-	news := f.collect(gen.cursor, gen.snapshot, 0)
+	news := f.collect(gen.cursor, gen.snapshot, &gen.table)
 	if err := news.pull(ctx); err != nil {
 		if failureOf(err) == FailureWentBack {
 			f.soon(walk)
@@ -147,10 +148,16 @@ func (f *refresher) walkForUnreadable(now instant) {
 // apply puts what an incremental pull saw over the generation's
 // snapshot. Only a generation that nobody else sees yet may be changed so.
 func (gen *generation) apply(c *collector) (changes *table, err error) {
-	changes = c.table.finish(c.f.gate.cfg.indexed)
-	gen.snapshot, err = gen.with(changes, c.f.gate.roles, c.f.gate.cfg.indexed)
-	gen.cursor = max(gen.cursor, c.highest)
-	return changes, err
+	changes, err = c.table.finish()
+	if err != nil {
+		return nil, err
+	}
+	s, err := gen.with(changes, c.f.gate.roles, c.f.gate.cfg.indexed)
+	if err != nil {
+		return nil, err
+	}
+	gen.snapshot, gen.cursor = s, max(gen.cursor, c.highest)
+	return changes, nil
 }
 
 // swap makes requests see the next generation. It needs lockSwap.
@@ -181,8 +188,9 @@ type collector struct {
 	after int64
 	known *snapshot // what the pull goes on from, nil for a walk
 	table *tableBuilder
-	roles map[string]uint32 // numbers of role codes, without the lock of the roleSpace
-	fresh []string          // codes that it does not know, numbered from firstFresh
+	roles *roleTable        // the role codes that were known when the pull began
+	fresh map[string]uint16 // others, numbered on from these for the time being
+	order []string          // the codes in fresh, by number
 	row   row
 	stop  context.CancelCauseFunc
 	err   error // the first thing that makes the whole pull fail
@@ -192,11 +200,12 @@ type collector struct {
 	records, bad, unreadable, dropped int
 }
 
-func (f *refresher) collect(after int64, known *snapshot, expect int) *collector {
+func (f *refresher) collect(after int64, known *snapshot, like *table) *collector {
 	return &collector{
 		f: f, after: after, known: known, highest: after,
-		table: newTableBuilder(f.gate.cfg.fields, expect),
-		roles: map[string]uint32{},
+		table: newTableBuilder(f.gate.cfg.fields, like),
+		roles: f.gate.roles.publish(),
+		fresh: map[string]uint16{},
 	}
 }
 
@@ -220,21 +229,15 @@ func (c *collector) pull(ctx context.Context) error {
 	return c.err
 }
 
-// firstFresh is above the numbers of a roleSpace.
-const firstFresh = 1 << 30
-
 // settle has the roleSpace number the codes that are new to it. Only now: it
 // forgets none, and a pull that fails must not fill it up.
 func (c *collector) settle() {
-	if len(c.fresh) == 0 {
-		return
-	}
-	ids, ok := c.f.gate.roles.internAll(c.fresh)
+	ids, ok := c.f.gate.roles.internAll(c.order)
 	if !ok {
 		c.tooManyRoles()
 		return
 	}
-	c.table.renumber(firstFresh, ids)
+	c.table.renumber(len(c.roles.codes), ids)
 }
 
 func (c *collector) tooManyRoles() {
@@ -266,7 +269,7 @@ func (c *collector) take(r Record) {
 	if c.known != nil && r.Sequence == c.after && c.known.barred(r.UserID) {
 		return // an inclusive list repeats what the pull that barred him has seen
 	}
-	c.row.id, c.row.sequence, c.row.removed = r.UserID, r.Sequence, false
+	c.row.id, c.row.sequence, c.row.barred = r.UserID, r.Sequence, false
 	c.row.grants = c.row.grants[:0]
 	for _, g := range r.Grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
@@ -278,7 +281,7 @@ func (c *collector) take(r Record) {
 			c.tooManyRoles()
 			return
 		}
-		c.row.grants = append(c.row.grants, makeGrant(g.OrgID, id))
+		c.row.grants = append(c.row.grants, grant{g.OrgID, id})
 	}
 	c.row.grants = sortGrants(c.row.grants)
 	for f := range numFields {
@@ -290,7 +293,7 @@ func (c *collector) take(r Record) {
 	if ThirdUserID(c.row.text[fieldThirdUserID]).nobody() {
 		c.row.text[fieldThirdUserID] = "" // 0 and -1 are how platforms write null
 	}
-	c.put()
+	c.table.put(&c.row)
 }
 
 // takeBad bars the user of a record that could not be understood, whatever
@@ -305,31 +308,25 @@ func (c *collector) takeBad(r Record) {
 		c.unreadable++
 		return
 	}
-	c.row = row{id: r.UserID, removed: true, grants: c.row.grants[:0]}
-	c.put()
+	c.row = row{id: r.UserID, barred: true, grants: c.row.grants[:0]}
+	c.table.put(&c.row)
 }
 
-func (c *collector) put() {
-	if err := c.table.put(&c.row); err != nil {
-		c.err = err
-		c.stop(err)
-	}
-}
-
-func (c *collector) roleID(code string) (uint32, bool) {
-	if id, ok := c.roles[code]; ok {
+func (c *collector) roleID(code string) (uint16, bool) {
+	if id, ok := c.roles.ids[code]; ok {
 		return id, true
 	}
-	id, ok := c.f.gate.roles.number(code)
-	if !ok {
-		if len(c.fresh) == maxRoles {
-			return 0, false
-		}
-		id = firstFresh + uint32(len(c.fresh))
-		c.fresh = append(c.fresh, code)
+	if id, ok := c.fresh[code]; ok {
+		return id, true
 	}
-	c.roles[code] = id
-	return id, true
+	n := len(c.roles.codes) + len(c.order)
+	if n == maxRoles {
+		return 0, false
+	}
+	code = strings.Clone(code) // it may be a piece of a page
+	c.fresh[code] = uint16(n)
+	c.order = append(c.order, code)
+	return uint16(n), true
 }
 
 // outcome counts what the pull saw.

@@ -454,7 +454,7 @@ func (f *refresher) warnIfStale(now instant) {
 
 func (f *refresher) warnAmbiguous(gen *generation) {
 	for k := KindAccount; k < kinds; k++ {
-		if n := gen.ambiguous[k]; n > 0 && f.gate.cfg.indexed.has(k) {
+		if n := gen.aliases[k].ambiguous; n > 0 && f.gate.cfg.indexed.has(k) {
 			f.gate.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
 		}
 	}

@@ -216,7 +216,7 @@ type node struct {
 type compiler struct {
 	roles  *roleSpace
 	terms  int
-	byRole map[uint32]uint64 // role number to the terms it fulfils
+	byRole map[uint16]uint64 // role number to the terms it fulfils
 	wheres []whereCheck
 }
 
@@ -314,7 +314,7 @@ func (c eitherCheck) compile(to *compiler) node {
 
 // compile turns a spec into a policy of the gate.
 func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
-	c := &compiler{roles: roles, byRole: map[uint32]uint64{}}
+	c := &compiler{roles: roles, byRole: map[uint16]uint64{}}
 	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {
 		n := check.compile(c)

@@ -22,7 +22,7 @@ type roleSpace struct {
 	holders map[string][]string
 
 	mu    sync.Mutex
-	ids   map[string]uint32
+	ids   map[string]uint16
 	codes []string
 	named map[string]bool // codes that checks name, and whether the log was told that nobody holds them
 
@@ -31,7 +31,7 @@ type roleSpace struct {
 
 // A roleTable is what a snapshot knows of a roleSpace. It is immutable.
 type roleTable struct {
-	ids     map[string]uint32
+	ids     map[string]uint16
 	codes   []string // by number
 	holders map[string][]string
 }
@@ -62,7 +62,7 @@ func newRoleSpace(implies map[string][]string) (*roleSpace, []error) {
 			holders[included] = append(holders[included], code)
 		}
 	}
-	s := &roleSpace{holders: holders, ids: map[string]uint32{}}
+	s := &roleSpace{holders: holders, ids: map[string]uint16{}}
 	for included, codes := range holders {
 		sort.Strings(codes)
 		s.intern(included)
@@ -104,7 +104,7 @@ func isBlank(s string) bool { return strings.TrimSpace(s) == "" }
 
 // intern returns the number of a code, a new one if it is new; ok is false if
 // there are too many.
-func (s *roleSpace) intern(code string) (id uint32, ok bool) {
+func (s *roleSpace) intern(code string) (id uint16, ok bool) {
 	ids, ok := s.internAll([]string{code})
 	if !ok {
 		return 0, false
@@ -113,7 +113,7 @@ func (s *roleSpace) intern(code string) (id uint32, ok bool) {
 }
 
 // internAll does so for several codes, or for none of them.
-func (s *roleSpace) internAll(codes []string) (ids []uint32, ok bool) {
+func (s *roleSpace) internAll(codes []string) (ids []uint16, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fresh := 0
@@ -125,11 +125,11 @@ func (s *roleSpace) internAll(codes []string) (ids []uint32, ok bool) {
 	if len(s.codes)+fresh > maxRoles {
 		return nil, false
 	}
-	ids = make([]uint32, len(codes))
+	ids = make([]uint16, len(codes))
 	for i, code := range codes {
 		id, known := s.ids[code]
 		if !known {
-			id = uint32(len(s.codes))
+			id = uint16(len(s.codes))
 			code = strings.Clone(code) // it may be a piece of a page
 			s.codes = append(s.codes, code)
 			s.ids[code] = id
@@ -137,14 +137,6 @@ func (s *roleSpace) internAll(codes []string) (ids []uint32, ok bool) {
 		ids[i] = id
 	}
 	return ids, true
-}
-
-// number returns the number of a code that has one.
-func (s *roleSpace) number(code string) (id uint32, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, ok = s.ids[code]
-	return id, ok
 }
 
 // publish returns a table of all codes so far; the same one if there are no
@@ -162,8 +154,8 @@ func (s *roleSpace) publish() *roleTable {
 
 // satisfying returns the numbers of the roles that count as code: itself and
 // those that include it.
-func (s *roleSpace) satisfying(code string) []uint32 {
-	ids := make([]uint32, 0, 1+len(s.holders[code]))
+func (s *roleSpace) satisfying(code string) []uint16 {
+	ids := make([]uint16, 0, 1+len(s.holders[code]))
 	for _, c := range append([]string{code}, s.holders[code]...) {
 		id, ok := s.intern(c)
 		if !ok {
@@ -175,7 +167,7 @@ func (s *roleSpace) satisfying(code string) []uint32 {
 }
 
 // counts reports whether the role with that number counts as code.
-func (t *roleTable) counts(role uint32, code string) bool {
+func (t *roleTable) counts(role uint16, code string) bool {
 	if t.codes[role] == code {
 		return true
 	}

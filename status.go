@@ -153,7 +153,7 @@ func (g *Gate) Status() Status {
 		if g.cfg.indexed.has(k) {
 			s.Ambiguous[k] = 0
 			if gen != nil {
-				s.Ambiguous[k] = gen.ambiguous[k]
+				s.Ambiguous[k] = gen.aliases[k].ambiguous
 			}
 		}
 	}

@@ -1,270 +1,284 @@
 package rolegate
 
 import (
+	"bytes"
 	"encoding/binary"
-	"hash/maphash"
-	"math"
-	"math/bits"
-	"strings"
 )
 
 // This file is the in-memory role index as requests see it: immutable, read
-// without a lock, without an allocation. build.go makes it.
-//
-// A snapshot is a large table, the base, that a full walk built, and a small
-// one that lies over it with what changed since. Every column is free of Go
-// pointers, so that the garbage collector does not walk the users.
+// without a lock, without an allocation. build.go makes it; blocks.go stores
+// it.
 
 // A snapshot is one generation of the index.
 type snapshot struct {
-	base *table
-	over *table // users changed or removed since base; nil if there are none
-
-	roles  *roleTable
-	users  int // listed users in base and over together
-	grants int
-	held   roleSet // roles that somebody holds, or has held since base was built
-
-	// ambiguous counts, for each kind of identity, the aliases that two or
-	// more users share.
-	ambiguous [kinds]int
+	table
+	aliases [kinds]aliasIndex
+	roles   *roleTable
+	held    roleSet // roles that somebody holds, or has held since the last walk
 }
 
-// find returns where the user's row is; ok is false if he is not listed.
-func (s *snapshot) find(id int64) (t *table, at uint32, ok bool) {
-	if s.over != nil {
-		if at, ok := s.over.find(id); ok {
-			return s.over, at, s.over.slots[at].n != removed
-		}
-	}
-	at, ok = s.base.find(id)
-	return s.base, at, ok && s.base.slots[at].n != removed
+// A table is an immutable set of users with their grants and, if asked for,
+// strings, by user id.
+//
+// It can also bar users: they are not listed because of a bad record, and the
+// table remembers them.
+type table struct {
+	blocks
+	seed   uint64
+	fields fieldSet // the strings that are kept
+
+	users, grants int // of those who are listed
+}
+
+// A place is where a table has a user: valid for that table alone.
+type place struct {
+	address uint32 // of his block
+	i       uint32 // which of its users he is
+}
+
+// find returns the place of a listed user.
+func (t *table) find(id int64) (at place, ok bool) {
+	at, ok = t.seek(id)
+	return at, ok && !t.block(at).barred(int(at.i))
 }
 
 // barred reports whether the user is not listed because of a bad record.
-func (s *snapshot) barred(id int64) bool {
-	if s.over != nil {
-		if at, ok := s.over.find(id); ok {
-			return s.over.slots[at].n == removed
-		}
-	}
-	at, ok := s.base.find(id)
-	return ok && s.base.slots[at].n == removed
+func (t *table) barred(id int64) bool {
+	at, ok := t.seek(id)
+	return ok && t.block(at).barred(int(at.i))
 }
 
-// findAlias returns the row of the user who has that alias, and how many such
-// users there are; it stops counting at 2, since then nobody enters by it. It
-// passes over the users in except.
-func (s *snapshot) findAlias(k Kind, text string, except *hold) (t *table, at uint32, found int) {
-	if s.over != nil {
-		for i, ok := s.over.firstWith(k, text); ok && found < 2; i, ok = s.over.nextWith(k, i) {
-			if s.over.live(i) && !except.has(s.over.slots[i].id) {
-				t, at, found = s.over, i, found+1
+// seek returns the place of a user, who may be barred.
+func (t *table) seek(id int64) (at place, ok bool) {
+	if len(t.dir) == 0 || id <= 0 { // 0 is how a table without users reads
+		return place{}, false
+	}
+	address := t.dir[t.bucket(hashID(id, t.seed))]
+	if address == 0 {
+		return place{}, false
+	}
+	i, ok := userBlock(t.at(address)).search(id)
+	return place{address: address, i: uint32(i)}, ok
+}
+
+func (t *table) block(at place) userBlock { return t.at(at.address) }
+
+// id returns the id of the user in that place.
+func (t *table) id(at place) int64 { return t.block(at).id(int(at.i)) }
+
+// content returns what the table has of a user besides his id. Two contents of
+// tables with the same fields say the same if their bytes are the same.
+func (t *table) content(at place) []byte { return t.block(at).content(int(at.i)) }
+
+// grantsOf returns a user's grants.
+func (t *table) grantsOf(at place) grantList { return grantsIn(t.content(at), t.fields) }
+
+// field returns one of a user's strings, empty if it is not kept.
+func (t *table) field(at place, f field) []byte { return fieldIn(t.content(at), t.fields, f) }
+
+// eachUser calls f for every listed user.
+func (t *table) eachUser(f func(id int64, at place)) {
+	t.each(func(id int64, at place, barred bool) {
+		if !barred {
+			f(id, at)
+		}
+	})
+}
+
+// each calls f for every user, those who are barred too.
+func (t *table) each(f func(id int64, at place, barred bool)) {
+	for _, address := range t.dir {
+		if address == 0 {
+			continue
+		}
+		b := userBlock(t.at(address))
+		for i := range b.len() {
+			f(b.id(i), place{address: address, i: uint32(i)}, b.barred(i))
+		}
+	}
+}
+
+// differing calls f, once, for every user of whom the tables say something else,
+// and no other. It is fast for tables that were made alike: see tableBuilder.
+func (t *table) differing(other *table, f func(id int64)) {
+	if t.seed != other.seed || len(t.dir) != len(other.dir) {
+		t.each(func(id int64, at place, _ bool) {
+			if to, ok := other.seek(id); !ok || !t.same(at, other, to) {
+				f(id)
+			}
+		})
+		other.each(func(id int64, _ place, _ bool) {
+			if _, ok := t.seek(id); !ok {
+				f(id)
+			}
+		})
+		return
+	}
+	for i, address := range t.dir {
+		var ours, theirs userBlock
+		if address != 0 {
+			ours = t.at(address)
+		}
+		if other.dir[i] != 0 {
+			theirs = other.at(other.dir[i])
+		}
+		if n := userBlockSize(ours); n == userBlockSize(theirs) && bytes.Equal(ours[:n], theirs[:n]) {
+			continue
+		}
+		for j := range ours.len() {
+			k, ok := theirs.search(ours.id(j))
+			if !ok || !t.same(place{address, uint32(j)}, other, place{other.dir[i], uint32(k)}) {
+				f(ours.id(j))
+			}
+		}
+		for j := range theirs.len() {
+			if _, ok := ours.search(theirs.id(j)); !ok {
+				f(theirs.id(j))
 			}
 		}
 	}
-	for i, ok := s.base.firstWith(k, text); ok && found < 2; i, ok = s.base.nextWith(k, i) {
-		if s.base.live(i) && !s.replaced(i) && !except.has(s.base.slots[i].id) {
-			t, at, found = s.base, i, found+1
-		}
+}
+
+// same reports whether two tables say the same of one user.
+func (t *table) same(at place, other *table, to place) bool {
+	return t.block(at).barred(int(at.i)) == other.block(to).barred(int(to.i)) &&
+		bytes.Equal(t.content(at), other.content(to))
+}
+
+// A userBlock has the users of one bucket: how many they are, for each of them
+// where his content ends, for each his id, ascending, and then the contents. All
+// numbers are little-endian. There may be something else behind it.
+type userBlock []byte
+
+// barredBit in the place of an end says that the user is barred: he has no
+// content.
+const barredBit = 1 << 31
+
+func (b userBlock) len() int {
+	if len(b) == 0 {
+		return 0
 	}
-	return t, at, found
+	return int(binary.LittleEndian.Uint32(b))
 }
 
-// replaced reports whether over says something else of the user in that slot
-// of base.
-func (s *snapshot) replaced(at uint32) bool {
-	if s.over == nil {
-		return false
+func (b userBlock) id(i int) int64 {
+	return int64(binary.LittleEndian.Uint64(b[4+4*b.len()+8*i:]))
+}
+
+func (b userBlock) barred(i int) bool {
+	return binary.LittleEndian.Uint32(b[4+4*i:])&barredBit != 0
+}
+
+// begin returns where the content of a user begins, and for the one after the
+// last, where the block ends.
+func (b userBlock) begin(i int) int {
+	if i == 0 {
+		return 4 + 12*b.len()
 	}
-	_, ok := s.over.find(s.base.slots[at].id)
-	return ok
+	return int(binary.LittleEndian.Uint32(b[4*i:]) &^ barredBit)
 }
 
-// eachUser calls f for every listed user.
-func (s *snapshot) eachUser(f func(t *table, at uint32)) {
-	for i := range s.base.slots {
-		if at := uint32(i); s.base.live(at) && !s.replaced(at) {
-			f(s.base, at)
-		}
+func (b userBlock) content(i int) []byte { return b[b.begin(i):b.begin(i+1)] }
+
+// userBlockSize is how long the block is that b begins with.
+func userBlockSize(b []byte) int {
+	if len(b) == 0 {
+		return 0
 	}
-	if s.over == nil {
-		return
-	}
-	for i := range s.over.slots {
-		if at := uint32(i); s.over.live(at) {
-			f(s.over, at)
-		}
-	}
+	return userBlock(b).begin(userBlock(b).len())
 }
 
-// A table is an immutable set of users: an open-addressing hash table by user
-// id over columns of grants and, if asked for, of strings.
-type table struct {
-	slots  []slot
-	grants []grant
-	seed   uint64
-
-	users int // slots that hold a listed user
-
-	// Strings, only if fields is not 0: for each slot, where in text the
-	// user's strings begin. One large string, so that a lookup compares a
-	// piece of it without copying.
-	fields fieldSet
-	text   string
-	textAt []uint32
-
-	aliases [kinds]aliasIndex
-}
-
-// A slot is one user. An id of 0 is an empty slot.
-type slot struct {
-	id    int64
-	first uint32 // his first grant
-	n     uint32 // how many he has, or removed
-}
-
-// removed instead of a count of grants says that this user is not listed,
-// whatever a table below says.
-const removed = math.MaxUint32
-
-// A grant is twelve bytes, so that a user's two or three lie in one cache line.
-// The organisation is stored as it is: interning it would save four bytes and
-// cost a look-up in every decision.
-type grant struct {
-	orgLow, orgHigh uint32
-	role            uint32 // see roleSpace
-}
-
-func makeGrant(org int64, role uint32) grant {
-	return grant{orgLow: uint32(org), orgHigh: uint32(uint64(org) >> 32), role: role}
-}
-
-func (g grant) org() int64 { return int64(uint64(g.orgHigh)<<32 | uint64(g.orgLow)) }
-
-func (g grant) in(other grant) bool {
-	return g.orgLow == other.orgLow && g.orgHigh == other.orgHigh
-}
-
-// hashID spreads ids, which are often consecutive, over 64 bits.
-func hashID(id int64, seed uint64) uint64 {
-	high, low := bits.Mul64(uint64(id)^seed, 0x9e3779b97f4a7c15)
-	return high ^ low
-}
-
-// home is the slot of n where the search for a hash starts.
-func home(hash uint64, n int) int {
-	high, _ := bits.Mul64(hash, uint64(n))
-	return int(high)
-}
-
-// find returns the user's slot; it may be a removed one.
-func (t *table) find(id int64) (at uint32, ok bool) {
-	if len(t.slots) == 0 || id <= 0 {
+// search returns which user has that id.
+func (b userBlock) search(id int64) (i int, ok bool) {
+	n := b.len()
+	if n == 0 {
 		return 0, false
 	}
-	for i := home(hashID(id, t.seed), len(t.slots)); ; {
-		switch t.slots[i].id {
-		case id:
-			return uint32(i), true
-		case 0: // there is always one: build.go sees to it
-			return 0, false
+	ids := b[4+4*n : 4+12*n]
+	for len(ids) >= 8 {
+		if int64(binary.LittleEndian.Uint64(ids)) == id {
+			return n - len(ids)/8, true
 		}
-		if i++; i == len(t.slots) {
-			i = 0
+		ids = ids[8:]
+	}
+	return 0, false
+}
+
+// A grantList is a user's grants, sorted by organisation and then role, ten
+// bytes each. The organisation is stored as it is: interning it would save some
+// bytes and cost a look-up in every decision.
+type grantList []byte
+
+const grantSize = 10
+
+func (l grantList) len() int { return len(l) / grantSize }
+
+func (l grantList) org(i int) int64 {
+	return int64(binary.LittleEndian.Uint64(l[grantSize*i:]))
+}
+
+// role returns a role's number: see roleSpace.
+func (l grantList) role(i int) uint16 {
+	return binary.LittleEndian.Uint16(l[grantSize*i+8:])
+}
+
+// A user's content is his grants, if no strings are kept. Else it is their
+// number, the grants, and each string after its length.
+
+func appendContent(dst []byte, gs []grant, text *[numFields]string, fields fieldSet) []byte {
+	if fields != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(gs)))
+	}
+	for _, g := range gs {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(g.org))
+		dst = binary.LittleEndian.AppendUint16(dst, g.role)
+	}
+	for f := range numFields {
+		if fields.has(f) {
+			dst = binary.AppendUvarint(dst, uint64(len(text[f])))
+			dst = append(dst, text[f]...)
 		}
 	}
+	return dst
 }
 
-// live reports whether the slot holds a listed user.
-func (t *table) live(at uint32) bool {
-	return t.slots[at].id != 0 && t.slots[at].n != removed
+func grantsIn(content []byte, fields fieldSet) grantList {
+	if fields == 0 {
+		return content
+	}
+	list, _ := splitContent(content)
+	return list
 }
 
-// grantsOf returns a user's grants, sorted by organisation and then role.
-func (t *table) grantsOf(at uint32) []grant {
-	s := t.slots[at]
-	if s.n == removed {
+// splitContent parts the grants of a content with strings from the strings. A
+// barred user has no content.
+func splitContent(content []byte) (gs grantList, text []byte) {
+	n, width := binary.Uvarint(content)
+	content = content[width:]
+	return content[:n*grantSize], content[n*grantSize:]
+}
+
+func fieldIn(content []byte, fields fieldSet, f field) []byte {
+	if !fields.has(f) || len(content) == 0 {
 		return nil
 	}
-	return t.grants[s.first : s.first+s.n]
-}
-
-// field returns one of a user's strings, "" if it is not kept. The string is a
-// piece of the table's text.
-func (t *table) field(at uint32, f field) string {
-	if !t.fields.has(f) {
-		return ""
-	}
-	text := t.text[t.textAt[at]:]
+	_, text := splitContent(content)
 	for i := field(0); ; i++ {
-		if !t.fields.has(i) {
+		if !fields.has(i) {
 			continue
 		}
-		length, width := uvarint(text)
+		length, width := binary.Uvarint(text)
 		if i == f {
-			return text[width : width+length]
+			return text[width : width+int(length)]
 		}
-		text = text[width+length:]
+		text = text[width+int(length):]
 	}
 }
 
-// uvarint is binary.Uvarint for a string that build.go wrote.
-func uvarint(s string) (value, width int) {
-	for shift := 0; ; shift += 7 {
-		b := s[width]
-		width++
-		value |= int(b&0x7f) << shift
-		if b < 0x80 {
-			return value, width
-		}
-	}
-}
-
-func appendField(b *strings.Builder, s string) {
-	var head [binary.MaxVarintLen64]byte
-	b.Write(head[:binary.PutUvarint(head[:], uint64(len(s)))])
-	b.WriteString(s)
-}
-
-// An aliasIndex finds users by one kind of alias: a hash table of slot numbers
-// whose strings are compared. Users who share an alias hang on one entry, so
-// that a list in which everybody has the same placeholder costs no more than
-// another.
-type aliasIndex struct {
-	entries []uint32          // slot+1, 0 if empty
-	next    map[uint32]uint32 // slot to the next slot with the same alias
-	seed    maphash.Seed
-	shared  []uint32 // first slot of each alias that several users share
-}
-
-// firstWith returns the first slot with that alias, and nextWith the one after
-// a slot that it returned. They may be slots of removed users.
-func (t *table) firstWith(k Kind, text string) (at uint32, ok bool) {
-	index := &t.aliases[k]
-	if len(index.entries) == 0 || text == "" {
-		return 0, false
-	}
-	e := index.entries[index.probe(t, k, text)]
-	return e - 1, e != 0
-}
-
-func (t *table) nextWith(k Kind, at uint32) (next uint32, ok bool) {
-	next, ok = t.aliases[k].next[at]
-	return next, ok
-}
-
-// probe returns the entry that holds text, or the empty one where it would go.
-func (x *aliasIndex) probe(t *table, k Kind, text string) int {
-	for i := home(maphash.String(x.seed, text), len(x.entries)); ; {
-		e := x.entries[i]
-		if e == 0 || t.field(e-1, k.field()) == text {
-			return i
-		}
-		if i++; i == len(x.entries) {
-			i = 0
-		}
-	}
+// A grant is one role in one organisation, on the way into a table.
+type grant struct {
+	org  int64
+	role uint16
 }
 
 // A field is one of the strings that a table may keep of a user, in the order

@@ -150,7 +150,7 @@ func nearest(code string, platform []string, s *snapshot) string {
 		try(other)
 	}
 	for id, other := range s.roles.codes {
-		if s.held.has(uint32(id)) {
+		if s.held.has(uint16(id)) {
 			try(other)
 		}
 	}
@@ -181,11 +181,21 @@ func distance(a, b []rune) int {
 // A roleSet has a bit for each role number.
 type roleSet []uint64
 
-func (s roleSet) has(role uint32) bool {
+func (s roleSet) has(role uint16) bool {
 	return int(role/64) < len(s) && s[role/64]>>(role%64)&1 == 1
 }
 
-func (s roleSet) with(role uint32) roleSet {
+// holding adds the roles of some grants.
+func (s roleSet) holding(gs grantList) roleSet {
+	for i := range gs.len() {
+		if role := gs.role(i); !s.has(role) {
+			s = s.with(role)
+		}
+	}
+	return s
+}
+
+func (s roleSet) with(role uint16) roleSet {
 	for int(role/64) >= len(s) {
 		s = append(s, 0)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 )
 
 // A User is a listed user as one generation of the index knows him. It is a
@@ -16,30 +15,30 @@ import (
 // use.
 type User struct {
 	s  *snapshot
-	t  *table
-	at uint32
+	at place
 }
 
 // ID returns the marketplace's number of the user, 0 for the zero User.
 func (u User) ID() int64 {
-	if u.t == nil {
+	if u.s == nil {
 		return 0
 	}
-	return u.t.slots[u.at].id
+	return u.s.id(u.at)
 }
 
-func (u User) grants() []grant {
-	if u.t == nil {
+func (u User) grants() grantList {
+	if u.s == nil {
 		return nil
 	}
-	return u.t.grantsOf(u.at)
+	return u.s.grantsOf(u.at)
 }
 
 // HasRole reports whether the user has at least one of these roles in any
 // organisation, the hierarchy of Config.Implies included.
 func (u User) HasRole(codes ...string) bool {
-	for _, g := range u.grants() {
-		if u.counts(g, codes) {
+	gs := u.grants()
+	for i := range gs.len() {
+		if u.counts(gs.role(i), codes) {
 			return true
 		}
 	}
@@ -50,18 +49,18 @@ func (u User) HasRole(codes ...string) bool {
 // organisation, the hierarchy of Config.Implies included. An org that is not
 // above 0 has no roles.
 func (u User) HasRoleIn(org int64, codes ...string) bool {
-	in := makeGrant(org, 0)
-	for _, g := range u.grants() {
-		if g.in(in) && u.counts(g, codes) {
+	gs := u.grants()
+	for i := range gs.len() {
+		if gs.org(i) == org && u.counts(gs.role(i), codes) {
 			return true
 		}
 	}
 	return false
 }
 
-func (u User) counts(g grant, codes []string) bool {
+func (u User) counts(role uint16, codes []string) bool {
 	for _, code := range codes {
-		if u.s.roles.counts(g.role, code) {
+		if u.s.roles.counts(role, code) {
 			return true
 		}
 	}
@@ -71,8 +70,9 @@ func (u User) counts(g grant, codes []string) bool {
 // Orgs returns the organisations in which the user has a role, ascending.
 func (u User) Orgs() []int64 {
 	var orgs []int64
-	for _, g := range u.grants() {
-		orgs = append(orgs, g.org())
+	gs := u.grants()
+	for i := range gs.len() {
+		orgs = append(orgs, gs.org(i))
 	}
 	return slices.Compact(orgs)
 }
@@ -84,9 +84,9 @@ func (u User) Grants() []Grant {
 	if len(gs) == 0 {
 		return nil
 	}
-	out := make([]Grant, len(gs))
-	for i, g := range gs {
-		out[i] = Grant{OrgID: g.org(), RoleCode: u.s.roles.codes[g.role]}
+	out := make([]Grant, gs.len())
+	for i := range out {
+		out[i] = Grant{OrgID: gs.org(i), RoleCode: u.s.roles.codes[gs.role(i)]}
 	}
 	return out
 }
@@ -112,17 +112,15 @@ func (u User) Nickname() string { return u.text(fieldNickname) }
 func (u User) ThirdUserName() string { return u.text(fieldThirdUserName) }
 
 func (u User) text(f field) string {
-	if u.t == nil {
+	if u.s == nil {
 		return ""
 	}
-	// A copy: a piece of the text would hold a whole snapshot in memory for as
-	// long as somebody keeps the name.
-	return strings.Clone(u.t.field(u.at, f))
+	return string(u.s.field(u.at, f))
 }
 
 // String tells the user's number and nothing else of him.
 func (u User) String() string {
-	if u.t == nil {
+	if u.s == nil {
 		return "nobody"
 	}
 	return fmt.Sprintf("user %d", u.ID())

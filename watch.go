@@ -47,14 +47,14 @@ type watches struct {
 
 // holdsStill judges a watch by a generation.
 func (w *watch) holdsStill(gen *generation) bool {
-	t, at, reason := gen.lookUp(w.policy.gate.cfg.indexed, w.id)
-	if reason != Granted || t.slots[at].id != w.user {
+	at, reason := gen.lookUp(w.policy.gate.cfg.indexed, w.id)
+	if reason != Granted || gen.id(at) != w.user {
 		return false
 	}
 	if w.policy.shadow {
 		return true // it would be let pass
 	}
-	trial := trial{p: w.policy, user: User{s: gen.snapshot, t: t, at: at}, again: true, held: w.held}
+	trial := trial{p: w.policy, user: User{s: gen.snapshot, at: at}, again: true, held: w.held}
 	return trial.judge(w.org) == passes
 }
 

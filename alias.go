@@ -1,0 +1,239 @@
+package rolegate
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+)
+
+// An aliasIndex finds users by one kind of alias. It has the hash of each alias
+// and the id of its user; the string itself is the user's, and is compared
+// there. So what it says is never more than a hint, and a user whose neighbours
+// change need not be written anew.
+type aliasIndex struct {
+	blocks
+	kind    Kind
+	seed    maphash.Seed
+	entries int
+
+	// ambiguous counts the aliases that two or more users share.
+	ambiguous int
+}
+
+// An aliasBlock has the entries of one bucket: how many they are, and for each
+// the lower half of the hash and the user id, sorted by both. So an alias that
+// all users share, a placeholder, slows the search for no other.
+type aliasBlock []byte
+
+const aliasEntry = 12
+
+func (b aliasBlock) len() int { return int(binary.LittleEndian.Uint32(b)) }
+
+func (b aliasBlock) hash(i int) uint32 { return binary.LittleEndian.Uint32(b[4+aliasEntry*i:]) }
+
+func (b aliasBlock) id(i int) int64 { return int64(binary.LittleEndian.Uint64(b[8+aliasEntry*i:])) }
+
+// first returns the first entry with that hash, or where it would be.
+func (b aliasBlock) first(hash uint32) int {
+	from, to := 0, b.len()
+	for from < to {
+		if half := (from + to) / 2; b.hash(half) < hash {
+			from = half + 1
+		} else {
+			to = half
+		}
+	}
+	return from
+}
+
+func aliasBlockSize(b []byte) int { return 4 + aliasEntry*aliasBlock(b).len() }
+
+// An aliasRef is one entry, on the way into an index.
+type aliasRef struct {
+	hash uint32
+	id   int64
+}
+
+func (r aliasRef) compare(other aliasRef) int {
+	if c := cmp.Compare(r.hash, other.hash); c != 0 {
+		return c
+	}
+	return cmp.Compare(r.id, other.id)
+}
+
+func appendAliasBlock(dst []byte, refs []aliasRef) []byte {
+	if len(refs) == 0 {
+		return dst
+	}
+	slices.SortFunc(refs, aliasRef.compare)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(refs)))
+	for _, r := range refs {
+		dst = binary.LittleEndian.AppendUint32(dst, r.hash)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(r.id))
+	}
+	return dst
+}
+
+// findAlias returns the place of the user who has that alias, and how many such
+// users there are; it stops counting at 2, since then nobody enters by it. It
+// passes over the users in except.
+func (s *snapshot) findAlias(k Kind, text string, except *hold) (at place, found int) {
+	x := &s.aliases[k]
+	if len(x.dir) == 0 || text == "" {
+		return at, 0
+	}
+	hash := maphash.String(x.seed, text)
+	address := x.dir[x.bucket(hash)]
+	if address == 0 {
+		return at, 0
+	}
+	block := aliasBlock(x.at(address))
+	for i := block.first(uint32(hash)); i < block.len() && block.hash(i) == uint32(hash) && found < 2; i++ {
+		id := block.id(i)
+		if it, ok := s.find(id); ok && string(s.field(it, k.field())) == text && !except.has(id) {
+			at, found = it, found+1
+		}
+	}
+	return at, found
+}
+
+// indexAliases makes the index of one kind.
+func (s *snapshot) indexAliases(k Kind) (aliasIndex, error) {
+	x := aliasIndex{kind: k, seed: maphash.MakeSeed()}
+	list := newSorter(binary.LittleEndian.Uint64)
+	var record [16]byte
+	s.eachUser(func(id int64, at place) {
+		if text := s.field(at, k.field()); len(text) > 0 {
+			binary.LittleEndian.PutUint64(record[:], maphash.Bytes(x.seed, text))
+			binary.LittleEndian.PutUint64(record[8:], uint64(id))
+			list.add(record[:])
+		}
+	})
+	x.entries = list.n
+	var refs []aliasRef
+	var err error
+	x.blocks, err = list.finish(0, func(dst []byte, records [][]byte) ([]byte, error) {
+		refs = refs[:0]
+		for _, r := range records {
+			refs = append(refs, aliasRef{binary.LittleEndian.Uint32(r), int64(binary.LittleEndian.Uint64(r[8:]))})
+		}
+		dst = appendAliasBlock(dst, refs)
+		x.ambiguous += s.shared(k, refs)
+		return dst, nil
+	})
+	return x, err
+}
+
+// shared counts the aliases that two or more of these users share, who are
+// sorted.
+func (s *snapshot) shared(k Kind, refs []aliasRef) (n int) {
+	for from := 0; from < len(refs); {
+		to := from + 1
+		for to < len(refs) && refs[to].hash == refs[from].hash {
+			to++
+		}
+		if to-from > 1 {
+			users := map[string]int{}
+			for _, r := range refs[from:to] {
+				if at, ok := s.find(r.id); ok {
+					text := s.field(at, k.field())
+					if users[string(text)]++; users[string(text)] == 2 {
+						n++
+					}
+				}
+			}
+		}
+		from = to
+	}
+	return n
+}
+
+// An aliasEdit is an entry that comes or goes.
+type aliasEdit struct {
+	aliasRef
+	bucket int
+	text   string
+	gone   bool
+}
+
+// withAliases gives next, which has the users already, the index of one kind:
+// that of s, brought up to date with what differs for the users with these ids.
+func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
+	x := s.aliases[k]
+	var edits []aliasEdit
+	note := func(id int64, text []byte, gone bool) {
+		if len(text) > 0 {
+			hash := maphash.Bytes(x.seed, text)
+			edits = append(edits, aliasEdit{aliasRef{uint32(hash), id}, x.bucket(hash), string(text), gone})
+		}
+	}
+	for _, id := range ids {
+		var before, after []byte
+		if at, ok := s.find(id); ok {
+			before = s.field(at, k.field())
+		}
+		if at, ok := next.find(id); ok {
+			after = next.field(at, k.field())
+		}
+		if !bytes.Equal(before, after) {
+			note(id, before, true)
+			note(id, after, false)
+		}
+	}
+	if len(edits) == 0 {
+		next.aliases[k] = x
+		return nil
+	}
+	slices.SortFunc(edits, func(a, b aliasEdit) int { return cmp.Compare(a.bucket, b.bucket) })
+	var changes []blockChange
+	for group := range groups(edits, func(e aliasEdit) int { return e.bucket }) {
+		bucket := group[0].bucket
+		var refs []aliasRef
+		if address := x.dir[bucket]; address != 0 {
+			block := aliasBlock(x.at(address))
+			for i := range block.len() {
+				refs = append(refs, aliasRef{block.hash(i), block.id(i)})
+			}
+		}
+		before := len(refs)
+		gone := map[aliasRef]struct{}{}
+		for _, e := range group {
+			if e.gone {
+				gone[e.aliasRef] = struct{}{}
+			}
+		}
+		refs = slices.DeleteFunc(refs, func(r aliasRef) bool { _, ok := gone[r]; return ok })
+		for _, e := range group {
+			if !e.gone {
+				refs = append(refs, e.aliasRef)
+			}
+		}
+		x.entries += len(refs) - before
+		changes = append(changes, blockChange{bucket, appendAliasBlock(nil, refs)})
+	}
+	if x.entries > 2*perBucket*len(x.dir) {
+		var err error
+		next.aliases[k], err = next.indexAliases(k)
+		return err
+	}
+	blocks, err := x.with(changes, aliasBlockSize)
+	if err != nil {
+		return err
+	}
+	x.blocks = blocks
+	next.aliases[k] = x
+	// Which of the aliases that somebody gave up or took were, and are, shared?
+	told := map[string]struct{}{}
+	for _, e := range edits {
+		if _, ok := told[e.text]; ok {
+			continue
+		}
+		told[e.text] = struct{}{}
+		_, before := s.findAlias(k, e.text, nil)
+		_, after := next.findAlias(k, e.text, nil)
+		next.aliases[k].ambiguous += max(after, 1) - max(before, 1)
+	}
+	return nil
+}
