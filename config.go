@@ -43,6 +43,13 @@ type Config struct {
 	// Refresh says how often to pull and how old the list may become.
 	Refresh Refresh
 
+	// Cache keeps the last good index where a restart finds it, usually a
+	// filecache.Cache. If it is there and no older than Refresh.ExpireAfter,
+	// Open returns at once, and a full walk follows. The Source must then have
+	// a method CacheKey() string that says which list it is, as a
+	// marketplace.Client has. Nil keeps nothing.
+	Cache Cache
+
 	// Async makes Open return without waiting for the first list. Until it is
 	// there, the gate answers 503.
 	Async bool
@@ -222,6 +229,14 @@ func (c Config) validate() (settings, error) {
 		if err := v.Validate(); err != nil {
 			wrong("Sync: %w", err)
 		}
+	}
+	if v, ok := c.Cache.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			wrong("Cache: %w", err)
+		}
+	}
+	if c.Cache != nil && c.Source != nil && cacheKey(c.Source) == "" {
+		wrong("Cache: the Source does not say which list it is, so that one app could start with the users of another: give it a method CacheKey() string, as marketplace.Client has")
 	}
 	if !(c.SampleGrants >= 0 && c.SampleGrants <= 1) {
 		wrong("SampleGrants is %v: expected a part from 0 to 1, such as 0.01", c.SampleGrants)

@@ -80,14 +80,26 @@ func TestIndexGrows(t *testing.T) {
 	for from, step := int64(0), int64(1); from < users; from, step = from+step, step*3/2+1 {
 		to := min(from+step, users)
 		var more []rolegate.Record
+		if from > 2 { // and some who were there change
+			changed, bad := named(1), named(2)
+			changed.Grants = []rolegate.Grant{in(1000+from, "teacher")}
+			bad.Bad = errors.New("unreadable")
+			more = append(more, changed, bad)
+		}
 		for id := from + 1; id <= to; id++ {
 			more = append(more, named(id))
 		}
 		source.Put(more...)
 		require.NoError(t, gate.Refresh(t.Context()))
-		require.EqualValues(t, to, gate.Status().Users)
-		assertHas(t, gate, 1, to, from+1, (from+to)/2+1, 1+rand.Int64N(to))
+		if from > 2 {
+			require.Equal(t, []rolegate.Grant{in(1000+from, "teacher")}, gate.Decide(t.Context(), rolegate.UserID(1)).User.Grants())
+			require.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(2)).Reason)
+			require.EqualValues(t, to-1, gate.Status().Users)
+		}
+		assertHas(t, gate, to, from+1)
 	}
+	source.Put(named(1), named(2))
+	require.NoError(t, gate.Refresh(t.Context()))
 	assertHas(t, gate, upTo(users)...)
 	require.NoError(t, gate.Resync(t.Context()))
 	o := gate.Status().Walk.Outcome
@@ -125,6 +137,26 @@ func TestWalksCountWhatDiffers(t *testing.T) {
 	walk(0, 1000, 0)
 	source.Put(named(3))
 	walk(1, 0, 0)
+}
+
+// A user without roles, of whom the index has nothing but the id, is listed or
+// barred all the same.
+func TestWalksTellBarredFromBare(t *testing.T) {
+	t.Parallel()
+	bad := record(1)
+	bad.Bad = errors.New("unreadable")
+	source := rolegatetest.NewStatic(record(1), record(2))
+	gate := openGate(t, rolegate.Config{Source: source})
+	for _, step := range []struct {
+		now            rolegate.Record
+		added, removed int
+	}{{bad, 0, 1}, {bad, 0, 0}, {record(1), 1, 0}, {record(1), 0, 0}} {
+		source.Put(step.now)
+		require.NoError(t, gate.Resync(t.Context()))
+		o := gate.Status().Walk.Outcome
+		assert.Equal(t, [3]int{step.added, step.removed, 0}, [3]int{o.Added, o.Removed, o.Changed})
+		assert.Equal(t, step.now.Bad == nil, allowed(gate, 1))
+	}
 }
 
 // A user who is barred stays so while everybody else changes often enough for

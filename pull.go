@@ -169,6 +169,7 @@ func (f *refresher) swap(next *generation) {
 	}
 	f.gate.now.Store(next)
 	f.gate.watches.check(f.gate)
+	signal(f.dirty)
 }
 
 func (f *refresher) lockSwap(ctx context.Context) error {

@@ -74,6 +74,11 @@ type refresher struct {
 	agedOnce bool
 	aged     awaitedPull // the walk that was last begun or joined for a MaxAge
 
+	dirty     chan struct{} // there may be something to store
+	stored    *generation   // what is stored; restore and store use it, one after the other
+	cache     CacheStatus
+	cacheTold bool // whether the log knows that storing fails
+
 	platform   []string // what Config.RoleCodes said
 	rolesAsked instant  // when, if askedRoles
 	askedRoles bool
@@ -97,6 +102,7 @@ func startRefresher(g *Gate) {
 		swapping: make(chan struct{}, 1),
 		first:    make(chan struct{}),
 		fatal:    make(chan error, 1),
+		dirty:    make(chan struct{}, 1),
 		failures: map[Failure]uint64{},
 		stopped:  make(chan struct{}),
 	}
@@ -116,7 +122,16 @@ func startRefresher(g *Gate) {
 	g.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
 	f.running.Add(int(pullKinds))
 	go f.loop(incremental)
-	go f.loop(walk)
+	go func() {
+		f.restore()
+		if g.cfg.Cache != nil {
+			go f.store()
+		}
+		f.loop(walk)
+	}()
+	if g.cfg.Cache != nil {
+		f.running.Add(1)
+	}
 	if g.cfg.Sync != nil {
 		f.running.Add(1)
 		go f.watchSync()

@@ -36,7 +36,9 @@ type Source interface {
 	//
 	// Pull must return soon after ctx ends. It calls yield from one goroutine
 	// at a time, and does not use a Record's Grants again before yield has
-	// returned; yield keeps nothing of that slice.
+	// returned; yield keeps nothing of that slice. A Record's strings stay as
+	// they are, but may share memory with those of others: who keeps a few of
+	// them for long should clone them (strings.Clone).
 	Pull(ctx context.Context, after int64, yield func(Record)) error
 }
 

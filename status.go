@@ -61,6 +61,9 @@ type Status struct {
 	// Sync is what Config.Sync said last.
 	Sync SyncStatus
 
+	// Cache tells of Config.Cache.
+	Cache CacheStatus
+
 	// UnheldRoles are role codes that checks name and nobody holds: a typo, or
 	// a role that nobody has yet. Empty before the first list.
 	UnheldRoles []UnheldRole
@@ -174,7 +177,7 @@ func (f *refresher) fill(s *Status) {
 	f.mu.Lock()
 	s.Incremental, s.Walk = f.pulls[incremental].PullStatus, f.pulls[walk].PullStatus
 	maps.Copy(s.Failures, f.failures)
-	s.Sync = f.sync
+	s.Sync, s.Cache = f.sync, f.cache
 	f.mu.Unlock()
 	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
 }
@@ -201,6 +204,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		Ambiguous      map[Kind]int       `json:"ambiguous_aliases"`
 		Held           heldJSON           `json:"held"`
 		Sync           syncJSON           `json:"sync"`
+		Cache          cacheJSON          `json:"cache"`
 		UnheldRoles    []UnheldRole       `json:"unheld_roles"`
 		DroppedC       uint64             `json:"dropped_changes"`
 		DroppedD       uint64             `json:"dropped_decisions"`
@@ -210,6 +214,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		s.Incremental, s.Walk, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
 		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
 		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
+		cacheJSON{s.Cache.Loaded, s.Cache.Stored, jsonTime(s.Cache.Last), s.Cache.Failed, s.Cache.Error},
 		s.UnheldRoles, s.DroppedChanges, s.DroppedDecisions,
 	})
 }
@@ -226,6 +231,14 @@ type syncJSON struct {
 	Checked *time.Time `json:"checked"`
 	Failed  uint64     `json:"failed"`
 	Error   string     `json:"error,omitempty"`
+}
+
+type cacheJSON struct {
+	Loaded bool       `json:"loaded"`
+	Stored uint64     `json:"stored"`
+	Last   *time.Time `json:"last"`
+	Failed uint64     `json:"failed"`
+	Error  string     `json:"error,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -263,3 +263,8 @@ func (c *Client) LogValue() slog.Value {
 }
 
 var _ rolegate.Source = (*Client)(nil)
+
+// CacheKey says which list the client reads, so that a rolegate.Cache with the
+// index of another app, marketplace or environment is not taken for it: the app
+// id and the URL of the list. It has no secret in it.
+func (c *Client) CacheKey() string { return c.appID + " at " + c.listURL }

@@ -29,11 +29,42 @@ func WrapError(token string, err error) error {
 // DecodePage decodes a page as Pull does, and reports how many elements it
 // has. rolegate.Record keeps none of what a Client knows besides.
 func DecodePage(body []byte, yield func(rolegate.Record)) (rows int, err error) {
-	e, err := newScanner().parseEnvelope(body)
+	return NewDecoder().Page(body, yield)
+}
+
+// A Decoder decodes the pages of one pull.
+type Decoder struct {
+	scanner *scanner
+	records *recordDecoder
+}
+
+func NewDecoder() *Decoder { return &Decoder{newScanner(), newRecordDecoder()} }
+
+// Page is DecodePage.
+func (d *Decoder) Page(body []byte, yield func(rolegate.Record)) (rows int, err error) {
+	if p, ok := d.records.quickly(body); ok {
+		return d.each(p, yield)
+	}
+	return d.Carefully(body, yield)
+}
+
+// Carefully is Page for a page that cannot be read quickly.
+func (d *Decoder) Carefully(body []byte, yield func(rolegate.Record)) (rows int, err error) {
+	e, err := d.scanner.parseEnvelope(body)
 	if err != nil || !e.ok() || e.data == nil || e.data[0] != '[' {
 		return 0, errors.Join(err, errors.New("no list"))
 	}
-	err = newRecordDecoder().decode(e.data, func(el *element) error {
+	return d.each(page{data: e.data}, yield)
+}
+
+// IsQuick reports whether a page can be read quickly.
+func (d *Decoder) IsQuick(body []byte) bool {
+	_, ok := d.records.quickly(body)
+	return ok
+}
+
+func (d *Decoder) each(p page, yield func(rolegate.Record)) (rows int, err error) {
+	err = d.records.each(p, func(el *element) error {
 		rows++
 		yield(el.record)
 		for _, id := range el.more {

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -51,6 +51,8 @@ func FuzzPage(f *testing.F) {
 		`{"userId":1e2,"lastSequence":1.5,"roleList":[null,5,{}],"nickname":[]}`,
 		"{\"userId\":1,\"lastSequence\":1,\"roleList\":[],\"nickname\":\"\xff\\ud800\"}",
 		`{"u\u0073erId":1,"lastSequence":1,"roleList":[],"x":{"a":1,"a":2}}`,
+		full(1, 1), full(1, 1) + "," + full(2, 2), full(1, 1) + `,{"userId":2,"userId":2},` + full(3, 3),
+		with(`"x":1,"x":2`), with(`"x":{"y":[{"z":1,"z":2}]}`), with(`"x":1,"\u0078":2`), with("\"x\":\"\xff\""),
 		`[[[[[[]]]]]]`, `"\u0000"`, ` { } , { } `,
 	} {
 		f.Add([]byte(ok(record)))
@@ -61,13 +63,17 @@ func FuzzPage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, page []byte) {
 		before := bytes.Clone(page)
-		var got []rolegate.Record
-		rows, err := marketplace.DecodePage(page, func(r rolegate.Record) {
-			r.Grants = append([]rolegate.Grant(nil), r.Grants...)
-			got = append(got, r)
-		})
+		d := marketplace.NewDecoder()
+		if _, _, err := decoded(d.Page, []byte(ok(full(1, 1), full(2, 2)))); err != nil { // nothing of it may be seen again
+			t.Fatal(err)
+		}
+		got, rows, err := decoded(d.Page, page)
+		want, wantRows, wantErr := decoded(marketplace.NewDecoder().Carefully, page)
 		if !bytes.Equal(page, before) {
 			t.Fatal("the page was written to")
+		}
+		if !reflect.DeepEqual(got, want) || rows != wantRows || !reflect.DeepEqual(err, wantErr) {
+			t.Fatalf("%d rows, %v, %+v; read carefully: %d rows, %v, %+v", rows, err, got, wantRows, wantErr, want)
 		}
 		for _, r := range got {
 			switch {

@@ -27,6 +27,7 @@ type fetcher struct {
 	where   string // the URL of the call, without a query
 	body    bytes.Buffer
 	scanner *scanner
+	records *recordDecoder // nil if the pages have other things than records
 }
 
 func (c *Client) fetcher(where string) fetcher {
@@ -35,8 +36,9 @@ func (c *Client) fetcher(where string) fetcher {
 
 // A page is one that the marketplace has answered with success.
 type page struct {
-	data            []byte // a raw JSON array, until the next page
-	date            string // the Date of the reply, as it came
+	data            []byte    // a raw JSON array, until the next page
+	elements        []element // those of data, likewise; none if they have not been read yet
+	date            string    // the Date of the reply, as it came
 	asked, received time.Time
 }
 
@@ -113,6 +115,12 @@ func (f *fetcher) send(ctx context.Context, token, parameters string) (page, err
 	if int64(f.body.Len()) > f.maxBytes {
 		return page{}, f.fail(rolegate.FailureTooLarge,
 			fmt.Errorf("the page is larger than Config.MaxPageBytes, %d bytes: raise it, or lower Config.PageSize for fewer users", f.maxBytes))
+	}
+	if f.records != nil {
+		if list, ok := f.records.quickly(f.body.Bytes()); ok {
+			p.data, p.elements = list.data, list.elements
+			return p, nil
+		}
 	}
 	e, err := f.scanner.parseEnvelope(f.body.Bytes())
 	switch {

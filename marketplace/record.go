@@ -31,14 +31,13 @@ var (
 
 // The keys that are read. A key that differs from one of them only by its case
 // makes the record bad: which one counts would depend on who reads it. The
-// document's other keys (gender; roleId and roleName of a role) are ignored,
-// like any that are not in it.
+// document's other keys are ignored, like any that are not in it.
 var (
-	recordKeys = []string{
+	keysOfRecord = []string{
 		"userId", "lastSequence", "roleList", "account", "email",
 		"thirdAccount", "thirdUserId", "nickname", "thirdUserName",
 	}
-	grantKeys = []string{"orgId", "roleCode", "userId"}
+	keysOfGrant = []string{"orgId", "roleCode", "userId"}
 )
 
 // An element is one element of the list: a record, and what a
@@ -62,24 +61,48 @@ const maxInterned = 1024
 // it returns does not share memory with the page.
 type recordDecoder struct {
 	strict, lenient *scanner
-	grants          []rolegate.Grant
+	quick           bool             // quickly is at work, and strict does not look for doubled keys
+	elements        []element        // of the page that quickly has read
+	grants          []rolegate.Grant // of elements, or of the element at hand
 	codes           map[string]string
+	texts           texts
+
+	// The keys of the record and of the grant at hand.
+	recordKeys, grantKeys keySet
 }
 
 func newRecordDecoder() *recordDecoder {
 	return &recordDecoder{strict: newScanner(), lenient: newScanner(), codes: make(map[string]string)}
 }
 
-// decode calls visit for each element of data, the raw JSON of an array whose
-// syntax has been checked. It stops at the first error of visit and returns
-// it. The grants of an element are valid until visit returns.
-func (d *recordDecoder) decode(data []byte, visit func(*element) error) error {
+// each calls visit for each element of p, the page that was fetched last. It
+// stops at the first error of visit and returns it. The grants of an element
+// are valid until visit returns.
+func (d *recordDecoder) each(p page, visit func(*element) error) error {
+	if len(p.elements) == 0 {
+		return d.carefully(p.data, visit)
+	}
+	for i := range p.elements {
+		if err := visit(&p.elements[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carefully is each for data, the raw JSON of an array whose syntax has been
+// checked.
+func (d *recordDecoder) carefully(data []byte, visit func(*element) error) error {
+	var (
+		e   element
+		n   int64
+		err error
+	)
 	rest := bytes.TrimLeft(data[1:], " \t\r\n")
 	for rest[0] != ']' {
 		// Each element is read as if it stood alone, right where it is: so
 		// what is wrong with one is not wrong with the next.
-		e, n, err := d.element(rest)
-		if err != nil {
+		if e, n, err = d.alone(rest); err != nil {
 			e, n = d.secondLook(rest, err)
 		}
 		if err := visit(&e); err != nil {
@@ -93,107 +116,119 @@ func (d *recordDecoder) decode(data []byte, visit func(*element) error) error {
 	return nil
 }
 
-// element decodes the record that b begins with, and returns its length.
-func (d *recordDecoder) element(b []byte) (e element, n int64, err error) {
+// alone decodes the record that b begins with, and returns its length.
+func (d *recordDecoder) alone(b []byte) (e element, n int64, err error) {
+	d.quick, d.grants = false, d.grants[:0]
+	d.strict.Strictly(b)
+	if err := d.element(&e); err != nil {
+		return element{}, 0, err
+	}
+	return e, d.strict.InputOffset(), nil
+}
+
+// element reads the next value into e, which has to be zero. After an error,
+// d.strict is anywhere.
+func (d *recordDecoder) element(e *element) error {
 	s, r := d.strict, &e.record
-	s.Strictly(b)
 	if s.PeekKind() != '{' {
-		return e, 0, errNotObject
+		return errNotObject
 	}
 	_, _ = s.ReadToken() // the '{' that was seen
+	d.recordKeys.reset()
 	var (
 		hasRoles bool
 		owner    int64 // the userId in the grants, 0 if there is none
 	)
 	for s.PeekKind() != '}' {
-		name, err := s.ReadValue()
+		k, name, err := d.key(&d.recordKeys)
 		if err != nil {
-			return e, 0, strictError(err)
+			return strictError(err)
 		}
 		ok, bad := true, error(nil)
-		switch key := s.Unquote(name); string(key) {
-		case "userId":
+		switch k {
+		case keyUserID:
 			bad = errUserID
-			r.UserID, ok, err = s.ReadInt()
+			r.UserID, ok, err = d.int()
 			ok = ok && r.UserID > 0
-		case "lastSequence":
+		case keyLastSequence:
 			bad = errSequence
-			r.Sequence, ok, err = s.ReadInt()
+			r.Sequence, ok, err = d.int()
 			ok = ok && r.Sequence >= 0
 			e.sequenced = ok
-		case "roleList":
+		case keyRoleList:
 			hasRoles = true
-			owner, err = d.roleList()
-		case "account":
+			r.Grants, owner, err = d.roleList()
+		case keyAccount:
 			bad = errAccount
-			r.Account, ok, err = s.ReadText()
-		case "email":
+			r.Account, ok, err = d.text()
+		case keyEmail:
 			bad = errEmail
-			r.Email, ok, err = s.ReadText()
-		case "thirdAccount":
+			r.Email, ok, err = d.text()
+		case keyThirdAccount:
 			bad = errThirdAccount
-			r.ThirdAccount, ok, err = s.ReadText()
-		case "thirdUserId":
+			r.ThirdAccount, ok, err = d.text()
+		case keyThirdUserID:
 			bad = errThirdUserID
-			r.ThirdUserID, ok, err = s.readThirdUserID()
-		case "nickname":
-			r.Nickname, _, err = s.ReadText()
-		case "thirdUserName":
-			r.ThirdUserName, _, err = s.ReadText()
+			r.ThirdUserID, ok, err = d.thirdUserID()
+		case keyNickname:
+			r.Nickname, _, err = d.text()
+		case keyThirdUserName:
+			r.ThirdUserName, _, err = d.text()
+		case keyGender:
+			_, err = d.value()
 		default:
-			if bad = wire.OtherCase(string(key), recordKeys, ""); bad != nil {
-				return e, 0, bad
+			if bad = wire.OtherCase(string(name), keysOfRecord, ""); bad != nil {
+				return bad
 			}
-			err = s.SkipValue()
+			_, err = d.value()
 		}
 		if err != nil {
-			return e, 0, strictError(err)
+			return strictError(err)
 		}
 		if !ok {
-			return e, 0, bad
+			return bad
 		}
 	}
 	if _, err := s.ReadToken(); err != nil {
-		return e, 0, strictError(err)
+		return strictError(err)
 	}
 	switch {
 	case r.UserID == 0:
-		return e, 0, errUserID
+		return errUserID
 	case !e.sequenced:
-		return e, 0, errSequence
+		return errSequence
 	case !hasRoles:
-		return e, 0, errRoleList
+		return errRoleList
 	case owner != 0 && owner != r.UserID:
-		return e, 0, errGrantUser
+		return errGrantUser
 	}
-	r.Grants = d.grants
-	return e, s.InputOffset(), nil
+	return nil
 }
 
-// roleList reads the value of roleList into d.grants. It returns the userId
-// that the grants name, 0 if they name none.
-func (d *recordDecoder) roleList() (owner int64, err error) {
+// roleList reads the value of roleList into the end of d.grants. It returns the
+// userId that the grants name, 0 if they name none.
+func (d *recordDecoder) roleList() (grants []rolegate.Grant, owner int64, err error) {
 	s := d.strict
-	d.grants = d.grants[:0]
+	from := len(d.grants)
 	if s.PeekKind() != '[' {
-		return 0, errRoleList
+		return nil, 0, errRoleList
 	}
 	_, _ = s.ReadToken() // the '[' that was seen
 	for s.PeekKind() != ']' {
 		g, user, err := d.grant()
 		if err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 		if user != 0 {
 			if owner != 0 && user != owner {
-				return 0, errGrantUser
+				return nil, 0, errGrantUser
 			}
 			owner = user
 		}
 		d.grants = append(d.grants, g)
 	}
 	_, err = s.ReadToken()
-	return owner, err
+	return d.grants[from:len(d.grants):len(d.grants)], owner, err
 }
 
 // grant reads one element of roleList.
@@ -208,20 +243,21 @@ func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
 	default:
 		return g, 0, errRole
 	}
+	d.grantKeys.reset()
 	var hasOrg, hasCode bool
 	for s.PeekKind() != '}' {
-		name, err := s.ReadValue()
+		k, name, err := d.key(&d.grantKeys)
 		if err != nil {
 			return g, 0, err
 		}
-		switch key := s.Unquote(name); string(key) {
-		case "orgId":
-			if g.OrgID, hasOrg, err = s.ReadInt(); err == nil && !hasOrg {
+		switch k {
+		case keyOrgID:
+			if g.OrgID, hasOrg, err = d.int(); err == nil && !hasOrg {
 				err = errOrgID
 			}
-		case "roleCode":
+		case keyRoleCode:
 			var v jsontext.Value
-			if v, err = s.ReadValue(); err != nil {
+			if v, err = d.value(); err != nil {
 				break
 			}
 			if hasCode = v.Kind() == '"'; !hasCode {
@@ -229,19 +265,21 @@ func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
 				break
 			}
 			g.RoleCode = d.intern(s.Unquote(v))
-		case "userId":
-			if s.PeekKind() == 'n' {
-				err = s.SkipValue()
+		case keyUserID:
+			var v jsontext.Value
+			if v, err = d.value(); err != nil || v.Kind() == 'n' {
 				break
 			}
 			var ok bool
-			if user, ok, err = s.ReadInt(); err == nil && !ok {
+			if user, ok = s.Int(v); !ok {
 				err = errGrantUser
 			}
 			user = max(user, 0) // the platform writes -1 for a null number
+		case keyRoleID, keyRoleName:
+			_, err = d.value()
 		default:
-			if err = wire.OtherCase(string(key), grantKeys, "roleList[]."); err == nil {
-				err = s.SkipValue()
+			if err = wire.OtherCase(string(name), keysOfGrant, "roleList[]."); err == nil {
+				_, err = d.value()
 			}
 		}
 		if err != nil {
@@ -271,11 +309,26 @@ func (d *recordDecoder) intern(code []byte) string {
 	return s
 }
 
-// readThirdUserID reads a thirdUserId: an integer in the document of the list,
-// text in others of the same platform, and so text here. Ids that are not
-// above 0 are what the platform writes for "none".
-func (s *scanner) readThirdUserID() (text string, ok bool, err error) {
-	v, err := s.ReadValue()
+// text reads the next value as a string, ok if it is one or null.
+func (d *recordDecoder) text() (text string, ok bool, err error) {
+	v, err := d.value()
+	if err != nil {
+		return "", false, err
+	}
+	switch v.Kind() {
+	case '"':
+		return d.texts.string(d.strict.Unquote(v)), true, nil
+	case 'n':
+		return "", true, nil
+	}
+	return "", false, nil
+}
+
+// thirdUserID reads a thirdUserId: an integer in the document of the list, text
+// in others of the same platform, and so text here. Ids that are not above 0
+// are what the platform writes for "none".
+func (d *recordDecoder) thirdUserID() (text string, ok bool, err error) {
+	v, err := d.value()
 	if err != nil {
 		return "", false, err
 	}
@@ -284,7 +337,7 @@ func (s *scanner) readThirdUserID() (text string, ok bool, err error) {
 	case 'n':
 		return "", true, nil
 	case '"':
-		b = s.Unquote(v)
+		b = d.strict.Unquote(v)
 	case '0':
 		if b = v; bytes.ContainsAny(b, ".eE") {
 			return "", false, nil
@@ -295,7 +348,7 @@ func (s *scanner) readThirdUserID() (text string, ok bool, err error) {
 	if namesNobody(b) {
 		return "", true, nil
 	}
-	return string(b), true, nil
+	return d.texts.string(b), true, nil
 }
 
 // namesNobody reports whether an id is empty or an integer not above 0.

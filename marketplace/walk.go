@@ -17,7 +17,9 @@ import (
 //
 // It blocks until the list has been read or ctx ends, and takes at most four
 // times Config.PageTimeout for each page. yield is called on the caller's
-// goroutine.
+// goroutine. The strings of a record stay as they are, but share memory with
+// those of others: who keeps a few of many is better off with a
+// [strings.Clone] of them.
 //
 // Every error but that of [Client.Validate] is a [*rolegate.PullError]; with
 // errors.Is, [rolegate.ErrRefused] is found in one for a refused token or app
@@ -29,11 +31,11 @@ func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	}
 	w := walk{
 		fetcher: c.fetcher(c.listURL),
-		decoder: newRecordDecoder(),
 		yield:   yield,
 		limit:   c.limit(),
 		cursor:  after,
 	}
+	w.records = newRecordDecoder()
 	if after < 0 {
 		return w.fail(rolegate.FailureOther, fmt.Errorf("pull after sequence %d: expected at least 0", after))
 	}
@@ -52,9 +54,8 @@ func (c *Client) limit() int {
 // A walk is one pull, under way.
 type walk struct {
 	fetcher
-	decoder *recordDecoder
-	yield   func(rolegate.Record)
-	limit   int // how many users are asked for in one request
+	yield func(rolegate.Record)
+	limit int // how many users are asked for in one request
 
 	// cursor is the highest sequence that was seen, and at first the one that
 	// Pull was called with.
@@ -92,7 +93,7 @@ func (w *walk) run(ctx context.Context) error {
 		if !first {
 			floor = min(ask, w.cursor)
 		}
-		t, err := w.read(p.data, floor)
+		t, err := w.read(p, floor)
 		if err != nil {
 			return err
 		}
@@ -137,9 +138,9 @@ func (w *walk) guard(after int64) *dateGuard {
 
 // read yields the records of a page. A sequence below floor is one that was
 // not asked for: the list went back while it was read.
-func (w *walk) read(data []byte, floor int64) (tally, error) {
+func (w *walk) read(p page, floor int64) (tally, error) {
 	t := tally{high: -1}
-	err := w.decoder.decode(data, func(e *element) error {
+	err := w.records.each(p, func(e *element) error {
 		seq := e.record.Sequence
 		t.rows++
 		if e.sequenced {

@@ -38,6 +38,10 @@ func NewStatic(records ...rolegate.Record) *Static {
 	return s
 }
 
+// CacheKey says which list this is to a rolegate.Cache: every Static is the
+// same.
+func (s *Static) CacheKey() string { return "rolegatetest.Static" }
+
 // Set replaces the list. Records are kept as they are, bad ones and several of
 // one user included, and copied, grants too. A Sequence of 0 is replaced by one
 // above the highest so far, be it on the old list or among the records before.

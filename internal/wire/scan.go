@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxKeys is far above the number of keys that any object has which is read by
-// [Scanner.Object]. It bounds the search for doubled ones.
+// [Scanner.Members]. It bounds the search for doubled ones.
 const maxKeys = 64
 
 // A Scanner reads JSON from bytes in memory, without copying them. It can be
@@ -34,6 +34,13 @@ func (s *Scanner) Strictly(b []byte) {
 	s.Reset(&s.src)
 }
 
+// StrictlyButDoubles reads b, and takes invalid UTF-8 for an error, but not keys
+// that occur twice.
+func (s *Scanner) StrictlyButDoubles(b []byte) {
+	s.src = *bytes.NewBuffer(b)
+	s.Reset(&s.src, jsontext.AllowDuplicateNames(true))
+}
+
 // Leniently reads b by its syntax alone.
 func (s *Scanner) Leniently(b []byte) {
 	s.src = *bytes.NewBuffer(b)
@@ -50,13 +57,25 @@ func (s *Scanner) Unquote(v jsontext.Value) []byte {
 	return s.scratch
 }
 
-// Object reads all that the scanner is set to, which has to be one object and
-// nothing more, and calls set for each of its keys; value is valid until set
-// returns, and ends at InputOffset. A key that occurs twice, one that is not
-// valid UTF-8, and one that differs from those in known by nothing but its case
-// are errors. Those errors, and all others but the ones of set, have nothing
-// from the wire in them but a position.
+// Object is Members for a set that does not read its values itself; value is
+// valid until set returns, and ends at InputOffset.
 func (s *Scanner) Object(known []string, set func(key string, value jsontext.Value) error) error {
+	return s.Members(known, func(key string) error {
+		v, err := s.ReadValue()
+		if err != nil {
+			return s.malformed(err)
+		}
+		return set(key, v)
+	})
+}
+
+// Members reads all that the scanner is set to, which has to be one object and
+// nothing more, and calls read for each of its keys; read has to read the value
+// that follows, and nothing beyond it. A key that occurs twice, one that is not
+// valid UTF-8, and one that differs from those in known by nothing but its case
+// are errors. Those errors, and all others but the ones of read, have nothing
+// from the wire in them but a position.
+func (s *Scanner) Members(known []string, read func(key string) error) error {
 	var seen []string
 	if s.PeekKind() != '{' {
 		if err := s.SkipValue(); err != nil {
@@ -86,11 +105,7 @@ func (s *Scanner) Object(known []string, set func(key string, value jsontext.Val
 				return err
 			}
 		}
-		v, err := s.ReadValue()
-		if err != nil {
-			return s.malformed(err)
-		}
-		if err := set(key, v); err != nil {
+		if err := read(key); err != nil {
 			return err
 		}
 	}
@@ -155,16 +170,6 @@ func (s *Scanner) Int(v jsontext.Value) (int64, bool) {
 	return 0, false
 }
 
-// ReadText reads the next value as a string, ok if it is one or null.
-func (s *Scanner) ReadText() (text string, ok bool, err error) {
-	v, err := s.ReadValue()
-	if err != nil {
-		return "", false, err
-	}
-	text, ok = s.Text(v)
-	return text, ok, nil
-}
-
 // Text reads v as a string, ok if it is one or null.
 func (s *Scanner) Text(v jsontext.Value) (text string, ok bool) {
 	switch v.Kind() {
@@ -181,15 +186,26 @@ func (s *Scanner) Text(v jsontext.Value) (text string, ok bool) {
 // could be left out, and within int64. A float has no part in it: ids lie above
 // 2^53.
 func ParseInt(b []byte) (int64, bool) {
-	digits := bytes.TrimPrefix(b, []byte("-"))
+	digits := b
+	negative := len(b) > 0 && b[0] == '-'
+	if negative {
+		digits = b[1:]
+	}
 	if len(digits) == 0 || len(digits) > 19 || digits[0] == '0' && len(b) > 1 {
 		return 0, false
 	}
+	var n uint64 // has room for 19 digits, whichever
 	for _, d := range digits {
 		if d < '0' || d > '9' {
 			return 0, false
 		}
+		n = 10*n + uint64(d-'0')
 	}
-	n, err := strconv.ParseInt(string(b), 10, 64)
-	return n, err == nil
+	switch {
+	case negative && n <= -math.MinInt64:
+		return -int64(n), true // right for the lowest one too, which has no positive
+	case !negative && n <= math.MaxInt64:
+		return int64(n), true
+	}
+	return 0, false
 }

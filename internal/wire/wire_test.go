@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/wire"
@@ -125,6 +127,41 @@ func TestInts(t *testing.T) {
 		require.NoError(t, err)
 		assert.False(t, ok, text)
 	}
+}
+
+// An integer is in its canonical form if it is written as it was read.
+func TestParseIntTakesTheCanonicalForm(t *testing.T) {
+	t.Parallel()
+	check := func(text string) (problem string) {
+		want, err := strconv.ParseInt(text, 10, 64)
+		canonical := err == nil && strconv.FormatInt(want, 10) == text
+		if !canonical {
+			want = 0
+		}
+		if got, ok := wire.ParseInt([]byte(text)); ok != canonical || got != want {
+			return fmt.Sprintf("%q: %d, %t; expected %d, %t", text, got, ok, want, canonical)
+		}
+		return ""
+	}
+	for _, text := range []string{
+		"", "-", "0", "-0", "00", "01", "-01", "+1", "1_0", "0x1", " 1", "1 ", "1.0", "1e2", "--1", "٥",
+		"9223372036854775807", "9223372036854775808", "-9223372036854775807", "-9223372036854775808", "-9223372036854775809",
+		"9999999999999999999", "-9999999999999999999", "18446744073709551615", "18446744073709551616", "18446744073709551623",
+		"10000000000000000000", "1000000000000000000", "-1000000000000000000", "99999999999999999999999999",
+	} {
+		assert.Empty(t, check(text))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(
+			rapid.StringMatching(`-?[0-9]{0,21}`),
+			rapid.StringMatching(`-?92233720368547758[0-9]{2}`),
+			rapid.Map(rapid.Int64(), func(n int64) string { return strconv.FormatInt(n, 10) }),
+			rapid.String(),
+		).Draw(t, "text")
+		if problem := check(text); problem != "" {
+			t.Fatal(problem)
+		}
+	})
 }
 
 func TestCell(t *testing.T) {

@@ -1,0 +1,202 @@
+// Package filecache keeps the last good index of a [rolegate.Gate] in a file,
+// so that an app that restarts while the marketplace is away serves at once.
+//
+//	gate, err := rolegate.Open(ctx, rolegate.Config{
+//		Source: client,
+//		Cache:  filecache.New("/var/lib/school/rolegate.index"),
+//		…
+//	})
+//
+// Whoever can write that file, or put another in its place, decides who enters
+// the app. So the file must be the app's own and nobody else's to write, the
+// folder too, and neither a symbolic link nor anything but a plain file will
+// do: the error says which command mends it. On systems without Unix
+// permissions, see to that yourself.
+//
+// The file is replaced whole: a process that is killed while it writes, or a
+// machine that loses power, leaves the old index or the new one. What is in it
+// is checked by the gate when it is read: its form, its checksum, which list it
+// is of, and how old.
+package filecache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rolegate/rolegate"
+)
+
+// A Cache is a file with the last good index. It is safe for concurrent use,
+// also by several processes, of whom the last to store wins.
+//
+// The nil and the zero Cache are mistakes that rolegate.Open reports.
+type Cache struct {
+	path string
+}
+
+var _ rolegate.Cache = (*Cache)(nil)
+
+// New returns the cache in the file with that name, which need not be there
+// yet. Its folder must be.
+func New(path string) *Cache { return &Cache{path: path} }
+
+// Validate returns what is wrong with the name of the file, or with its folder
+// and what lies there.
+func (c *Cache) Validate() error {
+	if c == nil || c.path == "" {
+		return errors.New("filecache: the name of the file is empty: give one such as /var/lib/school/rolegate.index, in a folder that is the app's own")
+	}
+	if strings.HasSuffix(c.path, string(filepath.Separator)) {
+		return fmt.Errorf("filecache: %s is a folder: give the name of a file in it", c.path)
+	}
+	if err := c.checkFolder(); err != nil {
+		return err
+	}
+	info, err := os.Lstat(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	return c.checkFile(info)
+}
+
+// Load opens the file. An error wraps fs.ErrNotExist if there is none.
+func (c *Cache) Load(context.Context) (io.ReadCloser, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(c.path, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, fmt.Errorf("filecache: %w", err)
+	}
+	// Once more, of what was opened: it may have been replaced since.
+	info, err := f.Stat()
+	if err == nil {
+		err = c.checkFile(info)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Store replaces the file by what write writes. If anything fails, the file
+// stays as it was. It does not heed ctx while the disk is busy.
+func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err error) {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	c.sweep()
+	temp, err := os.CreateTemp(filepath.Dir(c.path), c.tempPattern()) // made with mode 0600
+	if err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = temp.Close()
+			_ = os.Remove(temp.Name())
+		}
+	}()
+	if err := write(temp); err != nil {
+		return fmt.Errorf("filecache: writing %s: %w", temp.Name(), err)
+	}
+	if err := temp.Sync(); err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	if err := temp.Close(); err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	if err := os.Rename(temp.Name(), c.path); err != nil {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(c.path)); err != nil {
+		// The file is in its place; only a loss of power could bring the old one
+		// back.
+		return fmt.Errorf("filecache: %w", err)
+	}
+	return nil
+}
+
+// tempPattern is the name of a file that is being written.
+func (c *Cache) tempPattern() string { return "." + filepath.Base(c.path) + ".*.tmp" }
+
+// leftAfter is how old such a file is that nobody writes any more.
+const leftAfter = 10 * time.Minute
+
+// sweep removes what processes have left that were killed while they wrote.
+func (c *Cache) sweep() {
+	left, _ := filepath.Glob(filepath.Join(escape(filepath.Dir(c.path)), "."+escape(filepath.Base(c.path))+".*.tmp"))
+	for _, name := range left {
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftAfter {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// escape makes a name a pattern that matches it alone.
+func escape(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+}
+
+// checkFolder says whether others could put a file of theirs in place of ours.
+func (c *Cache) checkFolder() error {
+	folder := filepath.Dir(c.path)
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// Not fs.ErrNotExist: it is no cache that is empty yet.
+		return fmt.Errorf("filecache: there is no folder %s: make it with: install -d -m 700 %s", folder, quote(folder))
+	case err != nil:
+		return fmt.Errorf("filecache: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("filecache: %s is not a folder", folder)
+	case writableByOthers(info):
+		return fmt.Errorf("filecache: others can write to the folder %s and so put their own index in place: use a folder of the app's own, or mend it with: chmod go-w %s", folder, quote(folder))
+	case foreign(info):
+		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put an index of his own in place: mend it with: chown %d %s", folder, os.Getuid(), quote(folder))
+	}
+	return nil
+}
+
+func (c *Cache) checkFile(info fs.FileInfo) error {
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("filecache: %s is a symbolic link: give the name of the file itself, or remove the link with: rm %s", c.path, quote(c.path))
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("filecache: %s is not a plain file: give another name", c.path)
+	case writableByOthers(info):
+		return fmt.Errorf("filecache: others can write to %s, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
+	case readableByOthers(info):
+		return fmt.Errorf("filecache: others can read %s, which may have personal data in it: mend it with: chmod 600 %s", c.path, quote(c.path))
+	case foreign(info):
+		return fmt.Errorf("filecache: %s belongs to another user, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
+	}
+	return nil
+}
+
+// quote writes a name as a shell reads it.
+func quote(name string) string {
+	if plain := strings.IndexFunc(name, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-", r)
+	}); plain < 0 {
+		return name
+	}
+	if strconv.Quote(name) != `"`+name+`"` {
+		return strconv.Quote(name) // control characters and the like: to read, not to paste
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}

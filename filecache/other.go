@@ -1,0 +1,18 @@
+//go:build !unix
+
+package filecache
+
+import "io/fs"
+
+// Systems without Unix permissions: who may write is for the operator to see
+// to, and a rename is as lasting as the system makes it.
+
+const openFlags = 0
+
+func writableByOthers(fs.FileInfo) bool { return false }
+
+func readableByOthers(fs.FileInfo) bool { return false }
+
+func foreign(fs.FileInfo) bool { return false }
+
+func syncFolder(string) error { return nil }
