@@ -18,7 +18,9 @@ import (
 //
 // A Source may also have a method Validate() error: [Open] calls it, and
 // reports what it says together with every other mistake of the [Config]. If it
-// has a method CloseIdleConnections(), [Gate.Close] calls that.
+// has a method CloseIdleConnections(), [Gate.Close] calls that. A method
+// CacheKey() string says which list it is, without a secret, and the same at
+// every start: Config.Cache needs it.
 type Source interface {
 	// Pull calls yield for every listed user whose sequence is above after,
 	// or for all of them when after is 0, and returns nil only when it has
