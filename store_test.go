@@ -3,7 +3,6 @@ package rolegate_test
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -260,40 +259,3 @@ type discard struct{ h http.Header }
 func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
-
-func BenchmarkDecide(b *testing.B) {
-	const users, orgs = 100_000, 2000
-	rnd := rand.New(rand.NewPCG(3, 4))
-	var records []rolegate.Record
-	for i := range int64(users) {
-		r := record(1<<40 + i*3)
-		for range 1 + rnd.IntN(3) {
-			r.Grants = append(r.Grants, in(1+rnd.Int64N(orgs), role(rnd)))
-		}
-		records = append(records, r)
-	}
-	gate, err := rolegate.Open(b.Context(), rolegate.Config{
-		Source: rolegatetest.NewStatic(records...), Identify: byHeader, Logger: slog.New(slog.DiscardHandler),
-	})
-	require.NoError(b, err)
-	defer gate.Close()
-	policy := gate.Policy(rolegate.AnyRole("teacher", "admin"))
-	for _, c := range []struct {
-		name string
-		org  func(rolegate.Record) int64
-	}{
-		{"org=one", func(r rolegate.Record) int64 { return r.Grants[0].OrgID }},
-		{"org=any", func(rolegate.Record) int64 { return 0 }},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				rnd := rand.New(rand.NewPCG(5, rand.Uint64()))
-				for pb.Next() {
-					r := records[rnd.IntN(users)]
-					policy.Decide(b.Context(), rolegate.UserID(r.UserID), c.org(r))
-				}
-			})
-		})
-	}
-}
