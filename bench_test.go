@@ -69,7 +69,10 @@ func BenchmarkDecide(b *testing.B) {
 // as one alone, while prepared generations are swapped every 10 ms. What one
 // alone does is measured without swaps.
 func BenchmarkSwapping(b *testing.B) {
-	const users, slice, rounds = 100_000, 200 * time.Millisecond, 15
+	b.Run("users=100000", func(b *testing.B) { benchmarkSwapping(b, 100_000, 200*time.Millisecond, 15) })
+}
+
+func benchmarkSwapping(b *testing.B, users int, slice time.Duration, rounds int) {
 	records := benchRecords(users, 3)
 	source := rolegatetest.NewStatic(records...)
 	gate := benchGate(b, source)
@@ -124,6 +127,7 @@ func BenchmarkSwapping(b *testing.B) {
 		}
 		slices.Sort(steady)
 		slices.Sort(swapping)
+		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(steady[rounds/2], "×one-core")
 		b.ReportMetric(swapping[rounds/2], "×one-core-swapping")
 	}

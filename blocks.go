@@ -60,12 +60,13 @@ func home(hash uint64, n int) int {
 type blockWriter struct {
 	segments [][]byte
 	open     []byte // the segment that is being written
+	expect   int    // how many bytes are still to come; 0 or less if that is not known
 }
 
-// newBlockWriter makes a writer of blocks that take about that many bytes, 0 if
-// it is not known.
+// newBlockWriter makes a writer of blocks that take so many bytes, 0 if that is
+// not known.
 func newBlockWriter(expect int) *blockWriter {
-	return &blockWriter{segments: make([][]byte, 1), open: make([]byte, 0, min(expect, segmentSize))}
+	return &blockWriter{segments: make([][]byte, 1), expect: expect}
 }
 
 // add writes a block and returns its address, and how many bytes it takes.
@@ -76,21 +77,39 @@ func (w *blockWriter) add(block []byte) (address uint32, size int, err error) {
 	if len(w.segments) == maxSegments {
 		return 0, 0, errTooLarge
 	}
+	if len(w.open) == 0 {
+		w.begin()
+	}
 	address = uint32(len(w.segments))<<offsetBits | uint32(len(w.open)/unit)
 	from := len(w.open)
 	w.open = append(w.open, block...)
 	w.open = append(w.open, padding[:roundUp(len(w.open))-len(w.open)]...)
+	w.expect -= len(w.open) - from
 	return address, len(w.open) - from, nil
+}
+
+// begin makes room for a segment.
+func (w *blockWriter) begin() {
+	switch {
+	case w.expect > 0:
+		w.open = make([]byte, 0, min(w.expect, segmentSize))
+	case len(w.segments) > 1: // after a full one, another full one is likely
+		w.open = make([]byte, 0, segmentSize)
+	}
 }
 
 var padding [unit]byte
 
 // flush ends the open segment.
 func (w *blockWriter) flush() {
-	if len(w.open) > 0 {
-		w.segments = append(w.segments, append(make([]byte, 0, len(w.open)), w.open...))
-		w.open = w.open[:0]
+	if len(w.open) == 0 {
+		return
 	}
+	if spare := cap(w.open) - len(w.open); spare > len(w.open)/32 {
+		w.open = append(make([]byte, 0, len(w.open)), w.open...)
+	}
+	w.segments = append(w.segments, w.open)
+	w.open = nil
 }
 
 // smallSegment is up to which size the last segment is written anew, with what
@@ -107,10 +126,15 @@ type blockChange struct {
 // size tells how long a block is.
 func (b *blocks) with(changes []blockChange, size func(block []byte) int) (blocks, error) {
 	next := blocks{dir: slices.Clone(b.dir), live: b.live, dead: b.dead}
-	w := newBlockWriter(0)
+	total := 0
+	for _, c := range changes {
+		total += roundUp(len(c.block))
+	}
+	w := newBlockWriter(total)
 	w.segments = slices.Clone(b.segments)
 	if last := len(w.segments) - 1; last > 0 && len(w.segments[last]) < smallSegment {
-		w.open = slices.Clone(w.segments[last]) // where it is, addresses into it stay right
+		// Written anew with more behind it, so that addresses into it stay right.
+		w.open = append(make([]byte, 0, min(len(w.segments[last])+total, segmentSize)), w.segments[last]...)
 		w.segments = w.segments[:last]
 	}
 	for _, c := range changes {
@@ -206,7 +230,7 @@ func (p *partition) add(record []byte) {
 	need := len(record) + binary.MaxVarintLen64
 	last := len(p.chunks) - 1
 	if last < 0 || cap(p.chunks[last])-len(p.chunks[last]) < need {
-		size := max(need, min(max(1<<10, p.size/8), 256<<10))
+		size := max(need, min(max(1<<10, p.size/16), 256<<10))
 		p.chunks = append(p.chunks, make([]byte, 0, size))
 		last++
 	}

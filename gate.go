@@ -163,28 +163,29 @@ func (g *Gate) current() (gen *generation, now instant, reason Reason) {
 
 // judge decides by the generation of the moment, and does not count. r is nil
 // for a decision that no request asks for; with a request the organisation is
-// read from it. A MaxAge goes back from asked, the zero instant for now.
-func (g *Gate) judge(p *Policy, id Identity, where orgScope, r *http.Request, asked instant) Decision {
+// read from it. A MaxAge goes back from asked, the zero instant for now. What it
+// decides is in d, which is too large to be handed up step by step.
+func (g *Gate) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked instant) {
 	gen, now, reason := g.current()
 	if reason != Granted {
-		return Decision{Reason: reason}
+		*d = Decision{Reason: reason}
+		return
 	}
-	d := gen.judge(p, id, where, r)
+	gen.judge(d, p, id, where, r)
 	if asked == (instant{}) {
 		asked = now
 	}
-	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d).age(asked) > p.maxAge {
+	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).age(asked) > p.maxAge {
 		d.Reason = TooOld
 	}
 	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
-	return d
 }
 
-// knownFor is up to when revocations are known that could concern the user of
-// a decision. A hold keeps the verified age old for all, but only those who are
+// knownFor is up to when revocations are known that could concern a user, whose
+// removal is held or not. A hold keeps the verified age old for all, but only those who are
 // held have lost something that is not known to requests.
-func (gen *generation) knownFor(d Decision) instant {
-	if gen.hold != nil && !d.Held {
+func (gen *generation) knownFor(held bool) instant {
+	if gen.hold != nil && !held {
 		return gen.walked
 	}
 	return gen.verified
@@ -198,13 +199,14 @@ func (g *Gate) count(d *Decision) {
 }
 
 // judge decides by one generation from beginning to end.
-func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Request) Decision {
+func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
 	at, reason := gen.lookUp(p.gate.cfg.indexed, id)
 	if reason != Granted {
 		pass := reason == NotAuthorized && p.gate.cfg.ShadowAdmit && (p.shadow || p == p.gate.admit)
-		return Decision{Reason: reason, Shadowed: pass, asked: id.id}
+		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
+		return
 	}
-	d := Decision{Reason: Granted, User: User{s: gen.snapshot, at: at}}
+	*d = Decision{Reason: Granted, User: User{s: gen.snapshot, at: at}}
 	if gen.hold != nil {
 		d.Held = gen.hold.has(d.User.ID())
 	}
@@ -213,7 +215,7 @@ func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Req
 	}
 	if where.unreadable {
 		d.Reason = OrgUnreadable
-		return d
+		return
 	}
 	d.Org = where.id
 	trial := trial{p: p, user: d.User, r: r}
@@ -222,14 +224,13 @@ func (gen *generation) judge(p *Policy, id Identity, where orgScope, r *http.Req
 	switch {
 	case trial.panicked != nil:
 		d.Reason, d.err = ConditionFailed, panicError("a Where", trial.panicked)
-		return d // and no Shadow lets it pass
+		return // and no Shadow lets it pass
 	case verdict == roleFails:
 		d.Reason = RoleMissing
 	case verdict == conditionFails:
 		d.Reason = ConditionFailed
 	}
 	d.Shadowed = p.shadow && d.Reason != Granted
-	return d
 }
 
 // lookUp finds the listed user with that identity.

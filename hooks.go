@@ -106,7 +106,7 @@ const (
 )
 
 // observe hands a decision to OnDecision: denials always, grants sampled.
-func (g *Gate) observe(p *Policy, d Decision, r *http.Request, decision string) {
+func (g *Gate) observe(p *Policy, d *Decision, r *http.Request, decision string) {
 	if g == nil || g.decisions == nil {
 		return
 	}

@@ -34,13 +34,14 @@ func (o maxAgeOption) addTo(s *policySpec) {
 }
 
 // resyncFor waits for a walk that makes the list young enough, if one may be
-// made, and no longer than MaxAgeWait. The age goes back from asked: a walk that takes longer than maxAge would
-// never do, although all that was revoked before the request is in it.
-func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, d Decision) {
+// made, and no longer than MaxAgeWait. The age goes back from asked: a walk that
+// takes longer than maxAge would never do, although all that was revoked before
+// the request is in it. held says that it is for a user whose removal is held.
+func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, held bool) {
 	timer := time.NewTimer(f.gate.cfg.Refresh.MaxAgeWait)
 	defer timer.Stop()
 	for {
-		if gen := f.gate.now.Load(); gen == nil || gen.knownFor(d).age(asked) <= maxAge {
+		if gen := f.gate.now.Load(); gen == nil || gen.knownFor(held).age(asked) <= maxAge {
 			return
 		}
 		ended := f.walkForAge()

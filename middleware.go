@@ -62,12 +62,13 @@ func newGuard(g *Gate, p *Policy, next http.Handler) *guard {
 
 // ServeHTTP implements http.Handler.
 func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, d := h.decide(r)
+	var d Decision
+	id := h.decide(&d, r)
 	if !d.Allowed() {
 		h.gate.refuse(w, r, h.policy, d)
 		return
 	}
-	h.gate.observe(h.policy, d, r, "")
+	h.gate.observe(h.policy, &d, r, "")
 	if d.Shadowed {
 		h.gate.logShadowed(r, h.policy, d)
 	}
@@ -75,74 +76,74 @@ func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.watched(w, r, id, d)
 		return
 	}
-	h.pass(w, r, r.Context(), d)
+	h.pass(w, r, r.Context(), &d)
 }
 
 // pass runs the handler, with what was found out in its context.
-func (h *guard) pass(w http.ResponseWriter, r *http.Request, ctx context.Context, d Decision) {
+func (h *guard) pass(w http.ResponseWriter, r *http.Request, ctx context.Context, d *Decision) {
 	h.next.ServeHTTP(w, r.WithContext(&guardedContext{
 		Context: ctx, gate: h.gate, user: d.User, org: h.orgFor(r, d),
 	}))
 }
 
 // decide identifies, judges and counts a request.
-func (h *guard) decide(r *http.Request) (Identity, Decision) {
-	id, d := h.identify(r)
-	if d.Reason == Granted {
-		d = h.judge(r, id)
+func (h *guard) decide(d *Decision, r *http.Request) Identity {
+	id, known := h.identify(d, r)
+	if known {
+		h.judge(d, r, id)
 	}
-	h.gate.count(&d)
-	return id, d
+	h.gate.count(d)
+	return id
 }
 
-// identify finds out who is asking; the decision is why that cannot be told, or
-// else Granted.
-func (h *guard) identify(r *http.Request) (Identity, Decision) {
+// identify finds out who is asking. If that cannot be told, d says why.
+func (h *guard) identify(d *Decision, r *http.Request) (id Identity, known bool) {
 	if h.gate == nil {
-		return Identity{}, Decision{Reason: NotReady}
+		return Identity{}, false // the zero Decision is NotReady
 	}
 	id, err := h.gate.cfg.identify(r)
 	if err == nil {
-		return id, Decision{Reason: Granted}
+		return id, true
 	}
 	// A gate that cannot tell about anybody says so to nobody too.
 	if _, _, reason := h.gate.current(); reason != Granted {
-		return Identity{}, Decision{Reason: reason}
+		d.Reason = reason
+		return Identity{}, false
 	}
+	d.Reason, d.err = IdentifyFailed, err
 	if errors.Is(err, ErrNobody) {
-		return Identity{}, Decision{Reason: NoIdentity, err: err}
+		d.Reason = NoIdentity
 	}
-	return Identity{}, Decision{Reason: IdentifyFailed, err: err}
+	return Identity{}, false
 }
 
 // judge decides; and once more, if a refusal was worth a look at what the
 // marketplace has granted meanwhile.
-func (h *guard) judge(r *http.Request, id Identity) Decision {
+func (h *guard) judge(d *Decision, r *http.Request, id Identity) {
 	g := h.gate
-	d := g.judge(h.policy, id, orgScope{}, r, instant{})
+	g.judge(d, h.policy, id, orgScope{}, r, instant{})
 	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(r.Context(), id) {
-		if d = g.judge(h.policy, id, orgScope{id: d.Org}, r, instant{}); d.mayHaveChanged() {
+		if g.judge(d, h.policy, id, orgScope{id: d.Org}, r, instant{}); d.mayHaveChanged() {
 			g.onDeny.refuse(id)
 		}
 	}
 	if d.Reason == TooOld {
 		asked := g.clock()
-		g.refresher.resyncFor(r.Context(), h.policy.maxAge, asked, d)
-		d = g.judge(h.policy, id, orgScope{id: d.Org}, r, asked)
+		g.refresher.resyncFor(r.Context(), h.policy.maxAge, asked, d.Held)
+		g.judge(d, h.policy, id, orgScope{id: d.Org}, r, asked)
 	}
-	return d
 }
 
 // mayHaveChanged reports whether a grant that the index does not have yet would
 // have made a difference. A shadow makes nobody wait.
-func (d Decision) mayHaveChanged() bool {
+func (d *Decision) mayHaveChanged() bool {
 	return !d.Shadowed && (d.Reason == NotAuthorized || d.Reason == RoleMissing)
 }
 
 // orgFor returns the organisation that the handler is to see: the one that
 // this guard checked or, if it named none, the one that a guard around it
 // checked for the same user.
-func (h *guard) orgFor(r *http.Request, d Decision) int64 {
+func (h *guard) orgFor(r *http.Request, d *Decision) int64 {
 	if d.Org != 0 {
 		return d.Org
 	}

@@ -59,14 +59,14 @@ func (g *Gate) policy(caller string, options []Option) *Policy {
 //
 // A decision of a policy with [Shadow] may be Allowed although its Reason says
 // what would have been refused. Every decision is counted in [Status].
-func (p *Policy) Decide(ctx context.Context, id Identity, org int64) Decision {
+func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision) {
 	_ = ctx // nothing here waits; the parameter is for what observes decisions
 	if p == nil {
-		return Decision{}
+		return d
 	}
-	d := p.gate.judge(p, id, p.orgOf(org), nil, instant{})
+	p.gate.judge(&d, p, id, p.orgOf(org), nil, instant{})
 	p.gate.count(&d)
-	p.gate.observe(p, d, nil, "")
+	p.gate.observe(p, &d, nil, "")
 	return d
 }
 

@@ -124,5 +124,5 @@ func (ws *watches) check(g *Gate) {
 func (h *guard) watched(w http.ResponseWriter, r *http.Request, id Identity, d Decision) {
 	ctx, done := h.gate.watches.begin(h.gate, h.policy, id, d, r.Context())
 	defer done()
-	h.pass(w, r, ctx, d)
+	h.pass(w, r, ctx, &d)
 }
