@@ -70,8 +70,8 @@ type Config struct {
 	PageTimeout time.Duration
 
 	// MaxPageBytes is how large one page may be after decompression, up to
-	// 1 GiB. 0 means 16 MiB. A page is held in memory as a whole, one at a
-	// time in each pull.
+	// 1 GiB. 0 means 16 MiB. A page is held in memory as a whole, and the
+	// records that were read from it besides, one page at a time in each pull.
 	MaxPageBytes int64
 
 	// MaxUsers is how many records one pull may bring, so that pages without

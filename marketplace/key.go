@@ -72,7 +72,7 @@ const maxOthers = 16
 // record is read again, carefully.
 type keySet struct {
 	known  uint32   // a bit for each key
-	others [][]byte // the names of those that are otherKey
+	others [][]byte // the names of those that are otherKey: parts of the page, which is read where it is
 }
 
 func (s *keySet) reset() { s.known, s.others = 0, s.others[:0] }
@@ -94,7 +94,7 @@ func (s *keySet) add(k key, name []byte) bool {
 }
 
 // key reads the next key of an object; those before it are in have. name is valid
-// until the next read.
+// until the next read; of a page that is read quickly, as long as the page.
 func (d *recordDecoder) key(have *keySet) (k key, name []byte, err error) {
 	v, err := d.strict.ReadValue()
 	if err != nil {

@@ -1,11 +1,14 @@
 package marketplace_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,9 +70,12 @@ func TestQuicklyAndCarefullyAgree(t *testing.T) {
 		{"a doubled key of the document", ok(a, `{"gender":1,`+full(2, 2)[1:]), false},
 		{"a doubled name for display", ok(a, `{"nickname":"",`+full(2, 2)[1:]), false},
 		{"a doubled key in a name for display", ok(a, with(`"nickname":{"z":1,"z":2}`)), false},
+		{"a doubled key in a gender", ok(a, with(`"gender":{"z":1,"z":2}`)), false},
 		{"a doubled key in a grant", ok(a, strings.Replace(b, `"roleId":5`, `"roleId":5,"roleId":5`, 1)), false},
 		{"a doubled unknown key in a grant", ok(a, strings.Replace(b, `"roleId":5`, `"x":5,"x":5`, 1)), false},
 		{"a doubled key in a value of a grant", ok(a, strings.Replace(b, `"roleId":5`, `"roleId":[{"x":5,"x":5}]`, 1)), false},
+		{"a doubled key in an unknown value of a grant", ok(a, strings.Replace(b, `"roleId":5`, `"x":{"y":[{"z":1,"z":2}]}`, 1)), false},
+		{"a doubled key in a roleName", ok(a, strings.Replace(b, `"老师"`, `{"z":1,"z":2}`, 1)), false},
 		{"the same key in two grants", ok(with(`"x":0,"roleList":[{"x":1,"orgId":1,"roleCode":"r"},{"x":2,"orgId":2,"roleCode":"r"}]`)), true},
 		{"a doubled key deep inside", ok(a, with(`"x":[{"y":{"z":1,"z":2}}]`)), false},
 		{"invalid UTF-8 in a record", ok(a, with(`"x":"`+"\xff"+`"`)), false},
@@ -127,6 +133,27 @@ func TestHeldRecordsAreTheirOwn(t *testing.T) {
 		got, _, err := decoded(d.Page, page)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
+	}
+}
+
+// The grants of many records lie side by side.
+func TestAppendingToGrantsReachesNobodyElse(t *testing.T) {
+	t.Parallel()
+	page := []byte(ok(full(1, 1), full(2, 2), user(3, 3), full(4, 4)))
+	want := []rolegate.Record{wantFull(1, 1), wantFull(2, 2), {UserID: 3, Sequence: 3}, wantFull(4, 4)}
+	for name, decode := range map[string]func(*marketplace.Decoder, []byte, func(rolegate.Record)) (int, error){
+		"quickly":   (*marketplace.Decoder).Page,
+		"carefully": (*marketplace.Decoder).Carefully,
+	} {
+		var got []rolegate.Record
+		_, err := decode(marketplace.NewDecoder(), page, func(r rolegate.Record) {
+			grants := slices.Clone(r.Grants)
+			_ = append(r.Grants, rolegate.Grant{OrgID: 1, RoleCode: "admin"}, rolegate.Grant{OrgID: 2, RoleCode: "admin"})
+			r.Grants = grants
+			got = append(got, clean(r))
+		})
+		require.NoError(t, err)
+		assert.Equal(t, want, got, name)
 	}
 }
 
@@ -214,4 +241,50 @@ func TestDecodingHardlyAllocates(t *testing.T) {
 		})
 		assert.Less(t, allocations, 50., name)
 	}
+}
+
+// A decoder lives as long as its pull, and each string that somebody keeps has
+// others beside it.
+func TestWhatADecoderKeeps(t *testing.T) {
+	const users, grants = 1000, 100
+	manyGrants := strings.TrimSuffix(strings.Repeat(`{"orgId":1,"roleCode":"r"},`, grants), ",")
+	record := `{"userId":1,"lastSequence":1,"roleList":[` + manyGrants + `]},`
+	usual := pageOf(users)
+	var ownCodes [][]byte
+	for p := range 40 {
+		var records []string
+		for i := range users {
+			records = append(records, with(fmt.Sprintf(`"roleList":[{"orgId":1,"roleCode":"own of %d, %d"}]`, p, i)))
+		}
+		ownCodes = append(ownCodes, []byte(ok(records...)))
+	}
+	for _, tc := range []struct {
+		name  string
+		pages [][]byte
+		most  uint64
+	}{
+		{"a page of many grants", [][]byte{[]byte(ok(strings.TrimSuffix(strings.Repeat(record, users), ",")))}, 2 * users * grants * uint64(unsafe.Sizeof(rolegate.Grant{}))},
+		{"one page after the other", slices.Repeat([][]byte{usual}, 40), 1 << 20},
+		{"a role code for each user", ownCodes, 1 << 20},
+		{"a short text beside a long one", [][]byte{[]byte(ok(with(`"email":"` + strings.Repeat("x", 5_000_000) + `","nickname":"n"`))), usual}, 1 << 20},
+	} {
+		d := marketplace.NewDecoder()
+		before := heap()
+		var kept string
+		for _, page := range tc.pages {
+			_, err := d.Page(page, func(r rolegate.Record) { kept = cmp.Or(kept, r.Nickname) })
+			require.NoError(t, err)
+		}
+		assert.Less(t, heap(), before+tc.most, tc.name)
+		runtime.KeepAlive(d)
+		runtime.KeepAlive(kept)
+	}
+}
+
+// heap is how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -45,6 +45,10 @@ var (
 type element struct {
 	record rolegate.Record
 
+	// grants is how many the record has. Where they are is known only when all
+	// of a page have been read: until then they move.
+	grants int
+
 	// sequenced is whether record.Sequence was readable.
 	sequenced bool
 
@@ -82,8 +86,11 @@ func (d *recordDecoder) each(p page, visit func(*element) error) error {
 	if len(p.elements) == 0 {
 		return d.carefully(p.data, visit)
 	}
+	rest := d.grants
 	for i := range p.elements {
-		if err := visit(&p.elements[i]); err != nil {
+		e := &p.elements[i]
+		e.record.Grants, rest = rest[:e.grants:e.grants], rest[e.grants:]
+		if err := visit(e); err != nil {
 			return err
 		}
 	}
@@ -123,11 +130,12 @@ func (d *recordDecoder) alone(b []byte) (e element, n int64, err error) {
 	if err := d.element(&e); err != nil {
 		return element{}, 0, err
 	}
+	e.record.Grants = d.grants
 	return e, d.strict.InputOffset(), nil
 }
 
-// element reads the next value into e, which has to be zero. After an error,
-// d.strict is anywhere.
+// element reads the next value into e, which has to be zero, and its grants into
+// the end of d.grants. After an error, d.strict is anywhere.
 func (d *recordDecoder) element(e *element) error {
 	s, r := d.strict, &e.record
 	if s.PeekKind() != '{' {
@@ -135,6 +143,7 @@ func (d *recordDecoder) element(e *element) error {
 	}
 	_, _ = s.ReadToken() // the '{' that was seen
 	d.recordKeys.reset()
+	from := len(d.grants)
 	var (
 		hasRoles bool
 		owner    int64 // the userId in the grants, 0 if there is none
@@ -157,7 +166,7 @@ func (d *recordDecoder) element(e *element) error {
 			e.sequenced = ok
 		case keyRoleList:
 			hasRoles = true
-			r.Grants, owner, err = d.roleList()
+			owner, err = d.roleList()
 		case keyAccount:
 			bad = errAccount
 			r.Account, ok, err = d.text()
@@ -202,47 +211,42 @@ func (d *recordDecoder) element(e *element) error {
 	case owner != 0 && owner != r.UserID:
 		return errGrantUser
 	}
+	e.grants = len(d.grants) - from
 	return nil
 }
 
 // roleList reads the value of roleList into the end of d.grants. It returns the
 // userId that the grants name, 0 if they name none.
-func (d *recordDecoder) roleList() (grants []rolegate.Grant, owner int64, err error) {
+func (d *recordDecoder) roleList() (owner int64, err error) {
 	s := d.strict
-	from := len(d.grants)
 	if s.PeekKind() != '[' {
-		return nil, 0, errRoleList
+		return 0, errRoleList
 	}
 	_, _ = s.ReadToken() // the '[' that was seen
 	for s.PeekKind() != ']' {
 		g, user, err := d.grant()
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
 		if user != 0 {
 			if owner != 0 && user != owner {
-				return nil, 0, errGrantUser
+				return 0, errGrantUser
 			}
 			owner = user
 		}
 		d.grants = append(d.grants, g)
 	}
 	_, err = s.ReadToken()
-	return d.grants[from:len(d.grants):len(d.grants)], owner, err
+	return owner, err
 }
 
 // grant reads one element of roleList.
 func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
 	s := d.strict
-	switch s.PeekKind() {
-	case '{':
-		_, _ = s.ReadToken() // the '{' that was seen
-	case 0:
-		_, err := s.ReadToken()
-		return g, 0, err
-	default:
+	if s.PeekKind() != '{' {
 		return g, 0, errRole
 	}
+	_, _ = s.ReadToken() // the '{' that was seen
 	d.grantKeys.reset()
 	var hasOrg, hasCode bool
 	for s.PeekKind() != '}' {

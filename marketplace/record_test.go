@@ -49,6 +49,8 @@ func TestGoodRecords(t *testing.T) {
 		{"nulls", with(`"account":null,"email":null,"thirdAccount":null,"thirdUserId":null,"nickname":null,"thirdUserName":null`), rolegate.Record{}},
 		{"names for display of any type", with(`"nickname":5,"thirdUserName":{"a":[]}`), rolegate.Record{}},
 		{"unknown keys", with(`"deptList":[{"x":{"y":[1]}}],"gender":"x"`), rolegate.Record{}},
+		{"many unknown keys", with(strings.TrimPrefix(manyKeys(100), ",") + `,"roleList":[{"orgId":3,"roleCode":"r"` + manyKeys(100) + `}]`),
+			rolegate.Record{Grants: grants(rolegate.Grant{OrgID: 3, RoleCode: "r"})}},
 		{"grants the gate drops", with(`"roleList":[{"orgId":0,"roleCode":"a"},{"orgId":-1,"roleCode":"b"},{"orgId":"-5","roleCode":""}]`),
 			rolegate.Record{Grants: grants(rolegate.Grant{RoleCode: "a"}, rolegate.Grant{OrgID: -1, RoleCode: "b"}, rolegate.Grant{OrgID: -5})}},
 		{"grants without a user", with(`"roleList":[{"orgId":1,"roleCode":"a","userId":0},{"orgId":1,"roleCode":"b","userId":"0"},{"orgId":1,"roleCode":"c","userId":null}]`),
