@@ -203,7 +203,8 @@ func (f *refresher) loop(k pullKind) {
 		case <-f.ctx.Done():
 			return
 		}
-		f.next[k].Store(f.gate.clock().add(f.interval(k)).mono)
+		// Unless somebody has pulled already: then note has set it.
+		f.next[k].CompareAndSwap(0, f.gate.clock().add(f.interval(k)).mono)
 	}
 	timer := time.NewTimer(f.untilNext(k))
 	defer timer.Stop()
