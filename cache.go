@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,24 +20,32 @@ import (
 // returns the bytes as they are; the gate checks them.
 //
 // A Cache must be safe for concurrent use. The gate calls Load once, when it
-// starts, and Store never twice at once. A Cache may also have a method
-// Validate() error: [Open] calls it, and reports what it says together with
-// every other mistake of the [Config].
+// starts, and Store never twice at once, and never before Load's reader is
+// closed. Errors must be free of secrets and of personal data: they are logged.
+// A Cache may also have a method Validate() error: [Open] calls it, and reports
+// what it says together with every other mistake of the [Config].
 type Cache interface {
 	// Load opens what was stored last. An error that wraps [fs.ErrNotExist]
-	// says that there is nothing yet.
+	// says that there is nothing yet. ctx lives until the reader is closed;
+	// Load and Read must return soon after it ends.
 	Load(ctx context.Context) (io.ReadCloser, error)
 
 	// Store replaces what was stored by what write writes: by all of it, or
-	// not at all. It returns write's error if there is one.
+	// not at all. It calls write once, returns write's error if there is one,
+	// and returns soon after ctx ends.
 	Store(ctx context.Context, write func(io.Writer) error) error
 }
 
-// storeEvery is how soon after an index was stored the next one is, and
-// storeTimeout how long storing one may take.
 const (
-	storeEvery   = 5 * time.Second
-	storeTimeout = time.Minute
+	// loadWait is how long the first walk waits for the stored index. An index
+	// that comes later is used still if there is no list yet.
+	loadWait = 5 * time.Second
+
+	// storeEvery is how soon after an index was stored the next one is.
+	storeEvery = 5 * time.Second
+
+	// cacheTimeout is how long loading, or storing, an index may take.
+	cacheTimeout = time.Minute
 )
 
 // cacheKey says which list a source has, "" if it does not tell.
@@ -47,101 +56,145 @@ func cacheKey(s Source) string {
 	return ""
 }
 
+// keepStored restores the stored index, and then stores those that follow it.
+func (f *refresher) keepStored() {
+	defer f.running.Done()
+	f.restore()
+	f.store()
+}
+
 // restore makes the stored index the first list, if there is one that may be
 // used. Whatever goes wrong, the gate starts from the source instead.
 func (f *refresher) restore() {
+	defer close(f.restored)
 	g := f.gate
-	if g.cfg.Cache == nil {
-		return
-	}
 	gen, err := f.load()
-	f.noteCache(func(s *CacheStatus) {
-		if s.Loaded = err == nil; !s.Loaded && !errors.Is(err, fs.ErrNotExist) {
-			s.Failed++
-			s.Error = err.Error()
-		}
-	})
 	switch {
+	case f.ctx.Err() != nil: // closed meanwhile
 	case errors.Is(err, fs.ErrNotExist):
 		g.log.Info("rolegate: no index is stored yet")
 	case err != nil:
+		f.noteCache(func(s *CacheStatus) { s.fail(err) })
 		g.log.Warn("rolegate: the stored index is not used; the list comes from the source", "err", err)
+	case !f.startFrom(gen):
+		g.log.Info("rolegate: the stored index is not used: the list has come from the source meanwhile")
 	default:
 		now := g.clock()
-		g.log.Info("rolegate: started from the stored index", "users", gen.users,
+		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
+		g.log.Info("rolegate: started from the stored index", "users", gen.users, "held", gen.hold.size(),
 			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
-		f.stored = gen
-		f.swap(gen)
 		f.ready.Do(func() { close(f.first) })
+	}
+}
+
+// startFrom swaps the stored index in, unless a walk was faster: what that has
+// seen must not be undone.
+func (f *refresher) startFrom(gen *generation) bool {
+	if f.lockSwap(f.ctx) != nil {
+		return false
+	}
+	defer f.unlockSwap()
+	if f.gate.now.Load() != nil {
+		return false
+	}
+	f.mu.Lock()
+	f.holdTold = gen.hold
+	f.mu.Unlock()
+	f.stored = gen
+	f.swap(gen)
+	return true
+}
+
+// awaitRestored has the first walk wait for the stored index, but not for a
+// Cache that hangs.
+func (f *refresher) awaitRestored() {
+	timer := time.NewTimer(loadWait)
+	defer timer.Stop()
+	select {
+	case <-f.restored:
+	case <-f.ctx.Done():
+	case <-timer.C:
+		err := fmt.Errorf("it was not loaded within %v", loadWait)
+		f.noteCache(func(s *CacheStatus) { s.fail(err) })
+		f.gate.log.Warn("rolegate: the first walk does not wait for the stored index", "err", err)
 	}
 }
 
 // load reads the stored index, and says why it may not be used.
 func (f *refresher) load() (gen *generation, err error) {
-	g := f.gate
-	defer func() {
-		if v := recover(); v != nil {
-			gen, err = nil, panicError("the Cache", v)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(f.ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(f.ctx, cacheTimeout)
 	defer cancel()
-	r, err := g.cfg.Cache.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	s, err := decodeIndex(r)
-	if err != nil {
-		return nil, err
-	}
-	now := g.clock()
-	switch {
-	case s.key != cacheKey(g.cfg.Source):
-		return nil, errors.New("it is of another list: another app, marketplace or environment")
-	case s.fields != g.cfg.fields:
-		return nil, errors.New("it was made with other Keep, Identify or Aliases")
-	case max(s.contact, s.verified, s.walked) > now.wall:
-		return nil, errors.New("it is dated in the future: one of the clocks is or was wrong")
-	case time.Duration(now.wall-s.verified) > g.cfg.Refresh.ExpireAfter:
-		return nil, fmt.Errorf("it is older than ExpireAfter, %v", g.cfg.Refresh.ExpireAfter)
-	}
-	made, err := s.snapshot(g.roles, g.cfg.indexed)
-	if err != nil {
-		return nil, err
-	}
-	gen = &generation{
-		snapshot: made, cursor: s.cursor,
-		contact: now.at(s.contact), verified: now.at(s.verified), walked: now.at(s.walked),
-	}
-	if s.held != nil {
-		users := make(map[int64]instant, len(s.held))
-		for id, seen := range s.held {
-			users[id] = now.at(min(seen, now.wall))
+	err = callCache(func() (err error) {
+		r, err := f.gate.cfg.Cache.Load(ctx)
+		if err != nil {
+			return err
 		}
-		gen.hold = newHold(users, s.cause)
+		if r == nil {
+			return errors.New("the Cache's Load returned neither an index nor an error")
+		}
+		defer r.Close()
+		gen, err = f.decode(readerUntil{ctx, r})
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return gen, nil
 }
 
-// at is the instant, in the past, at which the wall clock read that.
+// A readerUntil ends with a context: an index without end does not fill the
+// memory.
+type readerUntil struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readerUntil) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
+
+// decode makes a generation of a stored index, if it is of this list, of these
+// fields and young enough.
+func (f *refresher) decode(r io.Reader) (*generation, error) {
+	s, err := decodeIndex(r)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &f.gate.cfg
+	now := f.gate.clock()
+	switch {
+	case s.key != cfg.cacheKey:
+		return nil, errors.New("it is of another list: another app, marketplace or environment")
+	case s.fields != cfg.fields:
+		return nil, errors.New("it was made with other Keep, Identify or Aliases")
+	case max(s.contact, s.verified, s.walked) > now.wall:
+		return nil, errors.New("it is dated in the future: one of the clocks is or was wrong")
+	case time.Duration(now.wall-s.verified) > cfg.Refresh.ExpireAfter:
+		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
+	}
+	return s.generation(f.gate.roles, cfg.indexed, now)
+}
+
+// at is the instant, in the past, at which the wall clock read that. A restart
+// has nothing but the wall clock to go by.
 func (i instant) at(wall int64) instant { return instant{mono: i.mono - (i.wall - wall), wall: wall} }
 
-// store stores what requests see, whenever that has changed, at most every
-// storeEvery. Ages change with every walk; an increment that changed nothing
-// is not worth it.
+// store stores what requests see whenever that has changed, at most every
+// storeEvery, and what is pending when the gate is closed.
 func (f *refresher) store() {
-	defer f.running.Done()
 	timer := time.NewTimer(storeEvery)
 	defer timer.Stop()
 	for {
 		select {
 		case <-f.ctx.Done():
-			f.storeNow(context.WithoutCancel(f.ctx))
+			f.storeNow()
 			return
 		case <-f.dirty:
 		}
-		f.storeNow(f.ctx)
+		f.storeNow()
 		timer.Reset(storeEvery)
 		select {
 		case <-f.ctx.Done():
@@ -150,46 +203,79 @@ func (f *refresher) store() {
 	}
 }
 
-// storeNow stores what requests see, if that is not stored yet.
-func (f *refresher) storeNow(ctx context.Context) {
+// storeNow stores what requests see, if that is not stored yet. Ages change
+// with every walk; an increment that changed nothing is not worth it: that the
+// contact age begins older after a restart does no harm. One that could not be
+// stored is tried again with the next pull that succeeds.
+func (f *refresher) storeNow() {
 	g := f.gate
 	gen := g.now.Load()
 	if gen == nil || f.stored != nil && gen.snapshot == f.stored.snapshot && gen.verified == f.stored.verified && gen.hold == f.stored.hold {
 		return
 	}
-	err := f.write(ctx, gen)
-	if err == nil {
-		f.stored = gen
+	hangs := time.AfterFunc(cacheTimeout+storeEvery, func() {
+		f.noteNotStored(errors.New("the Cache's Store does not return when its ctx ends"))
+	})
+	err := f.write(gen)
+	hangs.Stop()
+	if err != nil {
+		f.noteNotStored(err)
+		return
 	}
+	f.stored = gen
 	now := g.clock()
+	f.noteCache(func(s *CacheStatus) {
+		s.Stored++
+		s.Last = now.time()
+		f.cacheTold = false
+	})
+}
+
+// noteNotStored remembers a failure, and logs the first in a row.
+func (f *refresher) noteNotStored(err error) {
 	told := false
 	f.noteCache(func(s *CacheStatus) {
-		if err == nil {
-			s.Stored++
-			s.Last = now.time()
-			f.cacheTold = false
-			return
-		}
-		s.Failed++
-		s.Error = err.Error()
+		s.fail(err)
 		told, f.cacheTold = f.cacheTold, true
 	})
-	if err != nil && !told {
-		g.log.Error("rolegate: the index cannot be stored: a restart will have to wait for the source", "err", err)
+	if !told {
+		f.gate.log.Error("rolegate: the index cannot be stored: a restart will have to wait for the source, or goes on from an older one", "err", err)
 	}
 }
 
-func (f *refresher) write(ctx context.Context, gen *generation) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicError("the Cache", v)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+func (f *refresher) write(gen *generation) error {
+	ctx, cancel := context.WithTimeout(f.storing, cacheTimeout)
 	defer cancel()
-	return f.gate.cfg.Cache.Store(ctx, func(w io.Writer) error {
-		return gen.encode(w, cacheKey(f.gate.cfg.Source))
+	var whole atomic.Bool
+	err := callCache(func() error {
+		return f.gate.cfg.Cache.Store(ctx, func(w io.Writer) error {
+			err := gen.encode(w, f.gate.cfg.cacheKey)
+			whole.Store(err == nil)
+			return err
+		})
 	})
+	if err == nil && !whole.Load() {
+		return errors.New("the Cache's Store returned no error, although the index was not written whole")
+	}
+	return err
+}
+
+// callCache calls a Cache, and turns a panic into an error, and likewise the
+// end of its goroutine, as by t.FailNow.
+func callCache(call func() error) (err error) {
+	err = errors.New("the Cache ended its goroutine")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			if v := recover(); v != nil {
+				err = panicError("the Cache", v)
+			}
+		}()
+		err = call()
+	}()
+	<-ended
+	return err
 }
 
 func (f *refresher) noteCache(note func(*CacheStatus)) {
@@ -208,4 +294,9 @@ type CacheStatus struct {
 	// last.
 	Failed uint64
 	Error  string
+}
+
+func (s *CacheStatus) fail(err error) {
+	s.Failed++
+	s.Error = err.Error()
 }

@@ -10,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"math"
-	"strings"
 )
 
 // This file is how an index is written down, for a [Cache]: docs/cache.md
@@ -92,7 +91,10 @@ func (gen *generation) encode(w io.Writer, key string) error {
 	}
 	f.buf = binary.AppendUvarint(f.buf, uint64(gen.users))
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(gen.roles.codes)))
-	for _, code := range gen.roles.codes {
+	for i, code := range gen.roles.codes {
+		if !gen.snapshot.held.has(uint16(i)) {
+			code = "" // or codes that nobody has any more would outlive every restart
+		}
 		f.buf = appendText(f.buf, code)
 	}
 	f.frame(frameHead, 0)
@@ -110,6 +112,7 @@ func (gen *generation) encode(w io.Writer, key string) error {
 	f.frame(frameUsers, 1)
 	if gen.hold != nil {
 		f.buf = appendText(f.buf, string(gen.hold.cause))
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(gen.hold.forSync.wall))
 		for id, seen := range gen.hold.users {
 			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
 			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(seen.wall))
@@ -130,13 +133,14 @@ type storedIndex struct {
 	key                       string
 	fields                    fieldSet
 	cursor                    int64
-	contact, verified, walked int64 // Unix nanoseconds
-	codes                     []string
+	contact, verified, walked int64    // Unix nanoseconds
+	codes                     []string // by number; "" is nobody's
 	rows                      *tableBuilder
 	users                     int
 
-	held  map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
-	cause HoldCause
+	held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
+	cause   HoldCause
+	forSync int64 // likewise; 0 for none
 }
 
 // decodeIndex reads an index. Its errors wrap errNotIndex, or are r's.
@@ -243,7 +247,7 @@ func (c *cutter) uint64() uint64 {
 
 func (c *cutter) uvarint() uint64 {
 	n, width := binary.Uvarint(c.b)
-	if width <= 0 {
+	if width <= 0 || width > 1 && c.b[width-1] == 0 { // too long for what it says: not as it was written
 		c.b, c.short = nil, true
 		return 0
 	}
@@ -268,13 +272,13 @@ func decodeHead(payload []byte) (*storedIndex, error) {
 	told := make(map[string]bool)
 	for range roles {
 		code := c.text()
-		if c.short || code == "" || told[code] {
+		if c.short || told[code] {
 			return nil, damaged("its role codes are not in order")
 		}
-		told[code] = true
+		told[code] = code != ""
 		s.codes = append(s.codes, code)
 	}
-	if c.short || len(c.b) > 0 || s.fields>>numFields != 0 {
+	if c.short || len(c.b) > 0 || s.fields>>numFields != 0 || s.cursor < 0 || min(s.contact, s.verified, s.walked) <= 0 {
 		return nil, damaged("its head is not in order")
 	}
 	s.rows = newTableBuilder(s.fields, nil)
@@ -306,7 +310,7 @@ func (s *storedIndex) valid(content []byte) bool {
 	}
 	gs := grantList(text.bytes(grants * grantSize))
 	for i := range gs.len() {
-		if gs.org(i) <= 0 || int(gs.role(i)) >= len(s.codes) {
+		if gs.org(i) <= 0 || int(gs.role(i)) >= len(s.codes) || s.codes[gs.role(i)] == "" {
 			return false
 		}
 		if i > 0 && (gs.org(i-1) > gs.org(i) || gs.org(i-1) == gs.org(i) && gs.role(i-1) >= gs.role(i)) {
@@ -323,28 +327,55 @@ func (s *storedIndex) valid(content []byte) bool {
 
 func (s *storedIndex) takeHeld(payload []byte) error {
 	c := &cutter{b: payload}
-	s.cause = HoldCause(strings.Clone(c.text()))
+	wrong := damaged("the removals in it are not in order")
+	s.cause, s.forSync = HoldCause(c.text()), int64(c.uint64())
 	s.held = map[int64]int64{}
 	for len(c.b) > 0 {
 		id, seen := int64(c.uint64()), int64(c.uint64())
-		if c.short || id <= 0 {
-			break
+		if _, again := s.held[id]; c.short || id <= 0 || seen <= 0 || again {
+			return wrong
 		}
 		s.held[id] = seen
 	}
-	if c.short || len(s.held) == 0 || s.cause != HeldByBrake && s.cause != HeldBySync {
-		return damaged("the removals in it are not in order")
+	switch {
+	case c.short || len(s.held) == 0 || s.forSync < 0:
+		return wrong
+	case s.cause != HeldByBrake && (s.cause != HeldBySync || s.forSync == 0):
+		return wrong
 	}
 	return nil
 }
 
-// snapshot makes the index that was stored. The storedIndex is spent.
-func (s *storedIndex) snapshot(roles *roleSpace, indexed kindSet) (*snapshot, error) {
-	ids, ok := roles.internAll(s.codes)
-	if !ok {
-		return nil, damaged("it has too many role codes")
+// generation makes the generation that was stored. The storedIndex, whose times
+// must be in the past, is spent.
+func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, now instant) (*generation, error) {
+	made, err := s.snapshot(roles, indexed)
+	if err != nil {
+		return nil, err
 	}
-	s.rows.renumber(0, ids)
+	gen := &generation{
+		snapshot: made, cursor: s.cursor,
+		contact: now.at(s.contact), verified: now.at(s.verified), walked: now.at(s.walked),
+	}
+	if s.held != nil {
+		users := make(map[int64]instant, len(s.held))
+		for id, seen := range s.held {
+			users[id] = now.at(min(seen, now.wall))
+		}
+		var forSync instant
+		if s.forSync > 0 {
+			forSync = now.at(min(s.forSync, now.wall))
+		}
+		gen.hold = newHold(users, s.cause, forSync)
+	}
+	return gen, nil
+}
+
+// snapshot makes the index that was stored.
+func (s *storedIndex) snapshot(roles *roleSpace, indexed kindSet) (*snapshot, error) {
+	if err := s.number(roles); err != nil {
+		return nil, err
+	}
 	made, err := newSnapshot(s.rows, roles, indexed)
 	switch {
 	case err != nil:
@@ -358,4 +389,26 @@ func (s *storedIndex) snapshot(roles *roleSpace, indexed kindSet) (*snapshot, er
 		}
 	}
 	return made, nil
+}
+
+// number has the users' roles numbered as this gate does.
+func (s *storedIndex) number(roles *roleSpace) error {
+	held := make([]string, 0, len(s.codes))
+	for _, code := range s.codes {
+		if code != "" {
+			held = append(held, code)
+		}
+	}
+	known, ok := roles.internAll(held)
+	if !ok {
+		return damaged("it has too many role codes")
+	}
+	ids := make([]uint16, len(s.codes)) // of a code that is nobody's: anything
+	for i, code := range s.codes {
+		if code != "" {
+			ids[i], known = known[0], known[1:]
+		}
+	}
+	s.rows.renumber(0, ids)
+	return nil
 }

@@ -45,9 +45,9 @@ type Config struct {
 
 	// Cache keeps the last good index where a restart finds it, usually a
 	// filecache.Cache. If it is there and no older than Refresh.ExpireAfter,
-	// Open returns at once, and a full walk follows. The Source must then have
-	// a method CacheKey() string that says which list it is, as a
-	// marketplace.Client has. Nil keeps nothing.
+	// Open returns at once, and a full walk follows. A restart makes nothing
+	// younger. The Source must then have a method CacheKey() string that says
+	// which list it is, as a marketplace.Client has. Nil keeps nothing.
 	Cache Cache
 
 	// Async makes Open return without waiting for the first list. Until it is
@@ -80,9 +80,10 @@ type Config struct {
 	// it meanwhile.
 	OnDeny OnDeny
 
-	// OnChange receives what each pull but the first walk changed. It runs in a
-	// goroutine of its own and holds nothing up: changes that come while 64
-	// wait are dropped, and counted in Status.
+	// OnChange receives what each pull but the first walk changed; after a start
+	// from Cache, the first walk too. It runs in a goroutine of its own and holds
+	// nothing up: changes that come while 64 wait are dropped, and counted in
+	// Status.
 	OnChange func(Change)
 
 	// OnDecision receives every refusal, what a [Shadow] let pass, and of the
@@ -169,9 +170,10 @@ const (
 // settings is a Config that was found right, with the defaults filled in.
 type settings struct {
 	Config
-	indexed kindSet
-	fields  fieldSet
-	roles   *roleSpace
+	indexed  kindSet
+	fields   fieldSet
+	roles    *roleSpace
+	cacheKey string // of the Source, if there is a Cache
 }
 
 // mistake says what is wrong with a field, which its text begins with.
@@ -187,11 +189,13 @@ func (c Config) validate() (settings, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, mistake(format, args...)) }
 
+	sourceWorks := c.Source != nil
 	if c.Source == nil {
 		wrong("Source is nil: say where the list of authorised users comes from, such as marketplace.New(…)")
 	} else if v, ok := c.Source.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
 			wrong("Source: %w", err)
+			sourceWorks = false
 		}
 	}
 	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: fieldSet(c.Keep)}
@@ -235,8 +239,10 @@ func (c Config) validate() (settings, error) {
 			wrong("Cache: %w", err)
 		}
 	}
-	if c.Cache != nil && c.Source != nil && cacheKey(c.Source) == "" {
-		wrong("Cache: the Source does not say which list it is, so that one app could start with the users of another: give it a method CacheKey() string, as marketplace.Client has")
+	if c.Cache != nil && sourceWorks {
+		if s.cacheKey = cacheKey(c.Source); s.cacheKey == "" {
+			wrong("Cache: the Source does not say which list it is, so that one app could start with the users of another: give it a method CacheKey() string, as marketplace.Client has")
+		}
 	}
 	if !(c.SampleGrants >= 0 && c.SampleGrants <= 1) {
 		wrong("SampleGrants is %v: expected a part from 0 to 1, such as 0.01", c.SampleGrants)

@@ -55,8 +55,10 @@ var ErrHeld = errors.New("removals are held back")
 
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
-// again as often as it takes and logging each attempt. With Config.Async it
-// returns at once, and the gate answers 503 until the list is there.
+// again as often as it takes and logging each attempt. With a Config.Cache that
+// has an index young enough, that is the first list, and a walk follows it. With
+// Config.Async it returns at once, and the gate answers 503 until the list is
+// there.
 //
 // It returns an error that names every mistake of the config; an error that
 // wraps [ErrRefused] as soon as the source refuses the credentials; or, when
@@ -81,9 +83,9 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 }
 
 // Close ends the refreshing and makes the gate deny everything with [Closed].
-// It waits for pulls under way to end, which it cancels, but not longer than a
-// second: then it returns an error that says so. Closing again waits likewise
-// and is harmless.
+// It waits for pulls under way to end, which it cancels, and until Config.Cache
+// has stored the last list, but not longer than a second: then it returns an
+// error that says so. Closing again waits likewise and is harmless.
 func (g *Gate) Close() error {
 	if g == nil || g.refresher == nil {
 		return nil

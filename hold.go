@@ -16,6 +16,10 @@ type hold struct {
 	users map[int64]instant // each with the start of the walk that first saw him gone
 	since instant           // the earliest of these
 	cause HoldCause
+
+	// forSync is since when removals have been held for a sync, without a moment
+	// at which none was held; the zero instant if this is not for one.
+	forSync instant
 }
 
 // A HoldCause says why removals are held.
@@ -64,7 +68,7 @@ func (h *hold) without(changes *table) *hold {
 	case len(left) == 0:
 		return nil
 	}
-	return &hold{users: left, since: h.since, cause: h.cause}
+	return &hold{users: left, since: h.since, cause: h.cause, forSync: h.forSync}
 }
 
 // minShrink is how many users a walk may always remove: a school of twenty may
@@ -134,18 +138,28 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 	cfg := &f.gate.cfg
 	last := before.hold
 	if len(gone) == 0 || view.accept {
-		f.endSyncHold()
 		return nil
 	}
 	// A hold keeps the verified age old. It may hide some users' revocation for a
 	// while; it must not shut the gate for everybody, as it could after an outage.
 	young := before.verified.age(view.started) < cfg.Refresh.ExpireAfter-cfg.Refresh.ResyncEvery*11/10
-	if view.syncing && young && f.mayHoldForSync(view.started) {
-		users := make(map[int64]instant, len(gone))
-		for id := range gone {
-			users[id] = last.firstSeen(id, HeldBySync, view.started)
+	// Removals are held for SyncHold from the first that was held for a sync, and
+	// then not again until none is held.
+	var forSync instant
+	if last != nil {
+		forSync = last.forSync
+	}
+	if view.syncing && young {
+		if forSync == (instant{}) {
+			forSync = view.started
 		}
-		return newHold(users, HeldBySync)
+		if f.syncHoldLasts(forSync, view.started) {
+			users := make(map[int64]instant, len(gone))
+			for id := range gone {
+				users[id] = last.firstSeen(id, HeldBySync, view.started)
+			}
+			return newHold(users, HeldBySync, forSync)
+		}
 	}
 	// Removals that an earlier walk has seen too are believed. One that ran
 	// while a sync was running is no witness, unless the sync outlasts SyncHold.
@@ -161,10 +175,9 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 	}
 	left := before.users - barred - (len(gone) - len(fresh))
 	if !cfg.tooMany(len(fresh), left, before.users) {
-		f.endSyncHold()
 		return nil
 	}
-	return newHold(fresh, HeldByBrake)
+	return newHold(fresh, HeldByBrake, forSync)
 }
 
 // firstSeen is when a walk first saw the user gone, if he is held for that
@@ -176,8 +189,8 @@ func (h *hold) firstSeen(id int64, cause HoldCause, now instant) instant {
 	return h.users[id]
 }
 
-func newHold(users map[int64]instant, cause HoldCause) *hold {
-	h := &hold{users: users, cause: cause}
+func newHold(users map[int64]instant, cause HoldCause, forSync instant) *hold {
+	h := &hold{users: users, cause: cause, forSync: forSync}
 	first := true
 	for _, at := range users {
 		if first || at.mono < h.since.mono {
@@ -185,25 +198,6 @@ func newHold(users map[int64]instant, cause HoldCause) *hold {
 		}
 	}
 	return h
-}
-
-// mayHoldForSync reports whether removals may be held because a sync is
-// running: for SyncHold from the first that was held, and then not again until
-// none is held.
-func (f *refresher) mayHoldForSync(now instant) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.syncHolding {
-		f.syncHolding, f.syncHeld = true, now
-	}
-	return f.syncHeld.age(now) < f.gate.cfg.Refresh.SyncHold
-}
-
-// endSyncHold arms the hold for syncs anew: none is held any more.
-func (f *refresher) endSyncHold() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.syncHolding = false
 }
 
 // tellHold logs a hold that a walk ended with.
@@ -320,15 +314,12 @@ func (f *refresher) watchSync() {
 		if !held && !f.syncRan.Load() {
 			continue // nothing depends on it
 		}
-		if held && !f.syncHoldLasts() || f.checkSync(f.ctx) != SyncRunning {
+		if held && !f.syncHoldLasts(gen.hold.forSync, f.gate.clock()) || f.checkSync(f.ctx) != SyncRunning {
 			f.soon(walk)
 		}
 	}
 }
 
-func (f *refresher) syncHoldLasts() bool {
-	now := f.gate.clock()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.syncHolding && f.syncHeld.age(now) < f.gate.cfg.Refresh.SyncHold
+func (f *refresher) syncHoldLasts(since, now instant) bool {
+	return since.age(now) < f.gate.cfg.Refresh.SyncHold
 }

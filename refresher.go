@@ -49,6 +49,11 @@ type refresher struct {
 	first chan struct{}            // closed when the first list is there
 	fatal chan error               // a refusal before that
 
+	restored chan struct{}   // closed when the stored index was loaded, or is known to be of no use
+	dirty    chan struct{}   // there may be something to store
+	stored   *generation     // what is stored; only keepStored uses it
+	storing  context.Context // of what is being stored: it outlives ctx by nearly as long as Close waits
+
 	accepting atomic.Int32             // callers who wait for a walk that is to hold nothing back
 	begun     [pullKinds]atomic.Uint64 // how many pulls have begun
 	walking   atomic.Bool              // a walk is under way
@@ -67,15 +72,10 @@ type refresher struct {
 	warned   bool    // whether the log knows that the list is stale
 	sync     SyncStatus
 
-	syncHeld    instant // since when removals are held for a sync, if syncHolding
-	syncHolding bool
-
 	agedWalk instant // when a MaxAge last made a walk, if agedOnce
 	agedOnce bool
 	aged     awaitedPull // the walk that was last begun or joined for a MaxAge
 
-	dirty     chan struct{} // there may be something to store
-	stored    *generation   // what is stored; restore and store use it, one after the other
 	cache     CacheStatus
 	cacheTold bool // whether the log knows that storing fails
 
@@ -102,6 +102,7 @@ func startRefresher(g *Gate) {
 		swapping: make(chan struct{}, 1),
 		first:    make(chan struct{}),
 		fatal:    make(chan error, 1),
+		restored: make(chan struct{}),
 		dirty:    make(chan struct{}, 1),
 		failures: map[Failure]uint64{},
 		stopped:  make(chan struct{}),
@@ -122,15 +123,13 @@ func startRefresher(g *Gate) {
 	g.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
 	f.running.Add(int(pullKinds))
 	go f.loop(incremental)
-	go func() {
-		f.restore()
-		if g.cfg.Cache != nil {
-			go f.store()
-		}
-		f.loop(walk)
-	}()
+	go f.loop(walk)
 	if g.cfg.Cache != nil {
+		storing, stop := context.WithCancel(context.Background())
+		f.storing = storing
+		context.AfterFunc(f.ctx, func() { time.AfterFunc(closeWait*9/10, stop) })
 		f.running.Add(1)
+		go f.keepStored()
 	}
 	if g.cfg.Sync != nil {
 		f.running.Add(1)
@@ -149,7 +148,8 @@ func (f *refresher) enter() bool {
 	return true
 }
 
-// closeWait is how long Close waits for a source that does not heed its ctx.
+// closeWait is how long Close waits for a source that does not heed its ctx, and
+// for what is to be stored.
 const closeWait = time.Second
 
 func (f *refresher) close() error {
@@ -172,7 +172,7 @@ func (f *refresher) close() error {
 	case <-f.stopped:
 		return nil
 	case <-t.C:
-		return fmt.Errorf("rolegate: not everything stopped within %v: the source must return when its ctx ends, and hooks must not block", closeWait)
+		return fmt.Errorf("rolegate: not everything stopped within %v: the source must return when its ctx ends, and so must a Cache; hooks must not block", closeWait)
 	}
 }
 
@@ -196,6 +196,9 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 // loop pulls at intervals, for ever. No failure ends it.
 func (f *refresher) loop(k pullKind) {
 	defer f.running.Done()
+	if k == walk && f.gate.cfg.Cache != nil {
+		f.awaitRestored()
+	}
 	if k == incremental {
 		// Before the first walk there is no sequence to go on from.
 		select {

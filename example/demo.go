@@ -194,7 +194,7 @@ func (d *demo) streamUntilRevoked(ctx context.Context, gate *rolegate.Gate, user
 
 // walkThrough sends the requests and prints a table of them.
 func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate, log *reasonLog, out io.Writer) error {
-	if err := gate.Refresh(ctx); err != nil { // the first list
+	if err := gate.Resync(ctx); err != nil { // the first list
 		return err
 	}
 	d.url, d.client = url, &http.Client{Timeout: 10 * time.Second}
@@ -279,8 +279,19 @@ func (d *demo) printCurl(out io.Writer, url string) {
 	fmt.Fprintf(out, "Still serving. Try:\n\n"+
 		"  curl -i -H 'X-User-Id: %d' %s/grades\n"+
 		"  curl -i -H 'X-User-Id: %d' -X POST %s/orgs/7/reports\n"+
-		"  curl -s -H 'X-User-Id: %d' %s/status\n\n"+
-		"Ctrl-C ends it.\n", homeroom, url, homeroom, url, admin, url)
+		"  curl -s -H 'X-User-Id: %d' %s/status\n\n", homeroom, url, homeroom, url, admin, url)
+}
+
+// printRestart prints how to start the app again when this marketplace is gone,
+// if its list is kept.
+func (d *demo) printRestart(out io.Writer, s *settings) {
+	if s.cache == "" {
+		return
+	}
+	fmt.Fprintf(out, "The list is kept in %s. End this, and start the app while its marketplace is away: it serves\n"+
+		"the last list at once, until it is %v old. The requests above then work as before.\n\n"+
+		"  ROLEGATE_BASE_URL=%s ROLEGATE_APP_ID=%s ROLEGATE_ACCESS_TOKEN=none go run ./example -cache %[1]s\n\n",
+		s.cache, s.expire, s.baseURL, s.appID)
 }
 
 // A reasonLog is a slog.Handler that remembers why decisions were refused, by

@@ -8,6 +8,12 @@
 // marketplace instead, without a walk-through. ROLEGATE_REFRESH and
 // ROLEGATE_RESYNC are how often it pulls changes and walks the whole list.
 //
+// With -cache FILE it keeps the last good list in that file, so that it serves
+// at once when it is started while the marketplace is away. The folder of the
+// file must be writable by nobody else. The fake marketplace ends with the
+// program, and the next one is another: the walk-through ends with the command
+// that starts the app with the list of the one that is gone.
+//
 // Users come from the header X-User-Id, which is believed only from this
 // machine: a real app has a login.
 package main
@@ -47,6 +53,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	flags := flag.NewFlagSet("example", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "the `address` to serve on")
+	cache := flags.String("cache", "", "the `file` to keep the last good list in; none keeps nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -54,6 +61,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	set.cache = *cache
 	ln, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return fmt.Errorf("%w (choose another address with -addr)", err)
@@ -90,6 +98,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		log.hush(false)
 		d.printCurl(stdout, url)
+		d.printRestart(stdout, &set)
+		fmt.Fprintln(stdout, "Ctrl-C ends it.")
 	}
 
 	select {

@@ -29,6 +29,7 @@ type running struct {
 	url            string
 	stdout, stderr *output
 	ended          chan error
+	once           sync.Once
 	stop           context.CancelFunc
 }
 
@@ -50,23 +51,14 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-func start(t *testing.T, env map[string]string) *running {
+func start(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	p := &running{stdout: &output{}, stderr: &output{}, ended: make(chan error, 1), stop: stop}
 	go func() {
-		p.ended <- run(ctx, []string{"-addr", "127.0.0.1:0"}, func(name string) string { return env[name] }, p.stdout, p.stderr)
+		p.ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), func(name string) string { return env[name] }, p.stdout, p.stderr)
 	}()
-	t.Cleanup(func() {
-		stop()
-		select {
-		case err := <-p.ended:
-			assert.NoError(t, err)
-		case <-time.After(20 * time.Second):
-			t.Error("the program did not end")
-		}
-		assert.Contains(t, p.stdout.String(), "shutting down")
-	})
+	t.Cleanup(func() { p.end(t) })
 	listening := regexp.MustCompile(`serving on (http://\S+)`)
 	require.Eventually(t, func() bool {
 		if m := listening.FindStringSubmatch(p.stdout.String()); m != nil {
@@ -75,6 +67,21 @@ func start(t *testing.T, env map[string]string) *running {
 		return p.url != ""
 	}, 20*time.Second, 5*time.Millisecond, p.stderr)
 	return p
+}
+
+// end stops the program and waits for its end.
+func (p *running) end(t *testing.T) {
+	t.Helper()
+	p.stop()
+	p.once.Do(func() {
+		select {
+		case err := <-p.ended:
+			assert.NoError(t, err)
+		case <-time.After(20 * time.Second):
+			t.Error("the program did not end")
+		}
+		assert.Contains(t, p.stdout.String(), "shutting down")
+	})
 }
 
 func (p *running) ask(t *testing.T, client *http.Client, method, path string, user int64) (status int, body string) {
@@ -100,6 +107,11 @@ func (p *running) awaitReady(t *testing.T, client *http.Client) {
 	}, 60*time.Second, 20*time.Millisecond, p.stderr)
 }
 
+// How long tests wait for what must come, and how often they look.
+const patience, often = 20 * time.Second, 5 * time.Millisecond
+
+func (p *running) walkedThrough() bool { return strings.Contains(p.stdout.String(), "Ctrl-C ends it.") }
+
 func newClient(t *testing.T) *http.Client {
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
@@ -108,7 +120,7 @@ func newClient(t *testing.T) *http.Client {
 
 func TestWalkThrough(t *testing.T) {
 	p := start(t, nil)
-	require.Eventually(t, func() bool { return strings.Contains(p.stdout.String(), "Ctrl-C ends it.") }, 20*time.Second, 5*time.Millisecond, p.stderr)
+	require.Eventually(t, p.walkedThrough, patience, often, p.stderr)
 	table := regexp.MustCompile(` {2,}`).ReplaceAllString(p.stdout.String(), " ")
 	for _, line := range []string{
 		"nobody GET / 401 no_identity: Admit",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/filecache"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -17,6 +18,7 @@ type settings struct {
 	token                   marketplace.StaticToken
 	refresh, resync, expire time.Duration
 	sync                    rolegate.SyncChecker // the demo's; nil asks nobody
+	cache                   string               // a file name; "" keeps nothing
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -63,7 +65,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 
 // config is the gate's.
 func (s *settings) config() rolegate.Config {
-	return rolegate.Config{
+	cfg := rolegate.Config{
 		Source: marketplace.New(marketplace.Config{
 			BaseURL: s.baseURL,
 			AppID:   s.appID,
@@ -78,4 +80,8 @@ func (s *settings) config() rolegate.Config {
 		Sync:  s.sync,
 		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
 	}
+	if s.cache != "" {
+		cfg.Cache = filecache.New(s.cache)
+	}
+	return cfg
 }

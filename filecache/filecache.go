@@ -27,7 +27,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -45,17 +44,29 @@ type Cache struct {
 var _ rolegate.Cache = (*Cache)(nil)
 
 // New returns the cache in the file with that name, which need not be there
-// yet. Its folder must be.
-func New(path string) *Cache { return &Cache{path: path} }
+// yet. Its folder must be. A relative name is understood now: a change of the
+// working directory changes nothing.
+func New(path string) *Cache {
+	if path != "" && !isFolderName(path) {
+		if whole, err := filepath.Abs(path); err == nil {
+			path = whole
+		}
+	}
+	return &Cache{path: path}
+}
+
+// isFolderName reports whether that can be nothing but the name of a folder.
+func isFolderName(path string) bool { return os.IsPathSeparator(path[len(path)-1]) }
 
 // Validate returns what is wrong with the name of the file, or with its folder
-// and what lies there.
+// and what lies there, and which command mends it. rolegate.Open calls it, so
+// that an app does not run for weeks with a cache that is of no use.
 func (c *Cache) Validate() error {
 	if c == nil || c.path == "" {
 		return errors.New("filecache: the name of the file is empty: give one such as /var/lib/school/rolegate.index, in a folder that is the app's own")
 	}
-	if strings.HasSuffix(c.path, string(filepath.Separator)) {
-		return fmt.Errorf("filecache: %s is a folder: give the name of a file in it", c.path)
+	if isFolderName(c.path) {
+		return c.isFolder()
 	}
 	if err := c.checkFolder(); err != nil {
 		return err
@@ -64,10 +75,17 @@ func (c *Cache) Validate() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("filecache: the app cannot look into the folder %s: mend it with: %s: %w", filepath.Dir(c.path), c.giveFolder(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("filecache: %w", err)
 	}
 	return c.checkFile(info)
+}
+
+func (c *Cache) isFolder() error {
+	return fmt.Errorf("filecache: %s is a folder: give the name of a file in it, such as %s", c.path, filepath.Join(c.path, "rolegate.index"))
 }
 
 // Load opens the file. An error wraps fs.ErrNotExist if there is none.
@@ -76,6 +94,9 @@ func (c *Cache) Load(context.Context) (io.ReadCloser, error) {
 		return nil, err
 	}
 	f, err := os.OpenFile(c.path, os.O_RDONLY|openFlags, 0)
+	if errors.Is(err, fs.ErrPermission) { // it is root's
+		return nil, fmt.Errorf("filecache: the app cannot read %s: remove it with: rm %s: %w", c.path, quote(c.path), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("filecache: %w", err)
 	}
@@ -98,12 +119,17 @@ func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err err
 		return err
 	}
 	c.sweep()
-	temp, err := os.CreateTemp(filepath.Dir(c.path), c.tempPattern()) // made with mode 0600
+	folder := filepath.Dir(c.path)
+	temp, err := os.CreateTemp(folder, c.tempPrefix()+"*"+tempSuffix) // made with mode 0600
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("filecache: the app cannot write to the folder %s: mend it with: %s: %w", folder, c.giveFolder(), err)
+	}
 	if err != nil {
 		return fmt.Errorf("filecache: %w", err)
 	}
-	defer func() {
-		if err != nil {
+	placed := false
+	defer func() { // also when write panics
+		if !placed {
 			_ = temp.Close()
 			_ = os.Remove(temp.Name())
 		}
@@ -123,7 +149,8 @@ func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err err
 	if err := os.Rename(temp.Name(), c.path); err != nil {
 		return fmt.Errorf("filecache: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(c.path)); err != nil {
+	placed = true
+	if err := syncFolder(folder); err != nil {
 		// The file is in its place; only a loss of power could bring the old one
 		// back.
 		return fmt.Errorf("filecache: %w", err)
@@ -131,25 +158,29 @@ func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err err
 	return nil
 }
 
-// tempPattern is the name of a file that is being written.
-func (c *Cache) tempPattern() string { return "." + filepath.Base(c.path) + ".*.tmp" }
+// A file that is being written is called .NAME.123456.tmp.
+func (c *Cache) tempPrefix() string { return "." + filepath.Base(c.path) + "." }
 
-// leftAfter is how old such a file is that nobody writes any more.
+const tempSuffix = ".tmp"
+
+// leftAfter is how old such a file is that nobody writes any more: the gate
+// gives up long before.
 const leftAfter = 10 * time.Minute
 
 // sweep removes what processes have left that were killed while they wrote.
 func (c *Cache) sweep() {
-	left, _ := filepath.Glob(filepath.Join(escape(filepath.Dir(c.path)), "."+escape(filepath.Base(c.path))+".*.tmp"))
-	for _, name := range left {
-		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftAfter {
-			_ = os.Remove(name)
+	folder := filepath.Dir(c.path)
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		digits, ours := strings.CutPrefix(e.Name(), c.tempPrefix())
+		digits, temp := strings.CutSuffix(digits, tempSuffix)
+		if !ours || !temp || digits == "" || strings.Trim(digits, "0123456789") != "" {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > leftAfter {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
 		}
 	}
-}
-
-// escape makes a name a pattern that matches it alone.
-func escape(name string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
 // checkFolder says whether others could put a file of theirs in place of ours.
@@ -159,25 +190,35 @@ func (c *Cache) checkFolder() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// Not fs.ErrNotExist: it is no cache that is empty yet.
-		return fmt.Errorf("filecache: there is no folder %s: make it with: install -d -m 700 %s", folder, quote(folder))
+		return fmt.Errorf("filecache: there is no folder %s: make it with: install -d -m 700 -o %d %s", folder, os.Geteuid(), quote(folder))
 	case err != nil:
 		return fmt.Errorf("filecache: %w", err)
 	case !info.IsDir():
-		return fmt.Errorf("filecache: %s is not a folder", folder)
+		return fmt.Errorf("filecache: %s is not a folder: give the name of a file in one, such as /var/lib/school/rolegate.index", folder)
 	case writableByOthers(info):
 		return fmt.Errorf("filecache: others can write to the folder %s and so put their own index in place: use a folder of the app's own, or mend it with: chmod go-w %s", folder, quote(folder))
 	case foreign(info):
-		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put an index of his own in place: mend it with: chown %d %s", folder, os.Getuid(), quote(folder))
+		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put an index of his own in place: mend it with: %s", folder, c.giveFolder())
 	}
 	return nil
 }
 
+// giveFolder is the command that makes the folder the app's own.
+func (c *Cache) giveFolder() string {
+	folder := quote(filepath.Dir(c.path))
+	return fmt.Sprintf("chown %d %s && chmod u+rwx %s", os.Geteuid(), folder, folder)
+}
+
+// checkFile says whether the file may be somebody else's work, and whether
+// others could read it.
 func (c *Cache) checkFile(info fs.FileInfo) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("filecache: %s is a symbolic link: give the name of the file itself, or remove the link with: rm %s", c.path, quote(c.path))
+	case info.IsDir():
+		return c.isFolder()
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("filecache: %s is not a plain file: give another name", c.path)
+		return fmt.Errorf("filecache: %s is not a plain file: give another name, or remove it with: rm %s", c.path, quote(c.path))
 	case writableByOthers(info):
 		return fmt.Errorf("filecache: others can write to %s, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
 	case readableByOthers(info):
@@ -194,9 +235,6 @@ func quote(name string) string {
 		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-", r)
 	}); plain < 0 {
 		return name
-	}
-	if strconv.Quote(name) != `"`+name+`"` {
-		return strconv.Quote(name) // control characters and the like: to read, not to paste
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

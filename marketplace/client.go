@@ -231,15 +231,16 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// Identity tells this client's list from others, for caches of it: the URL of
-// the list, a blank, and the app id. It has no secret in it. It is "" if the
+// CacheKey says which list the client reads, so that a rolegate.Cache with the
+// index of another app, marketplace or environment is not taken for it: the URL
+// of the list, a blank, and the app id. It has no secret in it. It is "" if the
 // client is not valid.
-func (c *Client) Identity() string {
+func (c *Client) CacheKey() string {
 	if c.Validate() != nil {
 		return ""
 	}
 	// A URL that was put together has no blank in it, so that no other pair of
-	// URL and app id has the same identity.
+	// URL and app id has the same key.
 	return c.listURL + " " + c.appID
 }
 
@@ -263,8 +264,3 @@ func (c *Client) LogValue() slog.Value {
 }
 
 var _ rolegate.Source = (*Client)(nil)
-
-// CacheKey says which list the client reads, so that a rolegate.Cache with the
-// index of another app, marketplace or environment is not taken for it: the app
-// id and the URL of the list. It has no secret in it.
-func (c *Client) CacheKey() string { return c.appID + " at " + c.listURL }

@@ -79,7 +79,7 @@ func TestValidate(t *testing.T) {
 			require.ErrorContains(t, err, "expected")
 			assert.NotContains(t, err.Error(), "hunter2")
 			assert.Equal(t, err, c.Pull(t.Context(), 0, func(rolegate.Record) { t.Error("yielded") }))
-			assert.Empty(t, c.Identity())
+			assert.Empty(t, c.CacheKey())
 			assert.NotContains(t, c.String()+c.LogValue().String(), "hunter2")
 		})
 	}
@@ -96,25 +96,25 @@ func TestValidateTellsAllAtOnce(t *testing.T) {
 		require.ErrorContains(t, c.Pull(t.Context(), 0, nil), "marketplace.New")
 		_, err := c.RoleCodes(t.Context())
 		require.ErrorContains(t, err, "marketplace.New")
-		assert.Empty(t, c.Identity())
+		assert.Empty(t, c.CacheKey())
 		c.CloseIdleConnections()
 	}
 }
 
-func TestIdentity(t *testing.T) {
+func TestCacheKey(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
 	for _, c := range []struct{ base, path, app string }{
 		{"http://m.test", "", "a"}, {"https://m.test", "", "a"}, {"http://m.test/b", "", "a"},
 		{"http://m.test", "", "b"}, {"http://m.test", "b", "a"}, {"http://m.test:81", "", "a"},
 	} {
-		id := client(nil, func(cfg *marketplace.Config) { cfg.BaseURL, cfg.Path, cfg.AppID = c.base, c.path, c.app }).Identity()
+		id := client(nil, func(cfg *marketplace.Config) { cfg.BaseURL, cfg.Path, cfg.AppID = c.base, c.path, c.app }).CacheKey()
 		assert.NotContains(t, id, secret)
 		assert.Empty(t, seen[id], "%+v", c)
 		seen[id] = c.base
 	}
 	same := func(base string) string {
-		return client(nil, func(cfg *marketplace.Config) { cfg.BaseURL = base }).Identity()
+		return client(nil, func(cfg *marketplace.Config) { cfg.BaseURL = base }).CacheKey()
 	}
 	assert.Equal(t, same("http://m.test/api"), same("HTTP://M.test/api/"))
 	assert.Equal(t, "http://m.test/api/app/user/list app-1", same("http://m.test/api"))

@@ -241,10 +241,10 @@ func ExampleClient_RoleCodes() {
 	// techer: known false, nearest "teacher"
 }
 
-// Identity tells lists apart, and has no secret in it.
-func ExampleClient_Identity() {
+// CacheKey tells lists apart, and has no secret in it.
+func ExampleClient_CacheKey() {
 	source := marketplace.New(marketplace.Config{BaseURL: "https://market.example.com", AppID: "my-app", Token: marketplace.StaticToken("AT-3-example")})
-	fmt.Println(source.Identity())
+	fmt.Println(source.CacheKey())
 	// Output: https://market.example.com/app/user/list my-app
 }
 

@@ -133,7 +133,7 @@ func TestRoleCodesRequest(t *testing.T) {
 	assert.Equal(t, "app-1", seen.Header.Get("X-App-Id"))
 	assert.Equal(t, "no-cache", seen.Header.Get("Cache-Control"))
 
-	assert.Equal(t, "http://market.test/api/app/user/list app-1", c.Identity(), "the roles do not tell lists apart")
+	assert.Equal(t, "http://market.test/api/app/user/list app-1", c.CacheKey(), "the roles do not tell lists apart")
 	_, err = pull(t, c, 0)
 	require.NoError(t, err)
 	assert.Equal(t, "/api/app/user/list", seen.URL.Path)
