@@ -174,7 +174,7 @@ func (f *fetcher) broken(ctx, pageCtx context.Context, err error, inBody bool) e
 	case pageCtx.Err() != nil:
 		return f.fail(rolegate.FailureTimeout, fmt.Errorf("no whole page within %v: %w", f.timeout, pageCtx.Err()))
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		return f.fail(rolegate.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes", f.body.Len()))
+		return f.fail(rolegate.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes: %w", f.body.Len(), io.ErrUnexpectedEOF))
 	}
 	return f.fail(wire.Failure(err, inBody), f.secrets.Wrap(err))
 }

@@ -172,7 +172,7 @@ func TestTokenSourceFails(t *testing.T) {
 		}, "own", own},
 		{"empty", func(context.Context) (string, error) { return "", nil }, "empty", nil},
 		{"enormous", func(context.Context) (string, error) { return strings.Repeat("x", 1<<20), nil }, "bytes", nil},
-		{"a panic", func(context.Context) (string, error) { panic("oh no") }, "oh no", nil},
+		{"a panic", func(context.Context) (string, error) { panic("oh no") }, "panicked with a string", nil},
 		{"a nil panic", func(context.Context) (string, error) { panic(nil) }, "panicked", nil},
 		{"the end of its goroutine", func(context.Context) (string, error) { runtime.Goexit(); return "", nil }, "goroutine", nil},
 		{"its own deadline", func(context.Context) (string, error) { return "", context.DeadlineExceeded }, "deadline", context.DeadlineExceeded},
