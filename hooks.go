@@ -64,6 +64,9 @@ func startQueue[T any](f *refresher, size int, name string, hook func(T)) *queue
 			case <-f.ctx.Done():
 				return
 			case e := <-q.events:
+				if f.ctx.Err() != nil {
+					return // a hook that is slow must not go on with all that waits
+				}
 				call(f, name, hook, e)
 			}
 		}

@@ -35,7 +35,7 @@ func (c *Client) check(ctx context.Context, id func() int64) (report rolegate.Sy
 	defer func() {
 		// The app's functions and its transport.
 		if r := recover(); r != nil {
-			report, err = rolegate.SyncReport{}, c.panicked(r)
+			report, err = rolegate.SyncReport{}, panicked(r)
 		}
 	}()
 	within, cancel := context.WithTimeout(ctx, c.timeout)

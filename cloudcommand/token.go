@@ -60,7 +60,7 @@ func (c *Client) newerToken(ctx context.Context, refused uint64) (wire.Issue[tok
 func (c *Client) fetchToken(ctx context.Context, last token) (tok token, err error) {
 	defer func() {
 		if r := recover(); r != nil { // the app's transport
-			tok, err = token{}, c.panicked(r)
+			tok, err = token{}, panicked(r)
 		}
 	}()
 	if last.refresh != "" {

@@ -163,8 +163,10 @@ type webBadLoad struct {
 	load func() (io.ReadCloser, error)
 }
 
-func (b webBadLoad) Load(context.Context) (io.ReadCloser, error)            { return b.load() }
-func (webBadLoad) Store(_ context.Context, write func(io.Writer) error) error { return write(io.Discard) }
+func (b webBadLoad) Load(context.Context) (io.ReadCloser, error) { return b.load() }
+func (webBadLoad) Store(_ context.Context, write func(io.Writer) error) error {
+	return write(io.Discard)
+}
 
 type webFailing struct{}
 

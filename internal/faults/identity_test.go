@@ -441,6 +441,8 @@ func TestFault43WhoExistsIsNotTold(t *testing.T) {
 				source := rolegatetest.NewStatic(listed)
 				cfg := webConfig(source)
 				cfg.OnDeny.Off = off
+				// No pull of the loop is to be under way, which a refusal would join.
+				cfg.Refresh = rolegate.Refresh{Every: 24 * time.Hour, ResyncEvery: 48 * time.Hour}
 				gate := webOpen(t, cfg)
 				h := gate.Require(rolegate.AnyRole("teacher"))(webNever(t))
 				for _, delay := range []time.Duration{0, 300 * time.Millisecond, 20 * time.Second} {
