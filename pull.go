@@ -118,7 +118,9 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 	if news.unreadable > 0 {
 		f.walkForUnreadable(started)
 	}
-	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: started, verified: gen.verified, walked: gen.walked}
+	// A walk may have had contact later, while this pull waited for it to end.
+	contact := later(gen.contact, started)
+	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: contact, verified: gen.verified, walked: gen.walked}
 	changes, err := next.apply(news)
 	if err != nil {
 		return PullOutcome{}, err

@@ -433,3 +433,31 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 		assert.LessOrEqual(t, source.Walks()-before, 25)
 	})
 }
+
+// An incremental pull reads the clock, and before it gets any further a walk is
+// swapped in that has had contact since.
+func TestContactDoesNotGoBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		begun := time.Now()
+		source := &slowWalks{rolegatetest.NewStatic(users(3)...), 15 * time.Second}
+		gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: source}, func() (int64, int64) {
+			d := int64(time.Since(begun))
+			if busy.Load() {
+				<-time.After(10 * time.Second)
+			}
+			return d, d
+		}))
+		done := make(chan error, 2)
+		go func() { done <- gate.Resync(t.Context()) }()
+		synctest.Wait()
+		busy.Store(true)
+		go func() { done <- gate.Refresh(t.Context()) }() // begins at 10 s, and goes on at 20 s
+		after(18 * time.Second)
+		busy.Store(false)
+		require.NoError(t, <-done)
+		require.NoError(t, <-done)
+		assert.Equal(t, 15*time.Second, time.Duration(gate.Status().Contact.UnixNano()), "the walk's, which was brought up to date then")
+	})
+}
