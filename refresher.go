@@ -29,6 +29,9 @@ const (
 
 func (k pullKind) String() string { return [pullKinds]string{"incremental", "walk"}[k] }
 
+// MarshalText has JSON logs tell the kind by its name.
+func (k pullKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // A refresher runs the pulls of one gate: one loop for each kind, so that a
 // walk of a million users does not hold up a grant. Whoever wants a pull in
 // between joins the one that is under way or starts one, through flights.

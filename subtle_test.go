@@ -1,9 +1,11 @@
 package rolegate_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"sync/atomic"
@@ -460,4 +462,16 @@ func TestContactDoesNotGoBack(t *testing.T) {
 		require.NoError(t, <-done)
 		assert.Equal(t, 15*time.Second, time.Duration(gate.Status().Contact.UnixNano()), "the walk's, which was brought up to date then")
 	})
+}
+
+// JSON logs name the kind of a pull, as text logs do.
+func TestJSONLogsNameTheKindOfAPull(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	gate, err := rolegate.Open(t.Context(), rolegate.Config{
+		Source: rolegatetest.NewStatic(record(1, in(7, "teacher"))), Identify: byHeader, Logger: slog.New(slog.NewJSONHandler(&text, nil)),
+	})
+	require.NoError(t, err)
+	require.NoError(t, gate.Close())
+	assert.Contains(t, text.String(), `"kind":"walk"`)
 }

@@ -94,8 +94,8 @@ func served(h http.Handler, requests []*http.Request) contestant {
 	}
 }
 
-// casbinRoutes is RBAC for routes, in the order of chi-authz' own example.
-const casbinRoutes = `
+// routeModel is RBAC for routes, up to what a policy is matched by.
+const routeModel = `
 [request_definition]
 r = sub, obj, act
 
@@ -109,27 +109,14 @@ g = _, _
 e = some(where (p.eft == allow))
 
 [matchers]
-m = g(r.sub, p.sub) && keyMatch(r.obj, p.obj) && (r.act == p.act || p.act == "*")
 `
 
-// casbinOneRoute is the same as kind to casbin as can be, with the cheap
-// comparisons first.
-const casbinOneRoute = `
-[request_definition]
-r = sub, obj, act
-
-[policy_definition]
-p = sub, obj, act
-
-[role_definition]
-g = _, _
-
-[policy_effect]
-e = some(where (p.eft == allow))
-
-[matchers]
-m = r.act == p.act && keyMatch(r.obj, p.obj) && g(r.sub, p.sub)
-`
+// casbinRoutes matches in the order of chi-authz' own example, casbinOneRoute as
+// kind to casbin as can be, with the cheap comparisons first.
+const (
+	casbinRoutes   = routeModel + `m = g(r.sub, p.sub) && keyMatch(r.obj, p.obj) && (r.act == p.act || p.act == "*")`
+	casbinOneRoute = routeModel + `m = r.act == p.act && keyMatch(r.obj, p.obj) && g(r.sub, p.sub)`
+)
 
 // newRouteEnforcer loads casbin with a model, with the users' roles in whatever
 // organisation, and with an app of so many routes, each for two roles; the one

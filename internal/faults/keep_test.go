@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -54,7 +53,7 @@ type keepWorld struct {
 	m      *rolegatetest.Marketplace
 	source marketplace.Config
 	gate   *rolegate.Gate
-	log    *keepLog
+	log    *logBook
 	bubble bool // whether time is that of a synctest bubble
 	guests int  // how many newcomers there have been
 
@@ -80,7 +79,7 @@ func keepMarketplace(cfg rolegatetest.MarketplaceConfig) *rolegatetest.Marketpla
 func openKeepWorld(t *testing.T, m *rolegatetest.Marketplace, source marketplace.Config) *keepWorld {
 	t.Helper()
 	source.AppID, source.Token = m.AppID(), marketplace.StaticToken(m.Token())
-	w := &keepWorld{T: t, m: m, source: source, log: new(keepLog)}
+	w := &keepWorld{T: t, m: m, source: source, log: new(logBook)}
 	w.gate = w.open(false)
 	return w
 }
@@ -313,22 +312,4 @@ func keepChain(err error) (chain []error) {
 		}
 	}
 	return chain
-}
-
-// A keepLog collects all log lines.
-type keepLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *keepLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *keepLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

@@ -167,7 +167,7 @@ func TestFault30Close(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			began := time.Now()
-			gate, err := rolegate.Open(ctx, rolegate.Config{Source: &tickScript{pull: hang}, Identify: tickByHeader, Logger: new(tickBook).logger()})
+			gate, err := rolegate.Open(ctx, rolegate.Config{Source: &tickScript{pull: hang}, Identify: tickByHeader, Logger: new(logBook).logger()})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Nil(t, gate)
 			assert.LessOrEqual(t, time.Since(began), 11*time.Second)
@@ -201,7 +201,7 @@ func TestFault30CloseWithSockets(t *testing.T) {
 			}()
 			gate, err := rolegate.Open(t.Context(), rolegate.Config{
 				Source:   marketplace.New(marketplace.Config{BaseURL: base, AppID: m.AppID(), Token: marketplace.StaticToken(m.Token())}),
-				Identify: tickByHeader, Logger: new(tickBook).logger(),
+				Identify: tickByHeader, Logger: new(logBook).logger(),
 			})
 			require.NoError(t, err)
 			pulled := make(chan error, 2)

@@ -59,7 +59,7 @@ func tickImply(c *rolegate.Config, code, included string) {
 // tickRightConfig has no mistake.
 func tickRightConfig() rolegate.Config {
 	return rolegate.Config{
-		Source: rolegatetest.NewStatic(tickRecord(1, 1, "teacher")), Identify: tickByHeader, Logger: new(tickBook).logger(),
+		Source: rolegatetest.NewStatic(tickRecord(1, 1, "teacher")), Identify: tickByHeader, Logger: new(logBook).logger(),
 	}
 }
 

@@ -1,14 +1,11 @@
 package faults_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -35,7 +32,7 @@ type tickHouse struct {
 	tokens *tickTokens
 	gate   *rolegate.Gate
 	admin  *rolegate.Policy
-	book   *tickBook
+	book   *logBook
 }
 
 // A tickSetup is how a house differs from the usual one, in which alice (1) is
@@ -75,7 +72,7 @@ func tickRun(t *testing.T, name string, s tickSetup, f func(t *testing.T, h *tic
 // tickOpen builds a house. It belongs into a bubble.
 func tickOpen(t *testing.T, s tickSetup) *tickHouse {
 	t.Helper()
-	h := &tickHouse{m: rolegatetest.NewMarketplace(s.marketplace), book: &tickBook{}}
+	h := &tickHouse{m: rolegatetest.NewMarketplace(s.marketplace), book: &logBook{}}
 	h.m.Put(tickUser(tickAlice, "teacher"), tickUser(tickBob, "teacher", "admin"))
 	if s.list != nil {
 		s.list(h.m)
@@ -440,9 +437,9 @@ func tickRecord(id, sequence int64, roles ...string) rolegate.Record {
 
 // tickGate opens a gate on a source, in a bubble or out of it, that is closed
 // with the test.
-func tickGate(t *testing.T, cfg rolegate.Config) (*rolegate.Gate, *tickBook) {
+func tickGate(t *testing.T, cfg rolegate.Config) (*rolegate.Gate, *logBook) {
 	t.Helper()
-	book := &tickBook{}
+	book := &logBook{}
 	if cfg.Logger == nil {
 		cfg.Logger = book.logger()
 	}
@@ -455,37 +452,4 @@ func tickGate(t *testing.T, cfg rolegate.Config) (*rolegate.Gate, *tickBook) {
 // tickAllowed asks a gate whether a user is on the list.
 func tickAllowed(gate *rolegate.Gate, user int64) bool {
 	return gate.Decide(context.Background(), rolegate.UserID(user)).Allowed()
-}
-
-// A tickBook collects every log line, of every level, as JSON.
-type tickBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *tickBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *tickBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *tickBook) logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.Level(math.MinInt), AddSource: true}))
-}
-
-// count is how many lines of that level have a message that says so.
-func (b *tickBook) count(level slog.Level, says string) (n int) {
-	for line := range strings.Lines(b.String()) {
-		var entry struct{ Level, Msg string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == level.String() && strings.Contains(entry.Msg, says) {
-			n++
-		}
-	}
-	return n
 }

@@ -114,7 +114,7 @@ func TestFault22RefusedToken(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				gate, err := rolegate.Open(ctx, rolegate.Config{
-					Source: marketplace.New(cfg), Identify: tickByHeader, Logger: new(tickBook).logger(),
+					Source: marketplace.New(cfg), Identify: tickByHeader, Logger: new(logBook).logger(),
 				})
 				require.ErrorIs(t, err, rolegate.ErrRefused)
 				assert.Nil(t, gate)
