@@ -185,9 +185,9 @@ func (b *tableBuilder) renumberIn(content []byte) {
 func appendUserBlock(dst []byte, drafts []draft) ([]byte, error) {
 	slices.SortFunc(drafts, func(a, b draft) int { return cmp.Compare(a.id, b.id) })
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(drafts)))
-	end := 4 + 12*len(drafts)
+	end := uint64(4 + 12*len(drafts)) // on some machines an int is too small
 	for _, d := range drafts {
-		if end += len(d.content); end >= barredBit {
+		if end += uint64(len(d.content)); end >= barredBit {
 			return dst, errTooLarge
 		}
 		bits := uint32(end)

@@ -219,6 +219,7 @@ func (f *refresher) storeNow() {
 	err := f.write(gen)
 	hangs.Stop()
 	if err != nil {
+		f.stored = nil // not to be kept in memory for as long as storing fails
 		f.noteNotStored(err)
 		return
 	}

@@ -50,7 +50,7 @@ func (t *table) barred(id int64) bool {
 
 // seek returns the place of a user, who may be barred.
 func (t *table) seek(id int64) (at place, ok bool) {
-	if len(t.dir) == 0 || id <= 0 { // 0 is how a table without users reads
+	if len(t.dir) == 0 || id <= 0 { // nobody has such an id
 		return place{}, false
 	}
 	address := t.dir[t.bucket(hashID(id, t.seed))]

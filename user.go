@@ -9,7 +9,8 @@ import (
 // A User is a listed user as one generation of the index knows him. It is a
 // small value: pass it by value. It is valid for the request or decision that
 // it came with; to keep something of it, keep what its methods return, which
-// is the caller's own to change.
+// is the caller's own to change. Whoever keeps the User, or a request that lasts
+// for hours, keeps that whole generation in memory.
 //
 // The zero User is nobody: ID 0, no roles. All methods are safe for concurrent
 // use.

@@ -279,7 +279,7 @@ func (d *demo) printCurl(out io.Writer, url string) {
 	fmt.Fprintf(out, "Still serving. Try:\n\n"+
 		"  curl -i -H 'X-User-Id: %d' %s/grades\n"+
 		"  curl -i -H 'X-User-Id: %d' -X POST %s/orgs/7/reports\n"+
-		"  curl -s -H 'X-User-Id: %d' %s/status\n\n", homeroom, url, homeroom, url, admin, url)
+		"  curl -s -H 'X-User-Id: %d' %s/status\n\n", int64(homeroom), url, int64(homeroom), url, int64(admin), url)
 }
 
 // printRestart prints how to start the app again when this marketplace is gone,
