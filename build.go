@@ -65,13 +65,18 @@ func recordID(record []byte) int64 {
 	return int64(binary.LittleEndian.Uint64(record) &^ recordBarred)
 }
 
+// appendRecordID appends what recordID reads.
+func appendRecordID(dst []byte, id int64, barred bool) []byte {
+	bits := uint64(id)
+	if barred {
+		bits |= recordBarred
+	}
+	return binary.LittleEndian.AppendUint64(dst, bits)
+}
+
 // put takes in a row.
 func (b *tableBuilder) put(r *row) {
-	id := uint64(r.id)
-	if r.barred {
-		id |= recordBarred
-	}
-	b.record = binary.LittleEndian.AppendUint64(b.record[:0], id)
+	b.record = appendRecordID(b.record[:0], r.id, r.barred)
 	b.record = binary.AppendVarint(b.record, r.sequence)
 	if !r.barred {
 		b.record = appendContent(b.record, r.grants, &r.text, b.t.fields)
@@ -81,11 +86,7 @@ func (b *tableBuilder) put(r *row) {
 
 // putContent takes in a user of another table with the same fields.
 func (b *tableBuilder) putContent(id int64, content []byte, barred bool) {
-	bits := uint64(id)
-	if barred {
-		bits |= recordBarred
-	}
-	b.record = binary.LittleEndian.AppendUint64(b.record[:0], bits)
+	b.record = appendRecordID(b.record[:0], id, barred)
 	b.record = binary.AppendVarint(b.record, 0)
 	b.record = append(b.record, content...)
 	b.rows.add(b.record)
@@ -121,19 +122,16 @@ func (b *tableBuilder) finish() (*table, error) {
 		}
 		for _, d := range drafts {
 			if !d.barred {
+				gs := grantsIn(d.content, b.t.fields)
 				b.t.users++
-				b.countGrants(grantsIn(d.content, b.t.fields))
+				b.t.grants += gs.len()
+				b.held = b.held.holding(gs)
 			}
 		}
 		return appendUserBlock(dst, drafts)
 	})
 	b.rows, b.record = nil, nil
 	return &b.t, err
-}
-
-func (b *tableBuilder) countGrants(gs grantList) {
-	b.t.grants += gs.len()
-	b.held = b.held.holding(gs)
 }
 
 // merge adds a record to those of its bucket.
@@ -246,7 +244,7 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 	var edits []edit
 	changes.each(func(id int64, from place, barred bool) {
 		at, known := s.seek(id)
-		listed := known && !s.block(at).barred(int(at.i))
+		listed := known && !s.bars(at)
 		e := edit{draft{id: id, content: changes.content(from), barred: barred}, s.bucket(hashID(id, s.seed))}
 		if barred && known && !listed || !barred && listed && bytes.Equal(e.content, s.content(at)) {
 			return

@@ -99,11 +99,7 @@ func (gen *generation) encode(w io.Writer, key string) error {
 	}
 	f.frame(frameHead, 0)
 	gen.each(func(id int64, at place, barred bool) {
-		bits := uint64(id)
-		if barred {
-			bits |= recordBarred
-		}
-		f.buf = binary.LittleEndian.AppendUint64(f.buf, bits)
+		f.buf = appendRecordID(f.buf, id, barred)
 		content := gen.content(at)
 		f.buf = binary.AppendUvarint(f.buf, uint64(len(content)))
 		f.buf = append(f.buf, content...)

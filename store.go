@@ -39,13 +39,13 @@ type place struct {
 // find returns the place of a listed user.
 func (t *table) find(id int64) (at place, ok bool) {
 	at, ok = t.seek(id)
-	return at, ok && !t.block(at).barred(int(at.i))
+	return at, ok && !t.bars(at)
 }
 
 // barred reports whether the user is not listed because of a bad record.
 func (t *table) barred(id int64) bool {
 	at, ok := t.seek(id)
-	return ok && t.block(at).barred(int(at.i))
+	return ok && t.bars(at)
 }
 
 // seek returns the place of a user, who may be barred.
@@ -65,6 +65,9 @@ func (t *table) block(at place) userBlock { return t.at(at.address) }
 
 // id returns the id of the user in that place.
 func (t *table) id(at place) int64 { return t.block(at).id(int(at.i)) }
+
+// bars reports whether the user in that place is barred.
+func (t *table) bars(at place) bool { return t.block(at).barred(int(at.i)) }
 
 // content returns what the table has of a user besides his id. Two contents of
 // tables with the same fields say the same if their bytes are the same.
@@ -141,7 +144,7 @@ func (t *table) differing(other *table, f func(id int64)) {
 
 // same reports whether two tables say the same of one user.
 func (t *table) same(at place, other *table, to place) bool {
-	return t.block(at).barred(int(at.i)) == other.block(to).barred(int(to.i)) &&
+	return t.bars(at) == other.bars(to) &&
 		bytes.Equal(t.content(at), other.content(to))
 }
 
