@@ -190,10 +190,13 @@ func asAnybody(t *testing.T, helper string, args ...string) string {
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self, args...)
 	if os.Geteuid() == 0 {
-		b, err := os.ReadFile(self) // where it is, only root may go
-		require.NoError(t, err)
+		// Where it is, only root may go. It is copied by another process: while
+		// this one has a program open for writing, every process that a parallel
+		// test starts has it open too for a moment, and nobody can run it.
 		cmd.Path = filepath.Join(open(t), "test")
-		require.NoError(t, os.WriteFile(cmd.Path, b, 0o755))
+		out, err := exec.CommandContext(t.Context(), "cp", self, cmd.Path).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.NoError(t, os.Chmod(cmd.Path, 0o755))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: somebody, Gid: somebody}}
 	}
 	cmd.Dir = "/"
