@@ -41,6 +41,16 @@ func (b *blocks) at(address uint32) []byte {
 	return b.segments[address>>offsetBits][address&(1<<offsetBits-1)*unit:]
 }
 
+// sharedWith returns which segments are the very same in both tables.
+func (b *blocks) sharedWith(other *blocks) []bool {
+	shared := make([]bool, max(1, len(b.segments)))
+	shared[0] = true // of empty buckets
+	for i := 1; i < min(len(b.segments), len(other.segments)); i++ {
+		shared[i] = &b.segments[i][0] == &other.segments[i][0]
+	}
+	return shared
+}
+
 // bucket returns the bucket for a hash. There must be one.
 func (b *blocks) bucket(hash uint64) int { return home(hash, len(b.dir)) }
 

@@ -233,6 +233,7 @@ func newSnapshot(b *tableBuilder, roles *roleSpace, indexed kindSet) (*snapshot,
 type edit struct {
 	draft
 	bucket int
+	gone   bool // nothing is left of him
 }
 
 // with returns the snapshot that has these changes too; the same snapshot if
@@ -240,12 +241,18 @@ type edit struct {
 // directory, which is a byte a user; and once the blocks that were replaced
 // take a quarter of the table's place, that of copying the table.
 func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*snapshot, error) {
+	return s.changed(changes, nil, roles, indexed)
+}
+
+// changed is with, and takes the users in gone, none of whom is in changes, out
+// of the table.
+func (s *snapshot) changed(changes *table, gone []int64, roles *roleSpace, indexed kindSet) (*snapshot, error) {
 	next := &snapshot{table: s.table, aliases: s.aliases, held: slices.Clone(s.held)}
 	var edits []edit
 	changes.each(func(id int64, from place, barred bool) {
 		at, known := s.seek(id)
 		listed := known && !s.bars(at)
-		e := edit{draft{id: id, content: changes.content(from), barred: barred}, s.bucket(hashID(id, s.seed))}
+		e := edit{draft: draft{id: id, content: changes.content(from), barred: barred}, bucket: s.bucket(hashID(id, s.seed))}
 		if barred && known && !listed || !barred && listed && bytes.Equal(e.content, s.content(at)) {
 			return
 		}
@@ -261,6 +268,17 @@ func (s *snapshot) with(changes *table, roles *roleSpace, indexed kindSet) (*sna
 		}
 		edits = append(edits, e)
 	})
+	for _, id := range gone {
+		at, known := s.seek(id)
+		if !known {
+			continue
+		}
+		if !s.bars(at) {
+			next.users--
+			next.grants -= s.grantsOf(at).len()
+		}
+		edits = append(edits, edit{draft: draft{id: id}, bucket: s.bucket(hashID(id, s.seed)), gone: true})
+	}
 	if len(edits) == 0 {
 		return s, nil
 	}
@@ -301,11 +319,19 @@ func (t *table) apply(edits []edit) error {
 			drafts = userBlock(t.at(address)).drafts(drafts)
 		}
 		for _, e := range group {
-			if i := slices.IndexFunc(drafts, func(d draft) bool { return d.id == e.id }); i >= 0 {
+			i := slices.IndexFunc(drafts, func(d draft) bool { return d.id == e.id })
+			switch {
+			case e.gone:
+				drafts = slices.Delete(drafts, i, i+1)
+			case i >= 0:
 				drafts[i] = e.draft
-			} else {
+			default:
 				drafts = append(drafts, e.draft)
 			}
+		}
+		if len(drafts) == 0 {
+			changes = append(changes, blockChange{bucket: bucket})
+			continue
 		}
 		from := len(text)
 		if text, err = appendUserBlock(text, drafts); err != nil {
@@ -323,7 +349,9 @@ func (t *table) regrow(edits []edit) error {
 	edited := make(map[int64]struct{}, len(edits))
 	for _, e := range edits {
 		edited[e.id] = struct{}{}
-		b.putContent(e.id, e.content, e.barred)
+		if !e.gone {
+			b.putContent(e.id, e.content, e.barred)
+		}
 	}
 	t.each(func(id int64, at place, barred bool) {
 		if _, ok := edited[id]; !ok {

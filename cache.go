@@ -175,12 +175,18 @@ func (f *refresher) decode(r io.Reader) (*generation, error) {
 	case time.Duration(now.wall-s.verified) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
-	return s.generation(f.gate.roles, cfg.indexed, now)
+	return s.generation(f.gate.roles, cfg.indexed, now.at)
 }
 
-// at is the instant, in the past, at which the wall clock read that. A restart
+// at is the instant, not after i, at which the wall clock read that. A restart
 // has nothing but the wall clock to go by.
-func (i instant) at(wall int64) instant { return instant{mono: i.mono - (i.wall - wall), wall: wall} }
+func (i instant) at(wall int64) instant {
+	wall = min(wall, i.wall)
+	return instant{mono: i.mono - (i.wall - wall), wall: wall}
+}
+
+// wallStamp is what is stored for an instant.
+func wallStamp(i instant) int64 { return i.wall }
 
 // store stores what requests see whenever that has changed, at most every
 // storeEvery, and what is pending when the gate is closed.
@@ -250,7 +256,7 @@ func (f *refresher) write(gen *generation) error {
 	var whole atomic.Bool
 	err := callCache(func() error {
 		return f.gate.cfg.Cache.Store(ctx, func(w io.Writer) error {
-			err := gen.encode(w, f.gate.cfg.cacheKey)
+			err := gen.encode(w, f.gate.cfg.cacheKey, wallStamp)
 			whole.Store(err == nil)
 			return err
 		})

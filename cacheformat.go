@@ -1,13 +1,7 @@
 package rolegate
 
 import (
-	"bufio"
-	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash"
 	"io"
 	"math"
 )
@@ -20,107 +14,64 @@ import (
 // version.
 const cacheMagic = "rolegate index 1\n"
 
-// Behind it come frames: a letter, the length of the payload in four bytes, and
-// the payload. The last one is the end.
-const (
-	frameHead  = 'H' // once, first
-	frameUsers = 'U'
-	frameHeld  = 'R' // removals that are held back
-	frameEnd   = 'E' // the SHA-256 of everything before it
-
-	frameSize = 256 << 10 // a frame ends after the user that makes it so long
-	maxFrame  = 1 << 30
-)
-
-// errNotIndex is the error of everything that is no index, or not whole.
-var errNotIndex = errors.New("this is not a stored index, or it is damaged")
-
-func damaged(what string) error { return fmt.Errorf("%w: %s", errNotIndex, what) }
-
-// A frameWriter writes frames. Its first error stays.
-type frameWriter struct {
-	w    *bufio.Writer
-	hash hash.Hash
-	buf  []byte // the payload of the frame that is being made
-	err  error
+// encode writes the generation. key says which list it is, and stamp what is to
+// be written for an instant that is not zero.
+func (gen *generation) encode(w io.Writer, key string, stamp func(instant) int64) error {
+	f := newFrameWriter(w, cacheMagic)
+	gen.encodeHead(f, key, stamp, gen.snapshot.held) // or codes that nobody has any more would outlive every restart
+	gen.each(func(id int64, at place, barred bool) {
+		gen.encodeUser(f, id, at, barred)
+	})
+	f.frame(frameUsers, 1)
+	gen.hold.encode(f, stamp)
+	return f.end()
 }
 
-func newFrameWriter(w io.Writer) *frameWriter {
-	f := &frameWriter{w: bufio.NewWriterSize(w, 64<<10), hash: sha256.New()}
-	f.write([]byte(cacheMagic))
-	return f
-}
-
-func (f *frameWriter) write(b []byte) {
-	if f.err == nil {
-		f.hash.Write(b)
-		_, f.err = f.w.Write(b)
-	}
-}
-
-// frame writes what is in buf, if it is long enough.
-func (f *frameWriter) frame(kind byte, atLeast int) {
-	if len(f.buf) < atLeast {
-		return
-	}
-	if len(f.buf) > maxFrame && f.err == nil {
-		f.err = errTooLarge
-	}
-	head := binary.LittleEndian.AppendUint32([]byte{kind}, uint32(len(f.buf)))
-	f.write(head)
-	f.write(f.buf)
-	f.buf = f.buf[:0]
-}
-
-func (f *frameWriter) end() error {
-	f.buf = f.hash.Sum(f.buf[:0])
-	f.frame(frameEnd, 0)
-	if f.err == nil {
-		f.err = f.w.Flush()
-	}
-	return f.err
-}
-
-// encode writes the generation. key says which list it is.
-func (gen *generation) encode(w io.Writer, key string) error {
-	f := newFrameWriter(w)
+// encodeHead writes the head, with the role codes in used.
+func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(instant) int64, used roleSet) {
 	f.buf = appendText(f.buf, key)
 	f.buf = append(f.buf, byte(gen.fields))
-	for _, n := range []int64{gen.cursor, gen.contact.wall, gen.verified.wall, gen.walked.wall} {
+	for _, n := range []int64{gen.cursor, stamp(gen.contact), stamp(gen.verified), stamp(gen.walked)} {
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(n))
 	}
 	f.buf = binary.AppendUvarint(f.buf, uint64(gen.users))
-	f.buf = binary.AppendUvarint(f.buf, uint64(len(gen.roles.codes)))
-	for i, code := range gen.roles.codes {
-		if !gen.snapshot.held.has(uint16(i)) {
-			code = "" // or codes that nobody has any more would outlive every restart
+	codes := gen.roles.codes
+	for len(codes) > 0 && !used.has(uint16(len(codes)-1)) {
+		codes = codes[:len(codes)-1]
+	}
+	f.buf = binary.AppendUvarint(f.buf, uint64(len(codes)))
+	for i, code := range codes {
+		if !used.has(uint16(i)) {
+			code = ""
 		}
 		f.buf = appendText(f.buf, code)
 	}
 	f.frame(frameHead, 0)
-	gen.each(func(id int64, at place, barred bool) {
-		f.buf = appendRecordID(f.buf, id, barred)
-		content := gen.content(at)
-		f.buf = binary.AppendUvarint(f.buf, uint64(len(content)))
-		f.buf = append(f.buf, content...)
-		f.frame(frameUsers, frameSize)
-	})
-	f.frame(frameUsers, 1)
-	if gen.hold != nil {
-		f.buf = appendText(f.buf, string(gen.hold.cause))
-		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(gen.hold.forSync.wall))
-		for id, seen := range gen.hold.users {
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(seen.wall))
-		}
-		f.frame(frameHeld, 0)
-	}
-	return f.end()
 }
 
-func appendText(dst []byte, s string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
+func (gen *generation) encodeUser(f *frameWriter, id int64, at place, barred bool) {
+	f.buf = appendRecordID(f.buf, id, barred)
+	content := gen.content(at)
+	f.buf = binary.AppendUvarint(f.buf, uint64(len(content)))
+	f.buf = append(f.buf, content...)
+	f.frame(frameUsers, frameSize)
+}
+
+func (h *hold) encode(f *frameWriter, stamp func(instant) int64) {
+	if h == nil {
+		return
+	}
+	f.buf = appendText(f.buf, string(h.cause))
+	var forSync int64
+	if h.forSync != (instant{}) {
+		forSync = stamp(h.forSync)
+	}
+	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(forSync))
+	for id, seen := range h.users {
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(stamp(seen)))
+	}
+	f.frame(frameHeld, 0)
 }
 
 // A storedIndex is what was read back: whole, but of what list and how old is
@@ -141,117 +92,28 @@ type storedIndex struct {
 
 // decodeIndex reads an index. Its errors wrap errNotIndex, or are r's.
 func decodeIndex(r io.Reader) (*storedIndex, error) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	sum := sha256.New()
-	magic := make([]byte, len(cacheMagic))
-	if err := readFull(in, magic); err != nil {
-		return nil, err
-	}
-	if string(magic) != cacheMagic {
-		return nil, damaged("it does not begin as version 1 does")
-	}
-	sum.Write(magic)
 	var s *storedIndex
-	var payload bytes.Buffer
-	for {
-		var head [5]byte
-		if err := readFull(in, head[:]); err != nil {
-			return nil, err
-		}
-		size := binary.LittleEndian.Uint32(head[1:])
-		if size > maxFrame {
-			return nil, damaged("a part of it is too large")
-		}
-		payload.Reset()
-		// Not made at once: the length may be anything.
-		if n, err := io.CopyN(&payload, in, int64(size)); err != nil {
-			if n < int64(size) && errors.Is(err, io.EOF) {
-				err = damaged("it breaks off")
-			}
-			return nil, err
-		}
-		if head[0] == frameEnd {
-			return s.end(payload.Bytes(), sum.Sum(nil), in)
-		}
-		sum.Write(head[:])
-		sum.Write(payload.Bytes())
-		var err error
+	err := readFrames(r, cacheMagic, func(kind byte, payload []byte) (err error) {
 		switch {
-		case head[0] == frameHead && s == nil:
-			s, err = decodeHead(payload.Bytes())
-		case head[0] == frameUsers && s != nil && s.held == nil:
-			err = s.takeUsers(payload.Bytes())
-		case head[0] == frameHeld && s != nil && s.held == nil:
-			err = s.takeHeld(payload.Bytes())
+		case kind == frameHead && s == nil:
+			s, err = decodeHead(payload)
+		case kind == frameUsers && s != nil && s.held == nil:
+			err = s.takeUsers(payload)
+		case kind == frameHeld && s != nil && s.held == nil:
+			err = s.takeHeld(payload)
 		default:
 			err = damaged("its parts are not in order")
 		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-func readFull(r io.Reader, b []byte) error {
-	_, err := io.ReadFull(r, b)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return damaged("it breaks off")
-	}
-	return err
-}
-
-// end judges the sum, and that there is nothing behind it.
-func (s *storedIndex) end(told, sum []byte, rest *bufio.Reader) (*storedIndex, error) {
-	if !bytes.Equal(told, sum) {
-		return nil, damaged("its checksum does not match")
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	if s == nil {
 		return nil, damaged("it has no head")
 	}
-	if _, err := rest.ReadByte(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = damaged("something follows its end")
-		}
-		return nil, err
-	}
 	return s, nil
 }
-
-// A cutter takes pieces off the front of a payload. Once there is too little of
-// it, it yields zero values and says so.
-type cutter struct {
-	b     []byte
-	short bool
-}
-
-func (c *cutter) bytes(n uint64) []byte {
-	if n > uint64(len(c.b)) {
-		c.b, c.short = nil, true
-		return nil
-	}
-	piece := c.b[:n]
-	c.b = c.b[n:]
-	return piece
-}
-
-func (c *cutter) uint64() uint64 {
-	if b := c.bytes(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (c *cutter) uvarint() uint64 {
-	n, width := binary.Uvarint(c.b)
-	if width <= 0 || width > 1 && c.b[width-1] == 0 { // too long for what it says: not as it was written
-		c.b, c.short = nil, true
-		return 0
-	}
-	c.b = c.b[width:]
-	return n
-}
-
-func (c *cutter) text() string { return string(c.bytes(c.uvarint())) }
 
 func decodeHead(payload []byte) (*storedIndex, error) {
 	c := &cutter{b: payload}
@@ -342,29 +204,33 @@ func (s *storedIndex) takeHeld(payload []byte) error {
 	return nil
 }
 
-// generation makes the generation that was stored. The storedIndex, whose times
-// must be in the past, is spent.
-func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, now instant) (*generation, error) {
+// generation makes the generation that was stored; at makes an instant of a
+// time in it. The storedIndex is spent.
+func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, at func(int64) instant) (*generation, error) {
 	made, err := s.snapshot(roles, indexed)
 	if err != nil {
 		return nil, err
 	}
-	gen := &generation{
+	return &generation{
 		snapshot: made, cursor: s.cursor,
-		contact: now.at(s.contact), verified: now.at(s.verified), walked: now.at(s.walked),
+		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
+		hold: s.hold(at),
+	}, nil
+}
+
+func (s *storedIndex) hold(at func(int64) instant) *hold {
+	if s.held == nil {
+		return nil
 	}
-	if s.held != nil {
-		users := make(map[int64]instant, len(s.held))
-		for id, seen := range s.held {
-			users[id] = now.at(min(seen, now.wall))
-		}
-		var forSync instant
-		if s.forSync > 0 {
-			forSync = now.at(min(s.forSync, now.wall))
-		}
-		gen.hold = newHold(users, s.cause, forSync)
+	users := make(map[int64]instant, len(s.held))
+	for id, seen := range s.held {
+		users[id] = at(seen)
 	}
-	return gen, nil
+	var forSync instant
+	if s.forSync > 0 {
+		forSync = at(s.forSync)
+	}
+	return newHold(users, s.cause, forSync)
 }
 
 // snapshot makes the index that was stored.

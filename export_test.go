@@ -60,12 +60,12 @@ func RestoreIndex(data []byte) (says string, again []byte, err error) {
 		}
 	}
 	roles, _ := newRoleSpace(map[string][]string{"principal": {"admin"}})
-	gen, err := s.generation(roles, indexed, instant{wall: math.MaxInt64})
+	gen, err := s.generation(roles, indexed, instant{wall: math.MaxInt64}.at)
 	if err != nil {
 		return "", nil, err
 	}
 	var b bytes.Buffer
-	if err := gen.encode(&b, key); err != nil {
+	if err := gen.encode(&b, key, wallStamp); err != nil {
 		return "", nil, err
 	}
 	return gen.says(key), b.Bytes(), nil

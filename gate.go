@@ -69,6 +69,11 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rolegate: the config has mistakes:\n%w", err)
 	}
+	if shared, ok := set.Cache.(SharedCache); ok {
+		if err := shared.Join(set.listOf()); err != nil {
+			return nil, fmt.Errorf("rolegate: the config has mistakes:\nCache: %w", err)
+		}
+	}
 	g := &Gate{cfg: set, log: set.Logger, roles: set.roles, clock: set.clock}
 	g.admit = &Policy{gate: g, name: "Admit"}
 	startRefresher(g)

@@ -307,7 +307,7 @@ func (f *refresher) watchSync() {
 		}
 		timer.Reset(syncPoll)
 		gen := f.gate.now.Load()
-		if gen == nil || f.walking.Load() {
+		if gen == nil || f.walking.Load() || f.replica.following() {
 			continue
 		}
 		held := gen.hold != nil && gen.hold.cause == HeldBySync

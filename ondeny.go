@@ -114,17 +114,21 @@ func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
 }
 
 // spend takes one of PerMinute pulls, if one is left.
-func (d *denyRefresher) spend(now instant) bool {
+func (d *denyRefresher) spend(now instant) bool { return d.wait(now) == 0 }
+
+// wait is how long it is until one of PerMinute pulls is left; if that is 0, it
+// is taken.
+func (d *denyRefresher) wait(now instant) time.Duration {
 	if len(d.begun) < cap(d.begun) {
 		d.begun = append(d.begun, now)
-		return true
+		return 0
 	}
-	if now.mono-d.begun[d.oldest].mono < int64(time.Minute) {
-		return false
+	if wait := int64(time.Minute) - (now.mono - d.begun[d.oldest].mono); wait > 0 {
+		return time.Duration(wait)
 	}
 	d.begun[d.oldest] = now
 	d.oldest = (d.oldest + 1) % len(d.begun)
-	return true
+	return 0
 }
 
 // refuse remembers an identity that a pull did not help.

@@ -78,6 +78,9 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 		return nil, late, err
 	}
 	defer f.unlockSwap()
+	if f.replica.following() {
+		return nil, late, errOvertaken // its lease ran out meanwhile
+	}
 	if next.cursor > 0 {
 		next.contact = f.gate.clock()
 		news := f.collect(next.cursor, next.snapshot, &next.table)
@@ -107,6 +110,9 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 		return PullOutcome{}, err
 	}
 	defer f.unlockSwap()
+	if f.replica.following() {
+		return PullOutcome{}, errOvertaken
+	}
 	gen := f.gate.now.Load()
 	news := f.collect(gen.cursor, gen.snapshot, &gen.table)
 	if err := news.pull(ctx); err != nil {

@@ -52,6 +52,7 @@ type refresher struct {
 	first chan struct{}            // closed when the first list is there
 	fatal chan error               // a refusal before that
 
+	replica  *replica        // nil without a SharedCache
 	restored chan struct{}   // closed when the stored index was loaded, or is known to be of no use
 	dirty    chan struct{}   // there may be something to store
 	stored   *generation     // what is stored; only keepStored uses it
@@ -124,16 +125,21 @@ func startRefresher(g *Gate) {
 	}
 	g.changes = startQueue(f, changeQueue, "OnChange", g.cfg.OnChange)
 	g.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
-	f.running.Add(int(pullKinds))
-	go f.loop(incremental)
-	go f.loop(walk)
 	if g.cfg.Cache != nil {
 		storing, stop := context.WithCancel(context.Background())
 		f.storing = storing
 		context.AfterFunc(f.ctx, func() { time.AfterFunc(closeWait*9/10, stop) })
-		f.running.Add(1)
-		go f.keepStored()
+		if shared, ok := g.cfg.Cache.(SharedCache); ok {
+			f.replica = newReplica(f, shared)
+			f.replica.start()
+		} else {
+			f.running.Add(1)
+			go f.keepStored()
+		}
 	}
+	f.running.Add(int(pullKinds))
+	go f.loop(incremental)
+	go f.loop(walk)
 	if g.cfg.Sync != nil {
 		f.running.Add(1)
 		go f.watchSync()
@@ -199,7 +205,7 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 // loop pulls at intervals, for ever. No failure ends it.
 func (f *refresher) loop(k pullKind) {
 	defer f.running.Done()
-	if k == walk && f.gate.cfg.Cache != nil {
+	if k == walk && f.gate.cfg.Cache != nil && f.replica == nil {
 		f.awaitRestored()
 	}
 	if k == incremental {
@@ -230,6 +236,10 @@ func (f *refresher) loop(k pullKind) {
 			if f.backingOff(k) {
 				continue // the timer will ring when it is over
 			}
+		}
+		if f.replica.following() {
+			timer.Reset(idle) // or until it has to pull by itself
+			continue
 		}
 		<-f.pull(k)
 		timer.Reset(f.untilNext(k))
@@ -304,6 +314,9 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 			if errors.Is(result.Err, ErrClosed) {
 				return ErrClosed
 			}
+			if errors.Is(result.Err, errOvertaken) {
+				continue
+			}
 			if number, _ := result.Val.(uint64); number <= before[k] {
 				continue
 			}
@@ -348,11 +361,14 @@ func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err err
 		// up; by then the list has expired anyway.
 		ctx, cancel := context.WithTimeout(f.ctx, f.gate.cfg.Refresh.ExpireAfter)
 		defer cancel()
-		if k == walk {
+		switch {
+		case f.replica.following():
+			err = f.replica.pull(ctx, k)
+		case k == walk:
 			o, err = f.walk(ctx, started)
-			return
+		default:
+			o, err = f.increment(ctx, started)
 		}
-		o, err = f.increment(ctx, started)
 	}()
 	<-ended
 	return o, err
@@ -381,7 +397,7 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	}
 	p := &f.pulls[k]
 	p.Running = false
-	if errors.Is(err, ErrClosed) {
+	if errors.Is(err, ErrClosed) || errors.Is(err, errOvertaken) {
 		f.mu.Unlock()
 		return
 	}

@@ -3,6 +3,7 @@ package rolegate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -82,6 +83,9 @@ var ErrNotLeader = errors.New("another replica holds the lease")
 // A Version tells the published indexes of one list apart: those of one leader
 // are numbered from 1. The zero Version is none.
 type Version struct{ Term, Number uint64 }
+
+// String writes the term and the number, as in 3.14.
+func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Term, v.Number) }
 
 // A Lease says who leads.
 type Lease struct {

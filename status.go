@@ -64,6 +64,9 @@ type Status struct {
 	// Cache tells of Config.Cache.
 	Cache CacheStatus
 
+	// Replica tells of the group of replicas that share Config.Cache.
+	Replica ReplicaStatus
+
 	// UnheldRoles are role codes that checks name and nobody holds: a typo, or
 	// a role that nobody has yet. Empty before the first list.
 	UnheldRoles []UnheldRole
@@ -179,6 +182,7 @@ func (f *refresher) fill(s *Status) {
 	maps.Copy(s.Failures, f.failures)
 	s.Sync, s.Cache = f.sync, f.cache
 	f.mu.Unlock()
+	s.Replica = f.replica.status()
 	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
 }
 
@@ -205,6 +209,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		Held           heldJSON           `json:"held"`
 		Sync           syncJSON           `json:"sync"`
 		Cache          cacheJSON          `json:"cache"`
+		Replica        *replicaJSON       `json:"replica,omitempty"`
 		UnheldRoles    []UnheldRole       `json:"unheld_roles"`
 		DroppedC       uint64             `json:"dropped_changes"`
 		DroppedD       uint64             `json:"dropped_decisions"`
@@ -215,8 +220,22 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
 		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
 		cacheJSON{s.Cache.Loaded, s.Cache.Stored, jsonTime(s.Cache.Last), s.Cache.Failed, s.Cache.Error},
-		s.UnheldRoles, s.DroppedChanges, s.DroppedDecisions,
+		s.Replica.json(), s.UnheldRoles, s.DroppedChanges, s.DroppedDecisions,
 	})
+}
+
+type replicaJSON struct {
+	Role    ReplicaRole `json:"role"`
+	Since   *time.Time  `json:"since"`
+	Term    uint64      `json:"term"`
+	Version string      `json:"version"`
+}
+
+func (r ReplicaStatus) json() *replicaJSON {
+	if r.Role == "" {
+		return nil
+	}
+	return &replicaJSON{r.Role, jsonTime(r.Since), r.Term, r.Version.String()}
 }
 
 type heldJSON struct {

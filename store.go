@@ -117,7 +117,11 @@ func (t *table) differing(other *table, f func(id int64)) {
 		})
 		return
 	}
+	shared := t.sharedWith(&other.blocks)
 	for i, address := range t.dir {
+		if address == other.dir[i] && shared[address>>offsetBits] {
+			continue
+		}
 		var ours, theirs userBlock
 		if address != 0 {
 			ours = t.at(address)

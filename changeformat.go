@@ -1,0 +1,191 @@
+package rolegate
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// This file is how what lies between two generations is written down, for a
+// [SharedCache]: docs/replicas.md describes it.
+
+// changeMagic is what every change begins with; the number is the version.
+const changeMagic = "rolegate change 1\n"
+
+// encodeChange writes what leads from one generation to another, and answers.
+func encodeChange(from, to *generation, answers []answer, key string, stamp func(instant) int64) ([]byte, error) {
+	var out bytes.Buffer
+	f := newFrameWriter(&out, changeMagic)
+	var changed, gone []int64
+	var used roleSet
+	if from.snapshot != to.snapshot {
+		to.differing(&from.table, func(id int64) {
+			at, ok := to.seek(id)
+			if !ok {
+				gone = append(gone, id)
+				return
+			}
+			changed = append(changed, id)
+			if !to.bars(at) {
+				used = used.holding(to.grantsOf(at))
+			}
+		})
+	}
+	to.encodeHead(f, key, stamp, used)
+	for _, id := range changed {
+		at, _ := to.seek(id)
+		to.encodeUser(f, id, at, to.bars(at))
+	}
+	f.frame(frameUsers, 1)
+	for _, id := range gone {
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
+		f.frame(frameGone, frameSize)
+	}
+	f.frame(frameGone, 1)
+	if to.hold != nil && to.hold == from.hold {
+		f.frame(frameKeep, 0)
+	} else {
+		to.hold.encode(f, stamp)
+	}
+	for _, a := range answers {
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, a.id)
+		f.buf = appendText(f.buf, string(a.failure))
+		f.buf = appendText(f.buf, a.text)
+	}
+	f.frame(frameAnswers, 1)
+	err := f.end()
+	return out.Bytes(), err
+}
+
+// A storedChange is what was read back of a change.
+type storedChange struct {
+	storedIndex // of the users who have changed
+	gone        []int64
+	keepHold    bool
+	answers     []answer
+}
+
+// decodeChange reads a change. Its errors wrap errNotIndex.
+func decodeChange(b []byte) (*storedChange, error) {
+	var c *storedChange
+	err := readFrames(bytes.NewReader(b), changeMagic, func(kind byte, payload []byte) error {
+		if kind == frameHead && c == nil {
+			head, err := decodeHead(payload)
+			if err != nil {
+				return err
+			}
+			c = &storedChange{storedIndex: *head}
+			return nil
+		}
+		if c != nil {
+			switch {
+			case kind == frameUsers:
+				return c.takeUsers(payload)
+			case kind == frameGone:
+				return c.takeGone(payload)
+			case kind == frameHeld && c.held == nil && !c.keepHold:
+				return c.takeHeld(payload)
+			case kind == frameKeep && c.held == nil && !c.keepHold && len(payload) == 0:
+				c.keepHold = true
+				return nil
+			case kind == frameAnswers:
+				return c.takeAnswers(payload)
+			}
+		}
+		return damaged("its parts are not in order")
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return nil, damaged("it has no head")
+	}
+	return c, nil
+}
+
+func (s *storedChange) takeGone(payload []byte) error {
+	c := &cutter{b: payload}
+	for len(c.b) > 0 {
+		id := int64(c.uint64())
+		if c.short || id <= 0 {
+			return damaged("who is gone in it is not in order")
+		}
+		s.gone = append(s.gone, id)
+	}
+	return nil
+}
+
+func (s *storedChange) takeAnswers(payload []byte) error {
+	c := &cutter{b: payload}
+	for len(c.b) > 0 {
+		a := answer{id: c.uint64(), failure: Failure(c.text()), text: c.text()}
+		if c.short {
+			return damaged("its answers are not in order")
+		}
+		s.answers = append(s.answers, a)
+	}
+	return nil
+}
+
+// applied returns the generation to which the change leads from another, and
+// the ids of those of whom it speaks.
+func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindSet, at func(int64) instant) (*generation, []int64, error) {
+	if err := s.number(roles); err != nil {
+		return nil, nil, err
+	}
+	changes, err := s.rows.finish()
+	if err != nil {
+		return nil, nil, err
+	}
+	ids := slices.Clone(s.gone)
+	both := map[int64]struct{}{}
+	for _, id := range s.gone {
+		both[id] = struct{}{}
+	}
+	twice := s.rows.duplicates > 0 || len(both) < len(s.gone)
+	changes.each(func(id int64, _ place, _ bool) {
+		ids = append(ids, id)
+		if _, ok := both[id]; ok {
+			twice = true
+		}
+	})
+	if twice {
+		return nil, nil, damaged("it speaks of a user twice")
+	}
+	made, err := from.changed(changes, s.gone, roles, indexed)
+	if err != nil {
+		return nil, nil, err
+	}
+	if made.users != s.users {
+		return nil, nil, damaged(fmt.Sprintf("it leads to %d users, and its head says %d", made.users, s.users))
+	}
+	next := &generation{
+		snapshot: made, cursor: s.cursor,
+		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
+		hold: s.hold(at),
+	}
+	if s.keepHold {
+		next.hold = from.hold
+	}
+	if next.hold != nil {
+		for id := range next.hold.users {
+			if _, ok := made.find(id); !ok {
+				return nil, nil, damaged("a removal in it is of nobody")
+			}
+		}
+	}
+	if next.walked != from.walked {
+		next.snapshot = made.countHeld()
+	}
+	return next, ids, nil
+}
+
+// countHeld returns the snapshot, with those roles held that somebody has: what
+// a walk knows by itself.
+func (s *snapshot) countHeld() *snapshot {
+	next := *s
+	next.held = nil
+	s.eachUser(func(_ int64, at place) { next.held = next.held.holding(s.grantsOf(at)) })
+	return &next
+}

@@ -1,0 +1,421 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// This file is how an index comes from the replica that leads to those that
+// follow.
+
+// stamps are when, on the shared clock, what a generation says of its age was.
+type stamps struct{ contact, verified, walked int64 }
+
+// older reports whether these are of an older index.
+func (s stamps) older(than stamps) bool {
+	if s.verified != than.verified {
+		return s.verified < than.verified
+	}
+	return s.contact < than.contact
+}
+
+// older is the same for generations: on one clock, that of this process.
+func (gen *generation) older(than *generation) bool {
+	if gen.verified != than.verified {
+		return gen.verified.mono < than.verified.mono
+	}
+	return gen.contact.mono < than.contact.mono
+}
+
+// run publishes while this replica leads, and follows while it does not.
+func (r *replica) run() {
+	defer r.f.running.Done()
+	for r.f.ctx.Err() == nil {
+		if term, ok := r.holds(); ok {
+			r.lead(term)
+		} else {
+			r.follow()
+		}
+	}
+	r.leave()
+}
+
+// follow waits for news, and adopts them.
+func (r *replica) follow() {
+	r.mu.Lock()
+	wait := followWait
+	if r.broken != (instant{}) {
+		wait = sharedTimeout // it is to be known soon whether it works again
+	}
+	ctx, cancel := context.WithTimeout(r.f.ctx, wait)
+	defer cancel()
+	r.stop = cancel
+	r.mu.Unlock()
+	if _, ok := r.holds(); ok {
+		return
+	}
+	news, err := r.next(ctx)
+	none := ctx.Err() != nil && !news
+	r.mu.Lock()
+	switch {
+	case none && r.base.Load() == nil: // whatever is wrong still is
+	case none, err == nil:
+		err, r.broken = nil, instant{}
+	case r.broken == instant{}:
+		r.broken = r.f.gate.clock()
+	}
+	r.mu.Unlock()
+	r.judge()
+	switch {
+	case none:
+	case err == nil:
+		r.works()
+	default:
+		r.failed("following", err)
+		r.pause()
+	}
+}
+
+// next waits for one update and adopts it. It reports whether there was one.
+func (r *replica) next(ctx context.Context) (news bool, err error) {
+	var u Update
+	if err := callCache(func() (err error) {
+		u, err = r.shared.Follow(ctx, r.version)
+		return err
+	}); err != nil {
+		return false, err
+	}
+	// What has come counts, also if ctx has ended meanwhile.
+	whole, cancel := context.WithTimeout(r.f.ctx, cacheTimeout)
+	defer cancel()
+	if u.Whole != nil {
+		defer u.Whole.Close()
+	}
+	r.mu.Lock()
+	r.highest = max(r.highest, u.Version.Term)
+	r.seen = u.Version
+	r.news = r.f.gate.clock()
+	r.mu.Unlock()
+	jumped, err := r.clock.update(whole, r.shared, r.f.gate.clock)
+	if err != nil {
+		r.forget(Version{})
+		return true, err
+	}
+	if u.Whole != nil {
+		return true, r.adoptWhole(whole, u, jumped)
+	}
+	if r.base.Load() == nil {
+		r.forget(Version{}) // a change of what could not be used: the whole index may be better by now
+		return true, nil
+	}
+	return true, r.adoptChange(whole, u)
+}
+
+// forget has the replica follow from that version, without an index.
+func (r *replica) forget(v Version) {
+	r.version = v
+	r.base.Store(nil)
+}
+
+// adoptWhole takes in an index from the store. jumped is whether the shared
+// clock was set since the last one: then nothing in it has a time that is known.
+func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
+	gen, at, err := r.decode(readerUntil{ctx, u.Whole})
+	if err != nil {
+		r.forget(u.Version) // what follows it may be better
+		return err
+	}
+	if err := r.f.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer r.f.unlockSwap()
+	own := r.f.gate.now.Load()
+	if jumped && own != nil {
+		gen.verified, gen.contact = alike(gen.verified, own.verified), alike(gen.contact, own.contact)
+	}
+	taken := own == nil || !gen.older(own)
+	r.adopt(u.Version, at, gen, taken)
+	if taken {
+		r.tell(gen, own, nil)
+	}
+	return nil
+}
+
+// alike returns own if both are most likely the same instant.
+func alike(i, own instant) instant {
+	if d := own.mono - i.mono; d > 0 && d < int64(clockJump) {
+		return own
+	}
+	return i
+}
+
+// adopt makes a generation the base, and requests see it if it is taken. It
+// needs lockSwap.
+func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
+	r.version, r.stamps = v, at
+	r.mu.Lock() // or somebody could see that base and what requests see are not the same
+	defer r.mu.Unlock()
+	r.base.Store(gen)
+	if taken {
+		r.f.swap(gen)
+	}
+}
+
+// decode makes a generation of a whole index.
+func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
+	s, err := decodeIndex(from)
+	if err != nil {
+		return nil, stamps{}, err
+	}
+	if err := r.check(s); err != nil {
+		return nil, stamps{}, err
+	}
+	if r.clock.age(s.verified) > r.f.gate.cfg.Refresh.ExpireAfter {
+		return nil, stamps{}, fmt.Errorf("the index is older than ExpireAfter, %v", r.f.gate.cfg.Refresh.ExpireAfter)
+	}
+	gen, err := s.generation(r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	return gen, stamps{s.contact, s.verified, s.walked}, err
+}
+
+// check says why an index, or a change, may not be used.
+func (r *replica) check(s *storedIndex) error {
+	switch {
+	case s.key != r.f.gate.cfg.cacheKey, s.fields != r.f.gate.cfg.fields:
+		return errors.New("it is of another list: another app, marketplace or environment")
+	case r.clock.future(max(s.contact, s.verified, s.walked)):
+		return errors.New("it is dated in the future: the clock that the replicas share was put back")
+	}
+	return nil
+}
+
+// adoptChange takes in a change. If it cannot be used, the whole index is asked
+// for.
+func (r *replica) adoptChange(ctx context.Context, u Update) error {
+	base := r.base.Load()
+	c, err := decodeChange(u.Change)
+	if err == nil {
+		err = r.check(&c.storedIndex)
+	}
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	at := stamps{c.contact, c.verified, c.walked}
+	if at.older(r.stamps) {
+		r.forget(u.Version)
+		return errors.New("a change leads to an older index")
+	}
+	gen, ids, err := c.applied(base, r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	// Each reading of the shared clock errs a little, towards older.
+	if at.verified >= r.stamps.verified {
+		gen.verified = later(gen.verified, base.verified)
+	}
+	if at.walked >= r.stamps.walked {
+		gen.walked = later(gen.walked, base.walked)
+	}
+	if at.contact >= r.stamps.contact {
+		gen.contact = later(gen.contact, base.contact)
+	}
+	if err := r.f.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer r.f.unlockSwap()
+	own := r.f.gate.now.Load()
+	taken := own == base || own == nil || !gen.older(own)
+	r.adopt(u.Version, at, gen, taken)
+	if taken {
+		if own != base {
+			ids = nil // who else differs is not known
+		}
+		r.tell(gen, own, ids)
+	}
+	r.answered(c.answers, taken)
+	return nil
+}
+
+// tell tells whoever wants to know that a generation was taken. ids are of those
+// who may differ, nil if that is not known. It needs lockSwap.
+func (r *replica) tell(gen, own *generation, ids []int64) {
+	f := r.f
+	isWalk := own == nil || own.walked != gen.walked
+	f.mu.Lock()
+	f.holdTold, f.warned = gen.hold, false
+	f.mu.Unlock()
+	switch {
+	case own == nil:
+		now := f.gate.clock()
+		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
+		f.gate.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
+			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
+		f.ready.Do(func() { close(f.first) })
+	case f.gate.changes == nil, gen.snapshot == own.snapshot:
+	case ids == nil:
+		f.compare(gen, own, isWalk, func(look func(int64)) { gen.differing(&own.table, look) })
+	default:
+		f.compare(gen, own, isWalk, func(look func(int64)) {
+			for _, id := range ids {
+				look(id)
+			}
+		})
+	}
+}
+
+// lead publishes what this replica knows for as long as it holds the lease.
+func (r *replica) lead(term uint64) {
+	r.catchUp()
+	r.mu.Lock()
+	r.caught = r.lease.Held && r.lease.Term == term
+	r.broken = instant{}
+	r.mu.Unlock()
+	r.judge()
+	beat := time.NewTimer(0)
+	defer beat.Stop()
+	alive := false // whether it is time to say that somebody leads
+	for {
+		if now, ok := r.holds(); !ok || now != term {
+			return
+		}
+		if due := r.due(alive); due {
+			if err := r.publish(r.f.ctx, term); err != nil {
+				if r.f.ctx.Err() != nil {
+					return
+				}
+				r.failed("publishing", err)
+				if errors.Is(err, ErrNotLeader) {
+					r.lost()
+					return
+				}
+				if !r.pause() {
+					return
+				}
+				continue
+			}
+			r.works()
+			alive = false
+			beat.Reset(r.f.gate.cfg.Refresh.Every)
+		}
+		select {
+		case <-r.f.ctx.Done():
+			return
+		case <-r.f.dirty:
+		case <-r.kick:
+		case <-beat.C:
+			alive = true
+		}
+	}
+}
+
+// due reports whether there is something to publish.
+func (r *replica) due(alive bool) bool {
+	gen := r.f.gate.now.Load()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return gen != nil && (alive || len(r.answers) > 0 || gen != r.base.Load())
+}
+
+// catchUp takes in what was published in earlier terms.
+func (r *replica) catchUp() {
+	r.mu.Lock()
+	newest := r.lease.Newest
+	r.mu.Unlock()
+	for r.version != newest && newest != (Version{}) {
+		ctx, cancel := context.WithTimeout(r.f.ctx, followWait)
+		before := r.version
+		_, err := r.next(ctx)
+		cancel()
+		if err != nil || r.version == before {
+			if err != nil && r.f.ctx.Err() == nil {
+				r.failed("taking over", err)
+			}
+			break
+		}
+	}
+	if r.version != newest {
+		r.forget(Version{}) // all of it is published anew
+	}
+}
+
+// publish publishes what requests see here, and the answers that are due.
+func (r *replica) publish(ctx context.Context, term uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
+	defer cancel()
+	gen, base := r.f.gate.now.Load(), r.base.Load()
+	r.mu.Lock()
+	answers := r.answers
+	r.answers = nil
+	r.mu.Unlock()
+	err := r.write(ctx, term, base, gen, answers)
+	if err != nil {
+		r.mu.Lock()
+		r.answers = append(answers, r.answers...)
+		r.mu.Unlock()
+		return err
+	}
+	now := r.f.gate.clock()
+	r.f.noteCache(func(s *CacheStatus) {
+		s.Stored++
+		s.Last = now.time()
+	})
+	return nil
+}
+
+func (r *replica) write(ctx context.Context, term uint64, base, gen *generation, answers []answer) error {
+	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
+	if err != nil {
+		return err
+	}
+	key := r.f.gate.cfg.cacheKey
+	at := stamps{r.clock.stamp(gen.contact), r.clock.stamp(gen.verified), r.clock.stamp(gen.walked)}
+	from := r.version
+	p := Publication{Whole: func(w io.Writer) error { return gen.encode(w, key, r.clock.stamp) }}
+	if jumped || base == nil || at.older(r.stamps) {
+		from = Version{} // others cannot go on from what they have
+	} else if p.Change, err = encodeChange(base, gen, answers, key, r.clock.stamp); err != nil {
+		return err
+	}
+	var v Version
+	err = callCache(func() (err error) {
+		v, err = r.shared.Publish(ctx, term, from, p)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.version, r.stamps = v, at
+	r.base.Store(gen)
+	now := r.f.gate.clock()
+	r.mu.Lock()
+	r.seen, r.news = v, now
+	r.mu.Unlock()
+	return nil
+}
+
+// leave publishes what is pending and gives the lease back, when the gate is
+// closed.
+func (r *replica) leave() {
+	term, ok := r.holds()
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	caught := r.caught
+	r.mu.Unlock()
+	if gen := r.f.gate.now.Load(); caught && gen != nil && gen != r.base.Load() {
+		if err := r.publish(r.f.storing, term); err != nil {
+			r.failed("publishing", err)
+		}
+	}
+	r.release(r.f.storing)
+	r.mu.Lock()
+	r.lease.Held = false
+	r.until.Store(noLease)
+	r.mu.Unlock()
+	r.judge()
+}

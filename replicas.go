@@ -1,0 +1,403 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// This file is a gate's part in the group of replicas that share a SharedCache:
+// who leads, and what that means for the pulls. published.go is how an index
+// comes from the leader to the others, and asks.go how the others have the
+// leader pull.
+
+// A ReplicaRole says how a replica keeps its list in step.
+type ReplicaRole string
+
+// The roles of replicas.
+const (
+	ReplicaLeader   ReplicaRole = "leader"   // it pulls, and publishes what has changed
+	ReplicaFollower ReplicaRole = "follower" // it follows what the leader publishes
+	ReplicaAlone    ReplicaRole = "alone"    // it pulls by itself: the store is away or wrong, or is behind what it knows
+)
+
+// ReplicaStatus tells of the group of replicas that share Config.Cache.
+type ReplicaStatus struct {
+	Role    ReplicaRole // "" without a [SharedCache]
+	Since   time.Time   // when it took that role
+	Term    uint64      // the highest term of a leader that it has seen
+	Version Version     // the newest version in the store that it knows
+}
+
+const (
+	// leaseEvery is how often a replica renews its lease, or looks who has it.
+	leaseEvery = time.Second
+
+	// sharedTimeout is how long a short call to a SharedCache may take.
+	sharedTimeout = 2 * time.Second
+
+	// sharedGrace is for how long a replica that can neither lead nor follow
+	// waits before it goes on alone.
+	sharedGrace = 5 * time.Second
+
+	// followWait is how long a replica waits for news in one call.
+	followWait = 10 * time.Second
+
+	// retryShared is how long after a call that failed the next is made.
+	retryShared = time.Second
+
+	// idle is how often the loop of a follower looks whether it is to pull.
+	idle = time.Minute
+)
+
+// noLease is long before any instant.
+const noLease = math.MinInt64
+
+// errOvertaken is what becomes of a pull of a replica that need not pull any
+// more. It is no failure.
+var errOvertaken = errors.New("rolegate: another replica pulls")
+
+// A replica is a gate's part in the group. Its own methods are safe for
+// concurrent use, but for those of which it is said.
+type replica struct {
+	f      *refresher
+	shared SharedCache
+
+	role  atomic.Pointer[ReplicaRole]
+	until atomic.Int64               // the end of the lease, on the monotonic clock, or noLease
+	base  atomic.Pointer[generation] // the index at version
+
+	// Only the goroutine of run uses these.
+	version Version // of the store, as far as this replica has followed or written it; zero for none
+	stamps  stamps  // of base
+	clock   sharedClock
+
+	poke chan struct{} // makes the lease be looked at now
+	kick chan struct{} // there is something to publish, or the lease is gone
+
+	mu      sync.Mutex
+	lease   Lease
+	caught  bool               // the leader has all that was published before its term
+	stop    context.CancelFunc // of the Follow that is under way
+	highest uint64             // the highest term seen
+	since   instant            // when the role was taken
+	led     instant            // when the lease was acquired
+	abstain instant            // no lease is wanted before this
+	touched instant            // when somebody was last known to lead
+	news    instant            // when something was last published
+	broken  instant            // since when following has failed, if it does
+	told    bool               // whether the log knows that the store fails
+	turned  chan struct{}      // is closed when the role changes
+	seen    Version            // for Status
+
+	waiting map[uint64]chan answer // of this replica's asks
+	answers []answer               // to be published
+	asked   [pullKinds][]ask       // to be served
+	serving map[uint64]struct{}
+	served  *simplelru.LRU[uint64, answer]
+	ask     [pullKinds]chan struct{} // there is something in asked
+	walked  instant                  // when a walk was last begun for somebody who asked
+	budget  *denyRefresher           // of the increments that are asked for
+}
+
+func newReplica(f *refresher, shared SharedCache) *replica {
+	served, err := simplelru.NewLRU[uint64, answer](1024, nil)
+	if err != nil {
+		panic(err) // only for a size that is not above 0
+	}
+	now := f.gate.clock()
+	r := &replica{
+		f: f, shared: shared,
+		poke: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		since: now, touched: now, news: now, turned: make(chan struct{}),
+		waiting: map[uint64]chan answer{}, serving: map[uint64]struct{}{}, served: served,
+		budget: f.gate.onDeny,
+	}
+	if r.budget == nil {
+		r.budget = newDenyRefresher(f, f.gate.cfg.OnDeny.PerMinute)
+	}
+	r.until.Store(noLease)
+	role := ReplicaFollower // until it is known who leads
+	r.role.Store(&role)
+	for k := range r.ask {
+		r.ask[k] = make(chan struct{}, 1)
+	}
+	return r
+}
+
+// start joins the group.
+func (r *replica) start() {
+	r.f.running.Add(5)
+	go r.keepLease()
+	go r.run()
+	go r.listen()
+	go r.serve(incremental)
+	go r.serve(walk)
+}
+
+// listOf is what replicas that can read each other's indexes have in common.
+func (c *settings) listOf() string { return fmt.Sprintf("1 %x %s", c.fields, c.cacheKey) }
+
+// following reports whether another replica pulls. A nil replica always pulls.
+func (r *replica) following() bool {
+	if r == nil {
+		return false
+	}
+	switch *r.role.Load() {
+	case ReplicaAlone:
+		return false
+	case ReplicaLeader:
+		return r.until.Load() <= r.f.gate.clock().mono // it was paused for longer than its lease
+	}
+	return true
+}
+
+// leads reports whether this replica holds the lease and knows all that was
+// published before.
+func (r *replica) leads() bool {
+	return r != nil && *r.role.Load() == ReplicaLeader && r.until.Load() > r.f.gate.clock().mono
+}
+
+// keepLease renews the lease, or takes it when it is free.
+func (r *replica) keepLease() {
+	defer r.f.running.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.f.ctx.Done():
+			return
+		case <-timer.C:
+		case <-r.poke:
+		}
+		r.renew()
+		timer.Reset(jitter(leaseEvery, 0.2))
+	}
+}
+
+func (r *replica) renew() {
+	r.stepDown()
+	now := r.f.gate.clock()
+	r.mu.Lock()
+	want, above := r.abstain == (instant{}) || now.mono >= r.abstain.mono, r.highest
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(r.f.ctx, sharedTimeout)
+	defer cancel()
+	var lease Lease
+	err := callCache(func() (err error) {
+		lease, err = r.shared.Lease(ctx, want, above)
+		return err
+	})
+	if r.f.ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		r.failed("looking who leads", err)
+	} else {
+		r.takeLease(lease, now)
+	}
+	r.judge()
+	r.f.warnIfStale(r.f.gate.clock())
+}
+
+// takeLease notes what Lease said to a call that began then.
+func (r *replica) takeLease(lease Lease, begun instant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lease.Held && (lease.Term == 0 || lease.For <= 0) {
+		lease.Held = false
+	}
+	before := r.lease
+	r.lease = lease
+	r.highest = max(r.highest, lease.Term)
+	if lease.Held || lease.Taken {
+		r.touched = r.f.gate.clock()
+	}
+	if !lease.Held {
+		r.until.Store(noLease)
+		if before.Held {
+			signal(r.kick)
+		}
+		return
+	}
+	r.until.Store(begun.mono + int64(lease.For))
+	if !before.Held || before.Term != lease.Term {
+		r.caught, r.led = false, begun
+		if r.stop != nil {
+			r.stop()
+		}
+		signal(r.kick)
+	}
+}
+
+// holds returns the term of the lease that this replica holds.
+func (r *replica) holds() (term uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lease.Term, r.lease.Held && r.until.Load() > r.f.gate.clock().mono
+}
+
+// lost notes that the lease is another's.
+func (r *replica) lost() {
+	r.mu.Lock()
+	r.lease.Held = false
+	r.until.Store(noLease)
+	r.mu.Unlock()
+	signal(r.poke)
+	r.judge()
+}
+
+// judge decides which role this replica has.
+func (r *replica) judge() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	own, base := r.f.gate.now.Load(), r.base.Load()
+	now := r.f.gate.clock()
+	role := ReplicaFollower
+	switch {
+	case r.lease.Held && r.caught && r.until.Load() > now.mono:
+		role = ReplicaLeader
+	case r.touched.age(now) > sharedGrace, r.broken != (instant{}) && r.broken.age(now) > sharedGrace:
+		role = ReplicaAlone // the store is away, or what is in it cannot be used
+	case own != nil && own != base:
+		role = ReplicaAlone // it knows more than the store
+	case base != nil && r.news.age(now) > 3*r.f.gate.cfg.Refresh.Every:
+		role = ReplicaAlone // whoever leads publishes nothing
+	}
+	before := *r.role.Load()
+	if role == before {
+		return
+	}
+	r.role.Store(&role)
+	r.since = now
+	close(r.turned)
+	r.turned = make(chan struct{})
+	if before == ReplicaFollower {
+		r.schedule(role, own, now)
+	}
+	r.f.gate.log.Info("rolegate: the role among the replicas has changed", "role", role, "was", before, "term", r.highest)
+}
+
+// schedule sets when a replica pulls that has not pulled so far. Many may go on
+// alone at the same moment: they spread.
+func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
+	f := r.f
+	for k := range pullKinds {
+		due, spread := now, sharedGrace
+		if own != nil {
+			last, interval := own.contact, f.interval(k)
+			spread = f.gate.cfg.Refresh.Every
+			if k == walk {
+				last, spread = own.walked, f.gate.cfg.Refresh.ResyncEvery/2
+				if own.hold != nil && own.hold.cause == HeldByBrake {
+					interval = jitter(f.gate.cfg.confirmGap(), 0.05)
+				}
+			}
+			due = later(now, last.add(interval))
+		}
+		if role == ReplicaAlone {
+			due = due.add(rand.N(spread))
+		}
+		f.next[k].Store(due.mono)
+		if k == walk {
+			f.nextWall.Store(due.wall)
+		}
+		signal(f.moved[k])
+	}
+}
+
+// stepDown gives the lease to another replica if this one leads and cannot reach
+// the source.
+func (r *replica) stepDown() {
+	gen := r.f.gate.now.Load()
+	now := r.f.gate.clock()
+	patience := r.f.gate.cfg.Refresh.StaleAfter
+	if gen == nil {
+		patience = 6 * sharedGrace
+	}
+	r.mu.Lock()
+	step := r.lease.Held && r.led.age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.contact.age(now) > patience)
+	r.mu.Unlock()
+	if step {
+		r.f.gate.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")
+		r.resign()
+	}
+}
+
+// resign gives the lease back, and does not want it for a while.
+func (r *replica) resign() {
+	now := r.f.gate.clock()
+	r.mu.Lock()
+	r.abstain = now.add(jitter(6*sharedGrace, 0.2))
+	r.lease.Held = false
+	r.until.Store(noLease)
+	r.mu.Unlock()
+	signal(r.kick)
+	r.release(r.f.ctx)
+	r.judge()
+}
+
+func (r *replica) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sharedTimeout)
+	defer cancel()
+	if err := callCache(func() error { return r.shared.Release(ctx) }); err != nil {
+		r.failed("giving the lease back", err)
+	}
+}
+
+// failed notes that a call to the store has failed. The log is told of the first
+// in a row.
+func (r *replica) failed(doing string, err error) {
+	err = fmt.Errorf("%s: %w", doing, err)
+	r.f.noteCache(func(s *CacheStatus) { s.fail(err) })
+	r.mu.Lock()
+	told := r.told
+	r.told = true
+	r.mu.Unlock()
+	if !told {
+		r.f.gate.log.Error("rolegate: what the replicas share cannot be used; this replica goes on by itself if that lasts", "err", err)
+	}
+}
+
+func (r *replica) works() {
+	r.mu.Lock()
+	told := r.told
+	r.told = false
+	r.mu.Unlock()
+	if told {
+		r.f.gate.log.Info("rolegate: what the replicas share can be used again")
+	}
+}
+
+// pause waits until a call that failed may be made again. It reports whether the
+// gate is open still.
+func (r *replica) pause() bool {
+	timer := time.NewTimer(jitter(retryShared, 0.5))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.f.ctx.Done():
+		return false
+	}
+}
+
+func (r *replica) status() ReplicaStatus {
+	if r == nil {
+		return ReplicaStatus{}
+	}
+	role := *r.role.Load()
+	if role == ReplicaLeader && !r.leads() {
+		role = ReplicaFollower // the lease has run out, and it is not known yet who has the next
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return ReplicaStatus{Role: role, Since: r.since.time(), Term: r.highest, Version: r.seen}
+}

@@ -1,0 +1,98 @@
+package rolegate
+
+import (
+	"context"
+	"time"
+)
+
+// A sharedClock turns instants of this process into times of the clock that
+// replicas share, and back. Whatever the network does in between, nothing ever
+// becomes younger by it: what is told is the earliest that it can have been.
+//
+// The same instant always becomes the same time, and that the same instant
+// again. The zero sharedClock must be read first. Only one goroutine uses it.
+type sharedClock struct {
+	local     instant // of the last reading
+	low, high int64   // between these was the shared clock at that instant
+	read      bool
+	known     []dated
+}
+
+// A dated is an instant and what is told of it.
+type dated struct {
+	at    instant
+	stamp int64 // Unix nanoseconds
+}
+
+// maxDated is how many are remembered. A generation has three, and what it holds.
+const maxDated = 32
+
+// clockJump is by how much the two clocks may drift apart between readings; by
+// more, one of them was set.
+const clockJump = time.Second
+
+// dateSlack is how far in the future a time may be that somebody else has read
+// from the same clock.
+const dateSlack = 5 * time.Second
+
+// update reads the shared clock. It reports whether that was set since the last
+// time: what has been told of instants is wrong then.
+func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func() instant) (jumped bool, err error) {
+	before := clock()
+	t, err := shared.Time(ctx)
+	if err != nil {
+		return false, err
+	}
+	after := clock()
+	took := max(0, int64(after.age(before)))
+	low := t.UnixNano()
+	high := low + took
+	if c.read {
+		drift := (low - c.low) - (after.mono - c.local.mono)
+		slack := int64(clockJump) + took + (c.high - c.low)
+		jumped = drift > slack || drift < -slack
+	}
+	if jumped {
+		c.known = nil
+	}
+	c.local, c.low, c.high, c.read = after, low, high, true
+	return jumped, nil
+}
+
+// stamp returns the time that is told of an instant.
+func (c *sharedClock) stamp(i instant) int64 {
+	for _, d := range c.known {
+		if d.at == i {
+			return d.stamp
+		}
+	}
+	stamp := max(1, c.low-int64(i.age(c.local)))
+	c.remember(dated{i, stamp})
+	return stamp
+}
+
+// at returns the instant of which that was told.
+func (c *sharedClock) at(stamp int64) instant {
+	for _, d := range c.known {
+		if d.stamp == stamp {
+			return d.at
+		}
+	}
+	i := c.local.add(-time.Duration(max(0, c.high-stamp)))
+	c.remember(dated{i, stamp})
+	return i
+}
+
+func (c *sharedClock) remember(d dated) {
+	if len(c.known) == maxDated {
+		copy(c.known, c.known[1:])
+		c.known = c.known[:maxDated-1]
+	}
+	c.known = append(c.known, d)
+}
+
+// future reports whether a time cannot have been read from this clock yet.
+func (c *sharedClock) future(stamp int64) bool { return stamp > c.high+int64(dateSlack) }
+
+// age is how long ago that was, at least.
+func (c *sharedClock) age(stamp int64) time.Duration { return time.Duration(c.high - stamp) }
