@@ -14,6 +14,11 @@
 // program, and the next one is another: the walk-through ends with the command
 // that starts the app with the list of the one that is gone.
 //
+// With -redis ADDR it shares the list with all that use the same Redis: one of
+// them pulls from the marketplace, the others follow it. ROLEGATE_REDIS_SECRET is
+// the secret that they have in common, and ROLEGATE_REDIS_PASSWORD the password
+// of that Redis if it has one.
+//
 // Users come from the header X-User-Id, which is believed only from this
 // machine: a real app has a login.
 package main
@@ -54,6 +59,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "the `address` to serve on")
 	cache := flags.String("cache", "", "the `file` to keep the last good list in; none keeps nothing")
+	redis := flags.String("redis", "", "the `address` of a Redis by which replicas share one list, such as 127.0.0.1:6379")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -62,6 +68,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	set.cache = *cache
+	if *redis != "" {
+		if err := set.share(*redis, getenv); err != nil {
+			return err
+		}
+		defer set.redis.Close()
+	}
 	ln, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return fmt.Errorf("%w (choose another address with -addr)", err)

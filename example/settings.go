@@ -6,9 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/filecache"
 	"github.com/rolegate/rolegate/marketplace"
+	"github.com/rolegate/rolegate/rediscache"
 )
 
 // settings are what the environment says.
@@ -17,8 +20,10 @@ type settings struct {
 	baseURL, appID          string
 	token                   marketplace.StaticToken
 	refresh, resync, expire time.Duration
-	sync                    rolegate.SyncChecker // the demo's; nil asks nobody
-	cache                   string               // a file name; "" keeps nothing
+	sync                    rolegate.SyncChecker  // the demo's; nil asks nobody
+	cache                   string                // a file name; "" keeps nothing
+	redis                   redis.UniversalClient // what replicas share; nil for none
+	secret                  rediscache.Secret
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -80,8 +85,30 @@ func (s *settings) config() rolegate.Config {
 		Sync:  s.sync,
 		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
 	}
-	if s.cache != "" {
+	switch {
+	case s.redis != nil:
+		cfg.Cache = rediscache.New(rediscache.Config{Client: s.redis, Secret: s.secret})
+	case s.cache != "":
 		cfg.Cache = filecache.New(s.cache)
 	}
 	return cfg
+}
+
+// demoSecret is for the fake marketplace alone.
+const demoSecret = "not a secret: the list of the fake marketplace"
+
+// share has the app share its list with others by that Redis.
+func (s *settings) share(addr string, getenv func(string) string) error {
+	if s.cache != "" {
+		return errors.New("give -cache or -redis, not both: what is in Redis outlives a restart too")
+	}
+	s.secret = rediscache.Secret(getenv("ROLEGATE_REDIS_SECRET"))
+	if s.secret == "" {
+		if s.real {
+			return errors.New("set ROLEGATE_REDIS_SECRET, the same for all replicas, and no one else's; make it with: openssl rand -base64 48")
+		}
+		s.secret = demoSecret
+	}
+	s.redis = redis.NewClient(&redis.Options{Addr: addr, Password: getenv("ROLEGATE_REDIS_PASSWORD")})
+	return nil
 }

@@ -1,0 +1,142 @@
+package rediscache_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rediscache"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A run on a machine that ought to have a Redis must not pass without one.
+func TestThereIsARedis(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("CI") == "true" {
+		require.NotEmpty(t, program, "there is no redis-server: install it, for example with: apt-get install redis-server")
+	}
+}
+
+const (
+	secret = "a secret of these tests, for nothing else"
+	list   = "https://marketplace.example|production|app-1"
+	wait   = 20 * time.Second
+)
+
+// soon is a context that lives for as long as anything may take.
+func soon(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// within is a context that lives that long.
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// replica returns a Cache as one replica has it.
+func (s *server) replica(t testing.TB, change ...func(*rediscache.Config)) *rediscache.Cache {
+	t.Helper()
+	cfg := rediscache.Config{Client: s.client(t), Secret: secret}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c := rediscache.New(cfg)
+	require.NoError(t, c.Validate())
+	require.NoError(t, c.Join(list))
+	return c
+}
+
+// lead acquires the lease.
+func lead(t testing.TB, c *rediscache.Cache, above uint64) uint64 {
+	t.Helper()
+	l, err := c.Lease(soon(t), true, above)
+	require.NoError(t, err)
+	require.True(t, l.Held)
+	require.Greater(t, l.Term, above)
+	return l.Term
+}
+
+// text is a Publication of a change and a whole index that are those.
+func text(change, whole string) rolegate.Publication {
+	return rolegate.Publication{Change: []byte(change), Whole: func(w io.Writer) error {
+		_, err := io.WriteString(w, whole)
+		return err
+	}}
+}
+
+func publish(t testing.TB, c *rediscache.Cache, term uint64, from rolegate.Version, change, whole string) rolegate.Version {
+	t.Helper()
+	v, err := c.Publish(soon(t), term, from, text(change, whole))
+	require.NoError(t, err)
+	require.Equal(t, term, v.Term)
+	return v
+}
+
+// follow follows once, and returns the change, or the whole index.
+func follow(t testing.TB, c *rediscache.Cache, after rolegate.Version) (v rolegate.Version, change, whole string) {
+	t.Helper()
+	u, err := c.Follow(soon(t), after)
+	require.NoError(t, err)
+	if u.Whole == nil {
+		return u.Version, string(u.Change), ""
+	}
+	defer u.Whole.Close()
+	b, err := io.ReadAll(u.Whole)
+	require.NoError(t, err)
+	return u.Version, "", string(b)
+}
+
+// index is something of that many bytes that can be made half as long.
+func index(n int) []byte {
+	r := rand.New(rand.NewPCG(1, uint64(n)))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.UintN(16))
+	}
+	return b
+}
+
+// large is a Publication of a whole index.
+func large(b []byte) rolegate.Publication {
+	return rolegate.Publication{Change: b, Whole: func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(b))
+		return err
+	}}
+}
+
+// keys are those there are.
+func (s *server) keys(t testing.TB) []string {
+	t.Helper()
+	keys, err := s.client(t).Keys(soon(t), "*").Result()
+	require.NoError(t, err)
+	return keys
+}
+
+func key(t testing.TB, c *rediscache.Cache, name string) string {
+	t.Helper()
+	return rediscache.Key(c, name)
+}
+
+// set changes a field of the state, as whoever can write to Redis can.
+func (s *server) set(t testing.TB, c *rediscache.Cache, values ...any) {
+	t.Helper()
+	require.NoError(t, s.client(t).HSet(soon(t), key(t, c, "state"), values...).Err())
+}
+
+var _ redis.UniversalClient = (*redis.Client)(nil)
