@@ -137,3 +137,33 @@ func (d *denyRefresher) refuse(id Identity) {
 	defer d.mu.Unlock()
 	d.refused.Add(d.key(id), d.f.gate.clock())
 }
+
+// An awaitedPull is a pull that many requests wait for by one channel. Its owner
+// has a lock around both methods. The zero awaitedPull is none.
+type awaitedPull struct{ ended chan struct{} }
+
+// underWay returns a channel that is closed when the pull has ended, nil if it
+// has, or if there is none.
+func (p *awaitedPull) underWay() <-chan struct{} {
+	if p.ended == nil {
+		return nil
+	}
+	select {
+	case <-p.ended:
+		return nil
+	default:
+		return p.ended
+	}
+}
+
+// begin starts a pull of that kind, or joins the one that is under way.
+func (p *awaitedPull) begin(f *refresher, k pullKind) <-chan struct{} {
+	ended := make(chan struct{})
+	p.ended = ended
+	result := f.pull(k)
+	go func() {
+		<-result
+		close(ended)
+	}()
+	return ended
+}
