@@ -48,6 +48,10 @@ type Config struct {
 	// Open returns at once, and a full walk follows. A restart makes nothing
 	// younger. The Source must then have a method CacheKey() string that says
 	// which list it is, as a marketplace.Client has. Nil keeps nothing.
+	//
+	// With a [SharedCache], such as a rediscache.Cache, all replicas of the app
+	// share one list: one of them pulls, and the others follow it. Nothing else
+	// changes.
 	Cache Cache
 
 	// Async makes Open return without waiting for the first list. Until it is
