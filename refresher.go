@@ -198,6 +198,9 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 		if last := f.lastError(walk); last != nil {
 			return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 		}
+		if r := f.replica.status(); r.Role == ReplicaFollower {
+			return fmt.Errorf("%w; another replica was to pull it, and has published nothing yet: see its log", err)
+		}
 		return err
 	}
 }

@@ -431,3 +431,23 @@ func TestJoin(t *testing.T) {
 	}
 	require.Len(t, lists, 2)
 }
+
+// What followers are told of a walk does not change with each contact that
+// comes after it: else they would take a later list for an older one.
+func TestAgesStayTheSameForLong(t *testing.T) {
+	t.Parallel()
+	inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
+		for _, c := range g.caches {
+			c.set(func(c *fakeCache) { c.slow = 3 * time.Millisecond })
+		}
+		follower := g.gates[g.follower()]
+		wholes := g.store.written()["wholes"]
+		verified := follower.Status().Verified
+		for range 100 {
+			require.NoError(t, follower.Refresh(t.Context()))
+			require.Equal(t, verified, follower.Status().Verified)
+			g.settle(3 * time.Second)
+		}
+		require.Less(t, g.store.written()["wholes"]-wholes, 10*wholes, "only to keep the log short")
+	})
+}

@@ -2,6 +2,7 @@ package rolegate
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -61,10 +62,8 @@ func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func
 
 // stamp returns the time that is told of an instant.
 func (c *sharedClock) stamp(i instant) int64 {
-	for _, d := range c.known {
-		if d.at == i {
-			return d.stamp
-		}
+	if d, ok := c.recall(func(d dated) bool { return d.at == i }); ok {
+		return d.stamp
 	}
 	stamp := max(1, c.low-int64(i.age(c.local)))
 	c.remember(dated{i, stamp})
@@ -73,14 +72,24 @@ func (c *sharedClock) stamp(i instant) int64 {
 
 // at returns the instant of which that was told.
 func (c *sharedClock) at(stamp int64) instant {
-	for _, d := range c.known {
-		if d.stamp == stamp {
-			return d.at
-		}
+	if d, ok := c.recall(func(d dated) bool { return d.stamp == stamp }); ok {
+		return d.at
 	}
 	i := c.local.add(-time.Duration(max(0, c.high-stamp)))
 	c.remember(dated{i, stamp})
 	return i
+}
+
+// recall finds what is remembered, and has it remembered longer than what nobody
+// asks for: a walk's instant outlives the contacts that follow it.
+func (c *sharedClock) recall(is func(dated) bool) (d dated, ok bool) {
+	i := slices.IndexFunc(c.known, is)
+	if i < 0 {
+		return d, false
+	}
+	d = c.known[i]
+	c.known = append(slices.Delete(c.known, i, i+1), d)
+	return d, true
 }
 
 func (c *sharedClock) remember(d dated) {
