@@ -437,13 +437,13 @@ func TestJoin(t *testing.T) {
 func TestAgesStayTheSameForLong(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
-		for _, c := range g.caches {
-			c.set(func(c *fakeCache) { c.slow = 3 * time.Millisecond })
-		}
 		follower := g.gates[g.follower()]
 		wholes := g.store.written()["wholes"]
 		verified := follower.Status().Verified
-		for range 100 {
+		for i := range 100 {
+			for _, c := range g.caches {
+				c.set(func(c *fakeCache) { c.slow = time.Duration(i%7) * time.Millisecond })
+			}
 			require.NoError(t, follower.Refresh(t.Context()))
 			require.Equal(t, verified, follower.Status().Verified)
 			g.settle(3 * time.Second)

@@ -158,8 +158,9 @@ func (c *fakeCache) Time(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	c.store.mu.Lock()
-	defer c.store.mu.Unlock()
-	return c.store.now(), nil
+	t := c.store.now()
+	c.store.mu.Unlock()
+	return t, c.reach(ctx) // the answer takes its time too
 }
 
 func (c *fakeCache) Lease(ctx context.Context, want bool, above uint64) (rolegate.Lease, error) {
