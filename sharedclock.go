@@ -45,7 +45,7 @@ func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func
 		return false, err
 	}
 	after := clock()
-	took := max(0, int64(after.age(before)))
+	took := max(0, int64(before.age(after)))
 	low := t.UnixNano()
 	high := low + took
 	if c.read {
