@@ -61,6 +61,25 @@ func DenyProblem(h http.Header, _ *http.Request, d Denial) []byte {
 	}{"about:blank", http.StatusText(d.Status), d.Status, detail(d.Status), d.ID})
 }
 
+// DenyWith gives a guard a shape of its own for what a refused client sees, in
+// place of Config.Deny: pages that send browsers to a login page beside an
+// interface that does not. It panics if f is nil.
+func DenyWith(f DenyFunc) Option {
+	if f == nil {
+		panic("rolegate: DenyWith: the func is nil")
+	}
+	return denyOption{f}
+}
+
+type denyOption struct{ f DenyFunc }
+
+func (o denyOption) addTo(s *policySpec) {
+	if s.deny != nil {
+		panic("rolegate: DenyWith is given twice: a refusal has one shape")
+	}
+	s.deny = o.f
+}
+
 // DenyEnvelope answers in the marketplace's own form:
 // {"code":403,"status":"fail","message":"…","data":{"decision":"…"}}.
 func DenyEnvelope(h http.Header, _ *http.Request, d Denial) []byte {
@@ -163,7 +182,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 		denial.RetryAfter = g.retryAfter(d.Reason)
 		h.Set("Retry-After", strconv.Itoa(int((denial.RetryAfter+time.Second-1)/time.Second)))
 	}
-	body, h := g.shape(h, r, denial)
+	body, h := g.shape(h, r, p, denial)
 
 	out := w.Header()
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Range", "Etag", "Last-Modified"} {
@@ -190,17 +209,20 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 	}
 }
 
-// shape calls Config.Deny, on headers of its own so that a panic leaves nothing
-// half done.
-func (g *Gate) shape(h http.Header, r *http.Request, d Denial) (body []byte, shaped http.Header) {
-	deny := DenyFunc(DenyProblem)
+// shape calls the guard's DenyWith or Config.Deny, on headers of its own so that
+// a panic leaves nothing half done.
+func (g *Gate) shape(h http.Header, r *http.Request, p *Policy, d Denial) (body []byte, shaped http.Header) {
+	deny, name := DenyFunc(DenyProblem), "Config.Deny"
 	if g != nil && g.cfg.Deny != nil {
 		deny = g.cfg.Deny
 	}
+	if p.deny != nil {
+		deny, name = p.deny, "DenyWith"
+	}
 	defer func() {
 		if v := recover(); v != nil {
-			g.logger().ErrorContext(r.Context(), "rolegate: Config.Deny panicked; the default body is sent",
-				"decision", d.ID, "err", panicError("Config.Deny", v))
+			g.logger().ErrorContext(r.Context(), "rolegate: "+name+" panicked; the default body is sent",
+				"decision", d.ID, "err", panicError(name, v))
 			shaped = h
 			body = DenyProblem(shaped, r, d)
 		}

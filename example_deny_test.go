@@ -53,6 +53,24 @@ func ExampleDenyRedirect() {
 	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
 }
 
+// One guard among others: pages send browsers to the login page, the interface
+// beside them does not.
+func ExampleDenyWith() {
+	gate := exampleGate()
+	defer gate.Close()
+	teacher := rolegate.AnyRole("teacher")
+	pages := gate.Require(teacher, rolegate.DenyWith(rolegate.DenyRedirect("/login", nil)))
+	api := gate.Require(teacher, rolegate.DenyWith(rolegate.DenyR))
+
+	exampleAnswer(pages(examplePage), "Sec-Fetch-Mode", "navigate")
+	exampleAnswer(api(examplePage), "Sec-Fetch-Mode", "navigate")
+	// Output:
+	// 303 /login application/problem+json
+	// {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You are not logged in.","decision":"…"}
+	// 401  application/json
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+}
+
 // A shape of the app's own. It need not care for the status, which the gate
 // writes.
 func ExampleDenyFunc() {

@@ -24,6 +24,7 @@ type Policy struct {
 
 	org    func(*http.Request) (int64, error)
 	shadow bool
+	deny   DenyFunc // nil: Config.Deny
 
 	maxAge      time.Duration // 0: any age
 	endOnRevoke bool

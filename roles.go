@@ -148,6 +148,7 @@ type policySpec struct {
 	checks      []Check
 	org         func(*http.Request) (int64, error)
 	shadow      bool
+	deny        DenyFunc      // nil: Config.Deny
 	maxAge      time.Duration // 0: any age
 	endOnRevoke bool
 }
@@ -315,7 +316,7 @@ func (c eitherCheck) compile(to *compiler) node {
 // compile turns a spec into a policy of the gate.
 func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
 	c := &compiler{roles: roles, byRole: map[uint16]uint64{}}
-	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
+	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {
 		n := check.compile(c)
 		switch n.op {

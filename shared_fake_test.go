@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -93,12 +92,6 @@ func (s *fakeStore) backUp() (restore func()) {
 			s.log = slices.Clone(state.log)
 		})
 	}
-}
-
-func (s *fakeStore) written() map[string]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.wrote)
 }
 
 // replica returns the store as one replica reaches it.

@@ -1,0 +1,268 @@
+package forwardauth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/rolegate/rolegate"
+)
+
+// A Proxy is the program that asks. Each names the original request in its own
+// way, and what others would use is not looked at.
+type Proxy uint8
+
+// The proxies. Zero is none, a mistake.
+const (
+	Nginx   Proxy = iota + 1 // X-Original-Method, -Host and -URI, which its configuration sets
+	Traefik                  // X-Forwarded-Method, -Host and -Uri
+	Caddy                    // X-Forwarded-Method, -Host and -Uri
+	Envoy                    // the request itself, with Config.Prefix before its path
+	HAProxy                  // X-Original-Method, -Host and -URI, which docs/proxies/rolegate.lua sets
+	proxies
+)
+
+var proxyNames = [proxies]string{"none", "nginx", "Traefik", "Caddy", "Envoy", "HAProxy"}
+
+// String returns the proxy's name.
+func (p Proxy) String() string {
+	if p < proxies {
+		return proxyNames[p]
+	}
+	return fmt.Sprintf("Proxy(%d)", uint8(p))
+}
+
+// Config says who asks. Proxy and Trusted are needed.
+type Config struct {
+	_ struct{} // fields are named: a literal without names would break with each new one
+
+	// Proxy is the program that asks.
+	Proxy Proxy
+
+	// Trusted are the networks that the proxy connects from, such as
+	// [rolegate.Loopback]. Requests from elsewhere are denied: whoever can
+	// connect from there can ask about any path and learn who may do what. None,
+	// and one that is the whole Internet, are mistakes.
+	Trusted []netip.Prefix
+
+	// Prefix is Envoy's path_prefix, such as "/check": what it puts before the
+	// original path. Empty is none. With another proxy it is a mistake.
+	Prefix string
+
+	// Headers are the headers of the original request that Config.Identify of
+	// the gate, a Where and an InOrg can see, besides Authorization and Cookie.
+	// A client chooses what is in them, unless the proxy removes that.
+	Headers []string
+
+	// Logger gets what is denied before a rule is asked; nil is slog.Default().
+	// No path, query or header is in it.
+	Logger *slog.Logger
+}
+
+// A Handler answers a proxy that asks whether a request may pass. [New] makes
+// one. Give it a server, or at least a listener, of its own: with Envoy the
+// path of a request is the one that is asked about, which a router in front
+// would change. It is safe for concurrent use, also while rules are added.
+//
+// It never reads a body, and waits only where the gate does (OnDeny, MaxAge).
+//
+// The nil and the zero Handler deny everything.
+type Handler struct {
+	gate    *rolegate.Gate
+	read    func(*http.Request) (original, error)
+	trusted []netip.Prefix
+	headers []string // canonical
+	proxy   Proxy
+	log     *slog.Logger
+	admit   *rolegate.Policy
+	mux     *http.ServeMux
+}
+
+// New returns a handler without rules, which denies everything, or an error
+// that names every mistake of the config.
+func New(gate *rolegate.Gate, cfg Config) (*Handler, error) {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if gate == nil {
+		wrong("the gate is nil")
+	}
+	read := map[Proxy]func(*http.Request) (original, error){
+		Nginx: readHeaders("X-Original-"), HAProxy: readHeaders("X-Original-"),
+		Traefik: readHeaders("X-Forwarded-"), Caddy: readHeaders("X-Forwarded-"),
+		Envoy: readPrefixed(cfg.Prefix),
+	}[cfg.Proxy]
+	if read == nil {
+		wrong("Proxy is %v: say which program asks, such as forwardauth.Nginx", cfg.Proxy)
+	}
+	if cfg.Prefix != "" && cfg.Proxy != Envoy {
+		wrong("Prefix is for Envoy: %v does not put one before the path", cfg.Proxy)
+	} else if err := checkPrefix(cfg.Prefix); err != nil {
+		wrong("Prefix %q: %w: give a path such as /check", cfg.Prefix, err)
+	}
+	if len(cfg.Trusted) == 0 {
+		wrong("Trusted is empty: say which networks the proxy connects from: without them every client could ask about any path")
+	}
+	networks := make([]netip.Prefix, len(cfg.Trusted))
+	for i, p := range cfg.Trusted {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
+			wrong("Trusted: network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", i+1, p)
+		}
+		networks[i] = p.Masked()
+	}
+	headers := []string{"Authorization", "Cookie"}
+	for _, name := range cfg.Headers {
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		if !isToken(name) || key == "Host" || isOurs(key) {
+			wrong("Headers: %q is not the name of a header of the original request", name)
+		}
+		headers = append(headers, key)
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("forwardauth: the config has mistakes:\n%w", errors.Join(errs...))
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Handler{
+		gate: gate, read: read, trusted: networks, headers: headers, proxy: cfg.Proxy, log: cfg.Logger, mux: http.NewServeMux(),
+		admit: gate.Policy(rolegate.Where("on the list", func(rolegate.User, *http.Request) bool { return true }), rolegate.DenyWith(deny)),
+	}, nil
+}
+
+// isOurs reports whether a header says something to the handler or comes from
+// it: such a one is nothing that a client has said.
+func isOurs(key string) bool {
+	for _, prefix := range []string{"X-Original-", "X-Forwarded-", "X-Rolegate-"} {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Handle lets requests pass that match the pattern, which is one of
+// [http.ServeMux], and come from a user for whom the options hold, which are
+// those of [rolegate.Gate.Require]. With a wildcard in the pattern,
+// [rolegate.PathOrg] reads the original path.
+//
+// It panics on what http.ServeMux panics on, such as a pattern that is there
+// already, and on what Require does, such as no check at all.
+func (h *Handler) Handle(pattern string, options ...rolegate.Option) {
+	h.handle(pattern, h.gate.Policy(append(slices.Clone(options), rolegate.DenyWith(deny))...))
+}
+
+// Admit lets requests pass that match the pattern and come from a listed user,
+// whatever his roles. It panics on what http.ServeMux panics on.
+func (h *Handler) Admit(pattern string) { h.handle(pattern, h.admit) }
+
+func (h *Handler) handle(pattern string, p *rolegate.Policy) {
+	guard := p.Wrap(http.HandlerFunc(h.allow))
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { w.(*match).guard = guard })
+}
+
+// A match is the ResponseWriter with which a ServeMux is asked for the rule of
+// a request: it keeps the rule, and nothing of what the mux answers itself when
+// it has none or would redirect. There is one call for both the rule and the
+// path values, so that rules may be added meanwhile.
+type match struct{ guard http.Handler }
+
+func (*match) Header() http.Header         { return http.Header{} }
+func (*match) Write(b []byte) (int, error) { return len(b), nil }
+func (*match) WriteHeader(int)             {}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// The server reads what a handler has left of a body before it answers,
+		// unless the connection is to be closed; a proxy may have announced a
+		// body that it does not send.
+		w.Header().Set("Connection", "close")
+	}
+	guard, o, err := h.rule(r)
+	var a answer
+	if err == nil {
+		guard.ServeHTTP(&a, o)
+	} else {
+		h.refuse(&a, r, err)
+	}
+	a.send(w)
+}
+
+// rule returns the guard that judges what r asks about, and the original
+// request to judge.
+func (h *Handler) rule(r *http.Request) (http.Handler, *http.Request, error) {
+	if h == nil || h.mux == nil {
+		return nil, nil, &denial{"unlisted", "the handler was not made by New"}
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !slices.ContainsFunc(h.trusted, func(n netip.Prefix) bool { return n.Contains(peer.Addr().Unmap().WithZone("")) }) {
+		return nil, nil, &denial{"untrusted_peer", "the request does not come from a network in Trusted"}
+	}
+	o, err := h.read(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	request, err := o.request(r, h.headers)
+	if err != nil {
+		return nil, nil, err
+	}
+	var m match
+	h.mux.ServeHTTP(&m, request)
+	if m.guard == nil {
+		return nil, nil, &denial{"unlisted", "no pattern matches the method, host and path, or only that of another path to which http.ServeMux would redirect"}
+	}
+	return m.guard, request, nil
+}
+
+// A denial is why a request is denied before a rule is asked.
+type denial struct{ reason, text string }
+
+func (d *denial) Error() string { return d.text }
+
+// refuse denies what no rule was asked about, with the answer that a rule gives
+// to one who may not.
+func (h *Handler) refuse(a *answer, r *http.Request, err error) {
+	id, reason := rand.Text(), ""
+	if d := (*denial)(nil); errors.As(err, &d) {
+		reason = d.reason
+	}
+	a.Header().Set("Cache-Control", "no-store")
+	a.Header().Set("X-Content-Type-Options", "nosniff")
+	body := deny(a.Header(), r, rolegate.Denial{Status: http.StatusForbidden, ID: id})
+	a.WriteHeader(http.StatusForbidden)
+	_, _ = a.Write(body)
+
+	log, proxy := slog.Default(), Proxy(0)
+	if h != nil && h.log != nil {
+		log, proxy = h.log, h.proxy
+	}
+	level := slog.LevelInfo
+	if reason == "untrusted_peer" || reason == "original_unknown" {
+		level = slog.LevelWarn // the proxy is not configured as docs/proxies.md says, or somebody goes round it
+	}
+	log.LogAttrs(r.Context(), level, "forwardauth: refused",
+		slog.String("decision", id), slog.Int("status", http.StatusForbidden), slog.String("reason", reason),
+		slog.String("proxy", proxy.String()), slog.String("peer", r.RemoteAddr), slog.String("err", err.Error()))
+}
+
+// allow is what the guards of all rules guard.
+func (h *Handler) allow(w http.ResponseWriter, r *http.Request) {
+	user, _ := h.gate.UserFrom(r.Context())
+	org, _ := h.gate.OrgFrom(r.Context())
+	id := rand.Text()
+	w.(*answer).allow(user, org, id)
+	h.logAllowed(r.Context(), r.Pattern, user, id)
+}
+
+func (h *Handler) logAllowed(ctx context.Context, pattern string, user rolegate.User, id string) {
+	h.log.LogAttrs(ctx, slog.LevelDebug, "forwardauth: let pass",
+		slog.String("decision", id), slog.Int64("user_id", user.ID()), slog.String("route", pattern))
+}

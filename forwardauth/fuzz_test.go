@@ -1,0 +1,82 @@
+package forwardauth_test
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/forwardauth"
+)
+
+// patterns are those of an app and of the rules before it.
+var patterns = []string{
+	"/", "GET /{$}", "GET /grades/{id}", "/grades/{id}/{term}", "POST /orgs/{orgID}/reports", "/admin/", "/admin/users", "GET /admin/{page}/edit",
+	"/files/{path...}", "/files/{dir}/index", "/%61bc", "/a%20b/", "admin.example/", "admin.example/grades/{id}", "GET [::1]/local", "DELETE /x",
+}
+
+// FuzzOriginal asks about any target, method and host: what is let pass is what
+// net/http's server, given the same as a request, routes to the same pattern
+// with the same path values.
+func FuzzOriginal(f *testing.F) {
+	for _, uri := range []string{
+		"/", "/grades/5", "/grades/%35?x=1", "/grades/5/", "/admin", "/admin/", "//admin/", "/admin/../grades/5", "/%61dmin/", "/admin%2f", "/admin;x", "/files/a/b",
+		"/files/%2e%2e/admin", "/files/", "/orgs/7/reports", "/abc", "/a%20b/c", "*", "http://admin.example/", "/a?b#c", "/\x00", "/é", "/grades/%c3%a9", "/grades/%ff", "/a%zz", "?", "",
+	} {
+		f.Add("GET", "school.example", uri)
+	}
+	f.Add("POST", "admin.example", "/orgs/7/reports")
+	f.Add("HEAD", "admin.example:8080", "/grades/5")
+	f.Add("CONNECT", "admin.example:443", "/")
+	f.Add("GET", "[::1]:80", "/local")
+	f.Add("GET", "ADMIN.example", "/x")
+	f.Add("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", "a", "/")
+
+	gate := openGate(f, func(c *rolegate.Config) {
+		c.Identify = rolegate.ByUserID(func(*http.Request) (int64, error) { return 1, nil })
+	})
+	var judged *http.Request
+	handlers := map[forwardauth.Proxy]*forwardauth.Handler{}
+	for _, proxy := range allProxies {
+		h := newHandler(f, gate, proxy, prefixed(proxy))
+		for _, pattern := range patterns {
+			h.Handle(pattern, rolegate.Where("seen", func(_ rolegate.User, r *http.Request) bool { judged = r; return true }))
+		}
+		handlers[proxy] = h
+	}
+	var routed *http.Request
+	app := http.NewServeMux()
+	for _, pattern := range patterns {
+		app.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) { routed = r })
+	}
+
+	f.Fuzz(func(t *testing.T, method, host, uri string) {
+		for proxy, h := range handlers {
+			judged, routed = nil, nil
+			w := serve(h, question{method, host, uri, 1}.request(proxy))
+			if w.Code != http.StatusOK {
+				if judged != nil || w.Code != http.StatusForbidden {
+					t.Fatalf("%v: %d for %q", proxy, w.Code, uri)
+				}
+				continue
+			}
+			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + uri + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n")))
+			if err != nil {
+				t.Fatalf("%v: net/http does not read %q: %v", proxy, uri, err)
+			}
+			serve(app, r)
+			if routed == nil || routed.Pattern != judged.Pattern {
+				t.Fatalf("%v: %q was judged as %q, and is routed to %+v", proxy, uri, judged.Pattern, routed)
+			}
+			for _, name := range []string{"id", "term", "orgID", "page", "path", "dir"} {
+				if a, b := judged.PathValue(name), routed.PathValue(name); a != b {
+					t.Fatalf("%v: %q: %s is %q for the gate and %q for the app", proxy, uri, name, a, b)
+				}
+			}
+			if w.Header().Get(forwardauth.UserHeader) != "1" {
+				t.Fatalf("%v: nobody was let pass", proxy)
+			}
+		}
+	})
+}

@@ -1,0 +1,216 @@
+package forwardauth
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// An original is the request that a proxy asks about, as the proxy named it.
+type original struct{ method, host, uri string }
+
+// readHeaders reads the original request from three headers. All of them are
+// needed, each once: a client's own could be one of two.
+func readHeaders(prefix string) func(*http.Request) (original, error) {
+	names := [3]string{prefix + "Method", prefix + "Host", prefix + "Uri"} // canonical
+	return func(r *http.Request) (original, error) {
+		var found [3]string
+		for i, name := range names {
+			values := r.Header[name]
+			if len(values) != 1 || values[0] == "" {
+				return original{}, &denial{"original_unknown", "the header " + name + " is missing, empty, or there more than once: configure the proxy as docs/proxies.md says"}
+			}
+			found[i] = values[0]
+		}
+		return original{method: found[0], host: found[1], uri: found[2]}, nil
+	}
+}
+
+// readPrefixed reads an original request that is the request itself, but for a
+// prefix of the path.
+func readPrefixed(prefix string) func(*http.Request) (original, error) {
+	return func(r *http.Request) (original, error) {
+		uri, ok := strings.CutPrefix(r.RequestURI, prefix)
+		if !ok {
+			return original{}, &denial{"original_unknown", "the path does not begin with Prefix: it must be Envoy's path_prefix"}
+		}
+		return original{r.Method, r.Host, uri}, nil
+	}
+}
+
+func checkPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	if strings.HasSuffix(prefix, "/") {
+		return ambiguous("it ends with a slash")
+	}
+	return checkPath(prefix)
+}
+
+func ambiguous(text string) error { return &denial{"ambiguous", text} }
+
+// request makes the request to judge. Of what the proxy sent it has the named
+// headers only, and neither body nor TLS state, which would be the proxy's.
+func (o original) request(r *http.Request, headers []string) (*http.Request, error) {
+	if err := checkMethod(o.method); err != nil {
+		return nil, err
+	}
+	if err := checkHost(o.host); err != nil {
+		return nil, err
+	}
+	u, err := parseURI(o.uri)
+	if err != nil {
+		return nil, err
+	}
+	request := &http.Request{
+		Method: o.method, URL: u, Host: o.host, RequestURI: o.uri,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(headers)), Body: http.NoBody, RemoteAddr: r.RemoteAddr,
+	}
+	for _, name := range headers {
+		if values, ok := r.Header[name]; ok {
+			request.Header[name] = values
+		}
+	}
+	return request.WithContext(r.Context()), nil
+}
+
+// checkMethod wants a method as all registered ones are written. CONNECT has
+// no path, and http.ServeMux matches it by other rules.
+func checkMethod(method string) error {
+	for _, c := range []byte(method) {
+		if (c < 'A' || c > 'Z') && c != '-' {
+			return ambiguous("the method has other bytes than A to Z")
+		}
+	}
+	if method == "" || method == http.MethodConnect {
+		return ambiguous("the method is CONNECT, or none")
+	}
+	return nil
+}
+
+// checkHost wants a host as browsers send it, with a port or without.
+// http.ServeMux compares hosts byte for byte, while proxies and apps do not: a
+// host in capitals would miss the rules of its own.
+func checkHost(host string) error {
+	name, port, ported := host, "", false
+	if strings.HasPrefix(host, "[") {
+		end := strings.IndexByte(host, ']')
+		if end < 0 || !all(host[1:end], "0123456789abcdef:.") {
+			return ambiguous("the host is not an address in brackets")
+		}
+		name = host[1:end]
+		if rest := host[end+1:]; rest != "" {
+			if port, ported = strings.CutPrefix(rest, ":"); !ported {
+				return ambiguous("the host has something behind its brackets")
+			}
+		}
+	} else {
+		name, port, ported = strings.Cut(host, ":")
+		if !all(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") {
+			return ambiguous("the host has capitals, or bytes that no host has")
+		}
+	}
+	if name == "" || strings.HasSuffix(name, ".") || strings.HasPrefix(name, ".") || strings.Contains(name, "..") {
+		return ambiguous("the host is empty, or has a dot too many")
+	}
+	if ported && (port == "" || !all(port, "0123456789")) {
+		return ambiguous("the host's port is not a number")
+	}
+	return nil
+}
+
+func all(s, of string) bool { return strings.Trim(s, of) == "" }
+
+// parseURI parses the target of the original request, path and query, as
+// net/http's server does, or says in which way it is ambiguous.
+func parseURI(uri string) (*url.URL, error) {
+	path, query, _ := strings.Cut(uri, "?")
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	for _, c := range []byte(query) {
+		if c <= ' ' || c == 0x7f || c == '#' {
+			return nil, ambiguous("the query has a blank, a control byte or a fragment in it")
+		}
+	}
+	u, err := url.ParseRequestURI(uri)
+	if err != nil || u.Host != "" || u.EscapedPath() != path {
+		return nil, ambiguous("net/http reads another path in it") // cannot be, after all that
+	}
+	return u, nil
+}
+
+// checkPath says in which way a path could be read as another one.
+func checkPath(path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return ambiguous("the target is not a path")
+	}
+	segments := strings.Split(path[1:], "/")
+	for i, segment := range segments {
+		if segment == "" && i < len(segments)-1 {
+			return ambiguous("the path has an empty segment")
+		}
+		if segment == "." || segment == ".." {
+			return ambiguous("the path has a segment of dots")
+		}
+		if err := checkSegment(segment); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSegment(segment string) error {
+	for i := 0; i < len(segment); i++ {
+		c := segment[i]
+		if c != '%' {
+			if !isPathByte(c) {
+				return ambiguous("the path has a byte that must be encoded, or a semicolon")
+			}
+			continue
+		}
+		if i+2 >= len(segment) || unhex(segment[i+1]) > 15 || unhex(segment[i+2]) > 15 {
+			return ambiguous("the path has a percent sign without two hexadecimal digits")
+		}
+		c = unhex(segment[i+1])<<4 | unhex(segment[i+2])
+		if c < ' ' || c == 0x7f || strings.IndexByte(`/\.;%?#`, c) >= 0 {
+			return ambiguous("the path has an encoded slash, backslash, dot, semicolon, percent sign, question mark, hash or control byte")
+		}
+		i += 2
+	}
+	if plain, err := url.PathUnescape(segment); err != nil || !utf8.ValidString(plain) {
+		return ambiguous("the path does not decode to UTF-8")
+	}
+	return nil
+}
+
+// isPathByte reports whether c may stand in a segment as it is (RFC 3986 §3.3).
+// The semicolon may too, but some servers cut a segment there.
+func isPathByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,=:@", c) >= 0
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 0xff
+}
+
+// isToken reports whether s is a token of RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
