@@ -1,0 +1,369 @@
+package bearer
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/rolegate/rolegate"
+)
+
+// A Verifier verifies the tokens of one issuer. [New] makes one. It is safe for
+// concurrent use, and needs not be closed: it has no goroutine but that of a
+// fetch, which ends by itself.
+type Verifier struct {
+	cfg      Config
+	keys     *keys
+	verifier *oidc.IDTokenVerifier
+}
+
+func newVerifier(cfg Config) *Verifier {
+	v := &Verifier{cfg: cfg, keys: newKeys(cfg)}
+	v.verifier = oidc.NewVerifier(cfg.Issuer, noted{v.keys}, &oidc.Config{
+		ClientID:             cfg.Audience,
+		SupportedSigningAlgs: cfg.Algorithms,
+		Now:                  func() time.Time { return time.Now().Add(-cfg.Skew) },
+	})
+	return v
+}
+
+// Ready fetches the issuer's keys unless it has some, so that a start fails where
+// the first request would. It blocks until then, or until ctx ends, and returns
+// an error if they cannot be had.
+func (v *Verifier) Ready(ctx context.Context) error {
+	set, since := v.keys.current()
+	if set != nil {
+		return nil
+	}
+	if _, err := v.keys.fetched(ctx, since); err != nil {
+		return fmt.Errorf("bearer: %w", err)
+	}
+	return nil
+}
+
+// ByUserID identifies by a claim that is the marketplace's number of the user: a
+// string of digits, or a number, which is read exactly, also above 2^53.
+func (v *Verifier) ByUserID(claim string) rolegate.Identifier {
+	return rolegate.ByUserID(identify(v, "ByUserID", claim, claims.id))
+}
+
+// ByAccount identifies by a claim that is the user's account at the marketplace:
+// a string, taken as it is.
+func (v *Verifier) ByAccount(claim string) rolegate.Identifier {
+	return rolegate.ByAccount(identify(v, "ByAccount", claim, claims.text))
+}
+
+// ByEmail identifies by the claim email, and believes it only if the claim
+// email_verified is true.
+func (v *Verifier) ByEmail() rolegate.Identifier {
+	return rolegate.ByEmail(identify(v, "ByEmail", "email", func(c claims, name string) (string, error) {
+		if string(c["email_verified"]) != "true" {
+			return "", refusal("claim")
+		}
+		return c.text(name)
+	}))
+}
+
+// ByThirdAccount identifies by a claim that is the account which the marketplace
+// has bound to the user: a string, taken as it is.
+func (v *Verifier) ByThirdAccount(claim string) rolegate.Identifier {
+	return rolegate.ByThirdAccount(identify(v, "ByThirdAccount", claim, claims.text))
+}
+
+// ByThirdUserID identifies by a claim that is the id which the marketplace has
+// bound to the user, often sub: a string, or a whole number, taken by its digits.
+func (v *Verifier) ByThirdUserID(claim string) rolegate.Identifier {
+	return rolegate.ByThirdUserID(identify(v, "ByThirdUserID", claim, claims.digitsOrText))
+}
+
+// identify makes the func of an Identifier. A token that is refused identifies
+// nobody, by the zero value and not by ErrNobody: FirstOf must not pass it over
+// for another identity in the same request.
+func identify[T any](v *Verifier, caller, claim string, read func(claims, string) (T, error)) func(*http.Request) (T, error) {
+	if claim == "" {
+		panic("bearer: " + caller + ": give the name of a claim, such as sub")
+	}
+	return func(r *http.Request) (T, error) {
+		var nobody, id T
+		token, err := fromHeader(r)
+		if err == nil {
+			var c claims
+			if c, err = v.verify(r.Context(), token); err == nil {
+				id, err = read(c, claim)
+			}
+		}
+		var refused refusal
+		switch {
+		case err == nil:
+			return id, nil
+		case errors.As(err, &refused):
+			v.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "bearer: a token was refused", slog.String("why", string(refused)))
+			return nobody, nil
+		default:
+			return nobody, err
+		}
+	}
+}
+
+// A refusal says in one word why a token is not believed: header, malformed,
+// algorithm, type, signature, issuer, audience, expired, not_yet_valid or claim.
+type refusal string
+
+func (r refusal) Error() string { return "the token is refused: " + string(r) }
+
+// maxToken is how long a token may be.
+const maxToken = 16 << 10
+
+// fromHeader returns the token of the one Authorization header (RFC 6750 §2.1).
+func fromHeader(r *http.Request) (string, error) {
+	values := r.Header["Authorization"]
+	if len(values) == 0 {
+		return "", rolegate.ErrNobody
+	}
+	scheme, rest, _ := strings.Cut(values[0], " ")
+	if len(values) > 1 {
+		return "", refusal("header")
+	}
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", rolegate.ErrNobody // somebody else's credentials
+	}
+	token := strings.TrimLeft(rest, " ")
+	if token == "" || len(token) > maxToken || strings.Trim(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") != "" {
+		return "", refusal("header")
+	}
+	return token, nil
+}
+
+// verify returns the claims of a token that is believed. An error that is no
+// refusal says that it could not be told.
+func (v *Verifier) verify(ctx context.Context, token string) (claims, error) {
+	if err := v.checkHeader(token); err != nil {
+		return nil, err
+	}
+	n := &note{}
+	verified, err := v.verifier.Verify(context.WithValue(ctx, noteKey{}, n), token)
+	switch {
+	case n.err != nil && !errors.Is(n.err, errUnknownKey):
+		return nil, fmt.Errorf("bearer: whether the token is good cannot be told: %w", n.err)
+	case n.err != nil:
+		return nil, refusal("signature")
+	}
+	var c claims
+	if err != nil {
+		return nil, v.why(err, n.payload)
+	}
+	if err := verified.Claims(&c); err != nil {
+		return nil, refusal("malformed")
+	}
+	return c, v.checkClaims(c, verified)
+}
+
+// checkHeader checks what is known before the signature is.
+func (v *Verifier) checkHeader(token string) error {
+	jws, err := jose.ParseSignedCompact(token, v.keys.algorithms)
+	var algorithm *jose.ErrUnexpectedSignatureAlgorithm
+	switch {
+	case errors.As(err, &algorithm):
+		return refusal("algorithm")
+	case err != nil:
+		return refusal("malformed")
+	}
+	value, there := jws.Signatures[0].Header.ExtraHeaders[jose.HeaderType]
+	kind, isText := value.(string)
+	if there && !isText {
+		return refusal("type")
+	}
+	kind = strings.TrimPrefix(strings.ToLower(kind), "application/") // RFC 7515 §4.1.9
+	isAccess, isPlain := kind == "at+jwt", kind == "jwt" || !there
+	if !isAccess && !isPlain || v.cfg.Type == AccessToken && !isAccess || v.cfg.Type == IDToken && !isPlain {
+		return refusal("type")
+	}
+	return nil
+}
+
+// why says what go-oidc found wrong with a token whose signature is good: of its
+// errors only one has a type.
+func (v *Verifier) why(err error, payload []byte) error {
+	var expired *oidc.TokenExpiredError
+	if errors.As(err, &expired) {
+		return refusal("expired")
+	}
+	var c struct {
+		Issuer    string           `json:"iss"`
+		Audience  json.RawMessage  `json:"aud"`
+		NotBefore *json.RawMessage `json:"nbf"`
+	}
+	switch {
+	case json.Unmarshal(payload, &c) != nil:
+		return refusal("malformed")
+	case c.Issuer != v.cfg.Issuer:
+		return refusal("issuer")
+	case !slices.Contains(audiences(c.Audience), v.cfg.Audience):
+		return refusal("audience")
+	case c.NotBefore != nil:
+		return refusal("not_yet_valid")
+	default:
+		return refusal("malformed")
+	}
+}
+
+// checkClaims checks what go-oidc leaves open.
+func (v *Verifier) checkClaims(c claims, t *oidc.IDToken) error {
+	if t.Issuer != v.cfg.Issuer { // it lets one issuer write itself in two ways
+		return refusal("issuer")
+	}
+	latest := time.Now().Add(v.cfg.Skew)
+	for _, name := range []string{"nbf", "iat"} {
+		raw, there := c[name]
+		if !there {
+			continue
+		}
+		var seconds float64
+		if json.Unmarshal(raw, &seconds) != nil {
+			return refusal("malformed")
+		}
+		if seconds > float64(latest.UnixMilli())/1000 {
+			return refusal("not_yet_valid")
+		}
+	}
+	if _, there := c["azp"]; v.cfg.Type == IDToken && (there || len(t.Audience) > 1) {
+		if party, err := c.text("azp"); err != nil || party != v.cfg.Audience {
+			return refusal("audience")
+		}
+	}
+	return nil
+}
+
+func audiences(raw json.RawMessage) (all []string) {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}
+	}
+	_ = json.Unmarshal(raw, &all)
+	return all
+}
+
+// A note takes out of go-oidc what it does not hand on: why a key set failed,
+// and the payload whose signature was good.
+type note struct {
+	payload []byte
+	err     error
+}
+
+type noteKey struct{}
+
+// noted is a key set that writes notes.
+type noted struct{ oidc.KeySet }
+
+func (k noted) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	payload, err := k.KeySet.VerifySignature(ctx, token)
+	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+		n.payload, n.err = payload, err
+	}
+	return payload, err
+}
+
+// claims are those of a token, as the JSON that the issuer wrote.
+type claims map[string]json.RawMessage
+
+// UnmarshalJSON refuses a claim that is there twice: two readers might believe
+// two issuers' worth of it.
+func (c *claims) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("claims are an object")
+	}
+	*c = claims{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		text, _ := name.(string)
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		if _, twice := (*c)[text]; twice {
+			return errors.New("a claim is there twice")
+		}
+		(*c)[text] = value
+	}
+	if _, err := d.Token(); err != nil && err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// text reads a string.
+func (c claims) text(name string) (string, error) {
+	var text *string
+	if json.Unmarshal(c[name], &text) != nil || text == nil || *text == "" {
+		return "", refusal("claim")
+	}
+	return *text, nil
+}
+
+// digitsOrText reads a string, or the digits of a whole number.
+func (c claims) digitsOrText(name string) (string, error) {
+	if text, err := c.text(name); err == nil {
+		return text, nil
+	}
+	if _, err := parseID(string(c[name])); err != nil {
+		return "", refusal("claim")
+	}
+	return string(c[name]), nil
+}
+
+// id reads a number above 0.
+func (c claims) id(name string) (int64, error) {
+	digits, err := c.digitsOrText(name)
+	if err != nil {
+		return 0, err
+	}
+	return parseID(digits)
+}
+
+// parseID reads a canonical decimal above 0: one number has one spelling.
+func parseID(s string) (int64, error) {
+	if s == "" || s[0] < '1' || s[0] > '9' {
+		return 0, refusal("claim")
+	}
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, refusal("claim")
+	}
+	return id, nil
+}
+
+// Deny shapes refusals as next does, and tells a client whose token was refused
+// so, in the WWW-Authenticate header of a 401 (RFC 6750 §3.1). One who sent no
+// token is told no error. A nil next is rolegate.DenyProblem.
+// A guard with rolegate.DenyWith needs one of its own.
+func Deny(next rolegate.DenyFunc) rolegate.DenyFunc {
+	if next == nil {
+		next = rolegate.DenyProblem
+	}
+	return func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
+		scheme, params, _ := strings.Cut(h.Get("WWW-Authenticate"), " ") // a 401 has one
+		if _, err := fromHeader(r); !errors.Is(err, rolegate.ErrNobody) && strings.EqualFold(scheme, "Bearer") {
+			if params != "" {
+				params += ", "
+			}
+			h.Set("WWW-Authenticate", scheme+" "+params+`error="invalid_token"`)
+		}
+		return next(h, r, d)
+	}
+}
