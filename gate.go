@@ -192,10 +192,10 @@ func (g *Gate) judge(d *Decision, p *Policy, id Identity, where orgScope, r *htt
 // removal is held or not. A hold keeps the verified age old for all, but only those who are
 // held have lost something that is not known to requests.
 func (gen *generation) knownFor(held bool) instant {
-	if gen.hold != nil && !held {
-		return gen.walked
+	if held {
+		return gen.verified
 	}
-	return gen.verified
+	return gen.walked
 }
 
 // count counts a decision.

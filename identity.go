@@ -158,7 +158,7 @@ func (e *errUnusable) Is(target error) bool { return target == ErrNobody }
 // of it.
 type Identifier struct {
 	identify func(*http.Request) (Identity, error)
-	kinds    kindSet
+	kinds    kindSet // that have to be indexed for it: user ids always are
 }
 
 // ByUserID is for apps whose session knows the marketplace's number of the
@@ -167,7 +167,7 @@ func ByUserID(f func(*http.Request) (int64, error)) Identifier {
 	if f == nil {
 		panic("rolegate: ByUserID: the func is nil")
 	}
-	return Identifier{kinds: 1 << KindUserID, identify: func(r *http.Request) (Identity, error) {
+	return Identifier{identify: func(r *http.Request) (Identity, error) {
 		id, err := f(r)
 		return UserID(id), err
 	}}

@@ -85,6 +85,24 @@ func TestHeadersByPeer(t *testing.T) {
 	}
 }
 
+// A server refuses most of these bytes itself. A request may have come some other
+// way.
+func TestTextHeaderRefusesControlBytes(t *testing.T) {
+	t.Parallel()
+	read := rolegate.TextHeader("X-Account", rolegate.Loopback()...)
+	for _, control := range []string{"\x00", "\x01", "\t", "\n", "\x1f", "\x7f"} {
+		for _, text := range []string{control, control + "ann", "an" + control + "n", "ann" + control} {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = "127.0.0.1:4000"
+			r.Header["X-Account"] = []string{text}
+			got, err := read(r)
+			assert.Empty(t, got, "%q", text)
+			assert.ErrorIs(t, err, rolegate.ErrNobody)
+			assert.ErrorContains(t, err, "control bytes", "%q: no other identity of the request counts", text)
+		}
+	}
+}
+
 // identityRaw sends header lines byte for byte and returns the status and the
 // body.
 func identityRaw(t *testing.T, url string, lines ...string) (int, string) {

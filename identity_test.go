@@ -128,7 +128,7 @@ func TestIdentitiesOfNobody(t *testing.T) {
 	for _, id := range []rolegate.Identity{
 		{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.UserID(-1 << 63),
 		rolegate.Account(""), rolegate.Email(""), rolegate.ThirdAccount(""),
-		rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"), rolegate.ThirdUserID("-12"),
+		rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"), rolegate.ThirdUserID("-12"), rolegate.ThirdUserID("-90"),
 	} {
 		d := gate.Decide(t.Context(), id)
 		assert.Equal(t, rolegate.NoIdentity, d.Reason)
@@ -398,6 +398,8 @@ func TestIdentifierMistakesPanic(t *testing.T) {
 		{"no name", func() { rolegate.UserIDHeader("", network) }, []string{"UserIDHeader", "name of a header"}},
 		{"a name with a blank", func() { rolegate.TextHeader("X User", network) }, []string{"TextHeader", "name of a header"}},
 		{"a name with a colon", func() { rolegate.TextHeader("X-User:", network) }, []string{"name of a header"}},
+		{"a name in quotes", func() { rolegate.TextHeader(`"X-User"`, network) }, []string{"name of a header"}},
+		{"a name with a DEL", func() { rolegate.TextHeader("X\x7fUser", network) }, []string{"name of a header"}},
 		{"a name with a line break", func() { rolegate.TextHeader("X\r\nUser", network) }, []string{"name of a header"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

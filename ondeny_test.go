@@ -254,6 +254,24 @@ func TestMaxAge(t *testing.T) {
 			after(time.Minute)
 		})
 	})
+	t.Run("a hold that a pull has ended makes nobody too_old", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(50)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			p := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(30*time.Second))
+			after(31 * time.Second)
+			source.Remove(upTo(20)...)
+			walkNow(t, gate)
+			assert.Equal(t, rolegate.TooOld, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "his removal is held")
+			assert.Equal(t, rolegate.Granted, p.Decide(t.Context(), rolegate.UserID(21), 0).Reason)
+			source.Put(users(20)...)
+			require.NoError(t, gate.Refresh(t.Context()))
+			require.Zero(t, gate.Status().Held.Users)
+			assert.Equal(t, rolegate.Granted, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
+			assert.Equal(t, rolegate.Granted, p.Decide(t.Context(), rolegate.UserID(21), 0).Reason)
+		})
+	})
 	t.Run("at most one walk in ResyncMin", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

@@ -90,6 +90,19 @@ func TestGoodRecords(t *testing.T) {
 	}
 }
 
+// A list may begin to count at 0.
+func TestASequenceOfZeroIsOne(t *testing.T) {
+	t.Parallel()
+	for _, zero := range []string{`0`, `"0"`} {
+		got, err := pull(t, client(pages(ok(with(`"lastSequence":`+zero)), ok())), 0)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		assert.NoError(t, got[0].Bad)
+		assert.EqualValues(t, 7, got[0].UserID)
+		assert.Zero(t, got[0].Sequence)
+	}
+}
+
 func TestBadRecords(t *testing.T) {
 	t.Parallel()
 	type bad struct {
@@ -107,6 +120,8 @@ func TestBadRecords(t *testing.T) {
 		{"an array", `[{"userId":7}]`, nobody, 0, "record"},
 		{"an empty object", `{}`, nobody, 0, "userId"},
 		{"no userId", `{"lastSequence":9,"roleList":[]}`, nobody, same, "userId"},
+		{"two ids, one of them 0", `{"userId":0,"USERID":5,"lastSequence":9,"roleList":[]}`, []int64{5}, same, "userId"},
+		{"two sequences, one of them 0", `{"userId":7,"lastSequence":0,"LASTSEQUENCE":9,"roleList":[]}`, nil, 0, "lastSequence"},
 		{"no lastSequence", `{"userId":7,"roleList":[]}`, nil, 0, "lastSequence"},
 		{"no roleList", `{"userId":7,"lastSequence":9}`, nil, same, "roleList"},
 		{"a null roleList", with(`"roleList":null`), nil, same, "roleList"},
