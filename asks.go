@@ -39,6 +39,10 @@ const (
 	// message may be lost. Whoever has it already does nothing twice.
 	askAgain = 3 * time.Second
 
+	// maxAnswers is how many answers wait to be published at most. Who does not
+	// get his asks again.
+	maxAnswers = 1024
+
 	// askWait is how long an answer to an ask for an increment may take.
 	askWait = 10 * time.Second
 )
@@ -129,7 +133,7 @@ func (r *replica) answered(answers []answer, taken bool) {
 // listen takes in asks while this replica leads.
 func (r *replica) listen() {
 	defer r.f.running.Done()
-	after := ""
+	after, failed := "", 0
 	for r.f.ctx.Err() == nil {
 		r.mu.Lock()
 		turned := r.turned
@@ -153,9 +157,15 @@ func (r *replica) listen() {
 		})
 		over := ctx.Err() != nil
 		cancel()
-		if err != nil && !over {
+		if err == nil && (len(asked) == 0 || asked[len(asked)-1].ID == after) {
+			err = errors.New("the SharedCache's Asked returned neither news nor an error")
+		}
+		failed++
+		if err == nil || over {
+			failed = 0
+		} else {
 			r.failed("listening to other replicas", err)
-			r.pause()
+			r.pause(failed)
 		}
 		for _, m := range asked {
 			after = m.ID
@@ -170,7 +180,7 @@ func (r *replica) enqueue(a ask) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b, ok := r.served.Get(a.id); ok { // the answer may have been lost
-		r.answers = append(r.answers, b)
+		r.reply(b)
 		signal(r.kick)
 		return
 	}
@@ -212,10 +222,22 @@ func (r *replica) serve(k pullKind) {
 			}
 			b := answerTo(a, err)
 			r.served.Add(a.id, b)
-			r.answers = append(r.answers, b)
+			r.reply(b)
 		}
 		r.mu.Unlock()
 		signal(r.kick)
+	}
+}
+
+// reply has an answer published, once. It needs mu.
+func (r *replica) reply(b answer) {
+	for _, due := range r.answers {
+		if due.id == b.id {
+			return
+		}
+	}
+	if len(r.answers) < maxAnswers {
+		r.answers = append(r.answers, b)
 	}
 }
 

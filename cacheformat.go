@@ -19,12 +19,14 @@ const cacheMagic = "rolegate index 1\n"
 func (gen *generation) encode(w io.Writer, key string, stamp func(instant) int64) error {
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.snapshot.held) // or codes that nobody has any more would outlive every restart
-	gen.each(func(id int64, at place, barred bool) {
-		gen.encodeUser(f, id, at, barred)
-	})
-	f.frame(frameUsers, 1)
+	gen.encodeUsers(f)
 	gen.hold.encode(f, stamp)
 	return f.end()
+}
+
+func (gen *generation) encodeUsers(f *frameWriter) {
+	gen.each(func(id int64, at place, barred bool) { gen.encodeUser(f, id, at, barred) })
+	f.frame(frameUsers, 1)
 }
 
 // encodeHead writes the head, with the role codes in used.
@@ -88,15 +90,23 @@ type storedIndex struct {
 	held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
 	cause   HoldCause
 	forSync int64 // likewise; 0 for none
+
+	published int64 // likewise; 0 for one that was not
 }
 
 // decodeIndex reads an index. Its errors wrap errNotIndex, or are r's.
-func decodeIndex(r io.Reader) (*storedIndex, error) {
+func decodeIndex(r io.Reader) (*storedIndex, error) { return decodeFrames(r, false) }
+
+func decodeFrames(r io.Reader, published bool) (*storedIndex, error) {
 	var s *storedIndex
 	err := readFrames(r, cacheMagic, func(kind byte, payload []byte) (err error) {
 		switch {
 		case kind == frameHead && s == nil:
 			s, err = decodeHead(payload)
+		case s != nil && published && (s.published != 0) == (kind == frameTold):
+			err = damaged("it does not say once, and first, when it was published")
+		case kind == frameTold && published && s != nil:
+			err = s.takeTold(&cutter{b: payload})
 		case kind == frameUsers && s != nil && s.held == nil:
 			err = s.takeUsers(payload)
 		case kind == frameHeld && s != nil && s.held == nil:

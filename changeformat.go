@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -13,8 +14,49 @@ import (
 // changeMagic is what every change begins with; the number is the version.
 const changeMagic = "rolegate change 1\n"
 
+// encodePublished writes a whole generation as encode does, and when that was.
+// A clock that was put back since gives itself away by it.
+func (gen *generation) encodePublished(w io.Writer, key string, stamp func(instant) int64, now int64) error {
+	f := newFrameWriter(w, cacheMagic)
+	gen.encodeHead(f, key, stamp, gen.snapshot.held)
+	f.told(now, stamps{})
+	gen.encodeUsers(f)
+	gen.hold.encode(f, stamp)
+	return f.end()
+}
+
+// decodePublished reads that. Its errors are as decodeIndex's.
+func decodePublished(r io.Reader) (*storedIndex, error) {
+	s, err := decodeFrames(r, true)
+	if err == nil && s.published == 0 {
+		return nil, damaged("it does not say when it was published")
+	}
+	return s, err
+}
+
+// told writes when something is published, and of which generation it is a
+// change.
+func (f *frameWriter) told(now int64, from stamps) {
+	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(now))
+	if from != (stamps{}) {
+		for _, n := range []int64{from.contact, from.verified, from.walked} {
+			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(n))
+		}
+	}
+	f.frame(frameTold, 0)
+}
+
+func (s *storedIndex) takeTold(c *cutter) error {
+	s.published = int64(c.uint64())
+	if c.short || len(c.b) > 0 || s.published <= 0 {
+		return damaged("when it was published is not in order")
+	}
+	return nil
+}
+
 // encodeChange writes what leads from one generation to another, and answers.
-func encodeChange(from, to *generation, answers []answer, key string, stamp func(instant) int64) ([]byte, error) {
+// was is what the one was told to be of.
+func encodeChange(from, to *generation, answers []answer, key string, stamp func(instant) int64, now int64, was stamps) ([]byte, error) {
 	var out bytes.Buffer
 	f := newFrameWriter(&out, changeMagic)
 	var changed, gone []int64
@@ -33,6 +75,7 @@ func encodeChange(from, to *generation, answers []answer, key string, stamp func
 		})
 	}
 	to.encodeHead(f, key, stamp, used)
+	f.told(now, was)
 	for _, id := range changed {
 		at, _ := to.seek(id)
 		to.encodeUser(f, id, at, to.bars(at))
@@ -61,6 +104,7 @@ func encodeChange(from, to *generation, answers []answer, key string, stamp func
 // A storedChange is what was read back of a change.
 type storedChange struct {
 	storedIndex // of the users who have changed
+	from        stamps
 	gone        []int64
 	keepHold    bool
 	answers     []answer
@@ -69,6 +113,7 @@ type storedChange struct {
 // decodeChange reads a change. Its errors wrap errNotIndex.
 func decodeChange(b []byte) (*storedChange, error) {
 	var c *storedChange
+	var last int // the frame before: they have an order
 	err := readFrames(bytes.NewReader(b), changeMagic, func(kind byte, payload []byte) error {
 		if kind == frameHead && c == nil {
 			head, err := decodeHead(payload)
@@ -78,31 +123,48 @@ func decodeChange(b []byte) (*storedChange, error) {
 			c = &storedChange{storedIndex: *head}
 			return nil
 		}
-		if c != nil {
-			switch {
-			case kind == frameUsers:
-				return c.takeUsers(payload)
-			case kind == frameGone:
-				return c.takeGone(payload)
-			case kind == frameHeld && c.held == nil && !c.keepHold:
+		at := slices.Index(changeOrder, kind)
+		if c == nil || at < last || (at == 0) != (c.published == 0) {
+			return damaged("its parts are not in order")
+		}
+		last = at
+		switch kind {
+		case frameTold:
+			told := &cutter{b: payload[max(0, len(payload)-24):]}
+			c.from = stamps{int64(told.uint64()), int64(told.uint64()), int64(told.uint64())}
+			if min(c.from.contact, c.from.verified, c.from.walked) <= 0 {
+				return damaged("what it is a change of is not in order")
+			}
+			return c.takeTold(&cutter{b: payload[:max(0, len(payload)-24)]})
+		case frameUsers:
+			return c.takeUsers(payload)
+		case frameGone:
+			return c.takeGone(payload)
+		case frameHeld:
+			if c.held == nil {
 				return c.takeHeld(payload)
-			case kind == frameKeep && c.held == nil && !c.keepHold && len(payload) == 0:
+			}
+		case frameKeep:
+			if c.held == nil && !c.keepHold && len(payload) == 0 {
 				c.keepHold = true
 				return nil
-			case kind == frameAnswers:
-				return c.takeAnswers(payload)
 			}
+		case frameAnswers:
+			return c.takeAnswers(payload)
 		}
 		return damaged("its parts are not in order")
 	})
 	if err != nil {
 		return nil, err
 	}
-	if c == nil {
+	if c == nil || c.published == 0 {
 		return nil, damaged("it has no head")
 	}
 	return c, nil
 }
+
+// changeOrder is in which order the parts of a change come, behind the head.
+var changeOrder = []byte{frameTold, frameUsers, frameGone, frameHeld, frameKeep, frameAnswers}
 
 func (s *storedChange) takeGone(payload []byte) error {
 	c := &cutter{b: payload}
@@ -166,6 +228,9 @@ func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindS
 		hold: s.hold(at),
 	}
 	if s.keepHold {
+		if from.hold == nil {
+			return nil, nil, damaged("it keeps removals that nobody has")
+		}
 		next.hold = from.hold
 	}
 	if next.hold != nil {

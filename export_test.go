@@ -2,10 +2,12 @@ package rolegate
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // WithClock returns cfg with a clock for tests about clocks that are set, and
@@ -39,6 +41,19 @@ func VerifyEarly(g *Gate) {
 	}
 }
 
+// TakeBase makes requests see what the store has, however old it is: the mistake
+// of a replica that heeds no order.
+func TakeBase(g *Gate) {
+	f := g.refresher
+	if err := f.lockSwap(f.ctx); err != nil {
+		return
+	}
+	defer f.unlockSwap()
+	if base := f.replica.base.Load(); base != nil {
+		g.now.Store(base)
+	}
+}
+
 // Remember returns a func that makes requests see again what they see now.
 func Remember(g *Gate) (putBack func()) {
 	gen := g.now.Load()
@@ -53,14 +68,7 @@ func RestoreIndex(data []byte) (says string, again []byte, err error) {
 		return "", nil, err
 	}
 	key := s.key
-	indexed := kindSet(1 << KindUserID)
-	for k := KindAccount; k < kinds; k++ {
-		if s.fields.has(k.field()) {
-			indexed |= 1 << k
-		}
-	}
-	roles, _ := newRoleSpace(map[string][]string{"principal": {"admin"}})
-	gen, err := s.generation(roles, indexed, instant{wall: math.MaxInt64}.at)
+	gen, _, _, err := restored(s)
 	if err != nil {
 		return "", nil, err
 	}
@@ -69,6 +77,80 @@ func RestoreIndex(data []byte) (says string, again []byte, err error) {
 		return "", nil, err
 	}
 	return gen.says(key), b.Bytes(), nil
+}
+
+var endOfTime = instant{wall: math.MaxInt64}
+
+func restored(s *storedIndex) (*generation, *roleSpace, kindSet, error) {
+	indexed := kindSet(1 << KindUserID)
+	for k := KindAccount; k < kinds; k++ {
+		if s.fields.has(k.field()) {
+			indexed |= 1 << k
+		}
+	}
+	roles, _ := newRoleSpace(map[string][]string{"principal": {"admin"}})
+	gen, err := s.generation(roles, indexed, endOfTime.at)
+	return gen, roles, indexed, err
+}
+
+// ApplyChange reads a published index and a change of it as a replica does that
+// has their list and their fields, and returns what they say together, and what
+// would be published of the same change.
+func ApplyChange(index, change []byte) (says string, again []byte, err error) {
+	s, err := decodePublished(bytes.NewReader(index))
+	if err != nil {
+		return "", nil, err
+	}
+	from, roles, indexed, err := restored(s)
+	if err != nil {
+		return "", nil, err
+	}
+	c, err := decodeChange(change)
+	if err != nil {
+		return "", nil, err
+	}
+	if c.fields != s.fields {
+		return "", nil, errNotIndex
+	}
+	to, _, err := c.applied(from, roles, indexed, endOfTime.at)
+	if err != nil {
+		return "", nil, err
+	}
+	again, err = encodeChange(from, to, c.answers, c.key, wallStamp, c.published, c.from)
+	return fmt.Sprint(to.says(c.key), c.published, c.from, c.answers), again, err
+}
+
+// A SharedClock is the clock of a replica whose own clocks are set by hand.
+type SharedClock struct {
+	sharedClock
+	Mono, Wall int64
+}
+
+// Update reads the shared clock.
+func (c *SharedClock) Update(shared SharedCache) (jumped bool, err error) {
+	return c.update(context.Background(), shared, func() instant { return instant{c.Mono, c.Wall} })
+}
+
+// Stamp is what is told of what happened so long ago.
+func (c *SharedClock) Stamp(ago time.Duration) int64 {
+	return c.stamp(instant{c.Mono, c.Wall}.add(-ago))
+}
+
+// Age is how old this replica takes that to be.
+func (c *SharedClock) Age(stamp int64) time.Duration { return c.at(stamp).age(instant{c.Mono, c.Wall}) }
+
+// Future reports whether that cannot have been told yet.
+func (c *SharedClock) Future(stamp int64) bool { return c.future(stamp) }
+
+// Backlog is how much a replica remembers of what is asked.
+func Backlog(g *Gate) map[string]int {
+	r := g.refresher.replica
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return map[string]int{
+		"waiting": len(r.waiting), "answers": len(r.answers), "asked": len(r.asked[incremental]) + len(r.asked[walk]),
+		"serving": len(r.serving), "served": r.served.Len(),
+	}
 }
 
 // says is all that a generation has in it, as text.

@@ -21,6 +21,7 @@ const (
 	frameHeld    = 'R' // removals that are held back
 	frameKeep    = 'K' // of a change: the same removals are held as before
 	frameAnswers = 'A' // of a change: to those who have asked for a pull
+	frameTold    = 'T' // when it was published, and of a change: what it goes on from
 	frameEnd     = 'E' // the SHA-256 of everything before it
 
 	frameSize = 256 << 10 // a frame ends after the user that makes it so long

@@ -3,8 +3,8 @@ package rolegate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,21 +47,22 @@ func (r *replica) run() {
 func (r *replica) follow() {
 	r.mu.Lock()
 	wait := followWait
-	if r.broken != (instant{}) {
-		wait = sharedTimeout // it is to be known soon whether it works again
+	if r.broken != (instant{}) || r.f.gate.now.Load() == nil && r.base.Load() != nil {
+		wait = sharedTimeout // it is to be known soon whether it works again, or is up to date
 	}
-	ctx, cancel := context.WithTimeout(r.f.ctx, wait)
-	defer cancel()
-	r.stop = cancel
 	r.mu.Unlock()
-	if _, ok := r.holds(); ok {
+	news, timeout, err := r.next(wait, false)
+	if r.f.ctx.Err() != nil {
 		return
 	}
-	news, err := r.next(ctx)
-	none := ctx.Err() != nil && !news
+	none := !news && err == nil
+	if err == nil && (r.upToDate() || timeout) {
+		r.serveFirst()
+	}
 	r.mu.Lock()
 	switch {
 	case none && r.base.Load() == nil: // whatever is wrong still is
+	case err == nil && r.failing > 0: // once is not enough: it may fail every other time
 	case none, err == nil:
 		err, r.broken = nil, instant{}
 	case r.broken == instant{}:
@@ -72,46 +73,90 @@ func (r *replica) follow() {
 	switch {
 	case none:
 	case err == nil:
-		r.works()
+		if r.failing == 0 {
+			r.works()
+		}
+		r.failing = 0
 	default:
+		r.failing++
 		r.failed("following", err)
-		r.pause()
+		r.pause(r.failing)
 	}
 }
 
-// next waits for one update and adopts it. It reports whether there was one.
-func (r *replica) next(ctx context.Context) (news bool, err error) {
+// next waits for one update and adopts it, as a leader does or one that follows:
+// it returns at once if this replica is the other. It reports whether there was
+// one, and if not, whether it has waited to the end.
+func (r *replica) next(wait time.Duration, leading bool) (news, timeout bool, err error) {
+	ctx, cancel := context.WithCancel(r.f.ctx) // what has come is read with it, however long that takes
+	defer cancel()
+	var ended atomic.Bool
+	waiting := time.AfterFunc(wait, func() {
+		ended.Store(true)
+		cancel()
+	})
+	r.mu.Lock()
+	r.stop = func() {
+		if waiting.Stop() {
+			cancel()
+		}
+	}
+	r.mu.Unlock()
+	defer waiting.Stop()
+	if _, ok := r.holds(); ok != leading {
+		return false, false, nil
+	}
 	var u Update
-	if err := callCache(func() (err error) {
+	err = callCache(func() (err error) {
 		u, err = r.shared.Follow(ctx, r.version)
 		return err
-	}); err != nil {
-		return false, err
-	}
-	// What has come counts, also if ctx has ended meanwhile.
-	whole, cancel := context.WithTimeout(r.f.ctx, cacheTimeout)
-	defer cancel()
+	})
+	came := waiting.Stop()
 	if u.Whole != nil {
-		defer u.Whole.Close()
+		defer func() { _ = callCache(u.Whole.Close) }()
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return false, false, err
+	case err != nil, u.Whole != nil && !came:
+		return false, ended.Load(), nil
+	}
+	whole, stop := context.WithTimeout(r.f.ctx, cacheTimeout)
+	defer stop()
+	defer context.AfterFunc(whole, cancel)()
+	return true, false, r.take(whole, u)
+}
+
+// take adopts an update.
+func (r *replica) take(ctx context.Context, u Update) (err error) {
+	switch {
+	case u.Version == r.version, u.Version.Term == 0 || u.Version.Number == 0, u.Whole == nil && len(u.Change) == 0:
+		err = errors.New("the SharedCache's Follow returned neither news nor an error")
+	case u.Whole == nil && r.version == (Version{}):
+		err = errors.New("the SharedCache's Follow returned a change of nothing")
+	}
+	if err != nil {
+		r.forget(Version{})
+		return err
 	}
 	r.mu.Lock()
 	r.highest = max(r.highest, u.Version.Term)
 	r.seen = u.Version
 	r.news = r.f.gate.clock()
 	r.mu.Unlock()
-	jumped, err := r.clock.update(whole, r.shared, r.f.gate.clock)
+	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
 	if err != nil {
 		r.forget(Version{})
-		return true, err
+		return err
 	}
 	if u.Whole != nil {
-		return true, r.adoptWhole(whole, u, jumped)
+		return r.adoptWhole(ctx, u, jumped)
 	}
 	if r.base.Load() == nil {
 		r.forget(Version{}) // a change of what could not be used: the whole index may be better by now
-		return true, nil
+		return nil
 	}
-	return true, r.adoptChange(whole, u)
+	return r.adoptChange(ctx, u)
 }
 
 // forget has the replica follow from that version, without an index.
@@ -123,8 +168,12 @@ func (r *replica) forget(v Version) {
 // adoptWhole takes in an index from the store. jumped is whether the shared
 // clock was set since the last one: then nothing in it has a time that is known.
 func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
-	gen, at, err := r.decode(readerUntil{ctx, u.Whole})
-	if err != nil {
+	var gen *generation
+	var at stamps
+	if err := callCache(func() (err error) {
+		gen, at, err = r.decode(readerUntil{ctx, u.Whole})
+		return err
+	}); err != nil {
 		r.forget(u.Version) // what follows it may be better
 		return err
 	}
@@ -136,7 +185,7 @@ func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
 	if jumped && own != nil {
 		gen.verified, gen.contact = alike(gen.verified, own.verified), alike(gen.contact, own.contact)
 	}
-	taken := own == nil || !gen.older(own)
+	taken := own != nil && !gen.older(own) // see serveFirst
 	r.adopt(u.Version, at, gen, taken)
 	if taken {
 		r.tell(gen, own, nil)
@@ -150,6 +199,33 @@ func alike(i, own instant) instant {
 		return own
 	}
 	return i
+}
+
+// upToDate reports whether this replica knows all that was published when it
+// looked last.
+func (r *replica) upToDate() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.looked && !r.lease.Newest.behind(r.version)
+}
+
+// serveFirst makes requests see the base if they see nothing so far: not before
+// it is up to date, for the whole index in the store may be an hour old and the
+// changes behind it take away what it grants. One that has expired is of no use,
+// and no walk is to be compared with it.
+func (r *replica) serveFirst() {
+	base := r.base.Load()
+	if base == nil || r.f.gate.now.Load() != nil || base.verified.age(r.f.gate.clock()) > r.f.gate.cfg.Refresh.ExpireAfter {
+		return
+	}
+	if r.f.lockSwap(r.f.ctx) != nil {
+		return
+	}
+	defer r.f.unlockSwap()
+	if r.f.gate.now.Load() == nil {
+		r.f.swap(base)
+		r.tell(base, nil, nil)
+	}
 }
 
 // adopt makes a generation the base, and requests see it if it is taken. It
@@ -166,15 +242,12 @@ func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
 
 // decode makes a generation of a whole index.
 func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
-	s, err := decodeIndex(from)
+	s, err := decodePublished(from)
 	if err != nil {
 		return nil, stamps{}, err
 	}
 	if err := r.check(s); err != nil {
 		return nil, stamps{}, err
-	}
-	if r.clock.age(s.verified) > r.f.gate.cfg.Refresh.ExpireAfter {
-		return nil, stamps{}, fmt.Errorf("the index is older than ExpireAfter, %v", r.f.gate.cfg.Refresh.ExpireAfter)
 	}
 	gen, err := s.generation(r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
 	return gen, stamps{s.contact, s.verified, s.walked}, err
@@ -185,7 +258,7 @@ func (r *replica) check(s *storedIndex) error {
 	switch {
 	case s.key != r.f.gate.cfg.cacheKey, s.fields != r.f.gate.cfg.fields:
 		return errors.New("it is of another list: another app, marketplace or environment")
-	case r.clock.future(max(s.contact, s.verified, s.walked)):
+	case r.clock.future(max(s.contact, s.verified, s.walked, s.published)):
 		return errors.New("it is dated in the future: the clock that the replicas share was put back")
 	}
 	return nil
@@ -204,6 +277,10 @@ func (r *replica) adoptChange(ctx context.Context, u Update) error {
 		return err
 	}
 	at := stamps{c.contact, c.verified, c.walked}
+	if c.from != r.stamps {
+		r.forget(Version{})
+		return errors.New("a change is of another index than the one that it was said to follow")
+	}
 	if at.older(r.stamps) {
 		r.forget(u.Version)
 		return errors.New("a change leads to an older index")
@@ -228,7 +305,7 @@ func (r *replica) adoptChange(ctx context.Context, u Update) error {
 	}
 	defer r.f.unlockSwap()
 	own := r.f.gate.now.Load()
-	taken := own == base || own == nil || !gen.older(own)
+	taken := own != nil && (own == base || !gen.older(own))
 	r.adopt(u.Version, at, gen, taken)
 	if taken {
 		if own != base {
@@ -277,7 +354,7 @@ func (r *replica) lead(term uint64) {
 	r.judge()
 	beat := time.NewTimer(0)
 	defer beat.Stop()
-	alive := false // whether it is time to say that somebody leads
+	alive, failed := false, 0 // whether it is time to say that somebody leads
 	for {
 		if now, ok := r.holds(); !ok || now != term {
 			return
@@ -288,17 +365,21 @@ func (r *replica) lead(term uint64) {
 					return
 				}
 				r.failed("publishing", err)
+				failed++
 				if errors.Is(err, ErrNotLeader) {
-					r.lost()
+					r.fenced++
+					if r.lost(); r.fenced >= 3 {
+						r.resign() // the store says one thing here and another there
+					}
 					return
 				}
-				if !r.pause() {
+				if !r.pause(failed) {
 					return
 				}
 				continue
 			}
 			r.works()
-			alive = false
+			alive, failed, r.fenced = false, 0, 0
 			beat.Reset(r.f.gate.cfg.Refresh.Every)
 		}
 		select {
@@ -326,11 +407,9 @@ func (r *replica) catchUp() {
 	newest := r.lease.Newest
 	r.mu.Unlock()
 	for r.version != newest && newest != (Version{}) {
-		ctx, cancel := context.WithTimeout(r.f.ctx, followWait)
 		before := r.version
-		_, err := r.next(ctx)
-		cancel()
-		if err != nil || r.version == before {
+		_, _, err := r.next(followWait, true)
+		if err != nil || !r.version.behind(before) {
 			if err != nil && r.f.ctx.Err() == nil {
 				r.failed("taking over", err)
 			}
@@ -340,6 +419,12 @@ func (r *replica) catchUp() {
 	if r.version != newest {
 		r.forget(Version{}) // all of it is published anew
 	}
+	r.serveFirst()
+}
+
+// behind reports whether a version comes after another.
+func (v Version) behind(other Version) bool {
+	return v.Term > other.Term || v.Term == other.Term && v.Number > other.Number
 }
 
 // publish publishes what requests see here, and the answers that are due.
@@ -355,6 +440,7 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 	if err != nil {
 		r.mu.Lock()
 		r.answers = append(answers, r.answers...)
+		r.answers = r.answers[max(0, len(r.answers)-maxAnswers):]
 		r.mu.Unlock()
 		return err
 	}
@@ -374,10 +460,15 @@ func (r *replica) write(ctx context.Context, term uint64, base, gen *generation,
 	key := r.f.gate.cfg.cacheKey
 	at := stamps{r.clock.stamp(gen.contact), r.clock.stamp(gen.verified), r.clock.stamp(gen.walked)}
 	from := r.version
-	p := Publication{Whole: func(w io.Writer) error { return gen.encode(w, key, r.clock.stamp) }}
-	if jumped || base == nil || at.older(r.stamps) {
+	now := r.clock.now()
+	p := Publication{Whole: func(w io.Writer) error { return gen.encodePublished(w, key, r.clock.stamp, now) }}
+	if jumped {
+		r.base.Store(nil) // what it was told to be of is of another time
+		base = nil
+	}
+	if base == nil || at.older(r.stamps) {
 		from = Version{} // others cannot go on from what they have
-	} else if p.Change, err = encodeChange(base, gen, answers, key, r.clock.stamp); err != nil {
+	} else if p.Change, err = encodeChange(base, gen, answers, key, r.clock.stamp, now, r.stamps); err != nil {
 		return err
 	}
 	var v Version
@@ -390,9 +481,8 @@ func (r *replica) write(ctx context.Context, term uint64, base, gen *generation,
 	}
 	r.version, r.stamps = v, at
 	r.base.Store(gen)
-	now := r.f.gate.clock()
 	r.mu.Lock()
-	r.seen, r.news = v, now
+	r.seen, r.news = v, r.f.gate.clock()
 	r.mu.Unlock()
 	return nil
 }

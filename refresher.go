@@ -241,6 +241,7 @@ func (f *refresher) loop(k pullKind) {
 			}
 		}
 		if f.replica.following() {
+			f.replica.judge() // also if a call to the store never returns
 			timer.Reset(idle) // or until it has to pull by itself
 			continue
 		}

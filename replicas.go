@@ -47,14 +47,20 @@ const (
 	// waits before it goes on alone.
 	sharedGrace = 5 * time.Second
 
+	// maxLease is how long a lease lasts at most: who leads looks every second
+	// whether it does still.
+	maxLease = time.Minute
+
 	// followWait is how long a replica waits for news in one call.
 	followWait = 10 * time.Second
 
-	// retryShared is how long after a call that failed the next is made.
+	// retryShared is how long after a call that failed the next is made. What
+	// fails again and again is tried less and less often, down to retryRarely.
 	retryShared = time.Second
+	retryRarely = 15 * time.Second
 
 	// idle is how often the loop of a follower looks whether it is to pull.
-	idle = time.Minute
+	idle = 5 * time.Second
 )
 
 // noLease is long before any instant.
@@ -77,6 +83,8 @@ type replica struct {
 	// Only the goroutine of run uses these.
 	version Version // of the store, as far as this replica has followed or written it; zero for none
 	stamps  stamps  // of base
+	failing int     // how often following has failed in a row
+	fenced  int     // how often another had the lease when this was to publish
 	clock   sharedClock
 
 	poke chan struct{} // makes the lease be looked at now
@@ -84,6 +92,7 @@ type replica struct {
 
 	mu      sync.Mutex
 	lease   Lease
+	looked  bool               // lease is known
 	caught  bool               // the leader has all that was published before its term
 	stop    context.CancelFunc // of the Follow that is under way
 	highest uint64             // the highest term seen
@@ -193,6 +202,7 @@ func (r *replica) renew() {
 	var lease Lease
 	err := callCache(func() (err error) {
 		lease, err = r.shared.Lease(ctx, want, above)
+		lease.Held = lease.Held && want // it was to be given back
 		return err
 	})
 	if r.f.ctx.Err() != nil {
@@ -211,11 +221,15 @@ func (r *replica) renew() {
 func (r *replica) takeLease(lease Lease, begun instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if lease.Held && (lease.Term == 0 || lease.For <= 0) {
-		lease.Held = false
+	if lease.Term < r.highest || lease.Term == 0 || lease.For <= 0 {
+		lease.Held = false // what is published in it would be older than what others have
 	}
 	before := r.lease
 	r.lease = lease
+	if !r.looked && r.stop != nil {
+		r.stop() // what has come may be all there is
+	}
+	r.looked = true
 	r.highest = max(r.highest, lease.Term)
 	if lease.Held || lease.Taken {
 		r.touched = r.f.gate.clock()
@@ -227,7 +241,7 @@ func (r *replica) takeLease(lease Lease, begun instant) {
 		}
 		return
 	}
-	r.until.Store(begun.mono + int64(lease.For))
+	r.until.Store(begun.mono + int64(min(lease.For, maxLease)))
 	if !before.Held || before.Term != lease.Term {
 		r.caught, r.led = false, begun
 		if r.stop != nil {
@@ -256,11 +270,17 @@ func (r *replica) lost() {
 
 // judge decides which role this replica has.
 func (r *replica) judge() {
+	if role, before, term := r.rejudge(); role != before {
+		r.f.gate.log.Info("rolegate: the role among the replicas has changed", "role", role, "was", before, "term", term)
+	}
+}
+
+func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	own, base := r.f.gate.now.Load(), r.base.Load()
 	now := r.f.gate.clock()
-	role := ReplicaFollower
+	role, before = ReplicaFollower, *r.role.Load()
 	switch {
 	case r.lease.Held && r.caught && r.until.Load() > now.mono:
 		role = ReplicaLeader
@@ -270,46 +290,50 @@ func (r *replica) judge() {
 		role = ReplicaAlone // it knows more than the store
 	case base != nil && r.news.age(now) > 3*r.f.gate.cfg.Refresh.Every:
 		role = ReplicaAlone // whoever leads publishes nothing
+	case own == nil && r.news.age(now) > r.f.gate.cfg.Refresh.ResyncEvery:
+		role = ReplicaAlone // likewise, but a first walk may take its time
 	}
-	before := *r.role.Load()
 	if role == before {
-		return
+		return role, before, r.highest
 	}
-	r.role.Store(&role)
+	if before == ReplicaFollower || role == ReplicaLeader {
+		r.schedule(role, own, now)
+	}
+	r.role.Store(&role) // not before: a loop might pull at once
 	r.since = now
 	close(r.turned)
 	r.turned = make(chan struct{})
-	if before == ReplicaFollower {
-		r.schedule(role, own, now)
+	for k := range r.f.moved {
+		signal(r.f.moved[k])
 	}
-	r.f.gate.log.Info("rolegate: the role among the replicas has changed", "role", role, "was", before, "term", r.highest)
+	return role, before, r.highest
 }
 
 // schedule sets when a replica pulls that has not pulled so far. Many may go on
-// alone at the same moment: they spread.
+// alone at the same moment: they spread, over the time that is left until the
+// pull is due, so that none is late for it. One that leads pulls for all.
 func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 	f := r.f
 	for k := range pullKinds {
 		due, spread := now, sharedGrace
 		if own != nil {
 			last, interval := own.contact, f.interval(k)
-			spread = f.gate.cfg.Refresh.Every
 			if k == walk {
-				last, spread = own.walked, f.gate.cfg.Refresh.ResyncEvery/2
+				last = own.walked
 				if own.hold != nil && own.hold.cause == HeldByBrake {
 					interval = jitter(f.gate.cfg.confirmGap(), 0.05)
 				}
 			}
 			due = later(now, last.add(interval))
+			spread = max(interval/10, time.Duration(due.mono-now.mono))
 		}
 		if role == ReplicaAlone {
-			due = due.add(rand.N(spread))
+			due = now.add(rand.N(spread))
 		}
 		f.next[k].Store(due.mono)
 		if k == walk {
 			f.nextWall.Store(due.wall)
 		}
-		signal(f.moved[k])
 	}
 }
 
@@ -376,10 +400,14 @@ func (r *replica) works() {
 	}
 }
 
-// pause waits until a call that failed may be made again. It reports whether the
-// gate is open still.
-func (r *replica) pause() bool {
-	timer := time.NewTimer(jitter(retryShared, 0.5))
+// pause waits until a call that has failed so many times in a row may be made
+// again. It reports whether the gate is open still.
+func (r *replica) pause(failed int) bool {
+	wait := retryShared
+	for ; failed > 3 && wait < retryRarely; failed-- {
+		wait *= 2
+	}
+	timer := time.NewTimer(jitter(min(wait, retryRarely), 0.5))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

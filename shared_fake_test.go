@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -94,6 +95,13 @@ func (s *fakeStore) backUp() (restore func()) {
 	}
 }
 
+// written returns how many bytes were written, by what for.
+func (s *fakeStore) written() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.wrote)
+}
+
 // replica returns the store as one replica reaches it.
 func (s *fakeStore) replica() *fakeCache {
 	s.mu.Lock()
@@ -112,6 +120,8 @@ type fakeCache struct {
 	away   bool          // nothing arrives
 	broken error         // what every call returns
 	slow   time.Duration // what every call takes
+	full   bool          // nothing can be published
+	mute   bool          // what is published is published, and the reply is lost
 }
 
 func (c *fakeCache) set(change func(*fakeCache)) {
@@ -198,6 +208,9 @@ func (c *fakeCache) Publish(ctx context.Context, term uint64, from rolegate.Vers
 	if err := c.reach(ctx); err != nil {
 		return rolegate.Version{}, err
 	}
+	if c.isFull() {
+		return rolegate.Version{}, errors.New("fake: there is no room")
+	}
 	var whole bytes.Buffer
 	if err := p.Whole(&whole); err != nil {
 		return rolegate.Version{}, err
@@ -224,11 +237,33 @@ func (c *fakeCache) Publish(ctx context.Context, term uint64, from rolegate.Vers
 		s.log = slices.Clone(s.log[max(0, len(s.log)-fakeLog):])
 		if !chained {
 			s.log = nil
+			s.wrote["anew"]++
 		}
 	}
 	s.newest = to
 	s.tell()
+	if c.isMute() {
+		return rolegate.Version{}, errors.New("fake: the reply is lost")
+	}
 	return to, nil
+}
+
+func (c *fakeCache) isCut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away || c.broken != nil
+}
+
+func (c *fakeCache) isFull() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full
+}
+
+func (c *fakeCache) isMute() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mute
 }
 
 func (c *fakeCache) Follow(ctx context.Context, after rolegate.Version) (rolegate.Update, error) {

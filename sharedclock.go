@@ -2,6 +2,7 @@ package rolegate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -34,15 +35,25 @@ const clockJump = time.Second
 
 // dateSlack is how far in the future a time may be that somebody else has read
 // from the same clock.
-const dateSlack = 5 * time.Second
+const dateSlack = clockJump
+
+// A clock that reads something else has not been set: the age of what happened
+// before 1970 could not be told.
+var clockBegins, clockEnds = time.Unix(0, 0).AddDate(1, 0, 0), time.Unix(0, 0).AddDate(200, 0, 0)
 
 // update reads the shared clock. It reports whether that was set since the last
 // time: what has been told of instants is wrong then.
 func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func() instant) (jumped bool, err error) {
 	before := clock()
-	t, err := shared.Time(ctx)
-	if err != nil {
+	var t time.Time
+	if err := callCache(func() (err error) {
+		t, err = shared.Time(ctx)
+		return err
+	}); err != nil {
 		return false, err
+	}
+	if t.Before(clockBegins) || t.After(clockEnds) {
+		return false, fmt.Errorf("the clock that the replicas share reads %v", t.UTC().Format(time.DateTime))
 	}
 	after := clock()
 	took := max(0, int64(before.age(after)))
@@ -100,8 +111,8 @@ func (c *sharedClock) remember(d dated) {
 	c.known = append(c.known, d)
 }
 
+// now is what the shared clock read when it was read last.
+func (c *sharedClock) now() int64 { return c.low }
+
 // future reports whether a time cannot have been read from this clock yet.
 func (c *sharedClock) future(stamp int64) bool { return stamp > c.high+int64(dateSlack) }
-
-// age is how long ago that was, at least.
-func (c *sharedClock) age(stamp int64) time.Duration { return time.Duration(c.high - stamp) }

@@ -132,17 +132,26 @@ type simRules struct {
 	each     func(*rolegate.Gate)    // is called every few seconds
 }
 
-// A simulation is a gate, the world beside it, and what was wrong.
+// A simGate is a gate and what is asked of it.
+type simGate struct {
+	gate   *rolegate.Gate
+	opened moment
+	may    [simThings]*rolegate.Policy
+	guards [simThings]http.Handler
+}
+
+// A simulation is a gate, or replicas of one, the world beside it, and what was
+// wrong.
 type simulation struct {
 	rules simRules
 	world *simWorld
 	rng   *rand.Rand // who is asked about
 
-	cfg    rolegate.Config
-	gate   *rolegate.Gate
-	opened moment
-	may    [simThings]*rolegate.Policy
-	guards [simThings]http.Handler
+	cfg  rolegate.Config
+	only *simGate // nil if there are replicas
+	due  func(happened moment, within time.Duration, byWalk bool) moment
+
+	lastTrouble func() string
 
 	ended moment
 	wrong map[simWrong]int
@@ -156,9 +165,7 @@ func simulate(t *testing.T, rules simRules) (s *simulation) {
 		if rules.wire {
 			mirror = rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{Latency: simLatency})
 		}
-		s = &simulation{
-			rules: rules, world: newSimWorld(rules.seed, mirror), rng: rand.New(rand.NewPCG(rules.seed, 2)), wrong: map[simWrong]int{},
-		}
+		s = newSimulation(rules, mirror)
 		var source rolegate.Source = simSource{s.world}
 		if rules.wire {
 			source = simClient{client(mirror), s.world}
@@ -175,12 +182,32 @@ func simulate(t *testing.T, rules simRules) (s *simulation) {
 	return s
 }
 
-// run lets the time go by.
+func newSimulation(rules simRules, mirror *rolegatetest.Marketplace) *simulation {
+	w := newSimWorld(rules.seed, mirror)
+	return &simulation{rules: rules, world: w, rng: rand.New(rand.NewPCG(rules.seed, 2)), due: w.due, lastTrouble: w.lastTrouble, wrong: map[simWrong]int{}}
+}
+
+// run lets the time go by, beside one gate.
 func (s *simulation) run(t *testing.T) {
+	s.world.backUp()
+	s.only = s.open(t, s.cfg)
+	defer func() { require.NoError(t, s.only.gate.Close()) }()
+	s.goOn(func() {
+		if s.world.rng.IntN(7200) == 0 {
+			s.restart(t)
+		}
+		if s.rules.each != nil && s.world.tick%(5*time.Second) == 0 {
+			s.rules.each(s.only.gate)
+		}
+		s.ask(s.only)
+	}, s.resync)
+	s.countWalks(s.only)
+}
+
+// goOn calls second every second, and press when an operator presses the button
+// while the list is half-finished.
+func (s *simulation) goOn(second, press func()) {
 	w := s.world
-	w.backUp()
-	s.open(t)
-	defer func() { require.NoError(t, s.gate.Close()) }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	next, end := 15*time.Minute, func() {} // of the next trouble, and of this one
@@ -199,43 +226,35 @@ func (s *simulation) run(t *testing.T) {
 			tr, end = w.begin()
 			inTrouble, next = true, w.tick+tr.planned
 			if tr.kind == simHalf && w.rng.IntN(2) == 0 {
-				s.resync()
+				press()
 			}
 		}
 		w.live()
 		if w.tick%(30*time.Minute) == 0 && !inTrouble {
 			w.backUp()
 		}
-		if w.rng.IntN(7200) == 0 {
-			s.restart(t)
-		}
-		if s.rules.each != nil && w.tick%(5*time.Second) == 0 {
-			s.rules.each(s.gate)
-		}
-		s.ask()
+		second()
 		if s.rules.until != "" && s.wrong[s.rules.until] > 0 {
 			break
 		}
 	}
-	s.countWalks()
 	s.ended = w.tick
 }
 
 // open opens a gate: at once while the marketplace is away, for nobody can wait
 // for hours, and with its first list otherwise.
-func (s *simulation) open(t *testing.T) {
-	cfg := s.cfg
-	cfg.Async = s.world.ailing() || s.rng.IntN(2) == 0
+func (s *simulation) open(t *testing.T, cfg rolegate.Config) *simGate {
+	cfg.Async = cfg.Async || s.world.ailing() || s.rng.IntN(2) == 0
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	s.gate, s.opened = gate, s.world.now()
-	s.may = [simThings]*rolegate.Policy{}
+	g := &simGate{gate: gate, opened: s.world.now()}
 	asked := rolegate.InOrg(func(r *http.Request) (int64, error) { return strconv.ParseInt(r.Header.Get("X-Org"), 10, 64) })
-	s.guards[simEntry] = gate.Admit(ok(gate))
+	g.guards[simEntry] = gate.Admit(ok(gate))
 	for th := simTeacher; th < simThings; th++ {
-		s.may[th] = gate.Policy(rolegate.AnyRole(simRoles[th]))
-		s.guards[th] = gate.Require(rolegate.AnyRole(simRoles[th]), asked)(ok(gate))
+		g.may[th] = gate.Policy(rolegate.AnyRole(simRoles[th]))
+		g.guards[th] = gate.Require(rolegate.AnyRole(simRoles[th]), asked)(ok(gate))
 	}
+	return g
 }
 
 func (s *simulation) restart(t *testing.T) {
@@ -243,13 +262,13 @@ func (s *simulation) restart(t *testing.T) {
 	if s.world.ailing() {
 		s.world.counts["restarts without a marketplace"]++
 	}
-	s.countWalks()
-	require.NoError(t, s.gate.Close())
-	s.open(t)
+	s.countWalks(s.only)
+	require.NoError(t, s.only.gate.Close())
+	s.only = s.open(t, s.cfg)
 }
 
-func (s *simulation) countWalks() {
-	status := s.gate.Status()
+func (s *simulation) countWalks(g *simGate) {
+	status := g.gate.Status()
 	s.world.counts["walks"] += int(status.Walk.Succeeded)
 	s.world.counts["increments"] += int(status.Incremental.Succeeded)
 	s.world.counts["failed pulls"] += int(status.Walk.Failed + status.Incremental.Failed)
@@ -257,14 +276,14 @@ func (s *simulation) countWalks() {
 
 // resync is an operator who presses the button while the list is half-finished.
 func (s *simulation) resync() {
-	gate := s.gate
+	gate := s.only.gate
 	go func() { _ = gate.Resync(context.Background(), s.rules.operator...) }()
 }
 
 // ask asks about one person who has lost something lately, one who has got
 // something, and one of all; every minute one more comes by HTTP, for whom
 // a refusal looks at what is new.
-func (s *simulation) ask() {
+func (s *simulation) ask(g *simGate) {
 	w := s.world
 	for _, news := range [][]simNews{w.losses, w.gains} {
 		if len(news) == 0 {
@@ -276,54 +295,61 @@ func (s *simulation) ask() {
 			from = max(0, len(news)-20)
 		}
 		one := news[from+s.rng.IntN(len(news)-from)]
-		s.decide(one.n, one.thing)
+		s.decide(g, one.n, one.thing)
 	}
-	s.decide(s.rng.IntN(simPeople), simThing(s.rng.IntN(int(simThings))))
+	s.decide(g, s.rng.IntN(simPeople), simThing(s.rng.IntN(int(simThings))))
 	if w.tick%time.Minute == 0 {
 		if recent := len(w.gains); recent > 0 {
 			one := w.gains[max(0, recent-1-s.rng.IntN(5))]
-			s.visit(one.n, one.thing)
+			s.visit(g, one.n, one.thing)
 		}
 	}
 }
 
-func (s *simulation) decide(n int, th simThing) {
+func (s *simulation) decide(g *simGate, n int, th simThing) {
 	id := rolegate.UserID(simID(n))
 	var d rolegate.Decision
 	if th == simEntry {
-		d = s.gate.Decide(context.Background(), id)
+		d = g.gate.Decide(context.Background(), id)
 	} else {
-		d = s.may[th].Decide(context.Background(), id, simOrg(n))
+		d = g.may[th].Decide(context.Background(), id, simOrg(n))
 	}
 	if d.Held && d.Allowed() {
 		s.world.counts["admitted while held"]++
 	}
-	s.check(n, th, d.Reason, s.world.now(), false)
+	s.check(g, n, th, d.Reason, s.world.now(), false)
 }
 
-func (s *simulation) visit(n int, th simThing) {
+func (s *simulation) visit(g *simGate, n int, th simThing) {
 	begun := s.world.now()
 	r, _ := http.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-User-Id", strconv.FormatInt(simID(n), 10))
 	r.Header.Set("X-Org", strconv.FormatInt(simOrg(n), 10))
 	w := discard{h: http.Header{}}
 	status := &simStatus{ResponseWriter: w, status: http.StatusOK}
-	s.guards[th].ServeHTTP(status, r)
+	g.guards[th].ServeHTTP(status, r)
 	reason := rolegate.Granted
 	switch {
 	case status.status == http.StatusForbidden:
 		reason = rolegate.NotAuthorized
-	case status.status == http.StatusServiceUnavailable && s.gate.Status().State == rolegate.StateExpired:
+	case status.status == http.StatusServiceUnavailable && g.gate.Status().State == rolegate.StateExpired:
 		reason = rolegate.Expired
 	case status.status == http.StatusServiceUnavailable:
 		reason = rolegate.NotReady
 	}
-	s.check(n, th, reason, begun, true)
+	s.check(g, n, th, reason, begun, true)
 }
 
 // simBoundVisit is when a grant counts for whoever comes by HTTP: at once, but
 // for the pull that he has joined, and for OnDeny.TTL if he was refused before.
 const simBoundVisit = 5*time.Second + 2*simPull
+
+// well reports whether increments work at that moment and have been tried
+// since they did not.
+func (s *simulation) well(at moment) bool {
+	soon := at + 2*time.Second
+	return s.due(at, soon-at, false) == soon
+}
 
 type simStatus struct {
 	http.ResponseWriter
@@ -333,7 +359,7 @@ type simStatus struct {
 func (s *simStatus) WriteHeader(status int) { s.status = status }
 
 // check compares a decision with what the marketplace meant.
-func (s *simulation) check(n int, th simThing, reason rolegate.Reason, at moment, visit bool) {
+func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reason, at moment, visit bool) {
 	w := s.world
 	w.counts["requests"]++
 	w.counts[reason.String()]++
@@ -348,53 +374,48 @@ func (s *simulation) check(n int, th simThing, reason rolegate.Reason, at moment
 		}
 		lost := p.lost[th]
 		if at-lost > simBoundAtAll {
-			s.say(simPastExpiry, n, th, at, lost)
+			s.say(g, simPastExpiry, n, th, at, lost)
 		}
 		switch {
-		case p.quiet[th] && at > w.due(lost, simBoundQuiet, true):
-			s.say(simLateRemoval, n, th, at, lost)
-		case !p.quiet[th] && at > w.due(lost, simBoundShown, false):
-			s.say(simLateChange, n, th, at, lost)
+		case p.quiet[th] && at > s.due(lost, simBoundQuiet, true):
+			s.say(g, simLateRemoval, n, th, at, lost)
+		case !p.quiet[th] && at > s.due(lost, simBoundShown, false):
+			s.say(g, simLateChange, n, th, at, lost)
 		}
 	case rolegate.NotAuthorized, rolegate.RoleMissing:
 		// A gate knows no more than it has seen itself, and a list that was put
 		// back is another list.
-		known := max(p.gained[th], s.opened, w.restored)
+		known := max(p.gained[th], g.opened, w.restored)
 		switch {
 		case !p.has(th):
-		case at > w.due(known, simBoundShown, false),
-			visit && at > known+simBoundVisit && w.well(at):
-			s.say(simShutOut, n, th, at, p.gained[th])
+		case at > s.due(known, simBoundShown, false),
+			visit && at > known+simBoundVisit && s.well(at):
+			s.say(g, simShutOut, n, th, at, p.gained[th])
 		}
 	case rolegate.NotReady:
-		if at > w.due(s.opened, 2*simWalk, true) {
-			s.say(simClosed, n, th, at, s.opened)
+		if at > s.due(g.opened, 2*simWalk, true) {
+			s.say(g, simClosed, n, th, at, g.opened)
 		}
 	case rolegate.Expired:
 		// What was revoked so long ago should be known by now.
-		if since := at - time.Hour; at > w.due(max(since, s.opened), simBoundQuiet, true) {
-			s.say(simClosed, n, th, at, since)
+		if since := at - time.Hour; at > s.due(max(since, g.opened), simBoundQuiet, true) {
+			s.say(g, simClosed, n, th, at, since)
 		}
 	default:
-		s.say("a reason that nobody expected: "+simWrong(reason.String()), n, th, at, 0)
+		s.say(g, "a reason that nobody expected: "+simWrong(reason.String()), n, th, at, 0)
 	}
 }
 
-func (s *simulation) say(wrong simWrong, n int, th simThing, at, since moment) {
+func (s *simulation) say(g *simGate, wrong simWrong, n int, th simThing, at, since moment) {
 	s.wrong[wrong]++
 	if len(s.told) >= 10 && wrong != s.rules.until {
 		return
-	}
-	trouble := "no trouble yet"
-	if last := len(s.world.troubles) - 1; last >= 0 {
-		tr := s.world.troubles[last]
-		trouble = fmt.Sprintf("the last of the %v began at %v, for %v", tr.kind, tr.from, tr.planned)
 	}
 	what := "authorised before the simulation began"
 	if since >= 0 {
 		what = fmt.Sprintf("since %v, %v ago", since, at-since)
 	}
-	s.told = append(s.told, fmt.Sprintf("at %v, user %d, %v: %s; %s; gate opened at %v; %s", at, n, th, wrong, what, s.opened, trouble))
+	s.told = append(s.told, fmt.Sprintf("at %v, user %d, %v: %s; %s; gate opened at %v; %s", at, n, th, wrong, what, g.opened, s.lastTrouble()))
 }
 
 // requireRight fails the test if anything was wrong, and if the week was too

@@ -3,6 +3,7 @@ package rolegate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"sort"
@@ -208,13 +209,6 @@ func (w *simWorld) due(happened moment, within time.Duration, byWalk bool) momen
 	return d
 }
 
-// well reports whether increments work at that moment and have been tried
-// since they did not.
-func (w *simWorld) well(at moment) bool {
-	soon := at + 2*time.Second
-	return w.due(at, soon-at, false) == soon
-}
-
 // settled is when a trouble that is over has no effect any more.
 func (tr simTrouble) settled() moment {
 	switch tr.kind {
@@ -314,6 +308,14 @@ func (w *simWorld) begin() (tr simTrouble, end func()) {
 		cure()
 		w.troubles[len(w.troubles)-1].to = w.now()
 	}
+}
+
+func (w *simWorld) lastTrouble() string {
+	if last := len(w.troubles) - 1; last >= 0 {
+		tr := w.troubles[last]
+		return fmt.Sprintf("the last of the %v began at %v, for %v", tr.kind, tr.from, tr.planned)
+	}
+	return "no trouble yet"
 }
 
 // ailing reports whether walks fail.
