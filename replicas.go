@@ -14,9 +14,9 @@ import (
 )
 
 // This file is a gate's part in the group of replicas that share a SharedCache:
-// who leads, and what that means for the pulls. published.go is how an index
-// comes from the leader to the others, and asks.go how the others have the
-// leader pull.
+// who leads, and what that means for the pulls. published.go and following.go are
+// how an index comes from the leader to the others, and asks.go how the others
+// have the leader pull.
 
 // A ReplicaRole says how a replica keeps its list in step.
 type ReplicaRole string

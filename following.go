@@ -1,0 +1,312 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// This file is how a replica takes in what the one that leads has published.
+
+// follow waits for news, and adopts them.
+func (r *replica) follow() {
+	r.mu.Lock()
+	wait := followWait
+	if r.broken != (instant{}) || r.f.gate.now.Load() == nil && r.base.Load() != nil {
+		wait = sharedTimeout // it is to be known soon whether it works again, or is up to date
+	}
+	r.mu.Unlock()
+	news, timeout, err := r.next(wait, false)
+	if r.f.ctx.Err() != nil {
+		return
+	}
+	none := !news && err == nil
+	if err == nil && (r.upToDate() || timeout) {
+		r.serveFirst()
+	}
+	r.mu.Lock()
+	switch {
+	case none && r.base.Load() == nil: // whatever is wrong still is
+	case err == nil && r.failing > 0: // once is not enough: it may fail every other time
+	case none, err == nil:
+		err, r.broken = nil, instant{}
+	case r.broken == instant{}:
+		r.broken = r.f.gate.clock()
+	}
+	r.mu.Unlock()
+	r.judge()
+	switch {
+	case none:
+	case err == nil:
+		if r.failing == 0 {
+			r.works()
+		}
+		r.failing = 0
+	default:
+		r.failing++
+		r.failed("following", err)
+		r.pause(r.failing)
+	}
+}
+
+// next waits for one update and adopts it, as a leader does or one that follows:
+// it returns at once if this replica is the other. It reports whether there was
+// one, and if not, whether it has waited to the end.
+func (r *replica) next(wait time.Duration, leading bool) (news, timeout bool, err error) {
+	ctx, cancel := context.WithCancel(r.f.ctx) // what has come is read with it, however long that takes
+	defer cancel()
+	var ended atomic.Bool
+	waiting := time.AfterFunc(wait, func() {
+		ended.Store(true)
+		cancel()
+	})
+	r.mu.Lock()
+	r.stop = func() {
+		if waiting.Stop() {
+			cancel()
+		}
+	}
+	r.mu.Unlock()
+	defer waiting.Stop()
+	if _, ok := r.holds(); ok != leading {
+		return false, false, nil
+	}
+	var u Update
+	err = callCache(func() (err error) {
+		u, err = r.shared.Follow(ctx, r.version)
+		return err
+	})
+	came := waiting.Stop()
+	if u.Whole != nil {
+		defer func() { _ = callCache(u.Whole.Close) }()
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return false, false, err
+	case err != nil, u.Whole != nil && !came:
+		return false, ended.Load(), nil
+	}
+	whole, stop := context.WithTimeout(r.f.ctx, cacheTimeout)
+	defer stop()
+	defer context.AfterFunc(whole, cancel)()
+	return true, false, r.take(whole, u)
+}
+
+// take adopts an update.
+func (r *replica) take(ctx context.Context, u Update) (err error) {
+	switch {
+	case u.Version == r.version, u.Version.Term == 0 || u.Version.Number == 0, u.Whole == nil && len(u.Change) == 0:
+		err = errors.New("the SharedCache's Follow returned neither news nor an error")
+	case u.Whole == nil && r.version == (Version{}):
+		err = errors.New("the SharedCache's Follow returned a change of nothing")
+	}
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	r.mu.Lock()
+	r.highest = max(r.highest, u.Version.Term)
+	r.seen = u.Version
+	r.news = r.f.gate.clock()
+	r.mu.Unlock()
+	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	if u.Whole != nil {
+		return r.adoptWhole(ctx, u, jumped)
+	}
+	if r.base.Load() == nil {
+		r.forget(Version{}) // a change of what could not be used: the whole index may be better by now
+		return nil
+	}
+	return r.adoptChange(ctx, u)
+}
+
+// forget has the replica follow from that version, without an index.
+func (r *replica) forget(v Version) {
+	r.version = v
+	r.base.Store(nil)
+}
+
+// adoptWhole takes in an index from the store. jumped is whether the shared
+// clock was set since the last one: then nothing in it has a time that is known.
+func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
+	var gen *generation
+	var at stamps
+	if err := callCache(func() (err error) {
+		gen, at, err = r.decode(readerUntil{ctx, u.Whole})
+		return err
+	}); err != nil {
+		r.forget(u.Version) // what follows it may be better
+		return err
+	}
+	if err := r.f.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer r.f.unlockSwap()
+	own := r.f.gate.now.Load()
+	if jumped && own != nil {
+		gen.verified, gen.contact = alike(gen.verified, own.verified), alike(gen.contact, own.contact)
+	}
+	taken := own != nil && !gen.older(own) // see serveFirst
+	r.adopt(u.Version, at, gen, taken)
+	if taken {
+		r.tell(gen, own, nil)
+	}
+	return nil
+}
+
+// alike returns own if both are most likely the same instant.
+func alike(i, own instant) instant {
+	if d := own.mono - i.mono; d > 0 && d < int64(clockJump) {
+		return own
+	}
+	return i
+}
+
+// upToDate reports whether this replica knows all that was published when it
+// looked last.
+func (r *replica) upToDate() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.looked && !r.lease.Newest.behind(r.version)
+}
+
+// serveFirst makes requests see the base if they see nothing so far: not before
+// it is up to date, for the whole index in the store may be an hour old and the
+// changes behind it take away what it grants. One that has expired is of no use,
+// and no walk is to be compared with it.
+func (r *replica) serveFirst() {
+	base := r.base.Load()
+	if base == nil || r.f.gate.now.Load() != nil || base.verified.age(r.f.gate.clock()) > r.f.gate.cfg.Refresh.ExpireAfter {
+		return
+	}
+	if r.f.lockSwap(r.f.ctx) != nil {
+		return
+	}
+	defer r.f.unlockSwap()
+	if r.f.gate.now.Load() == nil {
+		r.f.swap(base)
+		r.tell(base, nil, nil)
+	}
+}
+
+// adopt makes a generation the base, and requests see it if it is taken. It
+// needs lockSwap.
+func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
+	r.version, r.stamps = v, at
+	r.mu.Lock() // or somebody could see that base and what requests see are not the same
+	defer r.mu.Unlock()
+	r.base.Store(gen)
+	if taken {
+		r.f.swap(gen)
+	}
+}
+
+// decode makes a generation of a whole index.
+func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
+	s, err := decodePublished(from)
+	if err != nil {
+		return nil, stamps{}, err
+	}
+	if err := r.check(s); err != nil {
+		return nil, stamps{}, err
+	}
+	gen, err := s.generation(r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	return gen, stamps{s.contact, s.verified, s.walked}, err
+}
+
+// check says why an index, or a change, may not be used.
+func (r *replica) check(s *storedIndex) error {
+	switch {
+	case s.key != r.f.gate.cfg.cacheKey, s.fields != r.f.gate.cfg.fields:
+		return errors.New("it is of another list: another app, marketplace or environment")
+	case r.clock.future(max(s.contact, s.verified, s.walked, s.published)):
+		return errors.New("it is dated in the future: the clock that the replicas share was put back")
+	}
+	return nil
+}
+
+// adoptChange takes in a change. If it cannot be used, the whole index is asked
+// for.
+func (r *replica) adoptChange(ctx context.Context, u Update) error {
+	base := r.base.Load()
+	c, err := decodeChange(u.Change)
+	if err == nil {
+		err = r.check(&c.storedIndex)
+	}
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	at := stamps{c.contact, c.verified, c.walked}
+	if c.from != r.stamps {
+		r.forget(Version{})
+		return errors.New("a change is of another index than the one that it was said to follow")
+	}
+	if at.older(r.stamps) {
+		r.forget(u.Version)
+		return errors.New("a change leads to an older index")
+	}
+	gen, ids, err := c.applied(base, r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	if err != nil {
+		r.forget(Version{})
+		return err
+	}
+	// Each reading of the shared clock errs a little, towards older.
+	if at.verified >= r.stamps.verified {
+		gen.verified = later(gen.verified, base.verified)
+	}
+	if at.walked >= r.stamps.walked {
+		gen.walked = later(gen.walked, base.walked)
+	}
+	if at.contact >= r.stamps.contact {
+		gen.contact = later(gen.contact, base.contact)
+	}
+	if err := r.f.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer r.f.unlockSwap()
+	own := r.f.gate.now.Load()
+	taken := own != nil && (own == base || !gen.older(own))
+	r.adopt(u.Version, at, gen, taken)
+	if taken {
+		if own != base {
+			ids = nil // who else differs is not known
+		}
+		r.tell(gen, own, ids)
+	}
+	r.answered(c.answers, taken)
+	return nil
+}
+
+// tell tells whoever wants to know that a generation was taken. ids are of those
+// who may differ, nil if that is not known. It needs lockSwap.
+func (r *replica) tell(gen, own *generation, ids []int64) {
+	f := r.f
+	isWalk := own == nil || own.walked != gen.walked
+	f.mu.Lock()
+	f.holdTold, f.warned = gen.hold, false
+	f.mu.Unlock()
+	switch {
+	case own == nil:
+		now := f.gate.clock()
+		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
+		f.gate.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
+			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
+		f.ready.Do(func() { close(f.first) })
+	case f.gate.changes == nil, gen.snapshot == own.snapshot:
+	case ids == nil:
+		f.compare(gen, own, isWalk, func(look func(int64)) { gen.differing(&own.table, look) })
+	default:
+		f.compare(gen, own, isWalk, func(look func(int64)) {
+			for _, id := range ids {
+				look(id)
+			}
+		})
+	}
+}
