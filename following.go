@@ -110,6 +110,7 @@ func (r *replica) take(ctx context.Context, u Update) (err error) {
 	r.highest = max(r.highest, u.Version.Term)
 	r.seen = u.Version
 	r.news = r.f.gate.clock()
+	r.touched = r.news // whoever gets that from the store can reach it, though a look at the lease may take too long
 	r.mu.Unlock()
 	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
 	if err != nil {
@@ -190,7 +191,7 @@ func (r *replica) serveFirst() {
 	}
 	defer r.f.unlockSwap()
 	if r.f.gate.now.Load() == nil {
-		r.f.swap(base)
+		r.adopt(r.version, r.stamps, base, true)
 		r.tell(base, nil, nil)
 	}
 }
@@ -202,8 +203,13 @@ func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
 	r.mu.Lock() // or somebody could see that base and what requests see are not the same
 	defer r.mu.Unlock()
 	r.base.Store(gen)
-	if taken {
-		r.f.swap(gen)
+	if !taken {
+		return
+	}
+	first := r.f.gate.now.Load() == nil
+	r.f.swap(gen)
+	if role := *r.role.Load(); first && role != ReplicaFollower {
+		r.schedule(role, gen, r.f.gate.clock()) // it was about to walk, since it had nothing
 	}
 }
 

@@ -13,20 +13,15 @@ import (
 // stamps are when, on the shared clock, what a generation says of its age was.
 type stamps struct{ contact, verified, walked int64 }
 
-// older reports whether these are of an older index.
+// older reports whether these are of an index that is older in any respect: that
+// does not know of a removal that the other knows of, or of a change.
 func (s stamps) older(than stamps) bool {
-	if s.verified != than.verified {
-		return s.verified < than.verified
-	}
-	return s.contact < than.contact
+	return s.verified < than.verified || s.contact < than.contact
 }
 
 // older is the same for generations: on one clock, that of this process.
 func (gen *generation) older(than *generation) bool {
-	if gen.verified != than.verified {
-		return gen.verified.mono < than.verified.mono
-	}
-	return gen.contact.mono < than.contact.mono
+	return gen.verified.mono < than.verified.mono || gen.contact.mono < than.contact.mono
 }
 
 // run publishes while this replica leads, and follows while it does not.
@@ -91,12 +86,23 @@ func (r *replica) lead(term uint64) {
 	}
 }
 
-// due reports whether there is something to publish.
+// due reports whether there is something to publish. What is older than what the
+// store has is not: whoever starts would go by it. Then this replica pulls.
 func (r *replica) due(alive bool) bool {
-	gen := r.f.gate.now.Load()
+	gen, base := r.f.gate.now.Load(), r.base.Load()
+	switch {
+	case gen == nil:
+		return false
+	case base != nil && gen.verified.mono < base.verified.mono:
+		r.f.soon(walk)
+		return false
+	case base != nil && gen.older(base):
+		r.f.soon(incremental)
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return gen != nil && (alive || len(r.answers) > 0 || gen != r.base.Load())
+	return alive || len(r.answers) > 0 || gen != base
 }
 
 // catchUp takes in what was published in earlier terms.

@@ -51,6 +51,11 @@ const (
 	// whether it does still.
 	maxLease = time.Minute
 
+	// quietLeader is how long at least whoever leads may publish nothing before
+	// the others go on alone: longer than any lease, or a short Refresh.Every
+	// would have all of them walk when the leader dies.
+	quietLeader = 75 * time.Second
+
 	// followWait is how long a replica waits for news in one call.
 	followWait = 10 * time.Second
 
@@ -288,7 +293,7 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 		role = ReplicaAlone // the store is away, or what is in it cannot be used
 	case own != nil && own != base:
 		role = ReplicaAlone // it knows more than the store
-	case base != nil && r.news.age(now) > 3*r.f.gate.cfg.Refresh.Every:
+	case base != nil && r.news.age(now) > max(quietLeader, 3*r.f.gate.cfg.Refresh.Every):
 		role = ReplicaAlone // whoever leads publishes nothing
 	case own == nil && r.news.age(now) > r.f.gate.cfg.Refresh.ResyncEvery:
 		role = ReplicaAlone // likewise, but a first walk may take its time

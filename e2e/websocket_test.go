@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +20,14 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "6") // they wait for the most part: more of them than there are cores
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeExample()
+		os.Exit(code)
+	}))
+}
 
 // A WebSocket through the gate: it echoes until its user loses the role, and
 // then is closed within one swap.

@@ -16,8 +16,9 @@
 //
 // With -redis ADDR it shares the list with all that use the same Redis: one of
 // them pulls from the marketplace, the others follow it. ROLEGATE_REDIS_SECRET is
-// the secret that they have in common, and ROLEGATE_REDIS_PASSWORD the password
-// of that Redis if it has one.
+// the secret that they have in common, ROLEGATE_REDIS_PASSWORD the password of
+// that Redis if it has one, and ROLEGATE_REDIS_LEASE how long it takes until
+// another one replaces the one that pulls, if that dies.
 //
 // Users come from the header X-User-Id, which is believed only from this
 // machine: a real app has a login.
@@ -92,6 +93,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	cfg := set.config()
 	cfg.Logger = slog.New(log)
+	cfg.OnChange = func(c rolegate.Change) {
+		cfg.Logger.Info("the list has changed", "walk", c.Walk, "added", len(c.Added), "removed", len(c.Removed), "changed", len(c.Changed), "swapped", c.Time)
+	}
 	gate, err := rolegate.Open(ctx, cfg)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type settings struct {
 	cache                   string                // a file name; "" keeps nothing
 	redis                   redis.UniversalClient // what replicas share; nil for none
 	secret                  rediscache.Secret
+	lease                   time.Duration
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -51,7 +52,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 	for _, d := range []struct {
 		name string
 		to   *time.Duration
-	}{{"ROLEGATE_REFRESH", &s.refresh}, {"ROLEGATE_RESYNC", &s.resync}} {
+	}{{"ROLEGATE_REFRESH", &s.refresh}, {"ROLEGATE_RESYNC", &s.resync}, {"ROLEGATE_REDIS_LEASE", &s.lease}} {
 		text := getenv(d.name)
 		if text == "" {
 			continue
@@ -87,7 +88,7 @@ func (s *settings) config() rolegate.Config {
 	}
 	switch {
 	case s.redis != nil:
-		cfg.Cache = rediscache.New(rediscache.Config{Client: s.redis, Secret: s.secret})
+		cfg.Cache = rediscache.New(rediscache.Config{Client: s.redis, Secret: s.secret, Lease: s.lease})
 	case s.cache != "":
 		cfg.Cache = filecache.New(s.cache)
 	}

@@ -9,6 +9,7 @@ const (
 	concurrency = "Concurrency"
 	identity    = "HTTP and identity"
 	disk        = "Disk"
+	replicas    = "Many replicas"
 	load        = "Load"
 	secrets     = "Secrets"
 )
@@ -67,6 +68,11 @@ var catalogue = []Line{
 	{47, disk, "a stored index of another list, too old, or dated in the future", "not used"},
 	{48, disk, "a disk that is full or read-only, a folder that is not there", "the swap in memory happens all the same; counted"},
 	{49, disk, "a stored index that others can write, or a symbolic link", "refused, with the command that mends it"},
+	{50, replicas, "a leader that writes after a pause, in which another took its place", "Redis itself refuses it; followers see what the other wrote"},
+	{51, replicas, "Redis down, silent, slow, restarted empty, or restored from an old backup", "no request waits; no index goes back; each replica pulls by itself, not all at once"},
+	{52, replicas, "a lease that runs out in the middle of a walk", "the work is done twice at most; nothing older is ever seen"},
+	{53, replicas, "values in Redis that are forged, or of another app", "refused; the leader writes them anew"},
+	{54, replicas, "200 replicas that restart at once", "the marketplace sees two walks at most"},
 	{55, load, "a million unknown ids", "bounded pulls and memory; known users are as fast as before"},
 	{56, load, "a user who was refused and then granted access", "admitted within OnDeny.TTL and one pull"},
 	{57, load, "a walk of a million users while serving", "bounded memory; every request is answered"},
