@@ -94,10 +94,10 @@ func (r rolesRule) holds(here, everywhere map[string]bool, request bool) bool {
 	}
 }
 
-// rolesPass says whether all rules hold: in that organisation or, if org is 0,
-// in one same organisation, whichever, with NoRole looking at all of them.
-func rolesPass(rules []rolesRule, grants []rolegate.Grant, implies map[string][]string, org int64, request bool) bool {
-	in, everywhere := map[int64]map[string]bool{0: {}}, map[string]bool{}
+// rolesOf lists what roles these grants come to in each organisation, and in
+// all of them.
+func rolesOf(grants []rolegate.Grant, implies map[string][]string) (in map[int64]map[string]bool, everywhere map[string]bool) {
+	in, everywhere = map[int64]map[string]bool{0: {}}, map[string]bool{}
 	for _, g := range grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
 			continue
@@ -109,6 +109,13 @@ func rolesPass(rules []rolesRule, grants []rolegate.Grant, implies map[string][]
 			in[g.OrgID][todo[0]], everywhere[todo[0]] = true, true
 		}
 	}
+	return in, everywhere
+}
+
+// rolesPass says whether all rules hold: in that organisation or, if org is 0,
+// in one same organisation, whichever, with NoRole looking at all of them.
+func rolesPass(rules []rolesRule, grants []rolegate.Grant, implies map[string][]string, org int64, request bool) bool {
+	in, everywhere := rolesOf(grants, implies)
 	if org > 0 {
 		in, everywhere = map[int64]map[string]bool{org: in[org]}, in[org]
 	}

@@ -30,6 +30,7 @@ type Gate struct {
 	refresher *refresher
 	onDeny    *denyRefresher // nil if OnDeny.Off
 	watches   watches
+	overview  lastOverview
 	changes   *queue[Change]        // nil without OnChange
 	decisions *queue[DecisionEvent] // nil without OnDecision
 }
@@ -182,10 +183,16 @@ func (g *Gate) judge(d *Decision, p *Policy, id Identity, where orgScope, r *htt
 	if asked == (instant{}) {
 		asked = now
 	}
+	gen.judgeAge(d, p, asked)
+	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
+}
+
+// judgeAge refuses a user who would pass if less is known of revocations than
+// the policy's MaxAge asks for.
+func (gen *generation) judgeAge(d *Decision, p *Policy, asked instant) {
 	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).age(asked) > p.maxAge {
 		d.Reason = TooOld
 	}
-	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
 }
 
 // knownFor is up to when revocations are known that could concern a user, whose

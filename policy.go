@@ -28,6 +28,8 @@ type Policy struct {
 
 	maxAge      time.Duration // 0: any age
 	endOnRevoke bool
+
+	checks []compiledCheck // all of them, as they were given: for Explain
 }
 
 // String names the checks, such as "AnyRole(teacher, admin) + InOrg".

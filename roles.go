@@ -319,6 +319,7 @@ func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
 	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {
 		n := check.compile(c)
+		p.checks = append(p.checks, compiledCheck{check, n})
 		switch n.op {
 		case opAny, opAll:
 			p.need |= n.terms

@@ -27,6 +27,9 @@ type Guard struct {
 	Gate   *Gate  // whose guard it is
 	Policy string // what it asks for: "Admit", or the checks of a Require
 	Shadow bool   // whether it has Shadow: it lets pass what lacks a role
+	InOrg  bool   // whether it has InOrg: it looks in the organisation of the request
+
+	policy *Policy
 }
 
 // Routes lists the routes of a chi router, in chi's order, with the guards
@@ -101,7 +104,7 @@ func (o ownRoutes) Find(c *chi.Context, method, path string) string {
 
 func (r *Route) add(h http.Handler) {
 	if g, ok := h.(*guard); ok {
-		r.Guards = append(r.Guards, Guard{Gate: g.gate, Policy: g.policy.String(), Shadow: g.policy.shadow})
+		r.Guards = append(r.Guards, Guard{Gate: g.gate, Policy: g.policy.String(), Shadow: g.policy.shadow, InOrg: g.policy.org != nil, policy: g.policy})
 	}
 }
 

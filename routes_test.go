@@ -177,8 +177,13 @@ func TestRoutesOfTwoGates(t *testing.T) {
 	require.Len(t, routes, 1)
 	guards := routes[0].Guards
 	require.Len(t, guards, 2)
-	assert.True(t, guards[0] == rolegate.Guard{Gate: a, Policy: "Admit"})
-	assert.True(t, guards[1] == rolegate.Guard{Gate: b, Policy: "AnyRole(teacher)", Shadow: true})
+	assert.True(t, guards[0].Gate == a)
+	assert.Equal(t, "Admit", guards[0].Policy)
+	assert.False(t, guards[0].Shadow)
+	assert.True(t, guards[1].Gate == b)
+	assert.Equal(t, "AnyRole(teacher)", guards[1].Policy)
+	assert.True(t, guards[1].Shadow)
+	assert.False(t, guards[1].InOrg)
 }
 
 func TestRoutesInOrder(t *testing.T) {

@@ -40,6 +40,10 @@ type Status struct {
 	Contact, Verified       time.Time
 	ContactAge, VerifiedAge time.Duration
 
+	// StaleAfter and ExpireAfter are the ages at which the state changes: see
+	// Refresh.
+	StaleAfter, ExpireAfter time.Duration
+
 	Incremental, Walk PullStatus
 
 	// Failures counts the pulls that failed, by reason.
@@ -132,6 +136,8 @@ func (g *Gate) Status() Status {
 		Failures:  map[Failure]uint64{},
 		Decisions: map[Reason]uint64{},
 		Ambiguous: map[Kind]int{},
+
+		StaleAfter: g.cfg.Refresh.StaleAfter, ExpireAfter: g.cfg.Refresh.ExpireAfter,
 	}
 	gen, now, reason := g.current()
 	switch {
@@ -199,6 +205,8 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		ContactAge     float64            `json:"contact_age_seconds"`
 		Verified       *time.Time         `json:"verified"`
 		VerifiedAge    float64            `json:"verified_age_seconds"`
+		StaleAfter     float64            `json:"stale_after_seconds"`
+		ExpireAfter    float64            `json:"expire_after_seconds"`
 		Incremental    PullStatus         `json:"incremental"`
 		Walk           PullStatus         `json:"walk"`
 		Failures       map[Failure]uint64 `json:"failures"`
@@ -216,6 +224,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 	}{
 		s.State, s.Users, s.Grants, s.Roles, s.Generation, s.Cursor,
 		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
+		s.StaleAfter.Seconds(), s.ExpireAfter.Seconds(),
 		s.Incremental, s.Walk, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
 		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
 		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},

@@ -21,7 +21,9 @@
 // another one replaces the one that pulls, if that dies.
 //
 // Users come from the header X-User-Id, which is believed only from this
-// machine: a real app has a login.
+// machine: a real app has a login. Browsers send no such header: the
+// walk-through prints an address with a secret key in it, by which one becomes
+// the admin and sees the console.
 package main
 
 import (
@@ -89,6 +91,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			return err
 		}
 		defer d.stop()
+		set.login = newLogin(admin)
 		log.hush(true) // until the table is printed
 	}
 	cfg := set.config()
@@ -102,7 +105,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	defer func() { err = errors.Join(err, gate.Close()) }()
 
-	server := &http.Server{Handler: routes(gate), ReadHeaderTimeout: 10 * time.Second}
+	router := routes(gate)
+	if set.login != nil {
+		router.Get("/login", set.login.begin)
+	}
+	server := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
 	server.RegisterOnShutdown(func() { _ = gate.Close() }) // ends the streams, which would hold it up
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
@@ -114,6 +121,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		log.hush(false)
 		d.printCurl(stdout, url)
+		fmt.Fprintf(stdout, "The console, as the admin, in a browser on this machine:\n\n  %s\n\n", set.login.url(url))
 		d.printRestart(stdout, &set)
 		fmt.Fprintln(stdout, "Ctrl-C ends it.")
 	}

@@ -25,6 +25,7 @@ type settings struct {
 	redis                   redis.UniversalClient // what replicas share; nil for none
 	secret                  rediscache.Secret
 	lease                   time.Duration
+	login                   *login // the demo's, for browsers; nil for none
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -85,6 +86,9 @@ func (s *settings) config() rolegate.Config {
 		},
 		Sync:  s.sync,
 		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
+	}
+	if s.login != nil {
+		cfg.Identify = rolegate.FirstOf(cfg.Identify, rolegate.ByUserID(s.login.userID))
 	}
 	switch {
 	case s.redis != nil:

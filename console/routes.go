@@ -1,0 +1,83 @@
+package console
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/rolegate/rolegate"
+)
+
+// A routeList is the routes of the app's router.
+type routeList struct {
+	Known         bool // whether a router was given
+	Failed        bool
+	Lines         []routeLine
+	Guarded, Open int
+}
+
+// A routeLine is the methods of one pattern that have the same guards.
+type routeLine struct {
+	Methods []string
+	Any     bool // all methods that chi knows
+	Pattern string
+	Guards  []guardLine
+	guards  []rolegate.Guard
+}
+
+// A guardLine is a guard in front of a route.
+type guardLine struct {
+	Policy        string
+	Shadow, Other bool // Other: it is another gate's
+}
+
+// Value names the route in a form.
+func (l routeLine) Value() string { return l.Methods[0] + " " + l.Pattern }
+
+// Label names it for people.
+func (l routeLine) Label(v *view) string {
+	if l.Any {
+		return plain(l.Pattern) + " (" + v.T("route.any") + ")"
+	}
+	return strings.Join(l.Methods, ", ") + " " + plain(l.Pattern)
+}
+
+// chiMethods is how many methods chi knows: a handler for all of them is listed
+// once for each.
+const chiMethods = 9
+
+func listRoutes(gate *rolegate.Gate, router chi.Routes) routeList {
+	list := routeList{Known: true}
+	routes, err := rolegate.Routes(router)
+	if err != nil {
+		list.Failed = true
+		return list
+	}
+	for _, r := range routes {
+		if r.Guarded() {
+			list.Guarded++
+		} else {
+			list.Open++
+		}
+		if n := len(list.Lines); n > 0 && list.Lines[n-1].Pattern == r.Pattern && slices.Equal(list.Lines[n-1].guards, r.Guards) {
+			list.Lines[n-1].Methods = append(list.Lines[n-1].Methods, r.Method)
+			continue
+		}
+		l := routeLine{Methods: []string{r.Method}, Pattern: r.Pattern, guards: r.Guards}
+		for _, g := range r.Guards {
+			l.Guards = append(l.Guards, guardLine{Policy: plain(g.Policy), Shadow: g.Shadow, Other: g.Gate != gate})
+		}
+		list.Lines = append(list.Lines, l)
+	}
+	list.Guarded, list.Open = 0, 0
+	for i, l := range list.Lines {
+		list.Lines[i].Any = len(l.Methods) >= chiMethods
+		if len(l.Guards) > 0 {
+			list.Guarded++
+		} else {
+			list.Open++
+		}
+	}
+	return list
+}

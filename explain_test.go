@@ -1,0 +1,332 @@
+package rolegate_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+// The worlds of TestDecideAgainstANaiveOne: an explanation ends as the decision
+// does, and what it says of each check is what a naive person finds.
+func TestExplainAgainstDecide(t *testing.T) {
+	t.Parallel()
+	seed := rolesSeed(t)
+	for n := range uint64(24) {
+		t.Run(fmt.Sprintf("world=%d", n), func(t *testing.T) {
+			t.Parallel()
+			w := newRolesWorld(t, rand.New(rand.NewPCG(seed, n+1000)), n)
+			for range 3 {
+				w.change()
+				w.morePolicies(8)
+				before := w.gate.Status().Decisions
+				decided := 0
+				for range 300 {
+					if decided += compareExplained(w); t.Failed() {
+						t.Logf("to see it again: ROLEGATE_SEED=%d go test -run '%s'", seed, t.Name())
+						return
+					}
+				}
+				after := w.gate.Status().Decisions
+				sum := 0
+				for reason, n := range after {
+					sum += int(n - before[reason])
+				}
+				assert.Equal(t, decided, sum, "an explanation is not counted")
+			}
+		})
+	}
+}
+
+// compareExplained asks about one user, and returns how many decisions it made.
+func compareExplained(w *rolesWorld) int {
+	t, ctx := w.t, w.t.Context()
+	p := w.policies[w.rnd.IntN(len(w.policies))]
+	org := []int64{0, 0, -7, w.orgs[w.rnd.IntN(len(w.orgs))], 99}[w.rnd.IntN(5)]
+	user := w.anyUser()
+	id := rolegate.UserID(user)
+	switch account := w.known[user].Account; w.rnd.IntN(10) {
+	case 0:
+		id = rolegate.Identity{}
+	case 1:
+		id = rolegate.Email("nobody@example.com") // not indexed
+	case 2, 3:
+		if account != "" {
+			id = rolegate.Account(account)
+		}
+	}
+	d, e := p.Decide(ctx, id, org), p.Explain(ctx, id, org)
+	if !assert.Equal(t, d.Reason, e.Decision.Reason, "%v for %v in %d", p.Policy, id, org) {
+		return 1
+	}
+	assert.Equal(t, d.Allowed(), e.Decision.Allowed())
+	assert.Equal(t, d.User.ID(), e.Decision.User.ID())
+	assert.Equal(t, d.Org, e.Decision.Org)
+	assert.Equal(t, p.String(), e.Policy)
+	assert.Zero(t, e.Wait, "OnDeny is off")
+
+	wanted := map[rolegate.Reason][]rolegate.Standing{
+		rolegate.NoIdentity:     {rolegate.StandingNobody},
+		rolegate.IdentifyFailed: {rolegate.StandingNotIndexed},
+		rolegate.Ambiguous:      {rolegate.StandingAmbiguous},
+		rolegate.NotAuthorized:  {rolegate.StandingUnlisted, rolegate.StandingBarred},
+	}[d.Reason]
+	if wanted == nil {
+		wanted = []rolegate.Standing{rolegate.StandingListed}
+	}
+	assert.Contains(t, wanted, e.Standing)
+	if e.Standing != rolegate.StandingListed || d.Reason == rolegate.OrgUnreadable {
+		assert.Empty(t, e.Orgs)
+		assert.False(t, e.AsksRequest)
+		return 1
+	}
+	passes := slices.ContainsFunc(e.Orgs, rolegate.OrgExplanation.Passes)
+	assert.Equal(t, d.Reason == rolegate.Granted, passes, "%v: %+v", p.Policy, e.Orgs)
+	assert.True(t, slices.IsSortedFunc(e.Orgs, func(a, b rolegate.OrgExplanation) int { return cmp.Compare(a.Org, b.Org) }))
+
+	grants := w.known[d.User.ID()].Grants
+	in, everywhere := rolesOf(grants, w.implies)
+	if org > 0 {
+		everywhere = in[org]
+	}
+	yes := withWheres(p.rules)
+	assert.Equal(t, !passes && rolesPass(yes, grants, w.implies, org, true), e.AsksRequest)
+	for _, o := range e.Orgs {
+		if org > 0 {
+			require.Equal(t, org, o.Org)
+		}
+		require.Len(t, o.Checks, len(p.rules))
+		for i, rule := range p.rules {
+			want := rolegate.CheckFails
+			switch {
+			case rule.holds(in[o.Org], everywhere, false):
+				want = rolegate.CheckHolds
+			case yes[i].holds(in[o.Org], everywhere, true):
+				want = rolegate.CheckAsksRequest
+			}
+			at := slices.IndexFunc(o.Checks, func(c rolegate.CheckExplanation) bool { return c.Check == rule.name() })
+			require.GreaterOrEqual(t, at, 0, "no %s in %+v", rule.name(), o.Checks)
+			assert.Equal(t, want, o.Checks[at].Outcome, "%s in %d of %v", rule.name(), o.Org, grants)
+		}
+	}
+	return 1
+}
+
+// withWheres are the same rules, but every "where" holds.
+func withWheres(rules []rolesRule) []rolesRule {
+	out := slices.Clone(rules)
+	for i := range out {
+		out[i].says = true
+		out[i].kids = withWheres(out[i].kids)
+	}
+	return out
+}
+
+// name is how the package names the rule.
+func (r rolesRule) name() string {
+	parts := r.codes
+	switch r.op {
+	case "where":
+		parts = []string{fmt.Sprint(r.says)}
+	case "either":
+		for _, kid := range r.kids {
+			parts = append(parts, kid.name())
+		}
+	}
+	op := map[string]string{"any": "AnyRole", "all": "AllRoles", "none": "NoRole", "where": "Where", "either": "Either"}[r.op]
+	return op + "(" + strings.Join(parts, ", ") + ")"
+}
+
+// A step by step explanation of each kind of refusal.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	source := rolegatetest.NewStatic(
+		record(1, in(7, "teacher"), in(8, "homeroom"), in(8, "admin")),
+		record(2), record(3, in(7, "pupil")), record(4, in(7, "pupil")),
+		rolegate.Record{UserID: 5, Bad: errors.New("unreadable")},
+		rolegate.Record{UserID: 6, Account: "twin"}, rolegate.Record{UserID: 7, Account: "twin"},
+	)
+	gate := openGate(t, rolegate.Config{
+		Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount},
+		Implies: map[string][]string{"admin": {"teacher"}},
+		OnDeny:  rolegate.OnDeny{Wait: 7 * time.Millisecond},
+		Refresh: rolegate.Refresh{MaxAgeWait: 9 * time.Millisecond},
+	})
+	own := func(rolegate.User, *http.Request) bool { return true }
+	byOrg := rolegate.InOrg(rolegate.PathOrg("orgID"))
+	teacher := rolegate.AnyRole("teacher")
+	for _, c := range []struct {
+		name     string
+		policy   *rolegate.Policy
+		id       rolegate.Identity
+		org      int64
+		reason   rolegate.Reason
+		standing rolegate.Standing
+		asks     bool
+		wait     time.Duration
+		orgs     []rolegate.OrgExplanation
+	}{
+		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.Granted, standing: rolegate.StandingListed,
+			orgs: []rolegate.OrgExplanation{
+				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}}}},
+				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"admin"}}}},
+			}},
+		{name: "in one organisation", policy: gate.Policy(rolegate.AllRoles("teacher", "homeroom"), byOrg), id: rolegate.UserID(1), org: 7,
+			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
+				{Check: "AllRoles(teacher, homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"teacher"}}}}}},
+		{name: "no organisation is named", policy: gate.Policy(teacher, byOrg), id: rolegate.UserID(1),
+			reason: rolegate.OrgUnreadable, standing: rolegate.StandingListed},
+		{name: "without any role", policy: gate.Policy(teacher), id: rolegate.UserID(2),
+			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{{Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}}}}},
+		{name: "NoRole looks everywhere", policy: gate.Policy(teacher, rolegate.NoRole("homeroom")), id: rolegate.UserID(1), org: 0,
+			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{
+				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
+					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}},
+					{Check: "NoRole(homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"homeroom"}}}},
+				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{
+					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"admin"}},
+					{Check: "NoRole(homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"homeroom"}}}},
+			}},
+		{name: "a Where", policy: gate.Policy(rolegate.Either(teacher, rolegate.Where("own", own))), id: rolegate.UserID(3),
+			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, asks: true, wait: 7 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{{
+				Check: "Either(AnyRole(teacher), Where(own))", Outcome: rolegate.CheckAsksRequest, Either: []rolegate.CheckExplanation{
+					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}, {Check: "Where(own)", Outcome: rolegate.CheckAsksRequest}}}}}}},
+		{name: "too old", policy: gate.Policy(rolegate.AnyRole("pupil"), rolegate.MaxAge(time.Nanosecond)), id: rolegate.UserID(3),
+			reason: rolegate.TooOld, standing: rolegate.StandingListed, wait: 9 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{
+				{Check: "AnyRole(pupil)", Outcome: rolegate.CheckHolds, Roles: []string{"pupil"}}}}}},
+		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.NotAuthorized, standing: rolegate.StandingUnlisted, wait: 7 * time.Millisecond},
+		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.NotAuthorized, standing: rolegate.StandingBarred, wait: 7 * time.Millisecond},
+		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.Ambiguous, standing: rolegate.StandingAmbiguous},
+		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.IdentifyFailed, standing: rolegate.StandingNotIndexed},
+		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.NoIdentity, standing: rolegate.StandingNobody},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			e := c.policy.Explain(t.Context(), c.id, c.org)
+			assert.Equal(t, c.reason, e.Decision.Reason)
+			assert.Equal(t, c.standing, e.Standing)
+			assert.Equal(t, c.asks, e.AsksRequest)
+			assert.Equal(t, c.wait, e.Wait)
+			assert.Equal(t, c.orgs, e.Orgs)
+			assert.Equal(t, rolegate.StateReady, e.State)
+			assert.Equal(t, 5*time.Minute, e.StaleAfter)
+			assert.Equal(t, time.Hour, e.ExpireAfter)
+		})
+	}
+}
+
+func TestExplainAHeldUser(t *testing.T) {
+	t.Parallel()
+	source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
+	gate := openGate(t, rolegate.Config{Source: source})
+	source.Set()
+	require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+	e := gate.Explain(t.Context(), rolegate.UserID(1))
+	assert.Equal(t, rolegate.Granted, e.Decision.Reason)
+	assert.Equal(t, rolegate.StandingHeld, e.Standing)
+	assert.Equal(t, []int64{1}, gate.HeldUsers(5))
+	assert.Empty(t, gate.HeldUsers(0))
+	require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+	assert.Equal(t, rolegate.StandingUnlisted, gate.Explain(t.Context(), rolegate.UserID(1)).Standing)
+	assert.Empty(t, gate.HeldUsers(5))
+}
+
+func TestExplainWithoutAList(t *testing.T) {
+	t.Parallel()
+	var none *rolegate.Gate
+	var nothing *rolegate.Policy
+	assert.Equal(t, rolegate.Explanation{}, none.Explain(t.Context(), rolegate.UserID(1)))
+	assert.Equal(t, rolegate.Explanation{}, nothing.Explain(t.Context(), rolegate.UserID(1), 0))
+	assert.Equal(t, rolegate.NotReady, rolegate.Guard{}.Explain(t.Context(), rolegate.UserID(1), 0).Decision.Reason)
+	assert.Equal(t, rolegate.StateStarting, none.Policy(rolegate.AnyRole("a")).Explain(t.Context(), rolegate.UserID(1), 0).State)
+	assert.Zero(t, none.Overview())
+	assert.Nil(t, none.HeldUsers(3))
+
+	source := rolegatetest.NewStatic(record(1))
+	release := source.Block()
+	gate := openGate(t, rolegate.Config{Source: source, Async: true})
+	e := gate.Explain(t.Context(), rolegate.UserID(1))
+	assert.Equal(t, rolegate.StateStarting, e.State)
+	assert.Equal(t, rolegate.NotReady, e.Decision.Reason)
+	assert.Zero(t, gate.Overview())
+	release()
+	require.NoError(t, gate.Resync(t.Context()))
+	assert.Equal(t, rolegate.Granted, gate.Explain(t.Context(), rolegate.UserID(1)).Decision.Reason)
+	require.NoError(t, gate.Close())
+	e = gate.Explain(t.Context(), rolegate.UserID(1))
+	assert.Equal(t, rolegate.StateClosed, e.State)
+	assert.Equal(t, rolegate.Closed, e.Decision.Reason)
+	assert.Empty(t, e.Standing)
+}
+
+// An expired and a stale list, by a clock that is set.
+func TestExplainAnOldList(t *testing.T) {
+	t.Parallel()
+	mono, wall := rolegate.ReadClock()
+	var later atomic.Int64
+	gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: rolegatetest.NewStatic(record(1))}, func() (int64, int64) {
+		return mono + later.Load(), wall + later.Load()
+	}))
+	// Nothing pulls meanwhile: the next pull is due in a minute of the test's.
+	for _, c := range []struct {
+		later  time.Duration
+		state  rolegate.State
+		reason rolegate.Reason
+	}{
+		{time.Minute, rolegate.StateReady, rolegate.Granted},
+		{6 * time.Minute, rolegate.StateStale, rolegate.Granted},
+		{61 * time.Minute, rolegate.StateExpired, rolegate.Expired},
+	} {
+		later.Store(int64(c.later))
+		e := gate.Explain(t.Context(), rolegate.UserID(1))
+		assert.Equal(t, c.state, e.State)
+		assert.Equal(t, c.reason, e.Decision.Reason)
+		assert.Equal(t, gate.Status().State, e.State)
+		assert.Equal(t, gate.Decide(t.Context(), rolegate.UserID(1)).Reason, e.Decision.Reason)
+		assert.Equal(t, c.later, e.VerifiedAge)
+	}
+}
+
+// A guard explains itself as it decides, from the list of routes.
+func TestExplainRoutes(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher")))})
+	r := chi.NewRouter()
+	r.With(gate.Require(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID")))).Get("/orgs/{orgID}", never(t).ServeHTTP)
+	r.With(gate.Require(rolegate.AnyRole("teacher"))).Get("/teachers", never(t).ServeHTTP)
+	routes, err := rolegate.Routes(r)
+	require.NoError(t, err)
+	require.Len(t, routes, 2)
+	inOrg, anywhere := routes[0].Guards[0], routes[1].Guards[0]
+	assert.True(t, inOrg.InOrg)
+	assert.False(t, anywhere.InOrg)
+	for _, c := range []struct {
+		guard rolegate.Guard
+		org   int64
+		want  rolegate.Reason
+	}{
+		{inOrg, 7, rolegate.Granted}, {inOrg, 8, rolegate.RoleMissing}, {inOrg, 0, rolegate.OrgUnreadable},
+		{anywhere, 8, rolegate.Granted}, {anywhere, 0, rolegate.Granted},
+	} {
+		e := c.guard.Explain(t.Context(), rolegate.UserID(1), c.org)
+		assert.Equal(t, c.want, e.Decision.Reason, "%s in %d", c.guard.Policy, c.org)
+	}
+}
