@@ -271,7 +271,7 @@ func (r *replica) lets(user int64) bool {
 // soon waits for something.
 func soon(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	require.Eventually(t, is, replicaPatience, 20*time.Millisecond, what)
+	require.Eventually(t, is, patience, 20*time.Millisecond, what)
 }
 
 // oneLeads waits until one of them leads and all others follow it, and returns

@@ -268,7 +268,7 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		select {
 		case err := <-ended: // whoever wanted a walk gets one, of the leader
 			require.NoError(t, err)
-		case <-time.After(replicaPatience):
+		case <-time.After(patience):
 			require.FailNow(t, "the walk does not end")
 		}
 		l.Put(user(3, "teacher"))

@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// replicaPatience is how long anything may take that is not measured.
-const replicaPatience = 60 * time.Second
+// patience is how long anything may take that is not measured.
+const patience = 60 * time.Second
 
 // theExample is where the example is built, once.
 var theExample struct {
@@ -76,7 +76,7 @@ func startApp(t testing.TB, name, redis string, m *market, env ...string) *proce
 	t.Helper()
 	a := &process{
 		name: name, ended: make(chan struct{}), serving: make(chan string, 1),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4, DialContext: (&net.Dialer{Timeout: replicaPatience}).DialContext}},
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4, DialContext: (&net.Dialer{Timeout: patience}).DialContext}},
 	}
 	a.cmd = exec.Command(buildExample(t), "-addr", "127.0.0.1:0", "-redis", redis)
 	a.cmd.Env = append([]string{
@@ -106,7 +106,7 @@ func (a *process) awaitServing(t testing.TB) {
 	case a.url = <-a.serving:
 	case <-a.ended:
 		require.FailNow(t, "the example ended", a.last())
-	case <-time.After(replicaPatience):
+	case <-time.After(patience):
 		require.FailNow(t, "the example does not serve", a.last())
 	}
 }

@@ -103,7 +103,7 @@ func (d *drill) up(t testing.TB, apps ...*process) {
 		require.Eventually(t, func() bool {
 			s, ok := a.status(t.Context())
 			return ok && s.State == "ready"
-		}, replicaPatience, 100*time.Millisecond, a.last())
+		}, patience, 100*time.Millisecond, a.last())
 		d.watch.begin(a)
 	}
 }
@@ -149,7 +149,7 @@ func (d *drill) inStep(t testing.TB) *process {
 			told += fmt.Sprintf("%s: %s term %d version %s cursor %d; ", d.apps[i].name, s.Replica.Role, s.Replica.Term, s.Replica.Version, s.Cursor)
 		}
 		return ok && leaders == 1 && followers == len(d.apps)-1 && lowest == highest
-	}, replicaPatience, 200*time.Millisecond, "not in step: %s", &lazily{&told})
+	}, patience, 200*time.Millisecond, "not in step: %s", &lazily{&told})
 	return lead
 }
 
@@ -184,7 +184,7 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 		}
 		return true
 	}
-	require.Eventually(t, everywhere, replicaPatience, 20*time.Millisecond, "a change did not reach everybody")
+	require.Eventually(t, everywhere, patience, 20*time.Millisecond, "a change did not reach everybody")
 	var first time.Time
 	for i, a := range d.apps {
 		if at := a.swaps(before[i])[0]; first.IsZero() || at.Before(first) {
@@ -196,7 +196,7 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 			spread = append(spread, at.Sub(first))
 		}
 	}
-	assert.Less(t, first.Sub(begun), replicaPatience)
+	assert.Less(t, first.Sub(begun), patience)
 	return spread
 }
 
@@ -219,7 +219,7 @@ func (d *drill) revoke(t testing.TB, by ...*process) int64 {
 			assert.Eventually(t, func() bool {
 				code, err := a.ask(t.Context(), user, "/grades")
 				return err == nil && code == http.StatusForbidden
-			}, replicaPatience, 100*time.Millisecond, a.last())
+			}, patience, 100*time.Millisecond, a.last())
 		})
 	}
 	wg.Wait()

@@ -75,7 +75,7 @@ func (s *redisServer) start(t testing.TB, args ...string) {
 		"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--save", "", "--daemonize", "no",
 	}, args...)...)
 	require.NoError(t, s.proc.Start())
-	require.Eventually(t, func() bool { return s.client.Ping(t.Context()).Err() == nil }, replicaPatience, 10*time.Millisecond, "%s did not start", s.program)
+	require.Eventually(t, func() bool { return s.client.Ping(t.Context()).Err() == nil }, patience, 10*time.Millisecond, "%s did not start", s.program)
 }
 
 // kill kills it, as a loss of power does.

@@ -52,7 +52,7 @@ func TestReplicasRestartAtOnce(t *testing.T) {
 					require.Eventually(t, func() bool {
 						s, ok := a.status(t.Context())
 						return ok && s.State == "ready"
-					}, 3*replicaPatience, 200*time.Millisecond, a.last())
+					}, 3*patience, 200*time.Millisecond, a.last())
 				}
 			}
 			ready()

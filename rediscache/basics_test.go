@@ -16,7 +16,7 @@ import (
 // A leader and two who follow, from nothing to a few changes.
 func TestShare(t *testing.T) {
 	t.Parallel()
-	onEach(t, servers, func(t *testing.T, s *server) {
+	onEach(t, everywhere, func(t *testing.T, s *server) {
 		a, b := s.replica(t), s.replica(t)
 		_, err := a.Load(soon(t))
 		require.ErrorIs(t, err, fs.ErrNotExist)
@@ -68,13 +68,13 @@ func TestShare(t *testing.T) {
 // An index of many chunks comes as it was, and the log says when there is one.
 func TestLargeIndex(t *testing.T) {
 	t.Parallel()
-	onEach(t, servers, func(t *testing.T, s *server) {
+	onEach(t, everywhere, func(t *testing.T, s *server) {
 		a, b := s.replica(t), s.replica(t)
 		term := lead(t, a, 0)
 		v1 := publish(t, a, term, rolegate.Version{}, "", "small")
 		v, _, _ := follow(t, b, rolegate.Version{})
 		require.Equal(t, v1, v)
-		for _, n := range []int{0, 1, 1 << 20, 9<<20 + 5} {
+		for _, n := range []int{0, 1, 512 << 10, 4 << 19, 5<<20 + 5} {
 			whole := index(n)
 			to, err := a.Publish(soon(t), term, rolegate.Version{}, large(whole))
 			require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestLargeIndex(t *testing.T) {
 // The keys of a list have it as their hash tag, and all expire some day.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	onEach(t, servers, func(t *testing.T, s *server) {
+	onEach(t, everywhere, func(t *testing.T, s *server) {
 		a := s.replica(t)
 		term := lead(t, a, 0)
 		v := publish(t, a, term, rolegate.Version{}, "", "one")
@@ -112,7 +112,7 @@ func TestKeys(t *testing.T) {
 
 func TestTime(t *testing.T) {
 	t.Parallel()
-	onEach(t, servers, func(t *testing.T, s *server) {
+	onEach(t, everywhere, func(t *testing.T, s *server) {
 		now, err := s.replica(t).Time(soon(t))
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now(), now, time.Minute)

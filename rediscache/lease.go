@@ -34,6 +34,11 @@ type standing struct {
 
 // Lease implements [rolegate.SharedCache]. Every replica that knows of a higher
 // term than Redis does raises it there, also if it does not want to lead.
+//
+// A term that is forged, or made with another Secret, is told as 0. Its lease,
+// unless it is this replica's, holds for as long as it can last, which is a minute at most: or else two
+// groups of replicas, while the Secret is being changed, would take it from each
+// other all the time.
 func (c *Cache) Lease(ctx context.Context, want bool, above uint64) (rolegate.Lease, error) {
 	g, err := c.joined()
 	if err != nil {
@@ -59,13 +64,14 @@ func (c *Cache) acquire(ctx context.Context, g *group, want bool, above uint64) 
 		if err != nil {
 			return rolegate.Lease{}, err
 		}
-		void := s.term == 0 || s.term < above || s.mine && s.term < c.lastTerm()
+		void := s.term > 0 && s.term < above || s.mine && s.term < c.lastTerm()
+		free := void || !s.live
 		switch {
-		case want && (void || !s.live):
+		case want && free:
 			step := 1 + rand.Uint64N(termStep)
-			err = c.begin(ctx, g, s, max(s.term, above)+step, void, g.token)
-		case above > s.term:
-			err = c.begin(ctx, g, s, above, true, "")
+			err = c.begin(ctx, g, s, max(s.term, above)+step, g.token)
+		case above > s.term && free:
+			err = c.begin(ctx, g, s, above, "")
 		case want && s.mine && !s.renewed:
 			// A call that this replica had given up has acquired it since.
 			c.setTerm(s.term)
@@ -94,15 +100,17 @@ func (s standing) lease(void bool) rolegate.Lease {
 // may, hold it longer.
 func (c *Cache) look(ctx context.Context, g *group, renew bool, above uint64) (standing, error) {
 	c.mu.Lock()
-	term, snap := "", g.state()
+	snap := g.state()
+	var term string
+	var proof []byte
 	if renew && c.term > 0 && c.term >= above {
-		term = fmt.Sprint(c.term)
+		term, proof = fmt.Sprint(c.term), g.seal(termPlace(c.term), nil)
 	}
 	if c.snap.name != "" {
 		snap = g.snap(c.snap.name)
 	}
 	c.mu.Unlock()
-	r, err := c.run(ctx, look, 9, []string{g.state(), g.log(), g.asks(), snap}, g.token, term, c.lease.Milliseconds(), keep.Milliseconds())
+	r, err := c.run(ctx, look, 9, []string{g.state(), g.log(), g.asks(), snap}, g.token, term, proof, c.lease.Milliseconds(), keep.Milliseconds())
 	if err != nil {
 		return standing{}, err
 	}
@@ -120,24 +128,20 @@ func (c *Cache) look(ctx context.Context, g *group, renew bool, above uint64) (s
 }
 
 // begin begins a term, for this replica or for nobody.
-func (c *Cache) begin(ctx context.Context, g *group, was standing, term uint64, void bool, token string) error {
+func (c *Cache) begin(ctx context.Context, g *group, was standing, term uint64, token string) error {
 	if token != "" {
 		c.setTerm(term) // before it is: the answer may be lost
 	}
-	force := 0
-	if void {
-		force = 1
-	}
 	_, err := call(ctx, func() (any, error) {
 		return take.Run(ctx, c.client, []string{g.state(), g.log(), g.asks()},
-			was.raw, force, term, g.seal(termPlace(term), nil), token, c.lease.Milliseconds(), keep.Milliseconds()).Result()
+			was.raw, term, g.seal(termPlace(term), nil), token, c.lease.Milliseconds(), keep.Milliseconds()).Result()
 	})
 	return err
 }
 
 // lastTerm is the last that was, or may have been, this replica's. An earlier
 // one that Redis still has, or has again, is not gone on with: its numbers
-// would be used twice.
+// would be used twice. Nor is one that somebody has forged.
 func (c *Cache) lastTerm() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

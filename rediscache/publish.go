@@ -105,7 +105,7 @@ func (c *Cache) publishChange(ctx context.Context, g *group, from, to version, s
 	case r[0] == "whole":
 		return nil, nil
 	case len(r) < 3:
-		return nil, errors.New("Redis answered less than expected")
+		return nil, errors.New("less of an answer than expected")
 	}
 	l := &logged{}
 	l.bytes, _ = parseNumber(r[1])

@@ -82,7 +82,7 @@ func (c *Cache) Join(list string) error {
 	if list == "" {
 		return errors.New("rediscache: join: the Source does not say which list it has: give it a method CacheKey")
 	}
-	s, err := newSealer(c.secret(), list)
+	s, err := newSealer(c.secret(), c.prefix, list)
 	if err != nil {
 		return fmt.Errorf("rediscache: join: %w", err)
 	}
@@ -164,6 +164,9 @@ func (c *Cache) Load(ctx context.Context) (io.ReadCloser, error) {
 // acquires the lease, if nobody else holds it, and renews it meanwhile; the
 // error of a replica that cannot have it wraps [rolegate.ErrNotLeader].
 func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) error {
+	if _, err := c.joined(); err != nil {
+		return fmt.Errorf("rediscache: store: %w", err)
+	}
 	c.mu.Lock()
 	seen := c.seen
 	c.mu.Unlock()

@@ -52,33 +52,34 @@ end
 // look renews the lease, and says how things stand.
 //
 // KEYS: state, log, asks, snapshot (or state). ARGV: token, the term to renew or
-// "", lease in ms, how long to keep everything in ms.
+// "", its proof, lease in ms, how long to keep everything in ms.
 var look = redis.NewScript(prelude + `
 local mine = live and s.token == ARGV[1]
 local renewed = mine and s.term == ARGV[2]
 if renewed then
 	heal(KEYS[2], 'stream')
 	heal(KEYS[3], 'stream')
-	till = now + tonumber(ARGV[3])
-	redis.call('HSET', KEYS[1], 'until', text(till), 'span', ARGV[3])
-	for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[4]) end
+	till, s.proof = now + tonumber(ARGV[4]), ARGV[3]
+	redis.call('HSET', KEYS[1], 'until', text(till), 'span', ARGV[4], 'proof', s.proof)
+	for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[5]) end
 end
 return {live and 1 or 0, mine and 1 or 0, renewed and 1 or 0, live and text(till - now) or '0', s.term, s.proof, s.newest, s.ptr, s.snap}
 `)
 
 // take begins a new term, unless the term is another by now than the caller
-// knows, or somebody's lease runs that the caller does not know to be void.
+// knows: a lease that had run out, or was void, then is so still, since only a
+// new term begins another.
 //
-// KEYS: state, log, asks. ARGV: the term that was, 1 if its lease is void, the
-// new term, its proof, token ("" to begin it without a holder), lease in ms, how
-// long to keep everything in ms.
+// KEYS: state, log, asks. ARGV: the term that was, the new term, its proof, token
+// ("" to begin it without a holder), lease in ms, how long to keep everything in
+// ms.
 var take = redis.NewScript(prelude + `
-if s.term ~= ARGV[1] or (live and ARGV[2] ~= '1') then return 0 end
+if s.term ~= ARGV[1] then return 0 end
 heal(KEYS[1], 'hash')
 heal(KEYS[2], 'stream')
 heal(KEYS[3], 'stream')
-redis.call('HSET', KEYS[1], 'term', ARGV[3], 'proof', ARGV[4], 'token', ARGV[5], 'until', text(now + tonumber(ARGV[6])), 'span', ARGV[6])
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
+redis.call('HSET', KEYS[1], 'term', ARGV[2], 'proof', ARGV[3], 'token', ARGV[4], 'until', text(now + tonumber(ARGV[5])), 'span', ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
 return 1
 `)
 

@@ -13,12 +13,12 @@ import (
 )
 
 // A sealer encrypts and authenticates what is stored of one list. Everything is
-// sealed for its place: it opens nowhere else, under no other secret, and for no
-// other list.
+// sealed for its place: it opens nowhere else, under no other secret or prefix,
+// and for no other list.
 type sealer struct{ aead cipher.AEAD }
 
-func newSealer(secret, list string) (*sealer, error) {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "github.com/rolegate/rolegate/rediscache 1 "+list, 32)
+func newSealer(secret, prefix, list string) (*sealer, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "github.com/rolegate/rolegate/rediscache 1 "+prefix+" "+list, 32)
 	if err != nil {
 		return nil, err
 	}
@@ -51,20 +51,12 @@ func (s *sealer) open(place string, sealed string) ([]byte, error) {
 }
 
 // The places. What is put into them is numbers and the names of snapshots, so
-// that no two are the same.
+// that no two are the same. How many chunks a snapshot has is in its pointer.
 
-func termPlace(term uint64) string        { return fmt.Sprintf("term %d", term) }
-func changePlace(from, to version) string { return fmt.Sprintf("change %v %v", from, to) }
-func wholePlace(to version) string        { return fmt.Sprintf("whole %v", to) }
-
-// The last chunk is sealed with how many there are, so that none can be cut off.
-func chunkPlace(name string, i int, last bool) string {
-	n := 0
-	if last {
-		n = i + 1
-	}
-	return fmt.Sprintf("chunk %s %d %d", name, i, n)
-}
+func termPlace(term uint64) string         { return fmt.Sprintf("term %d", term) }
+func changePlace(from, to version) string  { return fmt.Sprintf("change %v %v", from, to) }
+func wholePlace(to version) string         { return fmt.Sprintf("whole %v", to) }
+func chunkPlace(name string, i int) string { return fmt.Sprintf("chunk %s %d", name, i) }
 
 const (
 	pointerPlace = "pointer"

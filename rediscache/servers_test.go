@@ -1,11 +1,9 @@
 package rediscache_test
 
 import (
-	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -47,12 +45,15 @@ type kind struct {
 	start func(testing.TB) *server
 }
 
-// realServers has the Redis of this machine, if there is one.
-var realServers = func() []kind {
+// realServers has the Redis of this machine, if there is one; everywhere has it
+// also as a cluster, and behind a sentinel.
+var realServers, everywhere = func() (plain, all []kind) {
+	all = []kind{{"miniredis", startMini}}
 	if program == "" {
-		return nil
+		return nil, all
 	}
-	return []kind{{filepath.Base(program), func(t testing.TB) *server { return startReal(t) }}}
+	plain = []kind{{filepath.Base(program), func(t testing.TB) *server { return startReal(t) }}}
+	return plain, append(append(all, plain...), kind{"cluster", startCluster}, kind{"sentinel", startSentinel})
 }()
 
 // onEach runs a test on every kind of Redis, each time on a new one.
@@ -130,14 +131,3 @@ func (s *server) clientAt(t testing.TB, addr string) redis.UniversalClient {
 func (s *server) at(t testing.TB, addr string) func(*rediscache.Config) {
 	return func(cfg *rediscache.Config) { cfg.Client = s.clientAt(t, addr) }
 }
-
-func port(t testing.TB, addr string) int {
-	t.Helper()
-	_, p, err := net.SplitHostPort(addr)
-	require.NoError(t, err)
-	n, err := strconv.Atoi(p)
-	require.NoError(t, err)
-	return n
-}
-
-func (s *server) String() string { return fmt.Sprintf("Redis at %s", s.addr) }

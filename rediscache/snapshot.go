@@ -1,7 +1,6 @@
 package rediscache
 
 import (
-	"bufio"
 	"compress/flate"
 	"context"
 	"errors"
@@ -91,7 +90,7 @@ func (w *chunkWriter) chunk(last bool) error {
 	if w.chunks >= maxChunks {
 		return errors.New("it is too long")
 	}
-	w.fields = append(w.fields, strconv.Itoa(w.chunks), w.g.seal(chunkPlace(w.name, w.chunks, last), w.buf))
+	w.fields = append(w.fields, strconv.Itoa(w.chunks), w.g.seal(chunkPlace(w.name, w.chunks), w.buf))
 	w.chunks++
 	w.buf = w.buf[:0]
 	if !last && len(w.fields) < 2*perTrip {
@@ -138,8 +137,7 @@ func (c *Cache) load(ctx context.Context, g *group) (*snapshotReader, error) {
 
 func (c *Cache) open(ctx context.Context, g *group, p pointer) *snapshotReader {
 	r := &snapshotReader{chunks: &chunkReader{ctx: ctx, c: c, g: g, p: p}}
-	r.buf = bufio.NewReaderSize(r.chunks, 32<<10)
-	r.z = flate.NewReader(r.buf)
+	r.z = flate.NewReader(r.chunks)
 	return r
 }
 
@@ -147,9 +145,7 @@ func (c *Cache) open(ctx context.Context, g *group, p pointer) *snapshotReader {
 // it is whole.
 type snapshotReader struct {
 	chunks *chunkReader
-	buf    *bufio.Reader
-	z      io.ReadCloser
-	n      uint64
+	z      io.Reader
 	err    error
 	done   func() // called when it has been read whole
 }
@@ -159,9 +155,8 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.z.Read(p)
-	r.n += uint64(n)
-	if err == io.EOF {
-		err = r.atEnd()
+	if err == io.EOF && r.done != nil {
+		r.done()
 	}
 	if err != nil && err != io.EOF {
 		if r.chunks.err != nil && r.chunks.err != io.EOF {
@@ -171,23 +166,6 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 	}
 	r.err = err
 	return n, err
-}
-
-// atEnd returns io.EOF if nothing is missing, and nothing comes after it.
-func (r *snapshotReader) atEnd() error {
-	if _, err := r.buf.ReadByte(); err != io.EOF {
-		if err == nil {
-			err = errForged
-		}
-		return err
-	}
-	if r.n != r.chunks.p.size {
-		return errForged
-	}
-	if r.done != nil {
-		r.done()
-	}
-	return io.EOF
 }
 
 func (r *snapshotReader) Close() error {
@@ -235,7 +213,7 @@ func (r *chunkReader) chunk() ([]byte, error) {
 		r.broken()
 		return nil, fmt.Errorf("chunk %d of %d is not there: the leader writes a new whole index with its next change", r.next+1, r.p.chunks)
 	}
-	plain, err := r.g.open(chunkPlace(r.p.name, r.next, r.next+1 == r.p.chunks), sealed)
+	plain, err := r.g.open(chunkPlace(r.p.name, r.next), sealed)
 	if err != nil {
 		r.broken()
 		return nil, fmt.Errorf("chunk %d of %d: %w", r.next+1, r.p.chunks, err)

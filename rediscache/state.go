@@ -104,7 +104,7 @@ func (s *sealer) openTerm(term, proof string) uint64 {
 func texts(reply any, n int) ([]string, error) {
 	list, ok := reply.([]any)
 	if !ok || len(list) < n {
-		return nil, fmt.Errorf("Redis answered with %T of another form than expected", reply)
+		return nil, fmt.Errorf("an answer of another form than expected: %T", reply)
 	}
 	all := make([]string, len(list))
 	for i, v := range list {

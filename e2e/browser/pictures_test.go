@@ -1,4 +1,4 @@
-package e2e
+package browser
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 )
 
 // TestPictures makes the READMEs' pictures of the console, of two minutes in the
-// life of a school, in the folder that ROLEGATE_PICTURES names: ../docs. Without
+// life of a school, in the folder that ROLEGATE_PICTURES names: ../../docs. Without
 // it, there is none to make.
 func TestPictures(t *testing.T) {
 	folder := os.Getenv("ROLEGATE_PICTURES")
