@@ -108,7 +108,7 @@ type Publication struct {
 type Update struct {
 	Version Version // where it leads
 	Change  []byte
-	Whole   io.ReadCloser // nil for a change; must be read and closed before the next call
+	Whole   io.ReadCloser // nil for a change; must be read and closed before the next call, and before Follow's ctx ends
 }
 
 // An Asked is a message to the leader.

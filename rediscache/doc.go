@@ -53,7 +53,7 @@
 // the client was waiting for then, it goes on to wait for until its own timeouts
 // end, so leave ReadTimeout at some seconds. Waiting for what is new takes two
 // connections of the pool at most. ACLs: the commands that the scripts and the
-// package use on keys with the prefix are EVAL, EVALSHA, HGET, HMGET, HSET, HDEL,
+// package use on keys with the prefix are EVAL, EVALSHA, HMGET, HSET, HDEL,
 // HLEN, XADD, XREAD, XREVRANGE, XTRIM, XLEN, PEXPIRE, TYPE, DEL and UNLINK, and
 // TIME.
 package rediscache

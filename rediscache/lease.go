@@ -36,9 +36,9 @@ type standing struct {
 // term than Redis does raises it there, also if it does not want to lead.
 //
 // A term that is forged, or made with another Secret, is told as 0. Its lease,
-// unless it is this replica's, holds for as long as it can last, which is a minute at most: or else two
-// groups of replicas, while the Secret is being changed, would take it from each
-// other all the time.
+// unless it is this replica's, holds for as long as it can last, which is a
+// minute at most: or else two groups of replicas, while the Secret is being
+// changed, would take it from each other all the time.
 func (c *Cache) Lease(ctx context.Context, want bool, above uint64) (rolegate.Lease, error) {
 	g, err := c.joined()
 	if err != nil {
