@@ -83,6 +83,7 @@ func TestRestart(t *testing.T) {
 		"makes nothing younger": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			before := open().Status()
 			source.Fail(errAway)
+			synctest.Wait() // until it is stored
 			data, stores := cache.stored()
 			for restarts := range 5 {
 				gate := open()

@@ -29,9 +29,12 @@ func (r *replica) follow() {
 	r.mu.Lock()
 	switch {
 	case none && r.base.Load() == nil: // whatever is wrong still is
+	case none && !timeout: // it was interrupted
+	case none: // all is quiet
+		r.failing, r.broken = 0, instant{}
 	case err == nil && r.failing > 0: // once is not enough: it may fail every other time
-	case none, err == nil:
-		err, r.broken = nil, instant{}
+	case err == nil:
+		r.broken = instant{}
 	case r.broken == instant{}:
 		r.broken = r.f.gate.clock()
 	}
@@ -117,14 +120,27 @@ func (r *replica) take(ctx context.Context, u Update) (err error) {
 		r.forget(Version{})
 		return err
 	}
-	if u.Whole != nil {
-		return r.adoptWhole(ctx, u, jumped)
-	}
-	if r.base.Load() == nil {
+	switch {
+	case u.Whole != nil:
+		err = r.adoptWhole(ctx, u, jumped)
+	case r.base.Load() == nil:
 		r.forget(Version{}) // a change of what could not be used: the whole index may be better by now
-		return nil
+	default:
+		err = r.adoptChange(ctx, u)
 	}
-	return r.adoptChange(ctx, u)
+	r.noteJump(jumped)
+	return err
+}
+
+// noteJump counts how often the shared clock was set, but for what is long ago.
+func (r *replica) noteJump(jumped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if jumped {
+		r.jumps = min(r.jumps+1, 2*maxJumps)
+	} else {
+		r.jumps = max(r.jumps-1, 0)
+	}
 }
 
 // forget has the replica follow from that version, without an index.

@@ -400,9 +400,7 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 		p.FailedAt = now.time()
 		f.failures[p.Failure]++
 		next = now.add(f.backOff(k, p.Consecutive))
-		if quiet := retryAfter(err); quiet > 0 {
-			f.quiet = later(f.quiet, now.add(quiet))
-		}
+		f.quiet = later(f.quiet, now.add(retryAfter(err)))
 	}
 	attempt := p.Consecutive
 	f.next[k].Store(next.mono)

@@ -56,6 +56,9 @@ const (
 	// would have all of them walk when the leader dies.
 	quietLeader = 75 * time.Second
 
+	// maxJumps is how often the shared clock may be set in a row of readings.
+	maxJumps = 3
+
 	// followWait is how long a replica waits for news in one call.
 	followWait = 10 * time.Second
 
@@ -107,6 +110,8 @@ type replica struct {
 	touched instant            // when somebody was last known to lead
 	news    instant            // when something was last published
 	broken  instant            // since when following has failed, if it does
+	jumps   int                // how often the shared clock was set lately
+	apart   instant            // since when requests have seen something else than the base, if they do
 	told    bool               // whether the log knows that the store fails
 	turned  chan struct{}      // is closed when the role changes
 	seen    Version            // for Status
@@ -288,11 +293,20 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	role, before = ReplicaFollower, *r.role.Load()
 	switch {
 	case r.lease.Held && r.caught && r.until.Load() > now.mono:
-		role = ReplicaLeader
+		role, r.apart = ReplicaLeader, instant{}
 	case r.touched.age(now) > sharedGrace, r.broken != (instant{}) && r.broken.age(now) > sharedGrace:
 		role = ReplicaAlone // the store is away, or what is in it cannot be used
-	case own != nil && own != base:
-		role = ReplicaAlone // it knows more than the store
+	case r.jumps > maxJumps:
+		role = ReplicaAlone // no age that is told by that clock can be believed
+	case own == nil || own == base:
+		r.apart = instant{}
+	case r.apart == instant{}:
+		r.apart = now
+	case r.apart.age(now) > sharedGrace:
+		role = ReplicaAlone // it knows more than the store, or cannot use what is there
+	}
+	switch {
+	case role != ReplicaFollower:
 	case base != nil && r.news.age(now) > max(quietLeader, 3*r.f.gate.cfg.Refresh.Every):
 		role = ReplicaAlone // whoever leads publishes nothing
 	case own == nil && r.news.age(now) > r.f.gate.cfg.Refresh.ResyncEvery:
@@ -316,11 +330,13 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 
 // schedule sets when a replica pulls that has not pulled so far. Many may go on
 // alone at the same moment: they spread, over the time that is left until the
-// pull is due, so that none is late for it. One that leads pulls for all.
+// pull is due, so that none is late for it. One that is alone because it knows
+// more than the store waits until it is due: others need not. One that leads
+// pulls for all.
 func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 	f := r.f
 	for k := range pullKinds {
-		due, spread := now, sharedGrace
+		from, due, spread := now, now, sharedGrace
 		if own != nil {
 			last, interval := own.contact, f.interval(k)
 			if k == walk {
@@ -331,9 +347,15 @@ func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 			}
 			due = later(now, last.add(interval))
 			spread = max(interval/10, time.Duration(due.mono-now.mono))
+			if own != r.base.Load() {
+				from, spread = due, interval/10
+			}
 		}
 		if role == ReplicaAlone {
-			due = now.add(rand.N(spread))
+			due = from.add(rand.N(spread))
+			if set := f.next[k].Load(); set > now.mono && set < due.mono {
+				continue // it goes alone time and again, and is not to put its pull off each time
+			}
 		}
 		f.next[k].Store(due.mono)
 		if k == walk {
@@ -409,7 +431,7 @@ func (r *replica) works() {
 // again. It reports whether the gate is open still.
 func (r *replica) pause(failed int) bool {
 	wait := retryShared
-	for ; failed > 3 && wait < retryRarely; failed-- {
+	for ; failed > 10 && wait < retryRarely; failed-- {
 		wait *= 2
 	}
 	timer := time.NewTimer(jitter(min(wait, retryRarely), 0.5))

@@ -54,8 +54,8 @@ func TestANewReplicaGoesOnFromAnIndexThatHasExpired(t *testing.T) {
 	inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
 		var whole []byte
 		var at rolegate.Version
-		g.store.do(func(s *fakeStore) { whole, at = s.whole, s.wholeAt })
-		g.settle(24 * time.Minute)
+		g.store.do(func(s *fakeStore) { whole, at, s.keep = s.whole, s.wholeAt, 100 })
+		g.settle(23 * time.Minute)      // no walk is due then
 		g.store.do(func(s *fakeStore) { // the log reaches back as far as the backup of the whole index
 			require.Equal(t, at, s.wholeAt)
 			require.Equal(t, whole, s.whole)
@@ -81,9 +81,12 @@ func TestAgesAreTrueWhenTheClockIsPutBack(t *testing.T) {
 			t.Parallel()
 			inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
 				walked := time.Now()
-				g.settle(9 * time.Minute)
+				g.settle(8 * time.Minute) // the next walk is not due
 				g.source.Fail(errSimCut)
 				g.settle(40 * time.Minute)
+				for g.leader() < 0 { // they take turns, since none can reach the source
+					g.settle(time.Second)
+				}
 				g.kill(g.leader())
 				g.store.do(func(s *fakeStore) { s.offset -= back })
 				g.add()

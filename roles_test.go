@@ -76,6 +76,7 @@ func TestChecks(t *testing.T) {
 		{"none, in any organisation", []rolegate.Check{noRole("suspended")}, anywhere, []int64{1, 2, 3, 4, 5, 7, 9, 10, 11}},
 		{"none there", []rolegate.Check{noRole("suspended")}, 7, []int64{1, 2, 3, 4, 5, 6, 7, 9, 10, 11}},
 		{"none of two", []rolegate.Check{noRole("suspended", "staff")}, anywhere, []int64{4, 9, 10, 11}},
+		{"two checks of what he must not have", []rolegate.Check{noRole("suspended"), noRole("homeroom")}, anywhere, []int64{1, 4, 5, 7, 9, 10, 11}},
 		{"none of a role that others include", []rolegate.Check{noRole("staff")}, 8, []int64{1, 2, 3, 4, 5, 6, 7, 9, 10, 11}},
 		{"a role, and none elsewhere", []rolegate.Check{anyRole("teacher"), noRole("suspended")}, anywhere, []int64{1, 2, 3, 5, 7}},
 		{"a role there, and none there", []rolegate.Check{anyRole("teacher"), noRole("suspended")}, 8, []int64{8}},

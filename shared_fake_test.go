@@ -22,6 +22,7 @@ type fakeStore struct {
 	mu      sync.Mutex
 	changed chan struct{} // is closed when anything changes
 	offset  time.Duration // of its clock
+	keep    int           // so many changes, and then a whole index
 
 	fakeState
 	asks  []fakeAsk
@@ -58,7 +59,7 @@ const (
 )
 
 func newFakeStore() *fakeStore {
-	return &fakeStore{changed: make(chan struct{}), wrote: map[string]int{}}
+	return &fakeStore{changed: make(chan struct{}), wrote: map[string]int{}, keep: fakeLog}
 }
 
 func (s *fakeStore) now() time.Time { return time.Now().Add(s.offset) }
@@ -231,10 +232,10 @@ func (c *fakeCache) Publish(ctx context.Context, term uint64, from rolegate.Vers
 		s.wrote["changes"] += len(p.Change)
 		s.wrote["change"] = len(p.Change)
 	}
-	if !chained || len(s.log) > 2*fakeLog {
+	if !chained || len(s.log) > 2*s.keep {
 		s.whole, s.wholeAt = whole.Bytes(), to
 		s.wrote["wholes"] += whole.Len()
-		s.log = slices.Clone(s.log[max(0, len(s.log)-fakeLog):])
+		s.log = slices.Clone(s.log[max(0, len(s.log)-s.keep):])
 		if !chained {
 			s.log = nil
 			s.wrote["anew"]++

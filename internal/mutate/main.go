@@ -51,7 +51,7 @@ func main() {
 	}
 	files := flag.String("files", strings.Join(decides, ","), "what to mutate: paths in the module")
 	workers := flag.Int("workers", 2, "how many mutants are tested at a time")
-	from := flag.String("report", "", "print what a report says that the tool has written before, instead of running it")
+	from := flag.String("report", "", "print what these reports say, which -o has kept before, instead of running the tool: paths with commas between them")
 	keep := flag.String("o", "", "keep the tool's report in this file")
 	page := flag.Bool("page", false, "print docs/mutation.md")
 	flag.Parse()
@@ -65,22 +65,21 @@ func main() {
 }
 
 func run(files []string, workers int, from, keep string, page bool) (ok bool, err error) {
-	var report []byte
+	var mutants []mutant
 	if from == "" {
-		report, err = mutate(files, workers)
-	} else {
-		report, err = os.ReadFile(from)
-	}
-	if err != nil {
-		return false, err
-	}
-	if keep != "" {
-		if err := os.WriteFile(keep, report, 0o644); err != nil {
+		report, err := mutate(files, workers)
+		if err != nil {
 			return false, err
 		}
-	}
-	mutants, err := parseReport(report, os.ReadFile)
-	if err != nil {
+		if keep != "" {
+			if err := os.WriteFile(keep, report, 0o644); err != nil {
+				return false, err
+			}
+		}
+		if mutants, err = parseReport(report, os.ReadFile); err != nil {
+			return false, err
+		}
+	} else if mutants, err = readReports(strings.Split(from, ",")); err != nil {
 		return false, err
 	}
 	known, err := parseKnown(equivalents)
@@ -95,6 +94,22 @@ func run(files []string, workers int, from, keep string, page bool) (ok bool, er
 		r.print(os.Stdout)
 	}
 	return r.ok(), nil
+}
+
+// readReports reads reports of different files.
+func readReports(paths []string) (all []mutant, err error) {
+	for _, path := range paths {
+		report, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		mutants, err := parseReport(report, os.ReadFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, mutants...)
+	}
+	return all, nil
 }
 
 // mutate runs the tool and returns its report, and with it which mutants made
