@@ -126,7 +126,7 @@ func (r *replica) take(ctx context.Context, u Update) (err error) {
 	case r.base.Load() == nil:
 		r.forget(Version{}) // a change of what could not be used: the whole index may be better by now
 	default:
-		err = r.adoptChange(ctx, u)
+		err = r.adoptChange(ctx, u, jumped)
 	}
 	r.noteJump(jumped)
 	return err
@@ -255,7 +255,7 @@ func (r *replica) check(s *storedIndex) error {
 
 // adoptChange takes in a change. If it cannot be used, the whole index is asked
 // for.
-func (r *replica) adoptChange(ctx context.Context, u Update) error {
+func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error {
 	base := r.base.Load()
 	c, err := decodeChange(u.Change)
 	if err == nil {
@@ -266,6 +266,10 @@ func (r *replica) adoptChange(ctx context.Context, u Update) error {
 		return err
 	}
 	at := stamps{c.contact, c.verified, c.walked}
+	if jumped && c.held != nil {
+		r.forget(Version{})
+		return errors.New("a change tells since when removals are held, by a clock that was set since")
+	}
 	if c.from != r.stamps {
 		r.forget(Version{})
 		return errors.New("a change is of another index than the one that it was said to follow")

@@ -37,6 +37,10 @@ type ReplicaStatus struct {
 }
 
 const (
+	// newcomerWait is for how long a replica without a list leaves the lease to
+	// others: they look in that time.
+	newcomerWait = 1500 * time.Millisecond
+
 	// leaseEvery is how often a replica renews its lease, or looks who has it.
 	leaseEvery = time.Second
 
@@ -95,6 +99,9 @@ type replica struct {
 	fenced  int     // how often another had the lease when this was to publish
 	clock   sharedClock
 
+	joined instant
+	nobody bool // the store was empty when the lease was looked at; only keepLease uses it
+
 	poke chan struct{} // makes the lease be looked at now
 	kick chan struct{} // there is something to publish, or the lease is gone
 
@@ -135,7 +142,7 @@ func newReplica(f *refresher, shared SharedCache) *replica {
 	r := &replica{
 		f: f, shared: shared,
 		poke: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		since: now, touched: now, news: now, turned: make(chan struct{}),
+		joined: now, since: now, touched: now, news: now, turned: make(chan struct{}),
 		waiting: map[uint64]chan answer{}, serving: map[uint64]struct{}{}, served: served,
 		budget: f.gate.onDeny,
 	}
@@ -207,6 +214,11 @@ func (r *replica) renew() {
 	r.mu.Lock()
 	want, above := r.abstain == (instant{}) || now.mono >= r.abstain.mono, r.highest
 	r.mu.Unlock()
+	if want && r.f.gate.now.Load() == nil && r.joined.age(now) < newcomerWait {
+		// Who has a list compares a walk with it, and may hold removals back: he is
+		// to lead rather than somebody who has none. Not so if there is nobody.
+		want = r.nobody
+	}
 	ctx, cancel := context.WithTimeout(r.f.ctx, sharedTimeout)
 	defer cancel()
 	var lease Lease
@@ -222,6 +234,10 @@ func (r *replica) renew() {
 		r.failed("looking who leads", err)
 	} else {
 		r.takeLease(lease, now)
+		if empty := !lease.Taken && lease.Term == 0 && lease.Newest == (Version{}); empty && !r.nobody {
+			r.nobody = true // the store is new
+			signal(r.poke)
+		}
 	}
 	r.judge()
 	r.f.warnIfStale(r.f.gate.clock())
