@@ -372,7 +372,7 @@ func TestAllReplicasRestartAtOnce(t *testing.T) {
 				before := g.walks()
 				n := 200
 				if simUnderRaceDetector() { // it has a limit of its own, not far above
-					n = 50
+					n = 12
 				}
 				for range n {
 					g.add()
