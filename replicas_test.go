@@ -183,6 +183,7 @@ func TestAResyncOnAFollowerSeesRemovals(t *testing.T) {
 		g.source.Remove(1)
 		g.settle(time.Minute)
 		require.ErrorIs(t, g.gates[g.follower()].Resync(t.Context()), rolegate.ErrHeld)
+		g.settle(0) // until the others have heard of it
 		require.True(t, g.all(true, 1))
 		for _, gate := range g.gates {
 			require.Equal(t, 1, gate.Status().Held.Users)
