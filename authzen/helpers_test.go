@@ -1,14 +1,12 @@
 package authzen_test
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +15,8 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/authzen"
 	"github.com/rolegate/rolegate/rolegatetest"
+
+	"github.com/rolegate/rolegate/internal/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -115,21 +115,6 @@ func post(h http.Handler, path, body string, headers ...string) *httptest.Respon
 }
 
 // A logBook collects log lines.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+type logBook struct{ logbook.Book }
 
 var _ io.Writer = (*logBook)(nil)
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}

@@ -27,6 +27,8 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/bearer"
 	"github.com/rolegate/rolegate/rolegatetest"
+
+	"github.com/rolegate/rolegate/internal/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -241,22 +243,7 @@ func (a app) why() string {
 }
 
 // A logBook collects log lines as JSON objects.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBook struct{ logbook.Book }
 
 func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(b, nil)) }
 

@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
@@ -20,6 +18,8 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/console"
 	"github.com/rolegate/rolegate/rolegatetest"
+
+	"github.com/rolegate/rolegate/internal/logbook"
 )
 
 // admin is who looks at the console in the tests.
@@ -38,22 +38,7 @@ func user(id int64, grants ...rolegate.Grant) rolegate.Record {
 func in(org int64, role string) rolegate.Grant { return rolegate.Grant{OrgID: org, RoleCode: role} }
 
 // A book collects log lines.
-type book struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type book struct{ logbook.Book }
 
 // An app has a gate and a console behind it.
 type app struct {

@@ -1,12 +1,10 @@
 package forwardauth_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +12,8 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/forwardauth"
 	"github.com/rolegate/rolegate/rolegatetest"
+
+	"github.com/rolegate/rolegate/internal/logbook"
 )
 
 // The users of most tests: 1 is a teacher in 7 and a homeroom teacher in 8, 2
@@ -104,22 +104,7 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 }
 
 // A logBook is what was logged.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBook struct{ logbook.Book }
 
 func (b *logBook) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))

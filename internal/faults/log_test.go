@@ -1,31 +1,16 @@
 package faults_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"log/slog"
 	"math"
 	"strings"
-	"sync"
+
+	"github.com/rolegate/rolegate/internal/logbook"
 )
 
 // A logBook collects every log line, of every level, as JSON.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBook struct{ logbook.Book }
 
 func (b *logBook) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.Level(math.MinInt), AddSource: true}))
