@@ -1,6 +1,7 @@
 package rolegate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,6 +51,20 @@ func ExampleNoRole() {
 	// user 4: 403
 	// user 6: 200 welcome
 	// user 99: 403
+}
+
+// What guards no HTTP needs a policy also where the list alone decides.
+func ExampleListed() {
+	gate := exampleGate()
+	defer gate.Close()
+	policy := gate.Policy(rolegate.Listed())
+
+	for _, user := range []int64{4, 99} {
+		fmt.Println(user, policy.Decide(context.Background(), rolegate.UserID(user), 0))
+	}
+	// Output:
+	// 4 granted
+	// 99 not_authorized
 }
 
 // Roles say what somebody is. Whose lesson it is, only the app knows.

@@ -2,6 +2,7 @@ package rolegate
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -152,7 +153,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	if e.ContactAge > e.StaleAfter {
 		e.State = StateStale
 	}
-	where := p.orgOf(org)
+	where := p.scopeOf(org)
 	gen.judge(&e.Decision, p, id, where, nil)
 	gen.judgeAge(&e.Decision, p, now)
 	e.Decision.stale = e.State == StateStale
@@ -170,6 +171,17 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		e.Wait = g.cfg.Refresh.MaxAgeWait
 	}
 	return e
+}
+
+// OrgOf reads from a request the organisation that a guard with this policy
+// would look at: what its [InOrg] says, and 0 without one. An error is what
+// would deny the request with [OrgUnreadable]; a panic in the func is one.
+func (p *Policy) OrgOf(r *http.Request) (int64, error) {
+	if p == nil || p.org == nil {
+		return 0, nil
+	}
+	scope, err := p.readOrg(r)
+	return scope.id, err
 }
 
 // Explain tells why that identity is on the list, or is not: see [Gate.Decide]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -329,4 +330,51 @@ func TestExplainRoutes(t *testing.T) {
 		e := c.guard.Explain(t.Context(), rolegate.UserID(1), c.org)
 		assert.Equal(t, c.want, e.Decision.Reason, "%s in %d", c.guard.Policy, c.org)
 	}
+}
+
+func TestOrgOf(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolesStaff()})
+	request := func(org string) *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.SetPathValue("orgID", org)
+		return r
+	}
+	inOrg := gate.Policy(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID")))
+	panics := gate.Policy(rolegate.AnyRole("teacher"), rolegate.InOrg(func(*http.Request) (int64, error) { panic("no") }))
+	for _, c := range []struct {
+		name   string
+		policy *rolegate.Policy
+		path   string
+		org    int64
+		err    string
+	}{
+		{"its organisation", inOrg, "7", 7, ""},
+		{"none that counts", inOrg, "007", 0, "orgID"},
+		{"none at all", inOrg, "", 0, "orgID"},
+		{"a func that panics", panics, "7", 0, "panicked"},
+		{"a policy without InOrg", gate.Policy(rolegate.AnyRole("teacher")), "7", 0, ""},
+		{"no policy", nil, "7", 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			org, err := c.policy.OrgOf(request(c.path))
+			assert.Equal(t, c.org, org)
+			if c.err == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, c.err)
+			}
+		})
+	}
+}
+
+func TestExplainListed(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolesStaff()})
+	e := gate.Policy(rolegate.Listed()).Explain(t.Context(), rolegate.UserID(4), 0)
+	assert.Equal(t, rolegate.Granted, e.Decision.Reason)
+	require.Len(t, e.Orgs, 1)
+	assert.Equal(t, []rolegate.CheckExplanation{{Check: "Listed", Outcome: rolegate.CheckHolds}}, e.Orgs[0].Checks)
+	assert.Empty(t, gate.Status().UnheldRoles)
 }

@@ -67,14 +67,14 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision
 	if p == nil {
 		return d
 	}
-	p.gate.judge(&d, p, id, p.orgOf(org), nil, instant{})
+	p.gate.judge(&d, p, id, p.scopeOf(org), nil, instant{})
 	p.gate.count(&d)
 	p.gate.observe(p, &d, nil, "")
 	return d
 }
 
-// orgOf turns the org argument of Decide into what decide takes.
-func (p *Policy) orgOf(org int64) orgScope {
+// scopeOf turns the org argument of Decide into what decide takes.
+func (p *Policy) scopeOf(org int64) orgScope {
 	switch {
 	case org > 0:
 		return orgScope{id: org}

@@ -19,8 +19,8 @@ type Option interface {
 }
 
 // A Check is something that must hold for a user to pass: [AnyRole],
-// [AllRoles], [NoRole], [Where] or [Either]. A nil Check is a mistake that
-// panics when the route is registered.
+// [AllRoles], [NoRole], [Listed], [Where] or [Either]. A nil Check is a mistake
+// that panics when the route is registered.
 type Check interface {
 	Option
 	// name is how logs and route listings write it.
@@ -47,6 +47,11 @@ func AllRoles(codes ...string) Check { return newRoleCheck(opAll, codes) }
 // A role that the marketplace takes away shows only at the next full walk, and
 // one that it adds at the next incremental pull: so does what NoRole says.
 func NoRole(codes ...string) Check { return newRoleCheck(opNone, codes) }
+
+// Listed holds for every user who is on the list. It is for a [Policy] that
+// asks for nothing more, as [Gate.Admit] does for a route. Beside an [InOrg] it
+// holds in every organisation, also where the user has no role.
+func Listed() Check { return listedCheck{} }
 
 // Where holds when f says so. It is for what only the app knows: whose
 // document it is, whether the term has begun. The name is for logs and route
@@ -162,7 +167,7 @@ func newPolicySpec(caller string, options []Option) policySpec {
 		o.addTo(&s)
 	}
 	if len(s.checks) == 0 {
-		panic(fmt.Sprintf("rolegate: %s without a check lets every listed user pass: give it AnyRole, AllRoles, NoRole, Where or Either, or use Admit", caller))
+		panic(fmt.Sprintf("rolegate: %s without a check lets every listed user pass: give it AnyRole, AllRoles, NoRole, Where or Either, or use Admit or Listed", caller))
 	}
 	if s.shadow && s.maxAge != 0 {
 		panic(fmt.Sprintf("rolegate: %s with Shadow and MaxAge: a shadow must not make requests wait; leave MaxAge out until the rule bites", caller))
@@ -273,6 +278,15 @@ func (c roleCheck) compile(to *compiler) node {
 	}
 	return n
 }
+
+type listedCheck struct{}
+
+func (c listedCheck) addTo(s *policySpec) { s.checks = append(s.checks, c) }
+
+func (listedCheck) name() string { return "Listed" }
+
+// compile asks for all of no roles: whom it is asked about is listed.
+func (listedCheck) compile(*compiler) node { return node{op: opAll, roles: true} }
 
 type whereCheck struct {
 	label string

@@ -53,6 +53,10 @@ func TestChecks(t *testing.T) {
 		org    int64
 		pass   []int64 // of the users 1 to 11
 	}{
+		{"on the list", []rolegate.Check{rolegate.Listed()}, anywhere, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"on the list, also where he has no role", []rolegate.Check{rolegate.Listed()}, 99, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"on the list, and a role", []rolegate.Check{rolegate.Listed(), anyRole("homeroom")}, 7, []int64{2}},
+		{"on the list or a role", []rolegate.Check{either(anyRole("homeroom"), rolegate.Listed())}, 7, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 		{"one role", []rolegate.Check{anyRole("homeroom")}, anywhere, []int64{2, 3}},
 		{"one role there", []rolegate.Check{anyRole("homeroom")}, 7, []int64{2}},
 		{"one role where nobody has any", []rolegate.Check{anyRole("homeroom")}, 99, nil},

@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rolegate/rolegate"
 )
@@ -83,6 +84,25 @@ type Handler struct {
 	log     *slog.Logger
 	admit   *rolegate.Policy
 	mux     *http.ServeMux
+
+	mu    sync.Mutex
+	rules []Rule // guarded by mu
+}
+
+// A Rule is a pattern and what it asks for.
+type Rule struct {
+	Pattern string
+	Policy  *rolegate.Policy
+}
+
+// Rules returns the rules in the order in which they were added.
+func (h *Handler) Rules() []Rule {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.rules)
 }
 
 // New returns a handler without rules, which denies everything, or an error
@@ -133,7 +153,7 @@ func New(gate *rolegate.Gate, cfg Config) (*Handler, error) {
 	}
 	return &Handler{
 		gate: gate, read: read, trusted: networks, headers: headers, proxy: cfg.Proxy, log: cfg.Logger, mux: http.NewServeMux(),
-		admit: gate.Policy(rolegate.Where("on the list", func(rolegate.User, *http.Request) bool { return true }), rolegate.DenyWith(deny)),
+		admit: gate.Policy(rolegate.Listed(), rolegate.DenyWith(deny)),
 	}, nil
 }
 
@@ -165,14 +185,23 @@ func (h *Handler) Admit(pattern string) { h.handle(pattern, h.admit) }
 
 func (h *Handler) handle(pattern string, p *rolegate.Policy) {
 	guard := p.Wrap(http.HandlerFunc(h.allow))
-	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { w.(*match).guard = guard })
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		*w.(*match) = match{guard: guard, policy: p, request: r}
+	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rules = append(h.rules, Rule{pattern, p})
 }
 
 // A match is the ResponseWriter with which a ServeMux is asked for the rule of
 // a request: it keeps the rule, and nothing of what the mux answers itself when
 // it has none or would redirect. There is one call for both the rule and the
 // path values, so that rules may be added meanwhile.
-type match struct{ guard http.Handler }
+type match struct {
+	guard   http.Handler
+	policy  *rolegate.Policy
+	request *http.Request // with the pattern and its path values
+}
 
 func (*match) Header() http.Header         { return http.Header{} }
 func (*match) Write(b []byte) (int, error) { return len(b), nil }
@@ -214,12 +243,17 @@ func (h *Handler) rule(r *http.Request) (http.Handler, *http.Request, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var m match
+	m, err := h.match(request)
+	return m.guard, m.request, err
+}
+
+// match returns the rule for an original request.
+func (h *Handler) match(request *http.Request) (m match, err error) {
 	h.mux.ServeHTTP(&m, request)
 	if m.guard == nil {
-		return nil, nil, &denial{"unlisted", "no pattern matches the method, host and path, or only that of another path to which http.ServeMux would redirect"}
+		return m, &denial{"unlisted", "no pattern matches the method, host and path, or only that of another path to which http.ServeMux would redirect"}
 	}
-	return m.guard, request, nil
+	return m, nil
 }
 
 // A denial is why a request is denied before a rule is asked.
