@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,26 +12,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every block of docs/adapters.md that names a file stands in that file, and
-// every example is shown.
+// A page shows blocks of the examples, each under the name of its file.
+var shown = regexp.MustCompile("(?s)\n\\[examples/([^\\]]+)\\]\\(\\.\\./examples/([^)]+)\\)\n\n```(?:go|ini|csv)\n(.*?)\n```\n")
+
+// Every block that names a file stands in that file, and every example is shown
+// on one of the pages.
 func TestDocs(t *testing.T) {
-	text, err := os.ReadFile("../docs/adapters.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)\n\\[examples/([^\\]]+)\\]\\(\\.\\./examples/([^)]+)\\)\n\n```go\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
-	shown := map[string]bool{}
-	for _, block := range blocks {
-		assert.Equal(t, block[1], block[2])
-		file, err := os.ReadFile(filepath.FromSlash(block[1]))
-		require.NoError(t, err)
-		assert.True(t, strings.Contains(string(file), "\n"+block[3]+"\n"), "not in %s:\n%s", block[1], block[3])
-		shown[block[1]] = true
+	files := map[string]bool{}
+	blocks := map[string][]string{}
+	for _, page := range []string{"adapters.md", "migrating.md", "migrating.zh-CN.md"} {
+		text := read(t, "../docs/"+page)
+		for _, block := range shown.FindAllStringSubmatch(text, -1) {
+			assert.Equal(t, block[1], block[2], page)
+			assert.True(t, strings.Contains("\n"+read(t, block[1]), "\n"+block[3]+"\n"), "%s: not in %s:\n%s", page, block[1], block[3])
+			files[block[1]] = true
+			blocks[page] = append(blocks[page], block[0])
+		}
+		assert.Equal(t, strings.Count(text, "\n[examples/"), len(blocks[page]), "%s: a block does not follow the name of its file", page)
+		if page != "adapters.md" { // whose one line about bearer is of another module
+			code := strings.Count(text, "\n```go\n") + strings.Count(text, "\n```ini\n") + strings.Count(text, "\n```csv\n")
+			assert.Equal(t, code, len(blocks[page]), "%s: a block without the name of its file", page)
+		}
 	}
+	assert.True(t, slices.Equal(blocks["migrating.md"], blocks["migrating.zh-CN.md"]), "both languages of migrating.md show the same blocks")
 	examples, err := filepath.Glob("*/main.go")
 	require.NoError(t, err)
 	require.NotEmpty(t, examples)
 	for _, example := range examples {
-		assert.True(t, shown[filepath.ToSlash(example)], "%s is not shown", example)
+		assert.True(t, files[filepath.ToSlash(example)], "%s is not shown", example)
 	}
-	named := strings.Count(string(text), "](../examples/")
-	assert.Equal(t, named, len(blocks), "a block does not follow the name of its file")
+}
+
+func read(t *testing.T, name string) string {
+	text, err := os.ReadFile(filepath.FromSlash(name))
+	require.NoError(t, err)
+	return string(text)
 }
