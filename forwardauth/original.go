@@ -23,8 +23,32 @@ func readHeaders(prefix string) func(*http.Request) (original, error) {
 			}
 			found[i] = values[0]
 		}
-		return original{method: found[0], host: found[1], uri: found[2]}, nil
+		o := original{method: found[0], host: found[1], uri: found[2]}
+		return o, o.checkURL(r.Header[prefix+"Url"])
 	}
+}
+
+// checkURL compares the original request with the URL in X-Original-URL, if there
+// is one (X-Forwarded-Url is nobody's). ingress-nginx always sends it and, unless it is told to, sends none of
+// the three that are read: then these are the client's own, who would choose what
+// is judged.
+func (o original) checkURL(values []string) error {
+	for _, value := range values {
+		_, rest, _ := strings.Cut(value, "://")
+		path := strings.IndexByte(rest, '/')
+		if path < 0 || rest[path:] != o.uri || hostname(rest[:path]) != hostname(o.host) {
+			return &denial{"original_unknown", "X-Original-URL names another request than the headers that are read: the proxy does not set those, as docs/proxies.md says, but passes on the client's"}
+		}
+	}
+	return nil
+}
+
+// hostname is a host in lower case and without its port, as nginx' $host.
+func hostname(host string) string {
+	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
+		host = host[:end]
+	}
+	return strings.ToLower(host)
 }
 
 // readPrefixed reads an original request that is the request itself, but for a

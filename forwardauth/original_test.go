@@ -146,7 +146,10 @@ func TestOriginalHeaders(t *testing.T) {
 		t.Run(proxy.String(), func(t *testing.T) {
 			assert.Equal(t, 200, ask(func(*http.Request) {}))
 			assert.Equal(t, 200, ask(func(r *http.Request) {
-				for _, name := range []string{"X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Forwarded-Prefix", "X_Original_URI", "X-Envoy-Original-Path", "Forwarded"} {
+				if prefix != "X-Original-" || proxy == forwardauth.Envoy {
+					r.Header.Set("X-Original-URL", "/admin")
+				}
+				for _, name := range []string{"X-Rewrite-URL", "X-HTTP-Method-Override", "X-Forwarded-Prefix", "X_Original_URI", "X-Envoy-Original-Path", "Forwarded"} {
 					r.Header.Set(name, "/admin")
 				}
 			}), "headers that nobody asked for")
@@ -172,6 +175,40 @@ func TestOriginalHeaders(t *testing.T) {
 					r.Header.Del(prefix + name)
 				}
 			}), "only another proxy's headers")
+		})
+	}
+}
+
+// ingress-nginx sends the URL, and leaves the rest to its clients if it is not
+// told otherwise.
+func TestOriginalURL(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, host, uri string
+		urls            []string
+		status          int
+	}{
+		{"none", "school.example", "/open?x=1", nil, 200},
+		{"the same", "school.example", "/open?x=1", []string{"https://school.example/open?x=1"}, 200},
+		{"the same, with a port and in capitals", "school.example", "/open", []string{"http://School.Example:8080/open"}, 200},
+		{"the same, an address", "[::1]", "/open", []string{"http://[::1]:8080/open"}, 200},
+		{"another path", "school.example", "/open", []string{"https://school.example/admin"}, 403},
+		{"another query", "school.example", "/open", []string{"https://school.example/open?x=1"}, 403},
+		{"another host", "school.example", "/open", []string{"https://other.example/open"}, 403},
+		{"another address", "[::1]", "/open", []string{"http://[::2]/open"}, 403},
+		{"no URL", "school.example", "/open", []string{"/open"}, 403},
+		{"a host alone", "school.example", "/open", []string{"https://school.example"}, 403},
+		{"two, one of them another", "school.example", "/open", []string{"https://school.example/open", "https://school.example/admin"}, 403},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHandler(t, openGate(t, nil), forwardauth.Nginx, nil)
+			h.Admit("/open")
+			h.Handle("/admin", rolegate.AnyRole("admin"))
+			r := about(1, c.uri).request(forwardauth.Nginx)
+			r.Header.Set("X-Original-Host", c.host)
+			r.Header["X-Original-Url"] = c.urls
+			assert.Equal(t, c.status, serve(h, r).Code)
 		})
 	}
 }

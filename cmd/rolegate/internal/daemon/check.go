@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+)
+
+// Check makes of a settings file all that serving makes of it, but listens
+// nowhere and asks nobody. Its error names the mistakes.
+func Check(ctx context.Context, f *settings.File) error {
+	d := &daemon{Options: Options{Logger: slog.New(slog.DiscardHandler)}, start: f, idle: true}
+	g, err := d.generation(ctx, f, nil)
+	if err != nil {
+		return err
+	}
+	return g.gate.release()
+}
+
+// idle leaves of what a gate is made with no more than can be looked at.
+func idle(cfg *rolegate.Config) {
+	cfg.Source = idleSource{cfg.Source}
+	if cfg.Cache != nil {
+		cfg.Cache = idleCache{cfg.Cache}
+	}
+	if cfg.Sync != nil {
+		cfg.Sync = idleSync{cfg.Sync}
+	}
+	cfg.RoleCodes = nil
+}
+
+var errIdle = errors.New("nothing is asked for: the settings are only looked at")
+
+// validate asks for the mistakes of what was put together, as rolegate.Open does.
+func validate(v any) error {
+	if v, ok := v.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+type idleSource struct{ of rolegate.Source }
+
+func (s idleSource) Validate() error  { return validate(s.of) }
+func (s idleSource) CacheKey() string { return "none" }
+func (idleSource) Pull(context.Context, int64, func(rolegate.Record)) error {
+	return errIdle
+}
+
+type idleCache struct{ of rolegate.Cache }
+
+func (c idleCache) Validate() error                                  { return validate(c.of) }
+func (idleCache) Load(context.Context) (io.ReadCloser, error)        { return nil, fs.ErrNotExist }
+func (idleCache) Store(context.Context, func(io.Writer) error) error { return errIdle }
+
+type idleSync struct{ of rolegate.SyncChecker }
+
+func (s idleSync) Validate() error { return validate(s.of) }
+func (idleSync) CheckSync(context.Context) (rolegate.SyncReport, error) {
+	return rolegate.SyncReport{}, errIdle
+}

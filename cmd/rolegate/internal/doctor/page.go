@@ -1,0 +1,263 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
+)
+
+// A page is the first one of the list, and what was asked after it.
+type page struct {
+	*exchange
+	rows    []row             // as they came
+	records []rolegate.Record // as the client has judged them
+	high    int64             // the highest sequence, 0 if there is none
+
+	// What one request for what comes after high has shown.
+	probed    bool
+	more      bool // there are users after high
+	inclusive bool // the users at high came again
+	below     bool // users below high came: the cursor is not heeded
+	probeErr  error
+}
+
+// A row is a record on the wire, as far as the client does not tell of it.
+type row struct {
+	UserID       json.RawMessage `json:"userId"`
+	LastSequence json.RawMessage `json:"lastSequence"`
+	RoleList     json.RawMessage `json:"roleList"`
+}
+
+// read reads what the client does not tell.
+func (p *page) read() {
+	var e struct {
+		Data []json.RawMessage `json:"data"`
+	}
+	_ = json.Unmarshal(p.body.Bytes(), &e) // the client has judged it
+	for _, raw := range e.Data {
+		var r row
+		_ = json.Unmarshal(raw, &r)
+		p.rows = append(p.rows, r)
+	}
+	for _, r := range p.records {
+		p.high = max(p.high, r.Sequence)
+	}
+}
+
+// full reports whether the page has as many users as were asked for.
+func (p *page) full() bool { return p.limit > 0 && len(p.rows) >= p.limit }
+
+// probe asks once for what comes after the page.
+func (d *doctor) probe(ctx context.Context, p *page) {
+	if p.high == 0 {
+		return
+	}
+	d.recorder.allow(strconv.FormatInt(p.high, 10))
+	asked := d.recorder.sent
+	err := d.client.Pull(ctx, p.high, func(r rolegate.Record) {
+		switch {
+		case r.Sequence > p.high:
+			p.more = true
+		case r.Sequence == p.high:
+			p.inclusive = true
+		case r.Bad == nil:
+			p.below = true
+		}
+	})
+	p.probed = d.recorder.sent > asked
+	if err != nil && !errors.Is(err, errEnough) {
+		p.probeErr = err
+	}
+}
+
+// page says how large the page is, and how long it took.
+func (d *doctor) page(p *page) {
+	args := []any{len(p.rows), duration(p.took), size(p.body.Len())}
+	switch {
+	case len(p.rows) == 0:
+		d.say("page.empty", d.file.Marketplace.AppID)
+	case p.more:
+		d.say("page.first", args...)
+	case p.whole():
+		d.say("page.whole", args...)
+	default:
+		d.say("page.some", args...)
+	}
+	m := d.file.Marketplace
+	if timeout := wire.Or(time.Duration(m.PageTimeout), 15*time.Second); p.took > timeout/2 {
+		d.say("page.slow", duration(p.took), duration(timeout))
+	}
+	if most := wire.Or(m.MaxPageBytes, 16<<20); int64(p.body.Len()) > most/2 {
+		d.say("page.large", size(p.body.Len()), size(int(most)))
+	}
+}
+
+// ids says how ids are spelt, and which records are of no use.
+func (d *doctor) ids(p *page) {
+	var numbers, texts, big, nobody, noRoles int
+	for _, r := range p.rows {
+		if len(r.RoleList) == 0 || string(r.RoleList) == "null" {
+			noRoles++
+		}
+		digits := r.UserID
+		if len(digits) > 1 && digits[0] == '"' {
+			texts++
+			digits = digits[1 : len(digits)-1]
+		} else if len(digits) > 0 {
+			numbers++
+		}
+		switch id, ok := wire.ParseInt(digits); {
+		case ok && id > 1<<53:
+			big++
+		case ok && id <= 0:
+			nobody++
+		}
+	}
+	switch {
+	case numbers > 0 && texts > 0:
+		d.say("ids.mixed")
+	case texts > 0:
+		d.say("ids.strings")
+	case numbers > 0:
+		d.say("ids.numbers")
+	}
+	if big > 0 {
+		d.say("ids.large", big)
+	}
+	if nobody > 0 {
+		d.say("ids.nobody", nobody)
+	}
+	if noRoles > 0 {
+		d.say("ids.no_role_list", noRoles)
+	}
+	d.repeated(p)
+	d.bad(p)
+}
+
+func (d *doctor) repeated(p *page) {
+	seen, repeated := map[int64]bool{}, map[int64]bool{}
+	var first int64
+	for _, r := range p.records {
+		if r.UserID <= 0 || r.Bad != nil {
+			continue
+		}
+		if seen[r.UserID] {
+			if len(repeated) == 0 {
+				first = r.UserID
+			}
+			repeated[r.UserID] = true
+		}
+		seen[r.UserID] = true
+	}
+	if len(repeated) > 0 {
+		d.say("ids.repeated", len(repeated), first)
+	}
+}
+
+// bad says which records could not be understood: by reason, how many and the
+// first user.
+func (d *doctor) bad(p *page) {
+	type kind struct {
+		n     int
+		first int64
+	}
+	kinds, total := map[string]kind{}, 0
+	for _, r := range p.records {
+		if r.Bad == nil {
+			continue
+		}
+		total++
+		k := kinds[r.Bad.Error()]
+		k.n++
+		if k.first == 0 {
+			k.first = r.UserID
+		}
+		kinds[r.Bad.Error()] = k
+	}
+	for _, why := range slices.Sorted(maps.Keys(kinds)) {
+		if k := kinds[why]; k.first > 0 {
+			d.say("ids.bad", k.n, why, k.first)
+		} else {
+			d.say("ids.bad_without_id", k.n, why)
+		}
+	}
+	if total > 10 && total*100 > len(p.records) { // where the gate stops believing it
+		d.say("ids.drift", total, len(p.records))
+	}
+}
+
+// cursor says how sequences run, and how the server understands them.
+func (d *doctor) cursor(p *page) {
+	if len(p.rows) == 0 {
+		return
+	}
+	if p.high == 0 {
+		d.say("cursor.none")
+		return
+	}
+	var last, low int64
+	ordered, holders := true, map[int64]int{}
+	for _, r := range p.records {
+		if r.Sequence == 0 {
+			continue
+		}
+		ordered = ordered && r.Sequence >= last
+		last = r.Sequence
+		if low == 0 || r.Sequence < low {
+			low = r.Sequence
+		}
+		if r.Bad == nil {
+			holders[r.Sequence]++
+		}
+	}
+	switch {
+	case ordered:
+		d.say("cursor.rising", low, p.high)
+	case p.full() || p.more:
+		d.say("cursor.disordered_pages", low, p.high)
+	default:
+		d.say("cursor.disordered", low, p.high)
+	}
+	tied := 0
+	for _, n := range holders {
+		if n > 1 {
+			tied += n
+		}
+	}
+	switch unique := d.file.Marketplace.UniqueSequences; {
+	case tied > 0 && unique:
+		d.say("cursor.shared_but_unique", tied)
+	case tied > 0:
+		d.say("cursor.shared", tied)
+	}
+	d.probeFound(p)
+}
+
+func (d *doctor) probeFound(p *page) {
+	var pe *rolegate.PullError
+	switch {
+	case p.below:
+		d.say("cursor.not_heeded", p.high)
+		return
+	case errors.As(p.probeErr, &pe) && pe.Failure == rolegate.FailureCursorLoop:
+		d.say("cursor.stuck", d.detail(p.probeErr))
+		return
+	case p.probeErr != nil:
+		d.say("cursor.unknown", d.detail(p.probeErr))
+		return
+	case p.inclusive:
+		d.say("cursor.inclusive")
+	default:
+		d.say("cursor.exclusive")
+	}
+	if p.more && !p.full() {
+		d.say("cursor.short_pages", len(p.rows), p.limit)
+	}
+}

@@ -1,0 +1,90 @@
+package doctor
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// errEnough is how a walk is ended that has seen what is to be seen.
+var errEnough = errors.New("enough")
+
+// A recorder is the transport of the marketplace's client. It lets through only
+// the requests that were agreed on, and remembers the last of them. One
+// goroutine uses it.
+type recorder struct {
+	next http.RoundTripper
+	now  func() time.Time
+
+	after string // the lastSequence that may be asked for, "" none
+	left  int    // how many requests still may be sent
+	sent  int    // how many were sent altogether
+
+	last *exchange
+}
+
+// An exchange is a request and what came of it.
+type exchange struct {
+	limit      int
+	status     int
+	header     http.Header
+	tls        *tls.ConnectionState
+	unzipped   bool
+	begun      time.Time
+	took       time.Duration // until the end of the body
+	received   time.Time     // by doctor's clock
+	body       bytes.Buffer  // as the client has read it
+	incomplete bool          // the body's end was not seen
+}
+
+// allow lets the next request through if it asks for what comes after that
+// sequence, and one more if that one is refused, for which the client reads the
+// token anew.
+func (r *recorder) allow(after string) { r.after, r.left = after, 2 }
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	q := req.URL.Query()
+	again := r.left == 1
+	if r.left == 0 || q.Get("lastSequence") != r.after || again && !r.last.refused() {
+		return nil, errEnough
+	}
+	r.left--
+	r.sent++
+	x := &exchange{begun: time.Now(), incomplete: true}
+	x.limit, _ = strconv.Atoi(q.Get("limit"))
+	r.last = x
+	res, err := r.next.RoundTrip(req)
+	x.took = time.Since(x.begun)
+	if err != nil {
+		return nil, err
+	}
+	x.received = r.now()
+	x.status, x.header, x.tls, x.unzipped = res.StatusCode, res.Header, res.TLS, res.Uncompressed
+	res.Body = &recordedBody{ReadCloser: res.Body, x: x}
+	return res, nil
+}
+
+// refused reports whether the client takes the reply for a refused token.
+func (x *exchange) refused() bool {
+	return x.status == http.StatusUnauthorized || x.code() == http.StatusUnauthorized
+}
+
+// A recordedBody keeps what is read of a body. The client bounds how much.
+type recordedBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *recordedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.body.Write(p[:n])
+	b.x.took = time.Since(b.x.begun)
+	if err == io.EOF {
+		b.x.incomplete = false
+	}
+	return n, err
+}

@@ -1,0 +1,262 @@
+// Package settings reads the file from which the command rolegate runs, and
+// makes of it what the packages of rolegate ask for.
+package settings
+
+import (
+	"log/slog"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/rolegate/rolegate"
+)
+
+// A File is what a settings file says. [Load] reads one; docs/rolegate.yaml
+// shows all of it. It has no secret in it, only where they are.
+type File struct {
+	Marketplace  Marketplace         `yaml:"marketplace"`
+	CloudCommand *CloudCommand       `yaml:"cloud_command"`
+	Identity     []Identity          `yaml:"identity"`
+	Aliases      []Kind              `yaml:"aliases"`
+	Keep         []Keep              `yaml:"keep"`
+	Implies      map[string][]string `yaml:"implies"`
+	Refresh      Refresh             `yaml:"refresh"`
+	OnDeny       OnDeny              `yaml:"on_deny"`
+	ShadowAdmit  bool                `yaml:"shadow_admit"`
+	Cache        Cache               `yaml:"cache"`
+	ForwardAuth  *ForwardAuth        `yaml:"forward_auth"`
+	AuthZEN      *AuthZEN            `yaml:"authzen"`
+	Admin        *Admin              `yaml:"admin"`
+	Control      string              `yaml:"control"` // the path of a Unix socket; "" opens none
+	Log          Log                 `yaml:"log"`
+}
+
+// A Marketplace says where the list is.
+type Marketplace struct {
+	URL             string   `yaml:"url"`
+	AppID           string   `yaml:"app_id"`
+	Token           Secret   `yaml:"token"`
+	Path            string   `yaml:"path"`
+	RoleListPath    string   `yaml:"role_list_path"`
+	PageSize        int      `yaml:"page_size"`
+	PageTimeout     Duration `yaml:"page_timeout"`
+	MaxPageBytes    int64    `yaml:"max_page_bytes"`
+	MaxUsers        int      `yaml:"max_users"`
+	UniqueSequences bool     `yaml:"unique_sequences"`
+	CacheBuster     string   `yaml:"cache_buster"`
+}
+
+// A CloudCommand says where 云上指挥 is.
+type CloudCommand struct {
+	URL          string   `yaml:"url"`
+	ClientID     string   `yaml:"client_id"`
+	ClientSecret Secret   `yaml:"client_secret"`
+	Username     string   `yaml:"username"`
+	Password     *Secret  `yaml:"password"`
+	TenantID     string   `yaml:"tenant_id"`
+	Scope        string   `yaml:"scope"`
+	TokenPath    string   `yaml:"token_path"`
+	Path         string   `yaml:"path"`
+	SyncID       int64    `yaml:"sync_id"`
+	Running      []string `yaml:"running"`
+	Done         []string `yaml:"done"`
+	Timeout      Duration `yaml:"timeout"`
+}
+
+// An Identity is one way to find out who is asking: a header that a proxy sets,
+// or a token of an issuer.
+type Identity struct {
+	Is Kind `yaml:"is"`
+
+	Header  string   `yaml:"header"`
+	Trusted Networks `yaml:"trusted"`
+
+	Issuer     string   `yaml:"issuer"`
+	Audience   string   `yaml:"audience"`
+	Claim      string   `yaml:"claim"`
+	Algorithms []string `yaml:"algorithms"`
+	TokenType  string   `yaml:"token_type"` // "access", "id" or ""
+}
+
+// Refresh is rolegate.Refresh.
+type Refresh struct {
+	Every       Duration `yaml:"every"`
+	ResyncEvery Duration `yaml:"resync_every"`
+	StaleAfter  Duration `yaml:"stale_after"`
+	ExpireAfter Duration `yaml:"expire_after"`
+	MaxShrink   float64  `yaml:"max_shrink"`
+	SyncHold    Duration `yaml:"sync_hold"`
+	ResyncMin   Duration `yaml:"resync_min"`
+	MaxAgeWait  Duration `yaml:"max_age_wait"`
+}
+
+// OnDeny is rolegate.OnDeny.
+type OnDeny struct {
+	Off       bool     `yaml:"off"`
+	Wait      Duration `yaml:"wait"`
+	PerMinute int      `yaml:"per_minute"`
+	TTL       Duration `yaml:"ttl"`
+}
+
+// A Cache says where the last good list is kept, if anywhere.
+type Cache struct {
+	File  string `yaml:"file"`
+	Redis *Redis `yaml:"redis"`
+}
+
+// A Redis is where replicas share one list.
+type Redis struct {
+	Address  string   `yaml:"address"`
+	Username string   `yaml:"username"`
+	Password *Secret  `yaml:"password"`
+	Database int      `yaml:"database"`
+	TLS      bool     `yaml:"tls"`
+	Secret   Secret   `yaml:"secret"`
+	Prefix   string   `yaml:"prefix"`
+	Lease    Duration `yaml:"lease"`
+}
+
+// TLS is the certificate of a listener, in PEM files. They are read at the start
+// and on each reload.
+type TLS struct {
+	Certificate string `yaml:"certificate"` // with the chain behind it
+	Key         string `yaml:"key"`
+}
+
+// ForwardAuth is a listener that a reverse proxy asks.
+type ForwardAuth struct {
+	Listen  string   `yaml:"listen"`
+	TLS     *TLS     `yaml:"tls"`
+	Proxy   Proxy    `yaml:"proxy"`
+	Trusted Networks `yaml:"trusted"`
+	Prefix  string   `yaml:"prefix"`
+	Rules   []Rule   `yaml:"rules"`
+}
+
+// A Rule says who may pass where.
+type Rule struct {
+	Route  string `yaml:"route"`
+	Admit  bool   `yaml:"admit"`  // whoever is on the list
+	InOrg  string `yaml:"in_org"` // the name of a wildcard in Route
+	Checks `yaml:",inline"`
+}
+
+// Checks are what must hold, all of them, and what goes with them.
+type Checks struct {
+	AnyRole  []string `yaml:"any_role"`
+	AllRoles []string `yaml:"all_roles"`
+	NoRole   []string `yaml:"no_role"`
+	Either   []Either `yaml:"either"`
+	MaxAge   Duration `yaml:"max_age"`
+	Shadow   bool     `yaml:"shadow"`
+}
+
+// Either is one of several checks of which one must hold.
+type Either struct {
+	AnyRole  []string `yaml:"any_role"`
+	AllRoles []string `yaml:"all_roles"`
+	NoRole   []string `yaml:"no_role"`
+}
+
+// AuthZEN is a listener for programs that ask by OpenID AuthZEN.
+type AuthZEN struct {
+	Listen         string          `yaml:"listen"`
+	TLS            *TLS            `yaml:"tls"`
+	URL            string          `yaml:"url"`
+	Callers        []Caller        `yaml:"callers"`
+	Subjects       map[string]Kind `yaml:"subjects"`
+	MaxEvaluations int             `yaml:"max_evaluations"`
+	Rules          []AuthZENRule   `yaml:"rules"`
+}
+
+// A Caller is a program that may ask, by its bearer token.
+type Caller struct {
+	Name  string `yaml:"name"`
+	Token Secret `yaml:"token"`
+}
+
+// An AuthZENRule says who may do what.
+type AuthZENRule struct {
+	Resource string `yaml:"resource"`
+	Action   string `yaml:"action"`
+	Admit    bool   `yaml:"admit"`
+	Org      *Org   `yaml:"org"`
+	Checks   `yaml:",inline"`
+}
+
+// An Org says where in a resource its organisation is.
+type Org struct {
+	ID       bool   `yaml:"id"`
+	Property string `yaml:"property"`
+}
+
+// Admin is a listener for operators: /metrics, /healthz, /readyz and, if
+// Console says who may see it, /console.
+type Admin struct {
+	Listen  string  `yaml:"listen"`
+	TLS     *TLS    `yaml:"tls"`
+	Console *Checks `yaml:"console"`
+}
+
+// Log says what is logged, and how. It goes to the standard error.
+type Log struct {
+	Format string     `yaml:"format"` // "text", the default, or "json"
+	Level  slog.Level `yaml:"level"`  // "info" by default
+}
+
+// A Duration is a time.Duration as Go writes it: 90s, 10m, 1h.
+type Duration time.Duration
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
+	value, err := time.ParseDuration(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		return at(n, "expected a duration such as 30s, 10m or 1h")
+	}
+	*d = Duration(value)
+	return nil
+}
+
+// A Kind is a kind of identity.
+type Kind rolegate.Kind
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
+	var names []string
+	for kind := rolegate.KindUserID; kind <= rolegate.KindThirdUserID; kind++ {
+		if n.Kind == yaml.ScalarNode && n.Value == kind.String() {
+			*k = Kind(kind)
+			return nil
+		}
+		names = append(names, kind.String())
+	}
+	return at(n, "expected one of %s", words(names))
+}
+
+// A Keep is a string of a user's to keep.
+type Keep rolegate.Keep
+
+var keeps = []struct {
+	name string
+	keep rolegate.Keep
+}{
+	{"account", rolegate.KeepAccount},
+	{"email", rolegate.KeepEmail},
+	{"third_account", rolegate.KeepThirdAccount},
+	{"third_user_id", rolegate.KeepThirdUserID},
+	{"nickname", rolegate.KeepNickname},
+	{"third_user_name", rolegate.KeepThirdUserName},
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (k *Keep) UnmarshalYAML(n *yaml.Node) error {
+	var names []string
+	for _, known := range keeps {
+		if n.Kind == yaml.ScalarNode && n.Value == known.name {
+			*k = Keep(known.keep)
+			return nil
+		}
+		names = append(names, known.name)
+	}
+	return at(n, "expected one of %s", words(names))
+}

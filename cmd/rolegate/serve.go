@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/daemon"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "serve -c FILE",
+		Short: "Answer a reverse proxy, or programs that ask by OpenID AuthZEN",
+		Long: `serve runs a gate by a settings file: it keeps the marketplace's list in memory,
+and answers a reverse proxy that asks before it passes a request on (nginx,
+Traefik, Caddy, Envoy, HAProxy), programs that ask by OpenID AuthZEN 1.0, and
+operators. Until there is a list, everything is denied with 503.
+
+On SIGHUP it reads the file again, without denying anybody meanwhile. If
+anything in the file is wrong, the log says what, and the old settings go on.
+Addresses to listen on are changed by a restart.
+
+The settings file is YAML. docs/command.md explains it, docs/rolegate.yaml shows
+all of it. No secret is in it, only in which variable or file each one is.`,
+		Example: `  rolegate serve -c rolegate.yaml
+  rolegate serve -c rolegate.yaml --check     # only look whether the file is right
+  kill -HUP "$(pidof rolegate)"               # read the file again`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := settings.Load(file)
+			if err != nil {
+				return usage(err)
+			}
+			if check {
+				if err := daemon.Check(cmd.Context(), f); err != nil {
+					return usage(settings.In(file, err))
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n", file)
+				return nil
+			}
+			return serve(cmd.Context(), file, f.Log, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the settings `file`")
+	cmd.Flags().BoolVar(&check, "check", false, "look whether the file is right, and serve nothing")
+	_ = cmd.MarkFlagRequired("config")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	return cmd
+}
+
+// serve serves until ctx ends.
+func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer) error {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	reload := make(chan struct{}, 1) // one that waits stands for all that come meanwhile
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-hangUps:
+			case <-done:
+				return
+			}
+			select {
+			case reload <- struct{}{}:
+			default:
+			}
+		}
+	}()
+
+	var level slog.LevelVar
+	options := &slog.HandlerOptions{Level: &level}
+	var handler slog.Handler = slog.NewTextHandler(errs, options)
+	if l.Format == "json" {
+		handler = slog.NewJSONHandler(errs, options)
+	}
+	err := daemon.Run(ctx, daemon.Options{
+		Path: file, Logger: slog.New(handler), Level: &level, Reload: reload,
+		Notify: func(state string) { _, _ = systemd.SdNotify(false, state) }, // without systemd there is nobody to tell
+		Listening: func(addresses map[string]net.Addr) {
+			var names []string
+			for name := range addresses {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			for _, name := range names {
+				fmt.Fprintf(out, "%s is on %s\n", name, addresses[name])
+			}
+		},
+	})
+	if wrong := (*daemon.SettingsError)(nil); errors.As(err, &wrong) {
+		return usage(err)
+	}
+	return err
+}

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+)
+
+func newWhy() *cobra.Command {
+	var server serverFlags
+	var q control.Question
+	var host string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "why USER [ROUTE]",
+		Short: "Tell why a user may pass, or may not",
+		Long: `why asks the server that runs on this machine what it makes of a request, and
+shows each step of the decision. Nobody is let in or refused by it, and nothing
+is counted.
+
+USER is the marketplace's number of the user. Another kind of identity has its
+name in front, if the server indexes that kind: account:wang, email:w@example.com,
+third_account:w, third_user_id:42.
+
+ROUTE is a request: a method and a path, or a URL; without a method it is GET. Without
+ROUTE, why tells whether the user is on the list; with --resource and --action,
+what an OpenID AuthZEN request would be answered.
+
+It is answered by the rules of the server, without the request's headers: what a
+proxy in front does is not in it. The exit code is 0 if he may pass, 3 if not.`,
+		Example: `  rolegate why 1542135022016057002 'GET /grades'
+  rolegate why 1542135022016057002 'POST https://school.example.com/orgs/7/reports'
+  rolegate why third_user_id:42
+  rolegate why 1542135022016057002 --resource grades --action read --org 7
+  docker compose exec rolegate rolegate why 1542135022016057002 /grades`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.Kind, q.User = identityOf(args[0])
+			switch {
+			case len(args) == 2 && (q.Resource != "" || q.Action != ""):
+				return usage(errors.New("expected a route, or --resource and --action, not both"))
+			case (q.Resource == "") != (q.Action == ""):
+				return usage(errors.New("expected --resource and --action together"))
+			case q.Org < 0:
+				return usage(errors.New("--org: expected an id above 0"))
+			case q.Org != 0 && q.Resource == "":
+				return usage(errors.New("--org goes with --resource: a route names its organisation itself"))
+			case len(args) == 2:
+				if err := routeOf(&q, args[1], host); err != nil {
+					return usage(err)
+				}
+			}
+			client, err := server.client()
+			if err != nil {
+				return err
+			}
+			a, err := client.Why(cmd.Context(), q)
+			if refused := (*control.RefusedError)(nil); errors.As(err, &refused) {
+				return usage(err)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), a)
+			} else {
+				err = explain(cmd.OutOrStdout(), q, a)
+			}
+			if err == nil && !a.Allowed {
+				err = no()
+			}
+			return err
+		},
+	}
+	server.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&host, "host", "", "the `host` of the request, for rules that name one (localhost)")
+	flags.StringVar(&q.Resource, "resource", "", "the `type` of a resource, as in authzen.rules")
+	flags.StringVar(&q.Action, "action", "", "the `name` of an action, as in authzen.rules")
+	flags.Int64Var(&q.Org, "org", 0, "the `id` of the organisation that the resource is of")
+	flags.BoolVar(&asJSON, "json", false, "answer with JSON")
+	return cmd
+}
+
+// identityOf tells a user's number from another identity, by the kind in front.
+func identityOf(text string) (kind, user string) {
+	for k := rolegate.KindAccount; k <= rolegate.KindThirdUserID; k++ {
+		if user, ok := strings.CutPrefix(text, k.String()+":"); ok {
+			return k.String(), user
+		}
+	}
+	return rolegate.KindUserID.String(), strings.TrimPrefix(text, rolegate.KindUserID.String()+":")
+}
+
+// routeOf reads "GET /grades", "/grades" and URLs. Of a URL it takes what a
+// browser would send.
+func routeOf(q *control.Question, text, host string) error {
+	q.Method, q.Host, q.URI = "GET", host, text
+	if method, rest, found := strings.Cut(text, " "); found && !strings.Contains(method, "/") {
+		q.Method, q.URI = strings.ToUpper(method), strings.TrimLeft(rest, " ")
+	}
+	if scheme, rest, found := strings.Cut(q.URI, "://"); found && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")) {
+		if host != "" {
+			return errors.New("the host is in the route and in --host: expected one of them")
+		}
+		rest, _, _ = strings.Cut(rest, "#")
+		end := strings.IndexAny(rest+"/", "/?")
+		q.Host, q.URI = strings.ToLower(rest[:end]), rest[end:]
+		q.Host = q.Host[strings.LastIndex(q.Host, "@")+1:]
+		if q.Host == "" {
+			return fmt.Errorf("route %q: expected a host behind ://", text)
+		}
+		if !strings.HasPrefix(q.URI, "/") {
+			q.URI = "/" + q.URI
+		}
+	}
+	if !strings.HasPrefix(q.URI, "/") {
+		return fmt.Errorf("route %q: expected a method and a path, such as 'GET /grades', or a URL", text)
+	}
+	if q.Host == "" {
+		q.Host = defaultHost
+	}
+	return nil
+}
+
+// defaultHost is what a rule without a host is asked for.
+const defaultHost = "localhost"
+
+// explain writes an answer for people.
+func explain(w io.Writer, q control.Question, a *control.Answer) error {
+	b := &strings.Builder{}
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(b, "  %-7s  %s\n", what, oneLine(fmt.Sprintf(format, args...)))
+	}
+	verdict := map[bool]string{true: "yes", false: "no"}[a.Allowed]
+	if shadowed := a.Allowed && a.Reason != rolegate.Granted.String(); shadowed {
+		verdict = "yes, but only because the rule is tried out"
+	}
+	fmt.Fprintf(b, "%s: %s (%d)\n", verdict, a.Reason, a.Status)
+	route := q.Method + " " + q.URI
+	if q.Host != defaultHost {
+		route = q.Method + " " + q.Host + q.URI
+	}
+	if a.Denied != "" {
+		line("route", "%s is denied to everybody: %s", route, a.Denied)
+		if q.Host == defaultHost && strings.HasPrefix(a.Denied, "no pattern") {
+			line("", "rules that name a host are asked about with --host, or with a URL")
+		}
+		_, err := io.WriteString(w, b.String())
+		return err
+	}
+	if a.Pattern != "" {
+		line("route", "%s is ruled by %s", route, a.Pattern)
+	}
+	line("list", "%s", listText(a))
+	line("user", "%s", standingText(q, a))
+	switch a.Policy {
+	case "":
+	case "Admit", "Listed":
+		line("asks", "only that he is on the list")
+	default:
+		line("asks", "%s", a.Policy)
+	}
+	if a.OrgErr != "" {
+		line("org", "cannot be read from the request: %s", a.OrgErr)
+	}
+	for _, o := range a.Orgs {
+		roles := "no role"
+		if len(o.Roles) > 0 {
+			roles = strings.Join(o.Roles, ", ")
+		}
+		if o.Org != 0 {
+			line("org", "%d: %s", o.Org, roles)
+		} else {
+			line("roles", "none in any organisation")
+		}
+		for _, c := range o.Checks {
+			writeCheck(b, c, 11)
+		}
+	}
+	if a.MaxAge > 0 {
+		line("age", "revocations must be known up to %s ago, and are up to %s ago", seconds(a.MaxAge), seconds(a.Age))
+	}
+	if !a.Allowed && a.Wait > 0 {
+		line("then", "before it refuses, the gate looks once, for %s at most, whether that has changed", seconds(a.Wait))
+	}
+	if a.Shadow {
+		line("shadow", "the rule is only tried out: who lacks a role passes, and is counted")
+	}
+	if a.ShadowAdmit {
+		line("shadow", "shadow_admit is set: who is not on the list passes, and is counted")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeCheck(b *strings.Builder, c control.Check, indent int) {
+	mark := map[string]string{"holds": "+", "fails": "-"}[c.Outcome]
+	if mark == "" {
+		mark = "?"
+	}
+	text := c.Outcome
+	if roles := strings.Join(c.Roles, ", "); roles != "" {
+		switch {
+		case c.Outcome == "holds":
+			text += " by " + roles
+		case strings.HasPrefix(c.Check, "NoRole("):
+			text += " because of " + roles
+		default:
+			text += ", with " + roles + " alone"
+		}
+	}
+	fmt.Fprintf(b, "%*s%s %s\n", indent, "", mark, oneLine(c.Check+" "+text))
+	for _, e := range c.Either {
+		writeCheck(b, e, indent+2)
+	}
+}
+
+func listText(a *control.Answer) string {
+	switch a.State {
+	case string(rolegate.StateStarting):
+		return "starting: there is no list yet; rolegate status says why"
+	case string(rolegate.StateClosed):
+		return "closed: the server is ending"
+	}
+	text := fmt.Sprintf("%s: last contact %s ago, revocations known up to %s ago (%s at most)",
+		a.State, seconds(a.ContactAge), seconds(a.VerifiedAge), seconds(a.ExpireAfter))
+	if a.State == string(rolegate.StateExpired) {
+		text += "; rolegate status says why"
+	}
+	return text
+}
+
+func standingText(q control.Question, a *control.Answer) string {
+	who := q.User
+	if q.Kind != rolegate.KindUserID.String() {
+		who = q.Kind + " " + q.User
+		if a.UserID > 0 {
+			who = fmt.Sprintf("%d (%s)", a.UserID, who)
+		}
+	}
+	switch rolegate.Standing(a.Standing) {
+	case rolegate.StandingListed:
+		return who + " is on the list"
+	case rolegate.StandingUnlisted:
+		return who + " is not on the list"
+	case rolegate.StandingBarred:
+		return who + " is on the list, but out: his record could not be understood; the log says why"
+	case rolegate.StandingAmbiguous:
+		return who + " is shared by several users: nobody enters by it"
+	case rolegate.StandingHeld:
+		return who + " is gone from the list, but his removal is held back"
+	case rolegate.StandingNotIndexed:
+		return "identities of the kind " + q.Kind + " are not looked for: name it in aliases or identity of the settings file"
+	case rolegate.StandingNobody:
+		return "an empty " + q.Kind + " names nobody"
+	}
+	return who + " was not looked for"
+}
+
+// seconds writes a time for people.
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d < 10*time.Second:
+		d = d.Round(100 * time.Millisecond)
+	case d < time.Hour:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Minute)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
