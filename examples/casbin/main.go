@@ -1,7 +1,7 @@
 // A school app that moves from casbin and chi-authz to rolegate, one step at a
 // time: MOVE says which (tried, both, or nothing for the end). Run it in its own
-// folder, for casbin's files; it takes the marketplace from MARKET_URL,
-// MARKET_APP_ID and MARKET_TOKEN. docs/migrating.md shows its parts.
+// folder, for casbin's files; it takes the marketplace from ROLEGATE_BASE_URL,
+// ROLEGATE_APP_ID and ROLEGATE_ACCESS_TOKEN. docs/migrating.md shows its parts.
 package main
 
 import (
@@ -22,8 +22,8 @@ func main() {
 		log.Fatal(err)
 	}
 	source := marketplace.New(marketplace.Config{
-		BaseURL: os.Getenv("MARKET_URL"), AppID: os.Getenv("MARKET_APP_ID"),
-		Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("MARKET_TOKEN"), nil }),
+		BaseURL: os.Getenv("ROLEGATE_BASE_URL"), AppID: os.Getenv("ROLEGATE_APP_ID"),
+		Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("ROLEGATE_ACCESS_TOKEN"), nil }),
 	})
 	app, gate, err := start(context.Background(), os.Getenv("MOVE"), e, config(source, checkPassword))
 	if err != nil {

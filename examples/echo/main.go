@@ -1,5 +1,5 @@
-// A school app on echo. It takes the marketplace from MARKET_URL, MARKET_APP_ID
-// and MARKET_TOKEN.
+// A school app on echo. It takes the marketplace from ROLEGATE_BASE_URL, ROLEGATE_APP_ID
+// and ROLEGATE_ACCESS_TOKEN.
 package main
 
 import (
@@ -32,8 +32,8 @@ func routes(gate *rolegate.Gate) http.Handler {
 func main() {
 	gate, err := rolegate.Open(context.Background(), rolegate.Config{
 		Source: marketplace.New(marketplace.Config{
-			BaseURL: os.Getenv("MARKET_URL"), AppID: os.Getenv("MARKET_APP_ID"),
-			Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("MARKET_TOKEN"), nil }),
+			BaseURL: os.Getenv("ROLEGATE_BASE_URL"), AppID: os.Getenv("ROLEGATE_APP_ID"),
+			Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("ROLEGATE_ACCESS_TOKEN"), nil }),
 		}),
 		Identify: rolegate.ByUserID(func(*http.Request) (int64, error) { return 0, rolegate.ErrNobody }), // your login
 	})

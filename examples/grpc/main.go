@@ -1,5 +1,5 @@
 // A gRPC server whose methods are guarded by policies. It takes the marketplace
-// from MARKET_URL, MARKET_APP_ID and MARKET_TOKEN.
+// from ROLEGATE_BASE_URL, ROLEGATE_APP_ID and ROLEGATE_ACCESS_TOKEN.
 package main
 
 import (
@@ -82,8 +82,8 @@ func newServer(gate *rolegate.Gate, identify func(context.Context) (rolegate.Ide
 func main() {
 	gate, err := rolegate.Open(context.Background(), rolegate.Config{
 		Source: marketplace.New(marketplace.Config{
-			BaseURL: os.Getenv("MARKET_URL"), AppID: os.Getenv("MARKET_APP_ID"),
-			Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("MARKET_TOKEN"), nil }),
+			BaseURL: os.Getenv("ROLEGATE_BASE_URL"), AppID: os.Getenv("ROLEGATE_APP_ID"),
+			Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("ROLEGATE_ACCESS_TOKEN"), nil }),
 		}),
 		Aliases: []rolegate.Kind{rolegate.KindUserID}, // no HTTP is guarded, so that there is no Identify
 	})
