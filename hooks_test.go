@@ -207,3 +207,35 @@ func TestUnheldRoles(t *testing.T) {
 		assert.Len(t, book.lines("rolegate: a check names a role that nobody holds: is it a typo?"), 2, "said once")
 	})
 }
+
+// An app makes its guards when Open has returned: a typo in one is told at once,
+// not after the next walk.
+func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
+	t.Parallel()
+	const typo = "rolegate: a check names a role that nobody holds: is it a typo?"
+	synctest.Test(t, func(t *testing.T) {
+		var book logBook
+		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
+		gate := openGate(t, quiet(rolegate.Config{Source: source, Logger: book.logger()}))
+		pulls := source.Walks() + source.Increments()
+		gate.Require(rolegate.AnyRole("techer"))
+		gate.Require(rolegate.AnyRole("teacher", "techer"))
+		after(time.Second / 2)
+		gate.Require(rolegate.NoRole("banned"))
+		assert.Empty(t, book.lines(typo), "the app is still making its guards")
+		after(time.Second)
+		typos := book.lines(typo)
+		require.Len(t, typos, 2)
+		assert.Equal(t, "banned", typos[0]["role"])
+		assert.Equal(t, "techer", typos[1]["role"])
+		assert.Equal(t, "teacher", typos[1]["nearest"])
+		assert.Equal(t, pulls, source.Walks()+source.Increments(), "without a pull")
+
+		gate.Require(rolegate.AnyRole("techer"))
+		after(2 * time.Second)
+		assert.Len(t, book.lines(typo), 2, "said once")
+		gate.Require(rolegate.AnyRole("tacher"))
+		after(2 * time.Second)
+		assert.Len(t, book.lines(typo), 3)
+	})
+}

@@ -224,15 +224,17 @@ func FirstOf(identifiers ...Identifier) Identifier {
 		panic("rolegate: FirstOf: give at least one Identifier")
 	}
 	return Identifier{kinds: ks, identify: func(r *http.Request) (Identity, error) {
+		nobody := ErrNobody
 		for _, by := range all {
 			id, err := by.identify(r)
 			var unusable *errUnusable
 			if err != nil && errors.Is(err, ErrNobody) && !errors.As(err, &unusable) {
+				nobody = err // the last is as good a reason as any
 				continue
 			}
 			return id, err
 		}
-		return Identity{}, ErrNobody
+		return Identity{}, nobody
 	}}
 }
 
@@ -295,17 +297,20 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 		networks[i] = p.Masked()
 	}
 	key := textproto.CanonicalMIMEHeaderKey(name)
+	nobody := func(why string) error { return fmt.Errorf("%w: the header %s %s", ErrNobody, name, why) }
+	missing, empty := nobody("is missing"), nobody("is empty")
+	distrusted := nobody("is there, but who has sent it is in none of the trusted networks")
 	return func(r *http.Request) (string, error) {
 		values := r.Header[key]
 		if len(values) == 0 {
-			return "", ErrNobody
+			return "", missing
 		}
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
 		if zone := peer.Addr().Zone(); err != nil || zone != "" && !isToken(zone) {
 			return "", &errUnusable{why: "the peer's address is not IP:port: something in front of the gate, such as chi's RealIP, has rewritten it; put the gate before that"}
 		}
 		if !contains(networks, peer.Addr()) {
-			return "", ErrNobody
+			return "", distrusted
 		}
 		if len(values) > 1 {
 			return "", &errUnusable{why: "the identity header is there more than once"}
@@ -314,7 +319,7 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 			return "", &errUnusable{why: "the identity header has blanks around it or control bytes in it"}
 		}
 		if values[0] == "" {
-			return "", ErrNobody
+			return "", empty
 		}
 		return values[0], nil
 	}

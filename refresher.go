@@ -137,9 +137,10 @@ func startRefresher(g *Gate) {
 			go f.keepStored()
 		}
 	}
-	f.running.Add(int(pullKinds))
+	f.running.Add(int(pullKinds) + 1)
 	go f.loop(incremental)
 	go f.loop(walk)
+	go f.watchNamed()
 	if g.cfg.Sync != nil {
 		f.running.Add(1)
 		go f.watchSync()

@@ -25,6 +25,7 @@ type roleSpace struct {
 	ids   map[string]uint16
 	codes []string
 	named map[string]bool // codes that checks name, and whether the log was told that nobody holds them
+	news  chan struct{}   // has a value after a check has named another code
 
 	table atomic.Pointer[roleTable]
 }
@@ -62,7 +63,7 @@ func newRoleSpace(implies map[string][]string) (*roleSpace, []error) {
 			holders[included] = append(holders[included], code)
 		}
 	}
-	s := &roleSpace{holders: holders, ids: map[string]uint16{}}
+	s := &roleSpace{holders: holders, ids: map[string]uint16{}, news: make(chan struct{}, 1)}
 	for included, codes := range holders {
 		sort.Strings(codes)
 		s.intern(included)

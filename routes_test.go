@@ -284,8 +284,8 @@ func TestRequireGuarded(t *testing.T) {
 		{"one forgotten", []string{"GET /healthz"}, []string{"nothing guards", "GET /forgotten", "Admit or Require"}, []string{"/healthz", "/closed", "/trial"}, false},
 		{"nothing is public", nil, []string{"GET /forgotten", "GET /healthz"}, []string{"/closed"}, false},
 		{"all named", []string{"GET /healthz", "GET /forgotten"}, nil, nil, true},
-		{"a public route that is guarded", []string{"GET /healthz", "GET /forgotten", "GET /closed"}, []string{"GET /closed", "leave it out"}, []string{"nothing guards"}, false},
-		{"a public route that does not exist", []string{"GET /healthz", "GET /forgotten", "GET /gone"}, []string{"GET /gone", "leave it out"}, []string{"nothing guards"}, false},
+		{"a public route that is guarded", []string{"GET /healthz", "GET /forgotten", "GET /closed"}, []string{"GET /closed is guarded by Admit"}, []string{"nothing guards"}, false},
+		{"a public route that does not exist", []string{"GET /healthz", "GET /forgotten", "GET /gone"}, []string{"there is no route GET /gone"}, []string{"nothing guards"}, false},
 		{"a public route of another method", []string{"POST /healthz", "GET /forgotten"}, []string{"GET /healthz", "POST /healthz"}, nil, false},
 		{"both kinds of mistake", []string{"GET /gone"}, []string{"GET /forgotten", "GET /healthz", "GET /gone"}, nil, false},
 	} {

@@ -30,8 +30,13 @@ func (s *roleSpace) name(code string) {
 	if s.named == nil {
 		s.named = map[string]bool{}
 	}
-	if _, told := s.named[code]; !told {
-		s.named[code] = false
+	if _, known := s.named[code]; known {
+		return
+	}
+	s.named[code] = false
+	select {
+	case s.news <- struct{}{}:
+	default: // one is waiting, or nobody listens: the gate was never opened
 	}
 }
 
@@ -60,8 +65,39 @@ func (g *Gate) unheld(s *snapshot) []UnheldRole {
 	return unheld
 }
 
-// warnUnheld logs each such code once, after a walk. It asks the platform for
-// its roles first, at most once an hour.
+// namedWait is how long the log waits for an app to name all its roles.
+const namedWait = time.Second
+
+// watchNamed warns of codes that are named while there is a list: an app makes its
+// guards when Open has returned, after the first walk.
+func (f *refresher) watchNamed() {
+	defer f.running.Done()
+	timer := time.NewTimer(namedWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-f.gate.roles.news:
+		}
+		timer.Reset(namedWait)
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		select {
+		case <-f.gate.roles.news: // for those, now is late enough
+		default:
+		}
+		if gen := f.gate.now.Load(); gen != nil {
+			f.warnUnheld(gen)
+		}
+	}
+}
+
+// warnUnheld logs each such code once, after a walk or when it was named. It asks
+// the platform for its roles first, at most once an hour.
 func (f *refresher) warnUnheld(gen *generation) {
 	if len(f.gate.unheld(gen.snapshot)) == 0 {
 		return

@@ -85,9 +85,9 @@ func TestCommandBehindNginx(t *testing.T) {
 	for range 5 { // somebody else may take the port first
 		p := realProxies[0]
 		require.Equal(t, forwardauth.Nginx, p.kind)
-		p.files = []string{"nginx-password.conf"}
+		p.files = []string{passwords}
 		p.command = func(t *testing.T, program, place string) *exec.Cmd {
-			text := readFile(t, filepath.Join(place, "nginx-password.conf"))
+			text := readFile(t, filepath.Join(place, passwords))
 			write(t, filepath.Join(place, "nginx.conf"), strings.ReplaceAll(text, "/etc/nginx/users", filepath.Join(folder, "users")))
 			return realProxies[0].command(t, program, place)
 		}

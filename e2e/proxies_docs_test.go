@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,7 +21,10 @@ func TestProxiesDocs(t *testing.T) {
 	}
 	files, err := os.ReadDir(filepath.Join("..", "docs", "proxies"))
 	require.NoError(t, err)
-	assert.Len(t, files, len(fed), "every file is one that a proxy is fed")
+	assert.Len(t, files, len(fed)+1, "every file is one that a proxy is fed")
+	// The last one is linked: TestCommandBehindNginx feeds it to nginx.
+	assert.Contains(t, page, "](proxies/"+passwords+")")
+	assertSame(t, readFile(t, filepath.Join("..", "docs", "proxies", "nginx.conf")), readFile(t, filepath.Join("..", "docs", "proxies", passwords)))
 	for _, name := range fed {
 		_, rest, found := strings.Cut(page, "[proxies/"+name+"](proxies/"+name+"):\n\n```")
 		require.True(t, found, name)
@@ -28,4 +32,23 @@ func TestProxiesDocs(t *testing.T) {
 		shown, _, _ := strings.Cut(rest, "```\n")
 		assert.Equal(t, readFile(t, filepath.Join("..", "docs", "proxies", name)), shown, name)
 	}
+}
+
+// passwords is nginx.conf with a login.
+const passwords = "nginx-password.conf"
+
+// assertSame wants the file with a login to be the other one, but for the lines
+// that are about who is asking.
+func assertSame(t *testing.T, plain, login string) {
+	t.Helper()
+	about := regexp.MustCompile(`auth_basic|X-User-Id|[Aa]uthorization|\$http_cookie|^ *#|^$`)
+	lines := func(text string) (left []string) {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimRight(line, "\n"); !about.MatchString(line) {
+				left = append(left, line)
+			}
+		}
+		return left
+	}
+	assert.Equal(t, lines(plain), lines(login))
 }

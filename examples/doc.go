@@ -1,5 +1,5 @@
-// Package examples has apps that use rolegate together with a library for
-// sessions, with other routers and with gRPC, and one that moves to it from
+// Package examples has apps that use rolegate together with a session cookie, a
+// library for sessions, other routers and gRPC, and one that moves to it from
 // casbin. Each is a program of its own in a folder of its own; docs/adapters.md
 // and docs/migrating.md show their parts, word for word.
 package examples

@@ -41,10 +41,66 @@ func RequireGuarded(t TB, router chi.Routes, public ...string) {
 	}
 	for _, name := range public {
 		if !slices.Contains(known, name) {
-			wrong = append(wrong, "the public route "+name+" does not exist, or is guarded: leave it out")
+			wrong = append(wrong, notPublic(routes, name))
 		}
 	}
 	if len(wrong) > 0 {
 		t.Fatalf("rolegatetest: %s", strings.Join(wrong, "\n"))
 	}
+}
+
+// notPublic says why name is no public route: it is guarded, or there is none.
+func notPublic(routes []rolegate.Route, name string) string {
+	i := slices.IndexFunc(routes, func(r rolegate.Route) bool { return r.String() == name })
+	if i < 0 {
+		text := "there is no route " + name
+		if near := nearest(routes, name); near != "" {
+			text += ": is " + near + " meant?"
+		}
+		return text
+	}
+	cure := "register it outside of r.Use(gate.Admit), beside an r.Group"
+	var guards []string
+	for _, g := range routes[i].Guards {
+		guards = append(guards, g.Policy)
+		if g.Policy != "Admit" {
+			cure = "register it without them"
+		}
+	}
+	if len(guards) == 1 && guards[0] != "Admit" {
+		cure = "register it without that guard"
+	}
+	return "the public route " + name + " is guarded by " + strings.Join(guards, " and ") + ": " + cure + ", or do not name it as public"
+}
+
+// nearest is the route that name could stand for: of the same method, with a path
+// that goes on where the other ends, or else of the same path. "" is none.
+func nearest(routes []rolegate.Route, name string) string {
+	method, path, ok := strings.Cut(name, " ")
+	if !ok {
+		method, path = "", name
+	}
+	path = strings.TrimRight(path, "/")
+	best, rest := "", 0
+	for _, r := range routes {
+		pattern := strings.TrimRight(r.Pattern, "/")
+		apart := len(pattern) - len(path)
+		short, long := path, pattern
+		if apart < 0 {
+			short, long, apart = pattern, path, -apart
+		}
+		goesOn := short == long || short != "" && strings.HasPrefix(long, short+"/") // everything goes on from "/"
+		if r.Method == method && goesOn && (best == "" || apart < rest) {
+			best, rest = r.String(), apart
+		}
+	}
+	if best != "" {
+		return best
+	}
+	for _, r := range routes {
+		if strings.TrimRight(r.Pattern, "/") == path {
+			return r.String()
+		}
+	}
+	return ""
 }

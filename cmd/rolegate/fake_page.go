@@ -152,7 +152,7 @@ forward_auth:
     - {route: "GET /{$}", admit: true}
     - {route: GET /grades, any_role: [teacher, admin]}
     - {route: "POST /orgs/{orgID}/reports", in_org: orgID, all_roles: [teacher, homeroom]}
-admin: {listen: 127.0.0.1:9091}
+admin: {listen: 127.0.0.1:9092}
 control: rolegate.sock
 `)
 	return b.String()
