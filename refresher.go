@@ -415,7 +415,11 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	}
 
 	if err != nil {
-		g.log.Warn("rolegate: a pull failed; the list stays as it was", "kind", k, "failure", failureOf(err), "err", err,
+		msg := "rolegate: a pull failed; the list stays as it was"
+		if g.now.Load() == nil {
+			msg = "rolegate: a pull failed; there is no list yet, and nobody is let in"
+		}
+		g.log.Warn(msg, "kind", k, "failure", failureOf(err), "err", err,
 			"attempt", attempt, "next_in", f.untilNext(k).Round(time.Millisecond))
 		f.warnIfStale(now)
 		if g.now.Load() == nil && errors.Is(err, ErrRefused) {
