@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +59,9 @@ func TestWrongCalls(t *testing.T) {
 		"a flag without a value":  {[]string{"serve", "-c"}, "flag needs an argument: 'c' in -c", "rolegate serve"},
 		"a number that is none":   {[]string{"why", "5", "--org", "x"}, `invalid argument "x" for "--org"`, "rolegate why"},
 		"a file and a socket":     {[]string{"status", "-c", "x", "--socket", "y"}, "[config socket]", "rolegate status"},
+		"a shell that is none":    {[]string{"completion", "nonsense"}, `unknown command "nonsense"`, "rolegate completion"},
+		"an argument for a shell": {[]string{"completion", "bash", "x"}, `unknown command "x"`, "rolegate completion bash"},
+		"users that are none":     {[]string{"fake", "--users", "x"}, `invalid argument "x" for "--users" flag: expected a whole number`, "rolegate fake"},
 		"an argument for version": {[]string{"version", "x"}, `unknown command "x"`, "rolegate version"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,6 +95,7 @@ func TestWrongQuestions(t *testing.T) {
 		"a socket that is not there":   {[]string{"status", "--socket", nowhere}, exitFailed, "no rolegate serve listens on " + nowhere + ": start it, or say with --socket or -c where the one that runs has its control socket"},
 		"a socket that is a file":      {[]string{"status", "--socket", file}, exitFailed, "no rolegate serve listens on " + file + ": start it, or say with --socket or -c where the one that runs has its control socket"},
 		"the same for why":             {[]string{"why", "5", "--socket", nowhere}, exitFailed, "no rolegate serve listens on " + nowhere + ": start it, or say with --socket or -c where the one that runs has its control socket"},
+		"a URL without a scheme":       {[]string{"pull", "--url", "market.example.com/api", "--app-id", "a"}, exitUsage, "the marketplace's URL (--url, ROLEGATE_BASE_URL): expected http:// or https:// in front"},
 		"a route and a resource":       {[]string{"why", "5", "/x", "--resource", "a", "--action", "b"}, exitUsage, "expected a route, or --resource and --action, not both"},
 		"a resource without an action": {[]string{"why", "5", "--resource", "a"}, exitUsage, "expected --resource and --action together"},
 		"an organisation alone":        {[]string{"why", "5", "--org", "7"}, exitUsage, "--org goes with --resource: a route names its organisation itself"},
@@ -119,7 +125,7 @@ func TestServeCheck(t *testing.T) {
 	write(t, file, strings.NewReplacer("any_role: [teacher]}", "}", "expire_after: 6h", "expire_after: 6s").Replace(string(text)))
 	c := calls(t, "serve", "-c", file, "--check")
 	assert.Equal(t, exitUsage, c.code)
-	assert.Contains(t, c.err, "Refresh.ExpireAfter")
+	assert.Contains(t, c.err, "refresh.expire_after (6s) is less than twice refresh.resync_every (2h0m0s)")
 	write(t, file, strings.ReplaceAll(string(text), "any_role: [teacher]}", "}"))
 	c = calls(t, "serve", "-c", file, "--check")
 	assert.Contains(t, c.err, file+":\n  forward_auth.rules[1], route \"GET /grades\": expected a check")
@@ -127,6 +133,17 @@ func TestServeCheck(t *testing.T) {
 	assert.Equal(t, c, calls(t, "serve", "-c", file))
 
 	assert.Equal(t, exitUsage, calls(t, "serve", "-c", filepath.Join(t.TempDir(), "none"), "--check").code)
+}
+
+func TestLogNamesKeys(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, want slog.Attr }{
+		{slog.Any("err", errors.New("check Config.AppID")), slog.String("err", "check marketplace.app_id")},
+		{slog.Int("users", 5), slog.Int("users", 5)},
+		{slog.String("msg", "Config.AppID"), slog.String("msg", "Config.AppID")},
+	} {
+		assert.True(t, c.want.Equal(inFile(nil, c.from)), c.from)
+	}
 }
 
 func TestCompletion(t *testing.T) {

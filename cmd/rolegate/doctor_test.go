@@ -49,7 +49,7 @@ func (d *doctorRun) run(ctx context.Context, args ...string) (code int, out, err
 	for _, arg := range args {
 		all = append(all, replace.Replace(arg))
 	}
-	code = run(ctx, all, streams{strings.NewReader(""), &stdout, &stderr})
+	code = run(ctx, all, streams{strings.NewReader(""), &stdout, &stderr, ""})
 	return code, stdout.String(), stderr.String()
 }
 
@@ -138,7 +138,7 @@ func TestDoctorCannotPrint(t *testing.T) {
 	d := newDoctorRun(t)
 	for _, format := range []string{"--json=false", "--json"} {
 		var stderr bytes.Buffer
-		code := run(context.Background(), []string{"doctor", format, "--url", d.url, "--app-id", "test-app", "--token-file", d.token}, streams{nil, fullDisk{}, &stderr})
+		code := run(context.Background(), []string{"doctor", format, "--url", d.url, "--app-id", "test-app", "--token-file", d.token}, streams{nil, fullDisk{}, &stderr, ""})
 		require.Equal(t, exitFailed, code)
 		require.Contains(t, stderr.String(), "no space left on device")
 	}

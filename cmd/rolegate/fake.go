@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 // fakeFlags are the flags of rolegate fake.
 type fakeFlags struct {
+	program                            string // as it was called
 	listen, appID, tokenEnv, tokenFile string
 	public                             bool
 
@@ -36,8 +38,8 @@ type fakeFlags struct {
 	listFaults, cloud, verbose         bool
 }
 
-func newFake() *cobra.Command {
-	f := &fakeFlags{}
+func newFake(program string) *cobra.Command {
+	f := &fakeFlags{program: program, orgs: 2}
 	cmd := &cobra.Command{
 		Use:   "fake",
 		Short: "Serve a fake marketplace to try rolegate with",
@@ -71,12 +73,12 @@ the names and what WHEN can be.`,
 	flags.StringVar(&f.appID, "app-id", rolegatetest.DefaultAppID, "the client id that is accepted")
 	flags.StringVar(&f.tokenEnv, "token-env", "", "the environment `variable` with another access token to accept, a fake one too; it is not printed")
 	flags.StringVar(&f.tokenFile, "token-file", "", "the `file` with another access token to accept")
-	flags.IntVar(&f.users, "users", 0, "how many users to make up besides the demo users")
-	flags.IntVar(&f.orgs, "orgs", 2, "over how many organisations they are spread, from 7 on")
+	flags.Var((*wholeNumber)(&f.users), "users", "how many users to make up besides the demo users")
+	flags.Var((*wholeNumber)(&f.orgs), "orgs", "over how many organisations they are spread, from 7 on")
 	flags.StringSliceVar(&f.roles, "roles", []string{"teacher", "homeroom", "pupil"}, "the `codes` of the roles that they have")
 	flags.Uint64Var(&f.seed, "seed", 1, "the `number` that what is random comes from: the same one, the same users")
 	flags.StringVar(&f.ids, "ids", "number", "how ids are spelt in JSON: number, string or mixed")
-	flags.IntVar(&f.pageCap, "page-cap", 0, "the most `rows` that a page has; 0: as many as are asked for")
+	flags.Var((*wholeNumber)(&f.pageCap), "page-cap", "the most `rows` that a page has; 0: as many as are asked for")
 	flags.BoolVar(&f.inclusive, "inclusive", false, "lastSequence means from this one on, not after it")
 	flags.DurationVar(&f.latency, "latency", 0, "how long each request is under way")
 	flags.BoolVar(&f.quietLoss, "quiet-role-loss", false, "taking a role away does not raise the user's sequence")
@@ -186,6 +188,23 @@ func (f *fakeFlags) config() (cfg fake.Config, err error) {
 		cfg.Faults = append(cfg.Faults, fault)
 	}
 	return cfg, errors.Join(errs...)
+}
+
+// A wholeNumber is a flag that says so of what is none.
+type wholeNumber int
+
+func (n *wholeNumber) String() string { return strconv.Itoa(int(*n)) }
+
+func (*wholeNumber) Type() string { return "int" }
+
+// Set implements pflag.Value.
+func (n *wholeNumber) Set(text string) error {
+	value, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("expected a whole number")
+	}
+	*n = wholeNumber(value)
+	return nil
 }
 
 // listFaults prints what --fault can be.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"text/tabwriter"
 
@@ -14,6 +16,7 @@ import (
 
 // A fakePage is what rolegate fake prints at its start.
 type fakePage struct {
+	program           string // how it is called again
 	url, appID, token string
 	tokenEnv          string // where the token is, if it is another than the default one
 	tokenFile         string
@@ -28,9 +31,26 @@ func (f *fakeFlags) page(addr net.Addr, token string) *fakePage {
 		host = "127.0.0.1"
 	}
 	return &fakePage{
-		url: "http://" + net.JoinHostPort(host, port), appID: f.appID, token: token, tokenEnv: f.tokenEnv, tokenFile: f.tokenFile,
+		program: programName(f.program),
+		url:     "http://" + net.JoinHostPort(host, port), appID: f.appID, token: token, tokenEnv: f.tokenEnv, tokenFile: f.tokenFile,
 		users: f.users, faults: f.faults, cloud: f.cloud,
 	}
+}
+
+// programName is how a shell calls the program again: as it was called or, if it
+// is the one that the shell finds by itself, by its name.
+func programName(called string) string {
+	if called == "" {
+		return "rolegate"
+	}
+	if found, err := exec.LookPath("rolegate"); err == nil {
+		one, err := os.Stat(found)
+		other, err2 := os.Stat(called)
+		if err == nil && err2 == nil && os.SameFile(one, other) {
+			return "rolegate"
+		}
+	}
+	return quoted(called)
 }
 
 // print prints the page, at once and whole.
@@ -65,9 +85,9 @@ func (p *fakePage) print(out io.Writer) error {
 	if p.cloud {
 		say("  export %s=%s", cloudSecretVariable, rolegatetest.DefaultClientSecret)
 	}
-	say("  rolegate doctor %s", where)
-	say("  rolegate pull %s", where)
-	say("  curl -s %s/_fake/settings > rolegate.yaml && rolegate serve -c rolegate.yaml", p.url)
+	say("  %s doctor %s", p.program, where)
+	say("  %s pull %s", p.program, where)
+	say("  curl -s %s/_fake/settings > rolegate.yaml && %s serve -c rolegate.yaml", p.url, p.program)
 	say("\nMake the guest a teacher, which the gate's next increment sees, and take the")
 	say("teacher off the list, which only its next walk does:\n")
 	say("  curl -d user=%d -d org=%d -d role=teacher %s/_fake/grant", guest, int64(fake.OtherSchool), p.url)
@@ -142,7 +162,7 @@ marketplace:
 `, p.url, rolegatetest.DefaultClientID, cloudSecretVariable, rolegatetest.DoneMessage)
 	}
 	b.WriteString(`identity:
-  - {is: user_id, header: X-User-Id, trusted: loopback} # whoever can send it is believed
+  - {is: user_id, header: X-User-Id, trusted: loopback} # whoever can send it is believed; the proxy has to pass it on: docs/proxies.md
 refresh: {every: 5s, resync_every: 30s}
 forward_auth:
   listen: 127.0.0.1:9090

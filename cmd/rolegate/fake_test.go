@@ -63,7 +63,7 @@ func startFake(t *testing.T, args ...string) *runningFake {
 	f := &runningFake{out: newPaper(), err: newPaper()}
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, append([]string{"fake", "--listen", "127.0.0.1:0"}, args...), streams{nil, f.out, f.err})
+		ended <- run(ctx, append([]string{"fake", "--listen", "127.0.0.1:0"}, args...), streams{nil, f.out, f.err, ""})
 	}()
 	f.stop = sync.OnceValue(func() int {
 		cancel()
@@ -103,7 +103,7 @@ func (f *runningFake) send(t *testing.T, path, form string) (status int, body st
 func call(t *testing.T, args ...string) (code int, out, err string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = run(t.Context(), args, streams{nil, &o, &e})
+	code = run(t.Context(), args, streams{nil, &o, &e, ""})
 	return code, o.String(), e.String()
 }
 
@@ -256,7 +256,7 @@ func TestFakeHangsNot(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int)
 	go func() {
-		ended <- run(ctx, []string{"pull", "--url", f.url, "--app-id", "test-app", "--token-file", tokenFile(t)}, streams{nil, io.Discard, io.Discard})
+		ended <- run(ctx, []string{"pull", "--url", f.url, "--app-id", "test-app", "--token-file", tokenFile(t)}, streams{nil, io.Discard, io.Discard, ""})
 	}()
 	require.Eventually(t, func() bool {
 		_, requests := f.send(t, "/_fake/requests", "")

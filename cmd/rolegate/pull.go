@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/listing"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -67,7 +68,7 @@ take about 120 MB, and 220 MB with their names.`,
   rolegate pull -c rolegate.yaml | jq -r 'select(any(.grants[]; .role == "admin")) | .user_id'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.Context(), streams{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}, cmd.Flags().Changed("format"))
+			return f.run(cmd.Context(), streams{cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), ""}, cmd.Flags().Changed("format"))
 		},
 	}
 	f.add(cmd)
@@ -104,7 +105,7 @@ func (f *pullFlags) run(ctx context.Context, std streams, formatGiven bool) erro
 	list, collected, err := f.pull(ctx, client, std.err)
 	if err != nil {
 		tellBad(std.err, collected.Bad(), 10)
-		return nothingWritten(ctx, err)
+		return f.failed(ctx, err)
 	}
 	if err := f.write(ctx, list, format, std.out); err != nil {
 		if f.output == "" {
@@ -166,7 +167,7 @@ func (f *pullFlags) client() (*marketplace.Client, error) {
 		return nil, usage(fmt.Errorf("the access token: %w", err))
 	}
 	client := marketplace.New(file.Marketplace.Config())
-	return client, usage(client.Validate())
+	return client, usage(settings.Named(client.Validate(), f.marketplaceFlags.names()))
 }
 
 // pull reads the list. What was collected is not nil, also after an error.
@@ -208,6 +209,35 @@ func (f *pullFlags) write(ctx context.Context, list *listing.List, format listin
 	return replaceFile(f.output, to)
 }
 
+// names are what the marketplace's settings are called: keys or flags.
+func (f *marketplaceFlags) names() func(string) string {
+	if f.file != "" {
+		return settings.InFile
+	}
+	return settings.OnLine
+}
+
+// failed says what a pull has failed with, and who may know more.
+func (f *pullFlags) failed(ctx context.Context, err error) error {
+	err = nothingWritten(ctx, settings.Named(err, f.marketplaceFlags.names()))
+	if ctx.Err() == nil {
+		err = fmt.Errorf("%w\nWhat is wrong, and what to do: rolegate doctor%s", err, f.again())
+	}
+	return err
+}
+
+// again are the flags of that marketplace, for another command.
+func (f *marketplaceFlags) again() (flags string) {
+	for _, flag := range []struct{ name, value string }{
+		{"-c", f.file}, {"--url", f.url}, {"--app-id", f.appID}, {"--path", f.path}, {"--token-env", f.tokenEnv}, {"--token-file", f.tokenFile},
+	} {
+		if flag.value != "" {
+			flags += " " + flag.name + " " + quoted(flag.value)
+		}
+	}
+	return flags
+}
+
 // nothingWritten says what has become of the list after an error.
 func nothingWritten(ctx context.Context, err error) error {
 	var pull *rolegate.PullError
@@ -237,14 +267,29 @@ func tellBad(log io.Writer, bad []listing.Bad, most int) {
 }
 
 func tellStats(log io.Writer, s listing.Stats, took time.Duration) {
-	fmt.Fprintf(log, "rolegate: %d users with %d grants in %v; up to sequence %d", s.Users, s.Grants, took.Round(time.Millisecond), s.Highest)
+	fmt.Fprintf(log, "rolegate: %s with %s in %v; up to sequence %d", users(s.Users), counted(s.Grants, "grant"), took.Round(time.Millisecond), s.Highest)
 	for _, also := range []struct {
-		n    int
-		what string
-	}{{s.BadRecords, "bad records"}, {s.DroppedGrants, "grants without organisation or role left out"}, {s.Repeated, "records repeated"}} {
-		if also.n > 0 {
-			fmt.Fprintf(log, "; %d %s", also.n, also.what)
+		n         int
+		one, more string
+	}{
+		{s.BadRecords, "bad record", "bad records"},
+		{s.DroppedGrants, "grant without organisation or role left out", "grants without organisation or role left out"},
+		{s.Repeated, "record came twice, as where pages overlap", "records came twice, as where pages overlap"},
+	} {
+		switch also.n {
+		case 0:
+		case 1:
+			fmt.Fprintf(log, "; 1 %s", also.one)
+		default:
+			fmt.Fprintf(log, "; %d %s", also.n, also.more)
 		}
 	}
 	fmt.Fprintln(log)
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +24,10 @@ the old settings go on, and reload says what it is; the exit code is 2 then.
 
 Nobody is denied meanwhile. Where the file says something else of the marketplace
 or the list, the new list is read first, for two minutes at most; if it cannot be
-had, the old settings go on too, and the exit code is 1.`,
+had, the old settings go on too, and the exit code is 1. Ctrl-C gives it up, and so
+does a newer reload of another file.
+
+Role codes that the new settings name and nobody has are told; the exit code is 0.`,
 		Example: `  rolegate reload -c rolegate.yaml
   kubectl exec deploy/rolegate -- rolegate reload`,
 		Args: cobra.NoArgs,
@@ -30,19 +36,43 @@ had, the old settings go on too, and the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			err = client.Reload(cmd.Context())
+			told, err := reload(cmd.Context(), client, cmd.ErrOrStderr())
 			switch refused := (*control.RefusedError)(nil); {
 			case errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity:
 				return usage(fmt.Errorf("the settings file is refused, and the old settings go on: %w", err))
 			case errors.As(err, &refused):
 				return fmt.Errorf("the old settings go on: %w", err)
+			case err != nil && cmd.Context().Err() != nil:
+				return errors.New("interrupted: the old settings go on")
+			case err != nil:
+				return err
 			}
-			if err == nil {
-				fmt.Fprintln(cmd.OutOrStdout(), "the settings are in use")
+			out := cmd.OutOrStdout()
+			fmt.Fprintln(out, "the settings are in use")
+			for _, r := range told.UnheldRoles {
+				fmt.Fprintln(out, oneLine(unheld(r)))
 			}
-			return err
+			return nil
 		},
 	}
 	server.add(cmd)
 	return cmd
+}
+
+// reload has the server read its file again, and says so if that takes long.
+func reload(ctx context.Context, client *control.Client, log io.Writer) (told *control.Reloaded, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		told, err = client.Reload(ctx)
+	}()
+	long := time.NewTimer(time.Second)
+	defer long.Stop()
+	select {
+	case <-done:
+	case <-long.C:
+		fmt.Fprintln(log, "waiting for the first list of the new settings, for 2m at most; the old ones go on meanwhile; Ctrl-C gives up")
+		<-done
+	}
+	return told, err
 }

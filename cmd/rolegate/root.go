@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,7 @@ import (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	program  string // as it was called; "" is rolegate
 }
 
 func newRoot(std streams) *cobra.Command {
@@ -41,10 +43,18 @@ read: they come from environment variables and files.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newServe(), newWhy(), newStatus(), newReload(), newDoctor(), newPull(), newFake(), newVersion())
+	root.AddCommand(newServe(), newWhy(), newStatus(), newReload(), newDoctor(), newPull(), newFake(std.program), newVersion())
 	for _, cmd := range root.Commands() {
 		if run := cmd.RunE; run != nil {
 			cmd.RunE = func(cmd *cobra.Command, args []string) error { return ran(run(cmd, args)) }
+		}
+	}
+	root.InitDefaultCompletionCmd() // which says of a shell that it does not know no more than how it is used
+	if completion, _, err := root.Find([]string{"completion"}); err == nil && completion != root {
+		completion.Args = cobra.NoArgs
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range completion.Commands() {
+			shell.Args = cobra.NoArgs
 		}
 	}
 	return root
@@ -110,6 +120,9 @@ func (f *marketplaceFlags) settings() (*settings.File, error) {
 	}
 	if m.AppID == "" {
 		errs = append(errs, errors.New("which app is it? give --app-id, "+appIDVariable+" or a settings file with -c"))
+	}
+	if m.URL != "" && !strings.Contains(m.URL, "://") {
+		errs = append(errs, errors.New("the marketplace's URL (--url, "+urlVariable+"): expected http:// or https:// in front"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, usage(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -85,7 +86,7 @@ func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer
 	}()
 
 	var level slog.LevelVar
-	options := &slog.HandlerOptions{Level: &level}
+	options := &slog.HandlerOptions{Level: &level, ReplaceAttr: inFile}
 	var handler slog.Handler = slog.NewTextHandler(errs, options)
 	if l.Format == "json" {
 		handler = slog.NewJSONHandler(errs, options)
@@ -99,13 +100,23 @@ func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer
 				names = append(names, name)
 			}
 			slices.Sort(names)
+			var lines strings.Builder
 			for _, name := range names {
-				fmt.Fprintf(out, "%s is on %s\n", name, addresses[name])
+				fmt.Fprintf(&lines, "%s is on %s\n", name, addresses[name])
 			}
+			_, _ = io.WriteString(out, lines.String())
 		},
 	})
 	if wrong := (*daemon.SettingsError)(nil); errors.As(err, &wrong) {
 		return usage(err)
 	}
 	return err
+}
+
+// inFile has errors in the log name the keys of the settings file.
+func inFile(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		a.Value = slog.StringValue(settings.InFile(err.Error()))
+	}
+	return a
 }

@@ -33,11 +33,11 @@ func (f *serverFlags) add(cmd *cobra.Command) {
 func (f *serverFlags) client() (*control.Client, error) {
 	path := f.socket
 	if f.file != "" {
-		file, err := settings.Load(f.file)
-		if err != nil {
+		var err error
+		if path, err = settings.ControlOf(f.file); err != nil {
 			return nil, usage(err)
 		}
-		if path = file.Control; path == "" {
+		if path == "" {
 			return nil, usage(fmt.Errorf("%s opens no control socket: add control: PATH to it, and restart the server", f.file))
 		}
 	}
@@ -122,6 +122,7 @@ type pull struct {
 	Succeeded   uint64  `json:"succeeded"`
 	Failed      uint64  `json:"failed"`
 	Consecutive int     `json:"consecutive_failures"`
+	Failure     string  `json:"failure"`
 	Error       string  `json:"error"`
 	NextIn      float64 `json:"next_in_seconds"`
 }
@@ -133,6 +134,9 @@ func (s *status) text() string {
 		fmt.Fprintf(b, "  %-9s  %s\n", what, oneLine(fmt.Sprintf(format, args...)))
 	}
 	b.WriteString(s.State)
+	if failing := s.failing(); failing != "" && s.State == string(rolegate.StateReady) {
+		b.WriteString(", but " + oneLine(failing))
+	}
 	switch rolegate.State(s.State) {
 	case rolegate.StateStarting:
 		b.WriteString(": there is no list yet, and everything is denied")
@@ -202,6 +206,38 @@ func (p *pull) text(line func(what, format string, args ...any), what string) {
 	if p.Consecutive > 0 {
 		line("", "%d in a row failed, the last with: %s", p.Consecutive, p.Error)
 	}
+}
+
+// failing says which of the last pulls have failed, "" if none has.
+func (s *status) failing() string {
+	var all []string
+	for _, kind := range []struct {
+		pull
+		one, several string
+	}{{s.Incremental, "pull of changes", "pulls of changes"}, {s.Walk, "walk", "walks"}} {
+		text := "the last " + kind.one + " failed"
+		if kind.Consecutive > 1 {
+			text = fmt.Sprintf("the last %d %s failed", kind.Consecutive, kind.several)
+		}
+		if kind.Failure != "" {
+			text += " (" + kind.Failure + ")"
+		}
+		if kind.Consecutive > 0 {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, " and ")
+}
+
+// unheld says of a role that a rule names it and nobody has it.
+func unheld(r rolegate.UnheldRole) string {
+	switch {
+	case r.Known:
+		return fmt.Sprintf("nobody has %q, which the platform knows", r.Code)
+	case r.Nearest != "":
+		return fmt.Sprintf("nobody has %q: is %q meant?", r.Code, r.Nearest)
+	}
+	return fmt.Sprintf("nobody has %q", r.Code)
 }
 
 func users(n int) string {

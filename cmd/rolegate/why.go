@@ -186,6 +186,9 @@ func explain(w io.Writer, q control.Question, a *control.Answer) error {
 			writeCheck(b, c, 11)
 		}
 	}
+	for _, r := range a.UnheldRoles {
+		line("note", "%s", unheld(r))
+	}
 	if a.MaxAge > 0 {
 		line("age", "revocations must be known up to %s ago, and are up to %s ago", seconds(a.MaxAge), seconds(a.Age))
 	}
@@ -258,8 +261,6 @@ func standingText(q control.Question, a *control.Answer) string {
 		return who + " is shared by several users: nobody enters by it"
 	case rolegate.StandingHeld:
 		return who + " is gone from the list, but his removal is held back"
-	case rolegate.StandingNotIndexed:
-		return "identities of the kind " + q.Kind + " are not looked for: name it in aliases or identity of the settings file"
 	case rolegate.StandingNobody:
 		return "an empty " + q.Kind + " names nobody"
 	}

@@ -62,6 +62,7 @@ func TestWhy(t *testing.T) {
   org      7: teacher
            + AnyRole(teacher, principal) holds by teacher
            + NoRole(suspended) holds
+  note     nobody has "principal"
 `},
 		"another organisation": {[]string{teacherID, "POST /orgs/8/reports"}, exitNo, `no: role_missing (403)
   route    POST /orgs/8/reports is ruled by POST /orgs/{orgID}/reports
@@ -70,6 +71,7 @@ func TestWhy(t *testing.T) {
   org      8: homeroom
            - AnyRole(teacher, principal) fails
            + NoRole(suspended) holds
+  note     nobody has "principal"
 ` + later},
 		"a role that nobody may have": {[]string{suspendedID, "POST /orgs/7/reports"}, exitNo, `no: role_missing (403)
   route    POST /orgs/7/reports is ruled by POST /orgs/{orgID}/reports
@@ -78,12 +80,14 @@ func TestWhy(t *testing.T) {
   org      7: suspended, teacher
            + AnyRole(teacher, principal) holds by teacher
            - NoRole(suspended) fails because of suspended
+  note     nobody has "principal"
 ` + later},
 		"no organisation": {[]string{teacherID, "POST /orgs/x/reports"}, exitNo, `no: org_unreadable (403)
   route    POST /orgs/x/reports is ruled by POST /orgs/{orgID}/reports
 ` + fresh + `  user     1542135022016057002 is on the list
   asks     AnyRole(teacher, principal) + NoRole(suspended) + InOrg
   org      cannot be read from the request: path value "orgID": expected a decimal number above 0, without sign or leading zeros
+  note     nobody has "principal"
 `},
 		"one check of several, and an age": {[]string{adminID, "/exams"}, exitNo, `no: role_missing (403)
   route    GET /exams is ruled by GET /exams
@@ -101,6 +105,7 @@ func TestWhy(t *testing.T) {
   asks     AnyRole(principal)
   roles    none in any organisation
            - AnyRole(principal) fails
+  note     nobody has "principal"
   shadow   the rule is only tried out: who lacks a role passes, and is counted
 `},
 		"another host": {[]string{adminID, "https://exams.example.com/x"}, exitOK, `yes: granted (200)
@@ -131,8 +136,6 @@ func TestWhy(t *testing.T) {
 			"  user     account li is not on the list\n" + listed + later},
 		"an account that two have": {[]string{"account:zhao"}, exitNo, "no: ambiguous (403)\n" + fresh +
 			"  user     account zhao is shared by several users: nobody enters by it\n" + listed},
-		"a kind that is not indexed": {[]string{"email:w@example.com"}, exitNo, "no: identify_failed (500)\n" + fresh +
-			"  user     identities of the kind email are not looked for: name it in aliases or identity of the settings file\n" + listed},
 		"nobody": {[]string{"account:"}, exitNo, "no: no_identity (401)\n" + fresh + "  user     an empty account names nobody\n" + listed},
 		"AuthZEN": {[]string{teacherID, "--resource", "grades", "--action", "read"}, exitOK, "yes: granted (200)\n" + fresh + `  user     1542135022016057002 is on the list
   asks     AnyRole(teacher)
@@ -155,6 +158,7 @@ func TestWhy(t *testing.T) {
 		args []string
 		err  string
 	}{
+		"a kind that is not indexed":   {[]string{"email:w@example.com", "/grades"}, "the server does not look for identities of the kind email: name it in aliases or identity of the settings file, and reload"},
 		"a name":                       {[]string{"wang"}, "expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang"},
 		"an action without a rule":     {[]string{"5", "--resource", "grades", "--action", "write"}, `no rule in authzen.rules is for the action "write" on the resource "grades"`},
 		"a rule wants an organisation": {[]string{"5", "--resource", "report", "--action", "write"}, "the rule looks at one organisation: give it with --org, since a question without it is denied"},
@@ -262,6 +266,13 @@ func TestStatusText(t *testing.T) {
   roles      nobody on the list has "warden", which a rule names; the platform knows it
   replica    leader
   cache      disk full
+`},
+		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"walk":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last walk failed
+  list       1 user; last contact 0s ago, revocations known up to 0s ago (0s at most)
+  changes    0 succeeded, 0 failed; the next is due in 0s
+             4 in a row failed, the last with: no
+  walks      0 succeeded, 0 failed; the next is due in 0s
+             1 in a row failed, the last with: 
 `},
 		"expired": {`{"state":"expired","users":2}`, `expired: the list is too old, and everything is denied
   list       2 users; last contact 0s ago, revocations known up to 0s ago (0s at most)

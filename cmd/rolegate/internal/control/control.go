@@ -1,4 +1,4 @@
-// Package control is how the commands why and status ask a running server: HTTP
+// Package control is how the commands why, status and reload ask a running server: HTTP
 // over a Unix socket that only its own user, and root, can connect to.
 package control
 
@@ -67,6 +67,15 @@ type Answer struct {
 
 	Shadow      bool `json:"shadow,omitempty"`
 	ShadowAdmit bool `json:"shadow_admit,omitempty"`
+
+	// UnheldRoles are roles that the rule names and nobody on the list has.
+	UnheldRoles []rolegate.UnheldRole `json:"unheld_roles,omitempty"`
+}
+
+// A Reloaded is what has become of a reload. UnheldRoles are roles that the new
+// settings name and nobody on the list has.
+type Reloaded struct {
+	UnheldRoles []rolegate.UnheldRole `json:"unheld_roles,omitempty"`
 }
 
 // An Org is what the checks come to in one organisation.
@@ -121,7 +130,6 @@ type Client struct {
 func NewClient(path string) *Client {
 	var d net.Dialer
 	return &Client{path, &http.Client{
-		Timeout: 5 * time.Minute, // a reload may wait for a list
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
@@ -129,8 +137,17 @@ func NewClient(path string) *Client {
 	}}
 }
 
+// How long the server may take: it answers from memory, but a reload may wait for
+// a list.
+const (
+	timeout       = 10 * time.Second
+	reloadTimeout = 5 * time.Minute
+)
+
 // Why asks why.
 func (c *Client) Why(ctx context.Context, q Question) (*Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
@@ -145,14 +162,23 @@ func (c *Client) Why(ctx context.Context, q Question) (*Answer, error) {
 
 // Status asks how the server is, and returns its rolegate.Status as JSON.
 func (c *Client) Status(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return c.ask(ctx, http.MethodGet, StatusPath, nil)
 }
 
 // Reload has the server read its settings file again, and waits until that is
-// done. A [RefusedError] says what is wrong with the file.
-func (c *Client) Reload(ctx context.Context) error {
-	_, err := c.ask(ctx, http.MethodPost, ReloadPath, nil)
-	return err
+// done. A [RefusedError] says what is wrong with the file, or why the old settings
+// go on otherwise. If ctx ends before, the server gives it up.
+func (c *Client) Reload(ctx context.Context) (*Reloaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	text, err := c.ask(ctx, http.MethodPost, ReloadPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	var told Reloaded
+	return &told, json.Unmarshal(text, &told)
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {

@@ -24,7 +24,11 @@ func (d *daemon) admin(g *generation) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "rolegate: /metrics /healthz /readyz /console\n")
+		text := "rolegate: /metrics /healthz /readyz"
+		if g.file.Admin.Console != nil {
+			text += " /console"
+		}
+		_, _ = io.WriteString(w, text+"\n")
 	})
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, map[string]bool{"alive": true}) })

@@ -6,38 +6,48 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 )
 
-// control answers the commands why and status. Who may connect to the socket may
+// control answers the commands why, status and reload. Who may connect to the socket may
 // ask everything.
 func (d *daemon) control(g *generation) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+control.StatusPath, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, g.gate.Status())
+		s := g.gate.Status()
+		s.Incremental.Error, s.Walk.Error = settings.InFile(s.Incremental.Error), settings.InFile(s.Walk.Error)
+		answer(w, http.StatusOK, s)
 	})
 	mux.HandleFunc("POST "+control.ReloadPath, func(w http.ResponseWriter, r *http.Request) {
 		// A reload that waits for its turn is not to hold up the one before it,
 		// which waits for the requests of the gate that it has replaced.
 		g.gate.active.Add(-1)
 		defer g.gate.active.Add(1)
-		answer := make(chan error, 1)
+		done := make(chan reloaded, 1)
 		select {
-		case d.asks <- answer:
+		case d.asks <- reloadAsk{r.Context(), done}:
 		case <-d.gone:
-			http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
+			http.Error(w, errShuttingDown.Error(), http.StatusServiceUnavailable)
 			return
 		case <-r.Context().Done():
 			return
 		}
-		switch err := <-answer; {
-		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-			http.Error(w, err.Error(), http.StatusServiceUnavailable) // that is nothing about the file
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		select {
+		case got := <-done:
+			switch {
+			case givenUp(got.err), errors.Is(got.err, context.Canceled), errors.Is(got.err, context.DeadlineExceeded): // that is nothing about the file
+				http.Error(w, got.err.Error(), http.StatusServiceUnavailable)
+			case got.err != nil:
+				http.Error(w, got.err.Error(), http.StatusUnprocessableEntity)
+			default:
+				answer(w, http.StatusOK, control.Reloaded{UnheldRoles: got.unheld})
+			}
+		case <-r.Context().Done():
 		}
 	})
 	mux.HandleFunc("POST "+control.WhyPath, func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +61,11 @@ func (d *daemon) control(g *generation) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		d.Logger.Info("asked why", "kind", q.Kind, "user_id", a.UserID, "reason", a.Reason)
+		who := a.UserID
+		if q.Kind == rolegate.KindUserID.String() {
+			who, _ = strconv.ParseInt(q.User, 10, 64) // why has read it already
+		}
+		d.Logger.Info("asked why", "kind", q.Kind, "user_id", who, "reason", a.Reason)
 		answer(w, http.StatusOK, a)
 	})
 	return mux
@@ -71,7 +85,10 @@ func (g *generation) why(r *http.Request, q control.Question) (*control.Answer, 
 		if e.Denied != nil {
 			return &control.Answer{Reason: "unlisted_route", Status: http.StatusForbidden, Denied: e.Denied.Error()}, nil
 		}
-		a := control.NewAnswer(e.Decision)
+		a, err := g.answer(q, e.Decision, g.file.RuleRoles(e.Pattern))
+		if err != nil {
+			return nil, err
+		}
 		a.Pattern = e.Pattern
 		if e.OrgErr != nil {
 			a.OrgErr = e.OrgErr.Error()
@@ -86,12 +103,26 @@ func (g *generation) why(r *http.Request, q control.Question) (*control.Answer, 
 				case rule.Org == nil && q.Org != 0:
 					return nil, errors.New("the rule looks at no particular organisation, as org in authzen.rules would have it: leave --org away")
 				}
-				return control.NewAnswer(rule.Policy.Explain(r.Context(), id, q.Org)), nil
+				return g.answer(q, rule.Policy.Explain(r.Context(), id, q.Org), g.file.QuestionRoles(q.Resource, q.Action))
 			}
 		}
 		return nil, fmt.Errorf("no rule in authzen.rules is for the action %q on the resource %q", q.Action, q.Resource)
 	}
-	return control.NewAnswer(g.gate.Explain(r.Context(), id)), nil
+	return g.answer(q, g.gate.Explain(r.Context(), id), nil)
+}
+
+// answer says besides of the roles that the rule names which nobody has.
+func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []string) (*control.Answer, error) {
+	if e.Standing == rolegate.StandingNotIndexed {
+		return nil, fmt.Errorf("the server does not look for identities of the kind %s: name it in aliases or identity of the settings file, and reload", q.Kind)
+	}
+	a := control.NewAnswer(e)
+	for _, r := range g.gate.Status().UnheldRoles {
+		if slices.Contains(roles, r.Code) {
+			a.UnheldRoles = append(a.UnheldRoles, r)
+		}
+	}
+	return a, nil
 }
 
 func identity(q control.Question) (rolegate.Identity, error) {

@@ -46,9 +46,10 @@ type daemon struct {
 	now     atomic.Pointer[generation]
 	leaving atomic.Bool // it is being shut down
 	reloads reloads
-	asks    chan chan error // by the control socket, for a reload
-	gone    chan struct{}   // closed when nobody takes from asks any more
-	idle    bool            // nothing is asked for
+	asks    chan reloadAsk // by the control socket
+	gone    chan struct{}  // closed when nobody takes from asks any more
+	idle    bool           // nothing is asked for
+	ends    sync.WaitGroup // of generations that have been replaced
 }
 
 // Run serves until ctx ends, and then ends what is under way, for some seconds
@@ -66,7 +67,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return &SettingsError{err}
 	}
-	d := &daemon{Options: o, start: file, asks: make(chan chan error), gone: make(chan struct{})}
+	d := &daemon{Options: o, start: file, asks: make(chan reloadAsk), gone: make(chan struct{})}
 	d.setLevel(file)
 	first, err := d.generation(ctx, file, nil)
 	if err != nil {
@@ -75,7 +76,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	d.now.Store(first)
 	first.gate.routes.set(first)
 	d.reloads.succeeded(time.Now())
-	defer func() { err = errors.Join(err, d.now.Load().gate.release()) }()
+	defer func() {
+		d.ends.Wait()
+		err = errors.Join(err, d.now.Load().gate.release())
+	}()
 
 	servers, err := d.listen(file)
 	if err != nil {
@@ -100,33 +104,45 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	o.Notify("READY=1")
 
-	for {
-		select {
-		case <-o.Reload:
-			d.again(ctx, func(error) {})
-			continue
-		case answer := <-d.asks:
-			d.again(ctx, func(err error) { answer <- err })
-			continue
-		case err = <-failed:
-		case <-ctx.Done():
-			o.Logger.Info("shutting down")
-		}
-		break
-	}
+	err = d.until(ctx, failed)
 	o.Notify("STOPPING=1")
 	d.leaving.Store(true)
 	close(d.gone)
 	return errors.Join(err, shutDown(servers))
 }
 
-// again reads the settings file again, and tells what came of it.
-func (d *daemon) again(ctx context.Context, tell func(error)) {
-	d.Notify("RELOADING=1")
-	end, err := d.reload(ctx)
-	tell(err)
-	end()
-	d.Notify("READY=1")
+// until reads the settings file again whenever that is asked for, until ctx ends
+// or a listener has failed.
+func (d *daemon) until(ctx context.Context, failed <-chan error) error {
+	ctx, stop := context.WithCancel(ctx)
+	var under *attempt // nil: none
+	defer func() {
+		stop()
+		if under != nil {
+			<-under.done
+			d.finish(ctx, under)
+		}
+	}()
+	for {
+		var done <-chan struct{}
+		if under != nil {
+			done = under.done
+		}
+		select {
+		case <-d.Reload:
+			under = d.ask(ctx, under, reloadAsk{ctx: context.Background()})
+		case a := <-d.asks:
+			under = d.ask(ctx, under, a)
+		case <-done:
+			d.finish(ctx, under)
+			under = nil
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			d.Logger.Info("shutting down")
+			return nil
+		}
+	}
 }
 
 // A SettingsError is a mistake in the settings file.

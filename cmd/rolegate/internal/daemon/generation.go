@@ -118,7 +118,7 @@ func (d *daemon) openGate(ctx context.Context, f *settings.File, wait bool) (*sh
 	}
 	gate, err := rolegate.Open(ctx, cfg)
 	if err != nil {
-		return nil, errors.Join(err, release())
+		return nil, errors.Join(settings.Named(err, settings.InFile), release())
 	}
 	shared := &sharedGate{Gate: gate, close: release, routes: &routes{}}
 	shared.console = console.New(gate, console.Config{Router: shared.routes, Logger: d.Logger})
@@ -130,6 +130,9 @@ func (d *daemon) serve(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g := d.enter()
 		defer g.gate.active.Add(-1)
+		if limit := writeTimeout(name, g.file); limit > 0 { // that of the server is by the first settings
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // which net/http's can
+		}
 		g.handlers[name].ServeHTTP(w, r)
 	})
 }

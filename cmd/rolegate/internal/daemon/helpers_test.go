@@ -222,6 +222,12 @@ func (r *run) why(q control.Question) (*control.Answer, error) {
 	return control.NewClient(r.socket).Why(r.t.Context(), q)
 }
 
+// reloads has the file read again by the socket.
+func (r *run) reloads(ctx context.Context) error {
+	_, err := control.NewClient(r.socket).Reload(ctx)
+	return err
+}
+
 func (r *run) metrics() string {
 	r.t.Helper()
 	text, err := io.ReadAll(r.ask("admin", http.MethodGet, "/metrics", nil, "").Body)

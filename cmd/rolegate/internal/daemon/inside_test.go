@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,11 +23,32 @@ import (
 // is not reported as done.
 func TestReloadWhileShuttingDown(t *testing.T) {
 	t.Parallel()
-	d := &daemon{Options: Options{Logger: slog.New(slog.DiscardHandler)}, asks: make(chan chan error), gone: make(chan struct{})}
+	d := &daemon{Options: Options{Logger: slog.New(slog.DiscardHandler)}, asks: make(chan reloadAsk), gone: make(chan struct{})}
 	close(d.gone)
 	w := httptest.NewRecorder()
 	d.control(&generation{gate: &sharedGate{}}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, control.ReloadPath, nil))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code, w.Body)
+}
+
+// An attempt goes on while one of those who asked for it is there.
+func TestAttemptGoesOnForWhoStays(t *testing.T) {
+	t.Parallel()
+	a := &attempt{}
+	a.ctx, a.cancel = context.WithCancelCause(t.Context())
+	here := func(n int) func() bool {
+		return func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.here == n }
+	}
+	first, leave := context.WithCancel(t.Context())
+	second, leaveToo := context.WithCancel(t.Context())
+	defer leaveToo()
+	a.join(reloadAsk{ctx: first})
+	a.join(reloadAsk{ctx: second})
+	leave()
+	require.Eventually(t, here(1), 10*time.Second, time.Millisecond)
+	require.NoError(t, a.ctx.Err())
+	leaveToo()
+	require.Eventually(t, here(0), 10*time.Second, time.Millisecond)
+	assert.Equal(t, errNobodyWaits, context.Cause(a.ctx))
 }
 
 // A file by which nobody could ask is a mistake, and no server that does nothing.
@@ -62,4 +85,24 @@ authzen:
 `))
 	require.NoError(t, err)
 	assert.NoError(t, Check(t.Context(), f))
+}
+
+// Answers to programs have a limit, by the settings in use; those to operators,
+// who may wait for a reload, have none.
+func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
+	long := &settings.File{Refresh: settings.Refresh{MaxAgeWait: settings.Duration(time.Minute)}, OnDeny: settings.OnDeny{Wait: settings.Duration(2 * time.Second)}}
+	for _, c := range []struct {
+		name string
+		file *settings.File
+		want time.Duration
+	}{
+		{forwardAuthSection, &settings.File{}, 34 * time.Second},
+		{authZENSection, &settings.File{}, 34 * time.Second},
+		{authZENSection, long, 92 * time.Second},
+		{adminSection, long, 0},
+		{controlSection, long, 0},
+	} {
+		assert.Equal(t, c.want, writeTimeout(c.name, c.file), c.name)
+	}
 }

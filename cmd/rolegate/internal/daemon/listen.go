@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -54,12 +55,22 @@ func (d *daemon) listen(f *settings.File) (servers []*server, err error) {
 			Handler:           d.serve(section.name),
 			ReadHeaderTimeout: 10 * time.Second,
 			ReadTimeout:       30 * time.Second,
+			WriteTimeout:      writeTimeout(section.name, f),
 			IdleTimeout:       2 * time.Minute,
 			ErrorLog:          slog.NewLogLogger(d.Logger.Handler(), slog.LevelWarn),
 		}})
-		d.Logger.Info("listening", "for", section.name, "on", listener.Addr().String())
 	}
 	return servers, nil
+}
+
+// writeTimeout is how long an answer may take: the body of a question, what the
+// gate waits for at most, and some time to spare. 0, of the listeners for operators,
+// is no limit: a reload waits long.
+func writeTimeout(name string, f *settings.File) time.Duration {
+	if name != forwardAuthSection && name != authZENSection {
+		return 0
+	}
+	return 30*time.Second + cmp.Or(time.Duration(f.Refresh.MaxAgeWait), 3*time.Second) + cmp.Or(time.Duration(f.OnDeny.Wait), time.Second)
 }
 
 // tls serves with the certificate of the current generation. The gate is asked

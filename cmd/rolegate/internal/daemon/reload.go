@@ -12,25 +12,17 @@ import (
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 )
 
-// reload reads the settings file again. If anything in it is wrong, everything
-// stays as it is, and the error says what. end has to be called when whoever asked
-// for it has been told.
-func (d *daemon) reload(ctx context.Context) (end func(), err error) {
-	old := d.now.Load()
-	next, err := d.next(ctx, old)
-	if err != nil {
-		d.reloads.failed()
-		d.Logger.Error("the settings file is refused: the old settings go on", "file", d.Path, "err", err)
-		return func() {}, err
-	}
+// use puts next in the place of old.
+func (d *daemon) use(old, next *generation) {
 	d.setLevel(next.file)
 	d.now.Store(next)
 	next.gate.routes.set(next)
 	d.reloads.succeeded(time.Now())
 	d.Logger.Info("the settings file has been read again", "file", d.Path, "new_gate", next.gate != old.gate)
-	return func() { old.end(ctx, next, d.Logger) }, nil
 }
 
+// next makes a generation of the settings file. If anything in it is wrong, the
+// error says what.
 func (d *daemon) next(ctx context.Context, old *generation) (*generation, error) {
 	f, err := settings.Load(d.Path)
 	if err != nil {

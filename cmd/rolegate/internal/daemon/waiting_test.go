@@ -47,13 +47,12 @@ func TestReloadWaitsForRequestsOfEarlierGenerations(t *testing.T) {
 func TestReloadsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := start(t, base)
-	client := control.NewClient(r.socket)
 	began := time.Now()
 	done := make(chan error, 3)
 	r.edit("every: 1h", "every: 50m")
 	r.market.FailNext(1, rolegatetest.Slow(500*time.Millisecond))
 	for range cap(done) {
-		go func() { done <- client.Reload(t.Context()) }()
+		go func() { done <- r.reloads(t.Context()) }()
 	}
 	for range cap(done) {
 		require.NoError(t, <-done)
@@ -75,7 +74,7 @@ func TestReloadWaitsForKeys(t *testing.T) {
 	r := start(t, strings.Replace(base, "trusted: loopback}\n", "trusted: loopback}\n  - {is: third_user_id, issuer: \""+issuer.URL+"\", audience: a, claim: sub}\n", 1))
 	require.Zero(t, asked.Load(), "the start waits for nobody")
 	r.edit("every: 1h", "every: 50m")
-	require.ErrorContains(t, control.NewClient(r.socket).Reload(t.Context()), "the keys of an issuer cannot be had")
+	require.ErrorContains(t, r.reloads(t.Context()), "the keys of an issuer cannot be had")
 	assert.Positive(t, asked.Load())
 	assert.NotContains(t, r.log.String(), "new_gate=true")
 	assert.Equal(t, http.StatusOK, r.passes(teacher, "GET", "/grades"))
@@ -88,7 +87,7 @@ func TestReloadWithoutAMarketplace(t *testing.T) {
 	r.edit("every: 1h", "every: 50m")
 	r.market.FailNext(1000, rolegatetest.HTTPStatus(http.StatusServiceUnavailable))
 	refused := (*control.RefusedError)(nil)
-	require.ErrorAs(t, control.NewClient(r.socket).Reload(t.Context()), &refused)
+	require.ErrorAs(t, r.reloads(t.Context()), &refused)
 	assert.Equal(t, http.StatusServiceUnavailable, refused.Status, refused)
 	assert.Equal(t, http.StatusOK, r.passes(teacher, "GET", "/grades"))
 }

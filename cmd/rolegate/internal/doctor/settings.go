@@ -30,7 +30,7 @@ func (d *doctor) settings() bool {
 		for _, mistake := range split(err) {
 			mistake = inFile(mistake)
 			if d.Path == "" {
-				mistake = onLine.Replace(mistake)
+				mistake = settings.OnLine(mistake)
 			}
 			d.say("settings.marketplace_wrong", mistake)
 		}
@@ -115,20 +115,10 @@ func (d *doctor) looks(token string) {
 	}
 }
 
-// inFile names the keys of a settings file in a mistake that names the fields
-// of a marketplace.Config.
+// inFile names the keys of a settings file in a mistake of the marketplace's client.
 func inFile(mistake string) string {
-	return strings.NewReplacer(
-		"marketplace: ", "", "Config.BaseURL", "marketplace.url", "Config.AppID", "marketplace.app_id",
-		"Config.Path", "marketplace.path", "Config.RoleListPath", "marketplace.role_list_path",
-		"Config.PageSize", "marketplace.page_size", "Config.PageTimeout", "marketplace.page_timeout",
-		"Config.MaxPageBytes", "marketplace.max_page_bytes", "Config.MaxUsers", "marketplace.max_users",
-		"Config.CacheBuster", "marketplace.cache_buster", "Config.Token", "marketplace.token",
-	).Replace(mistake)
+	return settings.InFile(strings.ReplaceAll(mistake, "marketplace: ", ""))
 }
-
-// onLine names the flags in place of a file's keys.
-var onLine = strings.NewReplacer("marketplace.url", "--url", "marketplace.app_id", "--app-id", "marketplace.path", "--path")
 
 // gate has the gate and its listeners made of the file, on a list that is
 // nothing, and says every mistake that this shows.

@@ -167,7 +167,7 @@ var english = map[string]text{
 	},
 	"token.content": {
 		"the answer is not the list that is documented: %[1]s",
-		"Something else answers at this address, or the interface has changed. Look at it with: curl -i -H 'X-App-Id: …' --url-query accessToken@FILE URL",
+		"Something else answers at this address, or the interface has changed. Look at it with: curl -iG --data-urlencode accessToken@FILE -H 'X-App-Id: …' URL",
 	},
 	"token.cut_off": {
 		"the connection ends in the middle of the page: %[1]s",

@@ -167,7 +167,7 @@ var chinese = map[string]text{
 	},
 	"token.content": {
 		"返回内容与文档不符：%[1]s",
-		"这个地址上是别的服务，或者接口已经变更。可以这样查看：curl -i -H 'X-App-Id: …' --url-query accessToken@文件 地址",
+		"这个地址上是别的服务，或者接口已经变更。可以这样查看：curl -iG --data-urlencode accessToken@文件 -H 'X-App-Id: …' 地址",
 	},
 	"token.cut_off": {
 		"页面没有传完连接就断了：%[1]s",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -111,12 +112,18 @@ func Loopback(host string) bool {
 // readParameters reads the query and a form in the body, which may have
 // parameters of these names.
 func readParameters(w http.ResponseWriter, r *http.Request, names []string) (url.Values, error) {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasSuffix(kind, "json") {
+		return nil, errors.New("send form fields, not JSON: " + formExample(r.URL.Path))
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
 		return nil, errors.New("expected parameters in the query, or a form of up to 64 KiB")
 	}
 	for name := range r.Form {
 		if !slices.Contains(names, name) {
+			if strings.HasPrefix(strings.TrimSpace(name), "{") {
+				return nil, errors.New("send form fields, not JSON: " + formExample(r.URL.Path))
+			}
 			if len(names) == 0 {
 				return nil, fmt.Errorf("parameter %q: expected none", name)
 			}
@@ -124,6 +131,18 @@ func readParameters(w http.ResponseWriter, r *http.Request, names []string) (url
 		}
 	}
 	return r.Form, nil
+}
+
+// formExample is a call with form fields of what is below controlPrefix.
+func formExample(path string) string {
+	fields := map[string]string{
+		"grant": "-d user=8 -d org=7 -d role=teacher", "take": "-d user=8 -d org=7 -d role=teacher", "revoke": "-d user=8",
+		"fault": "-d fault=truncated@next=5", "sync": "-d state=running",
+	}[strings.TrimPrefix(path, controlPrefix)]
+	if fields == "" {
+		fields = "-X POST"
+	}
+	return "curl " + fields + " http://127.0.0.1:9400" + path
 }
 
 // id reads an id.

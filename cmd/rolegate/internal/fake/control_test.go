@@ -56,6 +56,8 @@ func TestControl(t *testing.T) {
 				assert.Equal(t, []rolegate.Grant{{OrgID: 8, RoleCode: "teacher"}}, u.Grants)
 			}},
 		"grant by a form":     {path: "grant user=5&org=8&role=a&role=b", code: 200, want: "User 5 is a in 8, b in 8. The gate's next increment sees it."},
+		"grant by JSON":       {path: `grant {"user":5}`, code: 400, want: "send form fields, not JSON: curl -d user=8 -d org=7 -d role=teacher http://127.0.0.1:9400/_fake/grant"},
+		"recover by JSON":     {path: `recover {}`, code: 400, want: "send form fields, not JSON: curl -X POST http://127.0.0.1:9400/_fake/recover"},
 		"grant nothing":       {path: "grant?user=5", code: 200, want: "User 5 is on the list, without a role. The gate's next increment sees it."},
 		"grant again":         {path: "grant?user=1542135022016057001&org=7&role=teacher", code: 200, want: "User 1542135022016057001 is teacher in 7. Nothing has changed."},
 		"grant without org":   {path: "grant?user=5&role=a", code: 400, want: "org: expected an id once, a whole number above 0"},
@@ -236,4 +238,18 @@ func TestGenerated(t *testing.T) {
 	assert.InDelta(t, 2500/8, none, 100)
 	cfg.Seed = 2
 	assert.NotEqual(t, one, list(cfg))
+}
+
+func TestControlOfJSONByItsType(t *testing.T) {
+	t.Parallel()
+	s, err := fake.New(fake.Config{})
+	require.NoError(t, err)
+	code, said := control(t, s, http.MethodPost, `revoke {"user":5}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json; charset=utf-8") })
+	assert.Equal(t, http.StatusBadRequest, code)
+	assert.Equal(t, "send form fields, not JSON: curl -d user=8 http://127.0.0.1:9400/_fake/revoke", said)
+
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/_fake", nil))
+	assert.Equal(t, http.StatusPermanentRedirect, w.Code)
+	assert.Equal(t, "/_fake/", w.Header().Get("Location"))
 }

@@ -100,6 +100,10 @@ func (s *Server) Recover() {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path+"/" == controlPrefix {
+		http.Redirect(w, r, controlPrefix, http.StatusPermanentRedirect)
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, controlPrefix) {
 		s.control.ServeHTTP(w, r)
 		return

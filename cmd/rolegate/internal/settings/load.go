@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -63,6 +64,35 @@ func Parse(data []byte) (*File, error) {
 	}
 	return &f, nil
 }
+
+// ControlOf reads where the control socket is, and nothing else, so that a server
+// can be asked while its file is being changed. Where the file is no YAML, the line
+// that begins with the key counts. It is "" if there is none.
+func ControlOf(path string) (string, error) {
+	data, err := readFile(path, maxFile)
+	if err != nil {
+		return "", err
+	}
+	var f struct {
+		Control yaml.Node `yaml:"control"`
+	}
+	if err := yaml.Load(data, &f); err != nil {
+		line := controlLine.Find(data)
+		if line == nil || yaml.Load(line, &f) != nil {
+			return "", In(path, fmt.Errorf("%w; nor can it be read where the control socket is: name it with --socket", notYAML(err)))
+		}
+	}
+	control := resolved(&f.Control)
+	switch {
+	case control.IsZero(), control.Kind == yaml.ScalarNode && control.Tag == "!!null":
+		return "", nil
+	case control.Kind != yaml.ScalarNode:
+		return "", In(path, at(control, "control: expected a text: name the socket with --socket"))
+	}
+	return control.Value, nil
+}
+
+var controlLine = regexp.MustCompile(`(?m)^control:.*$`)
 
 func words(list []string) string {
 	if n := len(list); n > 1 {

@@ -316,3 +316,36 @@ func FuzzParse(f *testing.F) {
 		assert.Equal(t, file, again)
 	})
 }
+
+// A server can be asked while its file is being changed.
+func TestControlOf(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want, err string }{
+		"a whole file":           {withHeader + "control: /run/s\n", "/run/s", ""},
+		"none":                   {least, "", ""},
+		"an empty file":          {"", "", "the file is empty"},
+		"without a value":        {"control:\n", "", ""},
+		"an unknown key":         {"refrehs: {}\ncontrol: /run/s # there\n", "/run/s", ""},
+		"a wrong value":          {"control: '/run/s'\nrefresh: {every: often}\nlog:\n", "/run/s", ""},
+		"no YAML":                {"refresh: [\ncontrol: \"/run/s\" # there\nlog: {}\n", "/run/s", ""},
+		"no YAML before it":      {"\tx: {\ncontrol: /run/s\r\n", "/run/s", ""},
+		"no YAML and no control": {"refresh: [\n", "", "nor can it be read where the control socket is: name it with --socket"},
+		"a broken one":           {"control: [\n", "", "name it with --socket"},
+		"no text":                {"control: [a]\n", "", "line 1: control: expected a text: name the socket with --socket"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "rolegate.yaml")
+			require.NoError(t, os.WriteFile(path, []byte(c.text), 0o600))
+			got, err := settings.ControlOf(path)
+			assert.Equal(t, c.want, got)
+			if c.err == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, c.err)
+			}
+		})
+	}
+	_, err := settings.ControlOf(filepath.Join(t.TempDir(), "none"))
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}

@@ -113,7 +113,7 @@ func (r *Rule) add(h *forwardauth.Handler) (err error) {
 // Handler returns the decision point, and its rules.
 func (a *AuthZEN) Handler(gate *rolegate.Gate, log *slog.Logger) (*authzen.PDP, []authzen.Rule, error) {
 	var errs []error
-	caller, err := a.caller()
+	caller, err := a.caller(log)
 	if err != nil {
 		errs = append(errs, err)
 	}
@@ -168,9 +168,10 @@ func (r *AuthZENRule) policy(gate *rolegate.Gate) (_ *rolegate.Policy, err error
 
 // caller recognises the programs that may ask by their bearer tokens. All
 // tokens are compared, by their hashes, so that the time tells nothing.
-func (a *AuthZEN) caller() (func(*http.Request) error, error) {
+func (a *AuthZEN) caller(log *slog.Logger) (func(*http.Request) error, error) {
 	var errs []error
 	var hashes [][sha256.Size]byte
+	var names []string
 	for i, c := range a.Callers {
 		token, err := c.Token.Read()
 		switch {
@@ -179,7 +180,7 @@ func (a *AuthZEN) caller() (func(*http.Request) error, error) {
 		case len(token) < 20:
 			errs = append(errs, fmt.Errorf("authzen.callers[%d].token: expected at least 20 characters: make one with: openssl rand -base64 32", i))
 		}
-		hashes = append(hashes, sha256.Sum256([]byte(token)))
+		hashes, names = append(hashes, sha256.Sum256([]byte(token))), append(names, c.Name)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -194,12 +195,13 @@ func (a *AuthZEN) caller() (func(*http.Request) error, error) {
 			return rolegate.ErrNobody
 		}
 		hash, known := sha256.Sum256([]byte(strings.TrimLeft(token, " "))), 0
-		for _, h := range hashes {
-			known |= subtle.ConstantTimeCompare(h[:], hash[:])
+		for i, h := range hashes {
+			known = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(h[:], hash[:]), i+1, known)
 		}
 		if known == 0 {
 			return rolegate.ErrNobody
 		}
+		log.Debug("a caller of AuthZEN asks", "caller", names[known-1])
 		return nil
 	}, nil
 }

@@ -20,14 +20,20 @@ func (f *File) GateSecrets() (all []Secret) {
 	return all
 }
 
-// Roles are the role codes that the rules name, each once and in order.
-func (f *File) Roles() (codes []string) {
-	add := func(c *Checks) {
-		codes = slices.Concat(codes, c.AnyRole, c.AllRoles, c.NoRole)
-		for _, e := range c.Either {
-			codes = slices.Concat(codes, e.AnyRole, e.AllRoles, e.NoRole)
+// Secrets are all that the file names.
+func (f *File) Secrets() []Secret {
+	all := append(f.GateSecrets(), f.Marketplace.Token)
+	if f.AuthZEN != nil {
+		for _, c := range f.AuthZEN.Callers {
+			all = append(all, c.Token)
 		}
 	}
+	return all
+}
+
+// Roles are the role codes that the rules name, each once and in order.
+func (f *File) Roles() (codes []string) {
+	add := func(c *Checks) { codes = append(codes, c.roles()...) }
 	if a := f.ForwardAuth; a != nil {
 		for i := range a.Rules {
 			add(&a.Rules[i].Checks)
@@ -43,4 +49,36 @@ func (f *File) Roles() (codes []string) {
 	}
 	slices.Sort(codes)
 	return slices.Compact(codes)
+}
+
+func (c *Checks) roles() []string {
+	codes := slices.Concat(c.AnyRole, c.AllRoles, c.NoRole)
+	for _, e := range c.Either {
+		codes = slices.Concat(codes, e.AnyRole, e.AllRoles, e.NoRole)
+	}
+	return codes
+}
+
+// RuleRoles are the role codes that the rule of that route names.
+func (f *File) RuleRoles(route string) []string {
+	if f.ForwardAuth != nil {
+		for i := range f.ForwardAuth.Rules {
+			if r := &f.ForwardAuth.Rules[i]; r.Route == route {
+				return r.roles()
+			}
+		}
+	}
+	return nil
+}
+
+// QuestionRoles are those that AuthZEN's rule for a resource and an action names.
+func (f *File) QuestionRoles(resource, action string) []string {
+	if f.AuthZEN != nil {
+		for i := range f.AuthZEN.Rules {
+			if r := &f.AuthZEN.Rules[i]; r.Resource == resource && r.Action == action {
+				return r.roles()
+			}
+		}
+	}
+	return nil
 }
