@@ -31,9 +31,9 @@ and answers a reverse proxy that asks before it passes a request on (nginx,
 Traefik, Caddy, Envoy, HAProxy), programs that ask by OpenID AuthZEN 1.0, and
 operators. Until there is a list, everything is denied with 503.
 
-On SIGHUP it reads the file again, without denying anybody meanwhile. If
-anything in the file is wrong, the log says what, and the old settings go on.
-Addresses to listen on are changed by a restart.
+On SIGHUP, or when rolegate reload asks for it, it reads the file again, without
+denying anybody meanwhile. If anything in the file is wrong, the log says what, and
+the old settings go on. Addresses to listen on are changed by a restart.
 
 The settings file is YAML. docs/command.md explains it, docs/rolegate.yaml shows
 all of it. No secret is in it, only in which variable or file each one is.`,
