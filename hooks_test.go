@@ -217,6 +217,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		var book logBook
 		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
 		gate := openGate(t, quiet(rolegate.Config{Source: source, Logger: book.logger()}))
+		synctest.Wait() // the walk is over: its end tells of roles too
 		pulls := source.Walks() + source.Increments()
 		gate.Require(rolegate.AnyRole("techer"))
 		gate.Require(rolegate.AnyRole("teacher", "techer"))
@@ -237,5 +238,26 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		gate.Require(rolegate.AnyRole("tacher"))
 		after(2 * time.Second)
 		assert.Len(t, book.lines(typo), 3)
+	})
+}
+
+// Codes are no typos while the platform has not answered yet whether it knows them.
+func TestUnheldRolesWaitForThePlatform(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var book logBook
+		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
+		source.SetDelay(time.Second / 2)
+		gate := openGate(t, quiet(rolegate.Config{
+			Source: source, Logger: book.logger(), Async: true,
+			RoleCodes: func(context.Context) ([]string, error) {
+				<-time.After(5 * time.Second)
+				return []string{"teacher", "principal"}, nil
+			},
+		}))
+		gate.Require(rolegate.AnyRole("principal"))
+		after(10 * time.Second)
+		assert.Len(t, book.lines("rolegate: a check names a role that nobody holds yet"), 1)
+		assert.Empty(t, book.lines("rolegate: a check names a role that nobody holds: is it a typo?"))
 	})
 }

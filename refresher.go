@@ -47,6 +47,8 @@ type refresher struct {
 	// that was pulled before a swap is applied after it.
 	swapping chan struct{}
 
+	naming chan struct{} // held (it has room for one) while roles that nobody holds are told
+
 	wake  [pullKinds]chan struct{} // makes a pull due now
 	moved [pullKinds]chan struct{} // says that next has changed
 	first chan struct{}            // closed when the first list is there
@@ -104,6 +106,7 @@ func startRefresher(g *Gate) {
 	f := &refresher{
 		gate:     g,
 		swapping: make(chan struct{}, 1),
+		naming:   make(chan struct{}, 1),
 		first:    make(chan struct{}),
 		fatal:    make(chan error, 1),
 		restored: make(chan struct{}),

@@ -97,9 +97,16 @@ func (f *refresher) watchNamed() {
 }
 
 // warnUnheld logs each such code once, after a walk or when it was named. It asks
-// the platform for its roles first, at most once an hour.
+// the platform for its roles first, at most once an hour. Who comes while it is
+// asked waits for its answer: without, all that it knows would look like typos.
 func (f *refresher) warnUnheld(gen *generation) {
 	if len(f.gate.unheld(gen.snapshot)) == 0 {
+		return
+	}
+	select {
+	case f.naming <- struct{}{}:
+		defer func() { <-f.naming }()
+	case <-f.ctx.Done():
 		return
 	}
 	f.fetchPlatformRoles()

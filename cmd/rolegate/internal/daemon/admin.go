@@ -56,7 +56,7 @@ func (d *daemon) metrics(g *generation) (http.Handler, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "rolegate_settings_last_reload_successful", Help: "1 if the settings file was right when it was read last.",
+			Name: "rolegate_settings_last_reload_successful", Help: "1 if the settings file was taken when it was read last.",
 		}, func() float64 {
 			if ok, _ := d.reloads.get(); !ok {
 				return 0

@@ -59,17 +59,16 @@ type attempt struct {
 func (d *daemon) ask(ctx context.Context, under *attempt, a reloadAsk) *attempt {
 	next := &attempt{of: d.fingerprint(), done: make(chan struct{})}
 	next.ctx, next.cancel = context.WithCancelCause(ctx)
-	next.join(a)
+	asks := []reloadAsk{a}
 	if under != nil {
 		under.cancel(errNewer)
 		<-under.done
 		if under.of == next.of && errors.Is(under.err, errNewer) {
-			for _, a := range under.leave() {
-				next.join(a)
-			}
+			asks = append(asks, under.leave()...)
 		}
 		d.finish(ctx, under)
 	}
+	next.join(asks...)
 	d.Notify("RELOADING=1")
 	next.old = d.now.Load()
 	go func() {
@@ -82,19 +81,22 @@ func (d *daemon) ask(ctx context.Context, under *attempt, a reloadAsk) *attempt 
 	return next
 }
 
-// join has one more wait for the attempt, which is given up when all have gone.
-func (t *attempt) join(a reloadAsk) {
+// join has them wait for the attempt, which is given up when all have gone. It is
+// called once: with one after the other, a first who has gone would end it for
+// the second.
+func (t *attempt) join(asks ...reloadAsk) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.asks = append(t.asks, a)
-	t.here++
-	context.AfterFunc(a.ctx, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.here--; t.here == 0 {
-			t.cancel(errNobodyWaits)
-		}
-	})
+	t.asks, t.here = asks, len(asks)
+	for _, a := range asks {
+		context.AfterFunc(a.ctx, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.here--; t.here == 0 {
+				t.cancel(errNobodyWaits)
+			}
+		})
+	}
 }
 
 // leave has nobody wait any more, and returns who did.
@@ -132,7 +134,7 @@ func (d *daemon) finish(ctx context.Context, t *attempt) {
 		}
 	}
 	if t.err == nil {
-		d.ends.Go(func() { t.old.end(ctx, t.next, d.Logger) })
+		d.ends.Go(func() { t.old.end(d.over, t.next, d.Logger) })
 	}
 	d.Notify("READY=1")
 }

@@ -48,6 +48,7 @@ type daemon struct {
 	reloads reloads
 	asks    chan reloadAsk // by the control socket
 	gone    chan struct{}  // closed when nobody takes from asks any more
+	over    chan struct{}  // closed when the listeners have ended
 	idle    bool           // nothing is asked for
 	ends    sync.WaitGroup // of generations that have been replaced
 }
@@ -67,7 +68,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return &SettingsError{err}
 	}
-	d := &daemon{Options: o, start: file, asks: make(chan reloadAsk), gone: make(chan struct{})}
+	d := &daemon{Options: o, start: file, asks: make(chan reloadAsk), gone: make(chan struct{}), over: make(chan struct{})}
 	d.setLevel(file)
 	first, err := d.generation(ctx, file, nil)
 	if err != nil {
@@ -77,6 +78,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	first.gate.routes.set(first)
 	d.reloads.succeeded(time.Now())
 	defer func() {
+		close(d.over)
 		d.ends.Wait()
 		err = errors.Join(err, d.now.Load().gate.release())
 	}()

@@ -155,8 +155,8 @@ func (d *daemon) enter() *generation {
 const patience = 10 * time.Second
 
 // end ends a generation that has been replaced. Its gate is closed when its last
-// request has ended, unless it goes on in next.
-func (g *generation) end(ctx context.Context, next *generation, log *slog.Logger) {
+// request has ended, or when over is closed, unless it goes on in next.
+func (g *generation) end(over <-chan struct{}, next *generation, log *slog.Logger) {
 	if g.gate == next.gate {
 		return
 	}
@@ -169,7 +169,7 @@ func (g *generation) end(ctx context.Context, next *generation, log *slog.Logger
 		case <-look.C:
 			continue
 		case <-deadline.C:
-		case <-ctx.Done():
+		case <-over:
 		}
 		break
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -41,8 +42,7 @@ func TestAttemptGoesOnForWhoStays(t *testing.T) {
 	first, leave := context.WithCancel(t.Context())
 	second, leaveToo := context.WithCancel(t.Context())
 	defer leaveToo()
-	a.join(reloadAsk{ctx: first})
-	a.join(reloadAsk{ctx: second})
+	a.join(reloadAsk{ctx: first}, reloadAsk{ctx: second})
 	leave()
 	require.Eventually(t, here(1), 10*time.Second, time.Millisecond)
 	require.NoError(t, a.ctx.Err())
@@ -105,4 +105,30 @@ func TestWriteTimeout(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, writeTimeout(c.name, c.file), c.name)
 	}
+}
+
+// Who asks and goes away at once takes nobody along who waits for the same.
+func TestAttemptGoesOnForWhoWaitedBefore(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "none")
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{Options: Options{Path: path, Logger: slog.New(slog.DiscardHandler), Notify: func(string) {}}}
+		under := &attempt{of: d.fingerprint(), done: make(chan struct{})}
+		under.ctx, under.cancel = context.WithCancelCause(t.Context())
+		under.join(reloadAsk{ctx: t.Context()})
+		brief, leave := context.WithCancel(t.Context())
+		go func() {
+			<-under.ctx.Done()
+			leave()
+			synctest.Wait()
+			under.err = context.Cause(under.ctx)
+			close(under.done)
+		}()
+		next := d.ask(t.Context(), under, reloadAsk{ctx: brief})
+		<-next.done
+		synctest.Wait()
+		require.NoError(t, context.Cause(next.ctx))
+		require.ErrorIs(t, next.err, fs.ErrNotExist)
+		assert.Len(t, next.leave(), 2)
+	})
 }

@@ -91,3 +91,18 @@ func TestReloadWithoutAMarketplace(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, refused.Status, refused)
 	assert.Equal(t, http.StatusOK, r.passes(teacher, "GET", "/grades"))
 }
+
+// Requests that are under way at the end have the same time by a gate that has
+// been replaced as by the one that is in use.
+func TestShutdownWaitsForRequestsOfTheOldGate(t *testing.T) {
+	t.Parallel()
+	r := start(t, exams)
+	got := r.waits(time.Second)
+	r.edit("every: 1h", "every: 50m")
+	r.again()
+	require.Contains(t, r.log.String(), "new_gate=true")
+	began := time.Now()
+	require.NoError(t, r.stop())
+	assert.Equal(t, http.StatusOK, <-got)
+	assert.Less(t, time.Since(began), 4*time.Second)
+}

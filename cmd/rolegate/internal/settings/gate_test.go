@@ -278,6 +278,7 @@ forward_auth:
 		"{route: '/o/{id}', any_role: [b], in_org: orgID}":           "in_org: expected the name of a wildcard",
 		"{route: '/o/{id...}', any_role: [b], in_org: id}":           "in_org: expected the name of a wildcard",
 		"{route: '/{$}', any_role: [b], in_org: $}":                  "in_org: expected the name of a wildcard",
+		"{route: '/{a}/{b}', any_role: [b], in_org: 'a}/{b'}":        "in_org: expected the name of a wildcard",
 		"{route: '/a/{b', any_role: [b]}":                            "bad wildcard",
 		"{route: /a, any_role: [b]}\n    - {route: /a, admit: true}": `rules[1], route "/a": pattern "/a" conflicts`,
 	} {

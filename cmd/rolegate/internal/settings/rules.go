@@ -101,7 +101,7 @@ func (r *Rule) add(h *forwardauth.Handler) (err error) {
 		return err
 	}
 	if r.InOrg != "" {
-		if r.InOrg == "$" || !strings.Contains(r.Route, "{"+r.InOrg+"}") {
+		if strings.ContainsAny(r.InOrg, "${}") || !strings.Contains(r.Route, "{"+r.InOrg+"}") {
 			return errors.New("in_org: expected the name of a wildcard of the route, such as orgID in /orgs/{orgID}/reports")
 		}
 		options = append(options, rolegate.InOrg(rolegate.PathOrg(r.InOrg)))
