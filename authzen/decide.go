@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // A decision is the answer to one question, as the specification writes it
@@ -73,22 +74,11 @@ func (p *PDP) decide(ctx context.Context, q question) decision {
 
 // identity is whom a subject's id names. An id that no user can have is nobody.
 func identity(kind rolegate.Kind, id string) rolegate.Identity {
-	switch kind {
-	case rolegate.KindUserID:
-		n, err := parseID(id)
-		if err != nil {
-			return rolegate.Identity{}
-		}
-		return rolegate.UserID(n)
-	case rolegate.KindAccount:
-		return rolegate.Account(id)
-	case rolegate.KindEmail:
-		return rolegate.Email(id)
-	case rolegate.KindThirdAccount:
-		return rolegate.ThirdAccount(id)
-	default:
-		return rolegate.ThirdUserID(id)
+	found, err := identities.Of(kind, id)
+	if err != nil {
+		return rolegate.Identity{}
 	}
+	return found
 }
 
 // unreadable is an organisation that a policy refuses with org_unreadable, after

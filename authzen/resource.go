@@ -1,11 +1,10 @@
 package authzen
 
 import (
-	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // A Resource is what a question is about, for the func of a [Rule]. The zero
@@ -30,7 +29,7 @@ func (r Resource) Property(name string) (json []byte, ok bool) {
 // that are organisations. Only canonical decimals above 0 count.
 func OrgFromID() func(Resource) (int64, error) {
 	return func(r Resource) (int64, error) {
-		org, err := parseID(r.ID)
+		org, err := identities.ParseID(r.ID)
 		if err != nil {
 			return 0, fmt.Errorf("resource.id: %w", err)
 		}
@@ -58,31 +57,17 @@ func OrgFromProperty(name string) func(Resource) (int64, error) {
 		case '"':
 			unquoted, err := jsontext.AppendUnquote(nil, value)
 			if err != nil {
-				return 0, fmt.Errorf("resource.properties: %q: %w", name, errID)
+				return 0, fmt.Errorf("resource.properties: %q: %w", name, identities.ErrID)
 			}
 			text = string(unquoted)
 		case '0':
 		default:
 			return 0, fmt.Errorf("resource.properties: %q is neither a string nor a number", name)
 		}
-		org, err := parseID(text)
+		org, err := identities.ParseID(text)
 		if err != nil {
 			return 0, fmt.Errorf("resource.properties: %q: %w", name, err)
 		}
 		return org, nil
 	}
-}
-
-var errID = errors.New("expected a decimal number above 0, without sign, leading zeros, fraction or exponent")
-
-// parseID reads a canonical decimal above 0: one number has one spelling.
-func parseID(s string) (int64, error) {
-	if s == "" || s[0] < '1' || s[0] > '9' {
-		return 0, errID
-	}
-	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, errID
-	}
-	return id, nil
 }

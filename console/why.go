@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // This file explains decisions. What it says comes from rolegate.Explanation,
@@ -83,7 +84,7 @@ func (v *view) explain(r *http.Request) (status int) {
 	form := r.PostForm
 	v.Ask = question{Kind: form.Get("kind"), Org: strings.TrimSpace(form.Get("org")), Route: form.Get("route")}
 	id, who := v.identity(form.Get("user"))
-	org, err := parseID(v.Ask.Org)
+	org, err := identities.ParseID(v.Ask.Org)
 	if v.Ask.Org != "" && err != nil {
 		v.wrong("why.bad.org")
 	}
@@ -112,17 +113,12 @@ func (v *view) identity(text string) (id rolegate.Identity, who string) {
 		return id, ""
 	}
 	who = v.T("why.withheld")
-	switch v.Ask.Kind {
-	case rolegate.KindAccount.String():
-		return rolegate.Account(text), who
-	case rolegate.KindEmail.String():
-		return rolegate.Email(text), who
-	case rolegate.KindThirdAccount.String():
-		return rolegate.ThirdAccount(text), who
-	case rolegate.KindThirdUserID.String():
-		return rolegate.ThirdUserID(text), who
+	if kind := identities.KindOf(v.Ask.Kind); kind != rolegate.KindUserID {
+		if id, err := identities.Of(kind, text); err == nil {
+			return id, who
+		}
 	}
-	n, err := parseID(strings.TrimSpace(text))
+	n, err := identities.ParseID(strings.TrimSpace(text))
 	if err != nil {
 		v.wrong("why.bad.user")
 		return id, ""
@@ -130,15 +126,6 @@ func (v *view) identity(text string) (id rolegate.Identity, who string) {
 	v.Ask.Kind = rolegate.KindUserID.String()
 	v.Ask.User = strconv.FormatInt(n, 10)
 	return rolegate.UserID(n), v.Ask.User
-}
-
-// parseID reads an id as the gate does: one number has one spelling.
-func parseID(text string) (int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err == nil && (n <= 0 || strconv.FormatInt(n, 10) != text) {
-		err = strconv.ErrSyntax
-	}
-	return n, err
 }
 
 // admitOnly is asked about instead of a route: whether the user is listed.

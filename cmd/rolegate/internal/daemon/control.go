@@ -12,6 +12,7 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // control answers the commands why, status and reload. Who may connect to the socket may
@@ -126,21 +127,10 @@ func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []
 }
 
 func identity(q control.Question) (rolegate.Identity, error) {
-	switch q.Kind {
-	case rolegate.KindAccount.String():
-		return rolegate.Account(q.User), nil
-	case rolegate.KindEmail.String():
-		return rolegate.Email(q.User), nil
-	case rolegate.KindThirdAccount.String():
-		return rolegate.ThirdAccount(q.User), nil
-	case rolegate.KindThirdUserID.String():
-		return rolegate.ThirdUserID(q.User), nil
-	case rolegate.KindUserID.String():
-		id, err := strconv.ParseInt(q.User, 10, 64)
-		if err != nil || id <= 0 || strconv.FormatInt(id, 10) != q.User {
-			return rolegate.Identity{}, errors.New("expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang")
-		}
-		return rolegate.UserID(id), nil
+	kind := identities.KindOf(q.Kind)
+	id, err := identities.Of(kind, q.User)
+	if err != nil && kind == rolegate.KindUserID {
+		err = errors.New("expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang")
 	}
-	return rolegate.Identity{}, errors.New("expected a kind of identity that rolegate knows")
+	return id, err
 }
