@@ -283,7 +283,7 @@ func (r *replica) afford(k pullKind) bool {
 // price is how long a pull for those who ask has to wait; if that is 0, it is
 // paid for.
 func (r *replica) price(k pullKind) time.Duration {
-	now := r.f.gate.clock()
+	now := r.f.clock()
 	if k == incremental {
 		r.budget.mu.Lock()
 		defer r.budget.mu.Unlock()
@@ -296,7 +296,7 @@ func (r *replica) price(k pullKind) time.Duration {
 			return 0
 		}
 	}
-	if wait := r.f.gate.cfg.Refresh.ResyncMin - r.walked.age(now); r.walked != (instant{}) && wait > 0 {
+	if wait := r.f.cfg.Refresh.ResyncMin - r.walked.age(now); r.walked != (instant{}) && wait > 0 {
 		return wait
 	}
 	r.walked = now

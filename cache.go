@@ -60,28 +60,27 @@ func cacheKey(s Source) string {
 func (f *refresher) keepStored() {
 	defer f.running.Done()
 	f.restore()
-	f.store()
+	f.keepStoring()
 }
 
 // restore makes the stored index the first list, if there is one that may be
 // used. Whatever goes wrong, the gate starts from the source instead.
 func (f *refresher) restore() {
 	defer close(f.restored)
-	g := f.gate
 	gen, err := f.load()
 	switch {
 	case f.ctx.Err() != nil: // closed meanwhile
 	case errors.Is(err, fs.ErrNotExist):
-		g.log.Info("rolegate: no index is stored yet")
+		f.log.Info("rolegate: no index is stored yet")
 	case err != nil:
 		f.noteCache(func(s *CacheStatus) { s.fail(err) })
-		g.log.Warn("rolegate: the stored index is not used; the list comes from the source", "err", err)
+		f.log.Warn("rolegate: the stored index is not used; the list comes from the source", "err", err)
 	case !f.startFrom(gen):
-		g.log.Info("rolegate: the stored index is not used: the list has come from the source meanwhile")
+		f.log.Info("rolegate: the stored index is not used: the list has come from the source meanwhile")
 	default:
-		now := g.clock()
+		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		g.log.Info("rolegate: started from the stored index", "users", gen.users, "held", gen.hold.size(),
+		f.log.Info("rolegate: started from the stored index", "users", gen.users, "held", gen.hold.size(),
 			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	}
@@ -94,7 +93,7 @@ func (f *refresher) startFrom(gen *generation) bool {
 		return false
 	}
 	defer f.unlockSwap()
-	if f.gate.now.Load() != nil {
+	if f.now.Load() != nil {
 		return false
 	}
 	f.mu.Lock()
@@ -116,7 +115,7 @@ func (f *refresher) awaitRestored() {
 	case <-timer.C:
 		err := fmt.Errorf("it was not loaded within %v", loadWait)
 		f.noteCache(func(s *CacheStatus) { s.fail(err) })
-		f.gate.log.Warn("rolegate: the first walk does not wait for the stored index", "err", err)
+		f.log.Warn("rolegate: the first walk does not wait for the stored index", "err", err)
 	}
 }
 
@@ -125,7 +124,7 @@ func (f *refresher) load() (gen *generation, err error) {
 	ctx, cancel := context.WithTimeout(f.ctx, cacheTimeout)
 	defer cancel()
 	err = callCache(func() (err error) {
-		r, err := f.gate.cfg.Cache.Load(ctx)
+		r, err := f.cfg.Cache.Load(ctx)
 		if err != nil {
 			return err
 		}
@@ -163,8 +162,8 @@ func (f *refresher) decode(r io.Reader) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := &f.gate.cfg
-	now := f.gate.clock()
+	cfg := &f.cfg
+	now := f.clock()
 	switch {
 	case s.key != cfg.cacheKey:
 		return nil, errors.New("it is of another list: another app, marketplace or environment")
@@ -175,7 +174,7 @@ func (f *refresher) decode(r io.Reader) (*generation, error) {
 	case time.Duration(now.wall-s.verified) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
-	return s.generation(f.gate.roles, cfg.indexed, now.at)
+	return s.generation(f.roles, cfg.indexed, now.at)
 }
 
 // at is the instant, not after i, at which the wall clock read that. A restart
@@ -188,9 +187,9 @@ func (i instant) at(wall int64) instant {
 // wallStamp is what is stored for an instant.
 func wallStamp(i instant) int64 { return i.wall }
 
-// store stores what requests see whenever that has changed, at most every
+// keepStoring stores what requests see whenever that has changed, at most every
 // storeEvery, and what is pending when the gate is closed.
-func (f *refresher) store() {
+func (f *refresher) keepStoring() {
 	timer := time.NewTimer(storeEvery)
 	defer timer.Stop()
 	for {
@@ -214,8 +213,7 @@ func (f *refresher) store() {
 // contact age begins older after a restart does no harm. One that could not be
 // stored is tried again with the next pull that succeeds.
 func (f *refresher) storeNow() {
-	g := f.gate
-	gen := g.now.Load()
+	gen := f.now.Load()
 	if gen == nil || f.stored != nil && gen.snapshot == f.stored.snapshot && gen.verified == f.stored.verified && gen.hold == f.stored.hold {
 		return
 	}
@@ -230,7 +228,7 @@ func (f *refresher) storeNow() {
 		return
 	}
 	f.stored = gen
-	now := g.clock()
+	now := f.clock()
 	f.noteCache(func(s *CacheStatus) {
 		s.Stored++
 		s.Last = now.time()
@@ -246,7 +244,7 @@ func (f *refresher) noteNotStored(err error) {
 		told, f.cacheTold = f.cacheTold, true
 	})
 	if !told {
-		f.gate.log.Error("rolegate: the index cannot be stored: a restart will have to wait for the source, or goes on from an older one", "err", err)
+		f.log.Error("rolegate: the index cannot be stored: a restart will have to wait for the source, or goes on from an older one", "err", err)
 	}
 }
 
@@ -255,8 +253,8 @@ func (f *refresher) write(gen *generation) error {
 	defer cancel()
 	var whole atomic.Bool
 	err := callCache(func() error {
-		return f.gate.cfg.Cache.Store(ctx, func(w io.Writer) error {
-			err := gen.encode(w, f.gate.cfg.cacheKey, wallStamp)
+		return f.cfg.Cache.Store(ctx, func(w io.Writer) error {
+			err := gen.encode(w, f.cfg.cacheKey, wallStamp)
 			whole.Store(err == nil)
 			return err
 		})

@@ -202,7 +202,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 		out.Del("Location")
 	}
 	g.logRefused(r, p, d, denial)
-	g.observe(p, &d, r, denial.ID)
+	p.observer.observe(p, &d, r, denial.ID)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // a client that has gone away is no concern of the gate's

@@ -60,15 +60,15 @@ func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look
 	if before == nil {
 		return PullOutcome{Added: next.users}
 	}
-	d := diff{before: before.snapshot, after: next.snapshot, detailed: f.gate.changes != nil}
+	d := diff{before: before.snapshot, after: next.snapshot, detailed: f.changes != nil}
 	ids(d.look)
 	if d.detailed && d.added+d.removed+d.changed > 0 {
 		byID := func(a, b UserChange) int { return cmp.Compare(a.UserID, b.UserID) }
 		slices.SortFunc(d.change.Added, byID)
 		slices.SortFunc(d.change.Removed, byID)
 		slices.SortFunc(d.change.Changed, byID)
-		d.change.Time, d.change.Walk, d.change.Generation = f.gate.clock().time(), isWalk, next.number
-		f.gate.changes.put(d.change)
+		d.change.Time, d.change.Walk, d.change.Generation = f.clock().time(), isWalk, next.number
+		f.changes.put(d.change)
 	}
 	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed, Bereft: d.bereft}
 }

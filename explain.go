@@ -129,7 +129,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		return e
 	}
 	g := p.gate
-	gen, now, reason := g.current()
+	gen, now, reason := p.store.current()
 	e = Explanation{
 		Policy: p.String(), State: StateStarting, MaxAge: p.maxAge, Shadow: p.shadow, Decision: Decision{Reason: reason},
 	}
@@ -137,7 +137,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		return e
 	}
 	e.StaleAfter, e.ExpireAfter = g.cfg.Refresh.StaleAfter, g.cfg.Refresh.ExpireAfter
-	e.ShadowAdmit = g.cfg.ShadowAdmit && (p.shadow || p == g.admit)
+	e.ShadowAdmit = g.cfg.ShadowAdmit && (p.shadow || p.admits)
 	known := gen
 	if known == nil {
 		known, now = g.now.Load(), g.clock()

@@ -14,7 +14,7 @@ import (
 func (r *replica) follow() {
 	r.mu.Lock()
 	wait := followWait
-	if r.broken != (instant{}) || r.f.gate.now.Load() == nil && r.base.Load() != nil {
+	if r.broken != (instant{}) || r.f.now.Load() == nil && r.base.Load() != nil {
 		wait = sharedTimeout // it is to be known soon whether it works again, or is up to date
 	}
 	r.mu.Unlock()
@@ -36,7 +36,7 @@ func (r *replica) follow() {
 	case err == nil:
 		r.broken = instant{}
 	case r.broken == instant{}:
-		r.broken = r.f.gate.clock()
+		r.broken = r.f.clock()
 	}
 	r.mu.Unlock()
 	r.judge()
@@ -112,10 +112,10 @@ func (r *replica) take(ctx context.Context, u Update) (err error) {
 	r.mu.Lock()
 	r.highest = max(r.highest, u.Version.Term)
 	r.seen = u.Version
-	r.news = r.f.gate.clock()
+	r.news = r.f.clock()
 	r.touched = r.news // whoever gets that from the store can reach it, though a look at the lease may take too long
 	r.mu.Unlock()
-	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
+	jumped, err := r.clock.update(ctx, r.shared, r.f.clock)
 	if err != nil {
 		r.forget(Version{})
 		return err
@@ -165,7 +165,7 @@ func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
 		return err
 	}
 	defer r.f.unlockSwap()
-	own := r.f.gate.now.Load()
+	own := r.f.now.Load()
 	if jumped && own != nil {
 		gen.verified, gen.contact = alike(gen.verified, own.verified), alike(gen.contact, own.contact)
 	}
@@ -199,14 +199,14 @@ func (r *replica) upToDate() bool {
 // and no walk is to be compared with it.
 func (r *replica) serveFirst() {
 	base := r.base.Load()
-	if base == nil || r.f.gate.now.Load() != nil || base.verified.age(r.f.gate.clock()) > r.f.gate.cfg.Refresh.ExpireAfter {
+	if base == nil || r.f.now.Load() != nil || base.verified.age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
 		return
 	}
 	if r.f.lockSwap(r.f.ctx) != nil {
 		return
 	}
 	defer r.f.unlockSwap()
-	if r.f.gate.now.Load() == nil {
+	if r.f.now.Load() == nil {
 		r.adopt(r.version, r.stamps, base, true)
 		r.tell(base, nil, nil)
 	}
@@ -222,10 +222,10 @@ func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
 	if !taken {
 		return
 	}
-	first := r.f.gate.now.Load() == nil
+	first := r.f.now.Load() == nil
 	r.f.swap(gen)
 	if role := *r.role.Load(); first && role != ReplicaFollower {
-		r.schedule(role, gen, r.f.gate.clock()) // it was about to walk, since it had nothing
+		r.schedule(role, gen, r.f.clock()) // it was about to walk, since it had nothing
 	}
 }
 
@@ -238,14 +238,14 @@ func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
 	if err := r.check(s); err != nil {
 		return nil, stamps{}, err
 	}
-	gen, err := s.generation(r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	gen, err := s.generation(r.f.roles, r.f.cfg.indexed, r.clock.at)
 	return gen, stamps{s.contact, s.verified, s.walked}, err
 }
 
 // check says why an index, or a change, may not be used.
 func (r *replica) check(s *storedIndex) error {
 	switch {
-	case s.key != r.f.gate.cfg.cacheKey, s.fields != r.f.gate.cfg.fields:
+	case s.key != r.f.cfg.cacheKey, s.fields != r.f.cfg.fields:
 		return errors.New("it is of another list: another app, marketplace or environment")
 	case r.clock.future(max(s.contact, s.verified, s.walked, s.published)):
 		return errors.New("it is dated in the future: the clock that the replicas share was put back")
@@ -278,7 +278,7 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 		r.forget(u.Version)
 		return errors.New("a change leads to an older index")
 	}
-	gen, ids, err := c.applied(base, r.f.gate.roles, r.f.gate.cfg.indexed, r.clock.at)
+	gen, ids, err := c.applied(base, r.f.roles, r.f.cfg.indexed, r.clock.at)
 	if err != nil {
 		r.forget(Version{})
 		return err
@@ -297,7 +297,7 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 		return err
 	}
 	defer r.f.unlockSwap()
-	own := r.f.gate.now.Load()
+	own := r.f.now.Load()
 	taken := own != nil && (own == base || !gen.older(own))
 	r.adopt(u.Version, at, gen, taken)
 	if taken {
@@ -320,12 +320,12 @@ func (r *replica) tell(gen, own *generation, ids []int64) {
 	f.mu.Unlock()
 	switch {
 	case own == nil:
-		now := f.gate.clock()
+		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.gate.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
+		f.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
 			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
-	case f.gate.changes == nil, gen.snapshot == own.snapshot:
+	case f.changes == nil, gen.snapshot == own.snapshot:
 	case ids == nil:
 		f.compare(gen, own, isWalk, func(look func(int64)) { gen.differing(&own.table, look) })
 	default:

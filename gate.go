@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
-	"sync/atomic"
 )
 
 // A Gate keeps the list of authorised users in memory and guards HTTP handlers
@@ -15,24 +13,31 @@ import (
 //
 // The nil and the zero Gate deny everything with [NotReady].
 type Gate struct {
-	cfg      settings
-	log      *slog.Logger
-	roles    *roleSpace
+	store
+	observer *observer // nil before Open
 	admit    *Policy
-	clock    func() instant
-	counters counters
-	closed   atomic.Bool
-
-	// now is the generation that requests see: nil until the first list is
-	// there, and only ever replaced whole.
-	now atomic.Pointer[generation]
 
 	refresher *refresher
 	onDeny    *denyRefresher // nil if OnDeny.Off
-	watches   watches
+	watches   *watches
+	unheld    *unheldRoles
 	overview  lastOverview
-	changes   *queue[Change]        // nil without OnChange
-	decisions *queue[DecisionEvent] // nil without OnDecision
+}
+
+// observedBy is who learns of the gate's decisions, nil for a nil gate.
+func (g *Gate) observedBy() *observer {
+	if g == nil {
+		return nil
+	}
+	return g.observer
+}
+
+// state is what the parts of the gate share, nil for a nil gate.
+func (g *Gate) state() *store {
+	if g == nil {
+		return nil
+	}
+	return &g.store
 }
 
 // A generation is a snapshot with what is known about how old it is.
@@ -75,8 +80,10 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 			return nil, fmt.Errorf("rolegate: the config has mistakes:\nCache: %w", err)
 		}
 	}
-	g := &Gate{cfg: set, log: set.Logger, roles: set.roles, clock: set.clock}
-	g.admit = &Policy{gate: g, name: "Admit"}
+	g := &Gate{observer: &observer{sample: set.SampleGrants}}
+	g.store.init(set)
+	g.watches = &watches{store: &g.store}
+	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true}
 	startRefresher(g)
 	if set.Async {
 		return g, nil
@@ -97,7 +104,7 @@ func (g *Gate) Close() error {
 		return nil
 	}
 	g.closed.Store(true)
-	g.watches.check(g)
+	g.watches.check()
 	return g.refresher.close()
 }
 
@@ -148,45 +155,6 @@ func (g *Gate) pull(ctx context.Context, k pullKind) error {
 	return g.refresher.pullFresh(ctx, k)
 }
 
-// current returns the generation to decide by, or why there is none. Each
-// decision reads the clock itself: a flag that a loop sets would stay unset if
-// the loop hung.
-func (g *Gate) current() (gen *generation, now instant, reason Reason) {
-	if g == nil {
-		return nil, now, NotReady
-	}
-	if g.closed.Load() {
-		return nil, now, Closed
-	}
-	gen = g.now.Load()
-	if gen == nil {
-		return nil, now, NotReady
-	}
-	now = g.clock()
-	if gen.verified.age(now) > g.cfg.Refresh.ExpireAfter {
-		return nil, now, Expired
-	}
-	return gen, now, Granted
-}
-
-// judge decides by the generation of the moment, and does not count. r is nil
-// for a decision that no request asks for; with a request the organisation is
-// read from it. A MaxAge goes back from asked, the zero instant for now. What it
-// decides is in d, which is too large to be handed up step by step.
-func (g *Gate) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked instant) {
-	gen, now, reason := g.current()
-	if reason != Granted {
-		*d = Decision{Reason: reason}
-		return
-	}
-	gen.judge(d, p, id, where, r)
-	if asked == (instant{}) {
-		asked = now
-	}
-	gen.judgeAge(d, p, asked)
-	d.stale = gen.contact.age(now) > g.cfg.Refresh.StaleAfter
-}
-
 // judgeAge refuses a user who would pass if less is known of revocations than
 // the policy's MaxAge asks for.
 func (gen *generation) judgeAge(d *Decision, p *Policy, asked instant) {
@@ -205,18 +173,11 @@ func (gen *generation) knownFor(held bool) instant {
 	return gen.walked
 }
 
-// count counts a decision.
-func (g *Gate) count(d *Decision) {
-	if g != nil {
-		g.counters.add(d)
-	}
-}
-
 // judge decides by one generation from beginning to end.
 func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
-	at, reason := gen.lookUp(p.gate.cfg.indexed, id)
+	at, reason := gen.lookUp(p.store.cfg.indexed, id)
 	if reason != Granted {
-		pass := reason == NotAuthorized && p.gate.cfg.ShadowAdmit && (p.shadow || p == p.gate.admit)
+		pass := reason == NotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
 		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
 		return
 	}

@@ -119,7 +119,7 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 		return nil
 	}
 	next.verified = before.verified // what was revoked is not all known to requests
-	kept := newTableBuilder(f.gate.cfg.fields, &next.table)
+	kept := newTableBuilder(f.cfg.fields, &next.table)
 	for id := range next.hold.users {
 		at, _ := before.find(id)
 		kept.putContent(id, before.content(at), false)
@@ -128,14 +128,14 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 	if err != nil {
 		return err
 	}
-	next.snapshot, err = next.with(t, f.gate.roles, f.gate.cfg.indexed)
+	next.snapshot, err = next.with(t, f.roles, f.cfg.indexed)
 	return err
 }
 
 // hold decides which of the users who are gone are held. barred are those who
 // are out for a bad record.
 func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation, view walkView) *hold {
-	cfg := &f.gate.cfg
+	cfg := &f.cfg
 	last := before.hold
 	if len(gone) == 0 || view.accept {
 		return nil
@@ -204,29 +204,29 @@ func newHold(users map[int64]instant, cause HoldCause, forSync instant) *hold {
 func (f *refresher) tellHold(h *hold, before *hold, now instant) {
 	switch {
 	case h == nil && before != nil:
-		f.gate.log.Info("rolegate: no removals are held any more", "were", before.size(), "cause", before.cause)
+		f.log.Info("rolegate: no removals are held any more", "were", before.size(), "cause", before.cause)
 	case h == nil:
 	case h.cause == HeldBySync:
-		f.gate.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.size(), "held_for", h.since.age(now).Round(time.Second),
-			"at_most", f.gate.cfg.Refresh.SyncHold)
+		f.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.size(), "held_for", h.since.age(now).Round(time.Second),
+			"at_most", f.cfg.Refresh.SyncHold)
 	default:
-		f.gate.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
-			"users", h.size(), "of", f.gate.now.Load().users, "again_in", f.untilNext(walk).Round(time.Second))
+		f.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
+			"users", h.size(), "of", f.now.Load().users, "again_in", f.untilNext(walk).Round(time.Second))
 	}
 }
 
 // tellBereft logs a pull that left very many users without any role. The brake
 // does not hold that: they are listed, and nobody else says what they may do.
 func (f *refresher) tellBereft(o PullOutcome, users int) {
-	if f.gate.cfg.tooMany(o.Bereft, users, users) {
-		f.gate.log.Error("rolegate: very many users have lost all their roles at once: look at the source", "users", o.Bereft, "of", users)
+	if f.cfg.tooMany(o.Bereft, users, users) {
+		f.log.Error("rolegate: very many users have lost all their roles at once: look at the source", "users", o.Bereft, "of", users)
 	}
 }
 
 // checkSync asks Config.Sync. It never takes longer than syncTimeout, and never
 // fails: what goes wrong is SyncUnknown, and is told in Status.
 func (f *refresher) checkSync(ctx context.Context) SyncState {
-	checker := f.gate.cfg.Sync
+	checker := f.cfg.Sync
 	if checker == nil {
 		return SyncUnknown
 	}
@@ -271,7 +271,7 @@ const syncPoll = 15 * time.Second
 // syncMeanwhile asks Config.Sync while a walk begins.
 func (f *refresher) syncMeanwhile(ctx context.Context) <-chan SyncState {
 	answer := make(chan SyncState, 1)
-	if f.gate.cfg.Sync == nil || !f.enter() {
+	if f.cfg.Sync == nil || !f.enter() {
 		answer <- SyncUnknown
 		return answer
 	}
@@ -286,7 +286,7 @@ func (f *refresher) noteSync(report SyncReport, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.sync
-	f.sync = SyncStatus{State: report.State, Text: report.Text, Checked: f.gate.clock().time(), Failed: before.Failed, Error: before.Error}
+	f.sync = SyncStatus{State: report.State, Text: report.Text, Checked: f.clock().time(), Failed: before.Failed, Error: before.Error}
 	if err != nil {
 		f.sync.Failed++
 		f.sync.Error = err.Error()
@@ -306,7 +306,7 @@ func (f *refresher) watchSync() {
 		case <-timer.C:
 		}
 		timer.Reset(syncPoll)
-		gen := f.gate.now.Load()
+		gen := f.now.Load()
 		if gen == nil || f.walking.Load() || f.replica.following() {
 			continue
 		}
@@ -314,12 +314,12 @@ func (f *refresher) watchSync() {
 		if !held && !f.syncRan.Load() {
 			continue // nothing depends on it
 		}
-		if held && !f.syncHoldLasts(gen.hold.forSync, f.gate.clock()) || f.checkSync(f.ctx) != SyncRunning {
+		if held && !f.syncHoldLasts(gen.hold.forSync, f.clock()) || f.checkSync(f.ctx) != SyncRunning {
 			f.soon(walk)
 		}
 	}
 }
 
 func (f *refresher) syncHoldLasts(since, now instant) bool {
-	return since.age(now) < f.gate.cfg.Refresh.SyncHold
+	return since.age(now) < f.cfg.Refresh.SyncHold
 }

@@ -77,7 +77,7 @@ func startQueue[T any](f *refresher, size int, name string, hook func(T)) *queue
 func call[T any](f *refresher, name string, hook func(T), e T) {
 	defer func() {
 		if v := recover(); v != nil {
-			f.gate.log.Error("rolegate: a hook panicked", "err", panicError("Config."+name, v))
+			f.log.Error("rolegate: a hook panicked", "err", panicError("Config."+name, v))
 		}
 	}()
 	hook(e)
@@ -108,12 +108,27 @@ const (
 	decisionQueue = 1024
 )
 
+// An observer learns of each decision: it counts them, and hands them to
+// OnDecision. A nil one does neither.
+type observer struct {
+	counters  counters
+	decisions *queue[DecisionEvent] // nil without OnDecision
+	sample    float64               // the part of the grants that OnDecision receives
+}
+
+// count counts a decision.
+func (o *observer) count(d *Decision) {
+	if o != nil {
+		o.counters.add(d)
+	}
+}
+
 // observe hands a decision to OnDecision: denials always, grants sampled.
-func (g *Gate) observe(p *Policy, d *Decision, r *http.Request, decision string) {
-	if g == nil || g.decisions == nil {
+func (o *observer) observe(p *Policy, d *Decision, r *http.Request, decision string) {
+	if o == nil || o.decisions == nil {
 		return
 	}
-	if d.Reason == Granted && (g.cfg.SampleGrants == 0 || rand.Float64() >= g.cfg.SampleGrants) {
+	if d.Reason == Granted && (o.sample == 0 || rand.Float64() >= o.sample) {
 		return
 	}
 	e := DecisionEvent{
@@ -126,5 +141,5 @@ func (g *Gate) observe(p *Policy, d *Decision, r *http.Request, decision string)
 	if r != nil {
 		e.Method, e.Route = r.Method, route(r)
 	}
-	g.decisions.put(e)
+	o.decisions.put(e)
 }

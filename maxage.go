@@ -38,10 +38,10 @@ func (o maxAgeOption) addTo(s *policySpec) {
 // takes longer than maxAge would never do, although all that was revoked before
 // the request is in it. held says that it is for a user whose removal is held.
 func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, held bool) {
-	timer := time.NewTimer(f.gate.cfg.Refresh.MaxAgeWait)
+	timer := time.NewTimer(f.cfg.Refresh.MaxAgeWait)
 	defer timer.Stop()
 	for {
-		if gen := f.gate.now.Load(); gen == nil || gen.knownFor(held).age(asked) <= maxAge {
+		if gen := f.now.Load(); gen == nil || gen.knownFor(held).age(asked) <= maxAge {
 			return
 		}
 		ended := f.walkForAge()
@@ -62,7 +62,7 @@ func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked i
 // The channel is closed when the walk has ended.
 func (f *refresher) walkForAge() <-chan struct{} {
 	backingOff := f.backingOff(walk)
-	now := f.gate.clock()
+	now := f.clock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	// One that was begun for an age is joined by its channel: it is some time
@@ -71,7 +71,7 @@ func (f *refresher) walkForAge() <-chan struct{} {
 		return ended
 	}
 	if !f.walking.Load() {
-		if backingOff || f.agedOnce && f.agedWalk.age(now) < f.gate.cfg.Refresh.ResyncMin {
+		if backingOff || f.agedOnce && f.agedWalk.age(now) < f.cfg.Refresh.ResyncMin {
 			return nil
 		}
 		f.agedOnce, f.agedWalk = true, now
@@ -81,8 +81,8 @@ func (f *refresher) walkForAge() <-chan struct{} {
 
 // untilWalkForAge is when a request that got TooOld may come again.
 func (f *refresher) untilWalkForAge() time.Duration {
-	now := f.gate.clock()
+	now := f.clock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.gate.cfg.Refresh.ResyncMin - f.agedWalk.age(now)
+	return f.cfg.Refresh.ResyncMin - f.agedWalk.age(now)
 }

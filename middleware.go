@@ -68,7 +68,7 @@ func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.gate.refuse(w, r, h.policy, d)
 		return
 	}
-	h.gate.observe(h.policy, &d, r, "")
+	h.policy.observer.observe(h.policy, &d, r, "")
 	if d.Shadowed {
 		h.gate.logShadowed(r, h.policy, d)
 	}
@@ -92,7 +92,7 @@ func (h *guard) decide(d *Decision, r *http.Request) Identity {
 	if known {
 		h.judge(d, r, id)
 	}
-	h.gate.count(d)
+	h.policy.observer.count(d)
 	return id
 }
 

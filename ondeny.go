@@ -85,7 +85,7 @@ func (d *denyRefresher) refresh(ctx context.Context, id Identity) bool {
 	if ended == nil {
 		return false
 	}
-	timer := time.NewTimer(d.f.gate.cfg.OnDeny.Wait)
+	timer := time.NewTimer(d.f.cfg.OnDeny.Wait)
 	defer timer.Stop()
 	select {
 	case <-ended:
@@ -100,8 +100,8 @@ func (d *denyRefresher) refresh(ctx context.Context, id Identity) bool {
 func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.f.gate.clock()
-	if at, ok := d.refused.Get(k); ok && at.age(now) < d.f.gate.cfg.OnDeny.TTL {
+	now := d.f.clock()
+	if at, ok := d.refused.Get(k); ok && at.age(now) < d.f.cfg.OnDeny.TTL {
 		return nil
 	}
 	if ended := d.current.underWay(); ended != nil {
@@ -135,7 +135,7 @@ func (d *denyRefresher) wait(now instant) time.Duration {
 func (d *denyRefresher) refuse(id Identity) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.refused.Add(d.key(id), d.f.gate.clock())
+	d.refused.Add(d.key(id), d.f.clock())
 }
 
 // An awaitedPull is a pull that many requests wait for by one channel. Its owner

@@ -12,8 +12,11 @@ import (
 //
 // The nil and the zero Policy deny everything.
 type Policy struct {
-	gate *Gate
-	name string
+	gate     *Gate // for guards
+	store    *store
+	observer *observer
+	name     string
+	admits   bool // it is the one that asks nothing but to be listed
 
 	// terms says for each role number which terms it fulfils; need and forbid
 	// are the terms of the checks that stand by themselves.
@@ -67,9 +70,9 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision
 	if p == nil {
 		return d
 	}
-	p.gate.judge(&d, p, id, p.scopeOf(org), nil, instant{})
-	p.gate.count(&d)
-	p.gate.observe(p, &d, nil, "")
+	p.store.judge(&d, p, id, p.scopeOf(org), nil, instant{})
+	p.observer.count(&d)
+	p.observer.observe(p, &d, nil, "")
 	return d
 }
 

@@ -73,7 +73,7 @@ func (r *replica) lead(term uint64) {
 			}
 			r.works()
 			alive, failed, r.fenced = false, 0, 0
-			beat.Reset(r.f.gate.cfg.Refresh.Every)
+			beat.Reset(r.f.cfg.Refresh.Every)
 		}
 		select {
 		case <-r.f.ctx.Done():
@@ -89,7 +89,7 @@ func (r *replica) lead(term uint64) {
 // due reports whether there is something to publish. What is older than what the
 // store has is not: whoever starts would go by it. Then this replica pulls.
 func (r *replica) due(alive bool) bool {
-	gen, base := r.f.gate.now.Load(), r.base.Load()
+	gen, base := r.f.now.Load(), r.base.Load()
 	switch {
 	case gen == nil:
 		return false
@@ -135,7 +135,7 @@ func (v Version) behind(other Version) bool {
 func (r *replica) publish(ctx context.Context, term uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
-	gen, base := r.f.gate.now.Load(), r.base.Load()
+	gen, base := r.f.now.Load(), r.base.Load()
 	r.mu.Lock()
 	answers := r.answers
 	r.answers = nil
@@ -148,7 +148,7 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 		r.mu.Unlock()
 		return err
 	}
-	now := r.f.gate.clock()
+	now := r.f.clock()
 	r.f.noteCache(func(s *CacheStatus) {
 		s.Stored++
 		s.Last = now.time()
@@ -157,11 +157,11 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 }
 
 func (r *replica) write(ctx context.Context, term uint64, base, gen *generation, answers []answer) error {
-	jumped, err := r.clock.update(ctx, r.shared, r.f.gate.clock)
+	jumped, err := r.clock.update(ctx, r.shared, r.f.clock)
 	if err != nil {
 		return err
 	}
-	key := r.f.gate.cfg.cacheKey
+	key := r.f.cfg.cacheKey
 	at := stamps{r.clock.stamp(gen.contact), r.clock.stamp(gen.verified), r.clock.stamp(gen.walked)}
 	from := r.version
 	now := r.clock.now()
@@ -186,7 +186,7 @@ func (r *replica) write(ctx context.Context, term uint64, base, gen *generation,
 	r.version, r.stamps = v, at
 	r.base.Store(gen)
 	r.mu.Lock()
-	r.seen, r.news = v, r.f.gate.clock()
+	r.seen, r.news = v, r.f.clock()
 	r.mu.Unlock()
 	return nil
 }
@@ -201,7 +201,7 @@ func (r *replica) leave() {
 	r.mu.Lock()
 	caught := r.caught
 	r.mu.Unlock()
-	if gen := r.f.gate.now.Load(); caught && gen != nil && gen != r.base.Load() {
+	if gen := r.f.now.Load(); caught && gen != nil && gen != r.base.Load() {
 		if err := r.publish(r.f.storing, term); err != nil {
 			r.failed("publishing", err)
 		}

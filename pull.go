@@ -36,18 +36,17 @@ func (o PullOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
 func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, error) {
 	f.walking.Store(true)
 	defer f.walking.Store(false)
-	g := f.gate
 	view := walkView{started: started, accept: f.accepting.Load() > 0}
 	syncAtStart := f.syncMeanwhile(ctx)
 	var like *table
-	if gen := g.now.Load(); gen != nil {
+	if gen := f.now.Load(); gen != nil {
 		like = &gen.table
 	}
 	list := f.collect(0, nil, like)
 	if err := list.pull(ctx); err != nil {
 		return PullOutcome{}, err
 	}
-	s, err := newSnapshot(list.table, g.roles, g.cfg.indexed)
+	s, err := newSnapshot(list.table, f.roles, f.cfg.indexed)
 	if err != nil {
 		return PullOutcome{}, err
 	}
@@ -61,7 +60,7 @@ func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, err
 		return PullOutcome{}, err
 	}
 	outcome = outcome.plus(late)
-	if g.changes == nil {
+	if f.changes == nil {
 		// Counting what changed takes a while for a long list: nobody waits for it.
 		outcome = outcome.plus(f.compareAll(next, before))
 	}
@@ -82,7 +81,7 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 		return nil, late, errOvertaken // its lease ran out meanwhile
 	}
 	if next.cursor > 0 {
-		next.contact = f.gate.clock()
+		next.contact = f.clock()
 		news := f.collect(next.cursor, next.snapshot, &next.table)
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
@@ -92,12 +91,12 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 		}
 		late = news.outcome()
 	}
-	before = f.gate.now.Load()
+	before = f.now.Load()
 	if err := f.holdBack(next, before, view); err != nil {
 		return nil, late, err
 	}
 	f.swap(next)
-	if f.gate.changes != nil { // they come in the order of the swaps
+	if f.changes != nil { // they come in the order of the swaps
 		late = late.plus(f.compareAll(next, before))
 	}
 	return before, late, nil
@@ -113,7 +112,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 	if f.replica.following() {
 		return PullOutcome{}, errOvertaken
 	}
-	gen := f.gate.now.Load()
+	gen := f.now.Load()
 	news := f.collect(gen.cursor, gen.snapshot, &gen.table)
 	if err := news.pull(ctx); err != nil {
 		if failureOf(err) == FailureWentBack {
@@ -143,7 +142,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 // one in each ResyncEvery, or a record that stays bad would cause one a minute.
 func (f *refresher) walkForUnreadable(now instant) {
 	f.mu.Lock()
-	due := !f.extra || f.badWalk.age(now) >= f.gate.cfg.Refresh.ResyncEvery
+	due := !f.extra || f.badWalk.age(now) >= f.cfg.Refresh.ResyncEvery
 	if due {
 		f.extra, f.badWalk = true, now
 	}
@@ -160,36 +159,13 @@ func (gen *generation) apply(c *collector) (changes *table, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := gen.with(changes, c.f.gate.roles, c.f.gate.cfg.indexed)
+	s, err := gen.with(changes, c.f.roles, c.f.cfg.indexed)
 	if err != nil {
 		return nil, err
 	}
 	gen.snapshot, gen.cursor = s, max(gen.cursor, c.highest)
 	return changes, nil
 }
-
-// swap makes requests see the next generation. It needs lockSwap.
-func (f *refresher) swap(next *generation) {
-	before := f.gate.now.Load()
-	next.number = 1
-	if before != nil {
-		next.number = before.number + 1
-	}
-	f.gate.now.Store(next)
-	f.gate.watches.check(f.gate)
-	signal(f.dirty)
-}
-
-func (f *refresher) lockSwap(ctx context.Context) error {
-	select {
-	case f.swapping <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (f *refresher) unlockSwap() { <-f.swapping }
 
 // A collector takes in the records of one pull.
 type collector struct {
@@ -212,8 +188,8 @@ type collector struct {
 func (f *refresher) collect(after int64, known *snapshot, like *table) *collector {
 	return &collector{
 		f: f, after: after, known: known, highest: after,
-		table: newTableBuilder(f.gate.cfg.fields, like),
-		roles: f.gate.roles.publish(),
+		table: newTableBuilder(f.cfg.fields, like),
+		roles: f.roles.publish(),
 		fresh: map[string]uint16{},
 	}
 }
@@ -223,7 +199,7 @@ func (f *refresher) collect(after int64, known *snapshot, like *table) *collecto
 func (c *collector) pull(ctx context.Context) error {
 	ctx, c.stop = context.WithCancelCause(ctx)
 	defer c.stop(nil)
-	if err := c.f.gate.cfg.Source.Pull(ctx, c.after, c.take); c.err == nil {
+	if err := c.f.cfg.Source.Pull(ctx, c.after, c.take); c.err == nil {
 		c.err = err
 	}
 	if c.err == nil && ctx.Err() != nil {
@@ -241,7 +217,7 @@ func (c *collector) pull(ctx context.Context) error {
 // settle has the roleSpace number the codes that are new to it. Only now: it
 // forgets none, and a pull that fails must not fill it up.
 func (c *collector) settle() {
-	ids, ok := c.f.gate.roles.internAll(c.order)
+	ids, ok := c.f.roles.internAll(c.order)
 	if !ok {
 		c.tooManyRoles()
 		return
@@ -295,7 +271,7 @@ func (c *collector) take(r Record) {
 	c.row.grants = sortGrants(c.row.grants)
 	for f := range numFields {
 		c.row.text[f] = ""
-		if c.f.gate.cfg.fields.has(f) {
+		if c.f.cfg.fields.has(f) {
 			c.row.text[f] = f.of(&r)
 		}
 	}

@@ -36,18 +36,13 @@ func (k pullKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 // walk of a million users does not hold up a grant. Whoever wants a pull in
 // between joins the one that is under way or starts one, through flights.
 type refresher struct {
-	gate    *Gate
+	*store
 	ctx     context.Context // ends on close
 	cancel  context.CancelFunc
 	flights singleflight.Group
 
-	// swapping is held (it has room for one) from before an incremental pull
-	// begins until its result is swapped in, and by a walk for the increment
-	// that brings it up to date and its swap. So swaps are serial, and nothing
-	// that was pulled before a swap is applied after it.
-	swapping chan struct{}
-
-	naming chan struct{} // held (it has room for one) while roles that nobody holds are told
+	unheld  *unheldRoles
+	changes *queue[Change] // nil without OnChange
 
 	wake  [pullKinds]chan struct{} // makes a pull due now
 	moved [pullKinds]chan struct{} // says that next has changed
@@ -67,9 +62,9 @@ type refresher struct {
 	next      [pullKinds]atomic.Int64  // when the loop pulls again, on the monotonic clock
 	nextWall  atomic.Int64             // the same of the walk, on the wall clock
 
-	mu       sync.Mutex // guards what follows; no request that is granted takes it
-	closed   bool
-	running  sync.WaitGroup // loops and pulls; Add only while not closed
+	mu       sync.Mutex     // guards what follows; no request that is granted takes it
+	ended    bool           // no work begins any more
+	running  sync.WaitGroup // loops and pulls; Add only while not ended
 	pulls    [pullKinds]pullState
 	quiet    instant // no pull before this: the source asked for it
 	badWalk  instant // when an unreadable record last made a walk due
@@ -84,10 +79,6 @@ type refresher struct {
 
 	cache     CacheStatus
 	cacheTold bool // whether the log knows that storing fails
-
-	platform   []string // what Config.RoleCodes said
-	rolesAsked instant  // when, if askedRoles
-	askedRoles bool
 
 	failures map[Failure]uint64
 	ready    sync.Once
@@ -104,9 +95,7 @@ type pullState struct {
 // startRefresher starts everything that a gate does in the background.
 func startRefresher(g *Gate) {
 	f := &refresher{
-		gate:     g,
-		swapping: make(chan struct{}, 1),
-		naming:   make(chan struct{}, 1),
+		store:    &g.store,
 		first:    make(chan struct{}),
 		fatal:    make(chan error, 1),
 		restored: make(chan struct{}),
@@ -126,14 +115,17 @@ func startRefresher(g *Gate) {
 	if !g.cfg.OnDeny.Off {
 		g.onDeny = newDenyRefresher(f, g.cfg.OnDeny.PerMinute)
 	}
-	g.changes = startQueue(f, changeQueue, "OnChange", g.cfg.OnChange)
-	g.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
+	g.unheld = newUnheldRoles(f)
+	f.unheld = g.unheld
+	f.onPublish = []func(){g.watches.check, func() { signal(f.dirty) }}
+	f.changes = startQueue(f, changeQueue, "OnChange", g.cfg.OnChange)
+	g.observer.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
 	if g.cfg.Cache != nil {
 		storing, stop := context.WithCancel(context.Background())
 		f.storing = storing
 		context.AfterFunc(f.ctx, func() { time.AfterFunc(closeWait*9/10, stop) })
 		if shared, ok := g.cfg.Cache.(SharedCache); ok {
-			f.replica = newReplica(f, shared)
+			f.replica = newReplica(f, shared, g.onDeny)
 			f.replica.start()
 		} else {
 			f.running.Add(1)
@@ -143,7 +135,7 @@ func startRefresher(g *Gate) {
 	f.running.Add(int(pullKinds) + 1)
 	go f.loop(incremental)
 	go f.loop(walk)
-	go f.watchNamed()
+	go f.unheld.watch()
 	if g.cfg.Sync != nil {
 		f.running.Add(1)
 		go f.watchSync()
@@ -154,7 +146,7 @@ func startRefresher(g *Gate) {
 func (f *refresher) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	if f.ended {
 		return false
 	}
 	f.running.Add(1)
@@ -167,13 +159,13 @@ const closeWait = time.Second
 
 func (f *refresher) close() error {
 	f.mu.Lock()
-	f.closed = true
+	f.ended = true
 	f.mu.Unlock()
 	f.cancel()
 	f.closing.Do(func() {
 		go func() {
 			f.running.Wait()
-			if source, ok := f.gate.cfg.Source.(interface{ CloseIdleConnections() }); ok {
+			if source, ok := f.cfg.Source.(interface{ CloseIdleConnections() }); ok {
 				source.CloseIdleConnections()
 			}
 			close(f.stopped)
@@ -212,7 +204,7 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 // loop pulls at intervals, for ever. No failure ends it.
 func (f *refresher) loop(k pullKind) {
 	defer f.running.Done()
-	if k == walk && f.gate.cfg.Cache != nil && f.replica == nil {
+	if k == walk && f.cfg.Cache != nil && f.replica == nil {
 		f.awaitRestored()
 	}
 	if k == incremental {
@@ -223,7 +215,7 @@ func (f *refresher) loop(k pullKind) {
 			return
 		}
 		// Unless somebody has pulled already: then note has set it.
-		f.next[k].CompareAndSwap(0, f.gate.clock().add(f.interval(k)).mono)
+		f.next[k].CompareAndSwap(0, f.clock().add(f.interval(k)).mono)
 	}
 	timer := time.NewTimer(f.untilNext(k))
 	defer timer.Stop()
@@ -263,7 +255,7 @@ func (f *refresher) pull(k pullKind) <-chan singleflight.Result {
 			return number, ErrClosed
 		}
 		defer f.running.Done()
-		return number, f.runAndNote(k, f.gate.clock())
+		return number, f.runAndNote(k, f.clock())
 	})
 }
 
@@ -276,7 +268,7 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 		before[kind] = f.begun[kind].Load()
 	}
 	for {
-		if f.gate.now.Load() == nil {
+		if f.now.Load() == nil {
 			k = walk // there is no sequence yet to go on from
 		}
 		if wait := f.quietFor(); wait > 0 {
@@ -301,7 +293,7 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 			if result.Err != nil {
 				return fmt.Errorf("rolegate: %s: %w", k, result.Err)
 			}
-			if hold := f.gate.now.Load().hold; k == walk && hold != nil {
+			if hold := f.now.Load().hold; k == walk && hold != nil {
 				return fmt.Errorf("rolegate: the walk counts, but for %d users who are gone from it: %w (%s)", hold.size(), ErrHeld, hold.cause)
 			}
 			return nil
@@ -331,13 +323,13 @@ func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err err
 		defer func() {
 			if v := recover(); v != nil {
 				// The stack says where; the value may say more than a log should know.
-				f.gate.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
+				f.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
 				err = &PullError{Failure: FailurePanic, Err: panicError("the source", v)}
 			}
 		}()
 		// A source that neither answers nor gives up would hold every later pull
 		// up; by then the list has expired anyway.
-		ctx, cancel := context.WithTimeout(f.ctx, f.gate.cfg.Refresh.ExpireAfter)
+		ctx, cancel := context.WithTimeout(f.ctx, f.cfg.Refresh.ExpireAfter)
 		defer cancel()
 		switch {
 		case f.replica.following():
@@ -361,11 +353,10 @@ func (f *refresher) begin(k pullKind, started instant) {
 
 // note remembers a pull that ended, logs it, and sets when the next is due.
 func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) {
-	g := f.gate
-	now := g.clock()
+	now := f.clock()
 	took := time.Duration(now.mono - started.mono)
 	var hold *hold
-	if gen := g.now.Load(); gen != nil {
+	if gen := f.now.Load(); gen != nil {
 		hold = gen.hold
 	}
 	f.mu.Lock()
@@ -393,7 +384,7 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 		interval := f.interval(k)
 		next = later(started.add(interval), now.add(interval/10))
 		if k == walk && hold != nil && hold.cause == HeldByBrake {
-			next = now.add(jitter(f.gate.cfg.confirmGap(), 0.05))
+			next = now.add(jitter(f.cfg.confirmGap(), 0.05))
 		}
 	} else {
 		p.Failed++
@@ -419,13 +410,13 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 
 	if err != nil {
 		msg := "rolegate: a pull failed; the list stays as it was"
-		if g.now.Load() == nil {
+		if f.now.Load() == nil {
 			msg = "rolegate: a pull failed; there is no list yet, and nobody is let in"
 		}
-		g.log.Warn(msg, "kind", k, "failure", failureOf(err), "err", err,
+		f.log.Warn(msg, "kind", k, "failure", failureOf(err), "err", err,
 			"attempt", attempt, "next_in", f.untilNext(k).Round(time.Millisecond))
 		f.warnIfStale(now)
-		if g.now.Load() == nil && errors.Is(err, ErrRefused) {
+		if f.now.Load() == nil && errors.Is(err, ErrRefused) {
 			select {
 			case f.fatal <- err:
 			default:
@@ -440,23 +431,23 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	if o.trouble() {
 		level = slog.LevelWarn
 	}
-	gen := g.now.Load()
-	g.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
+	gen := f.now.Load()
+	f.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
 		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
 	f.tellBereft(o, gen.users)
 	if k == walk {
 		f.tellHold(hold, before, now)
 		f.warnAmbiguous(gen)
-		f.warnUnheld(gen)
-	} else if f.walkOverdue(g.cfg.Refresh.ResyncEvery / 4) {
+		f.unheld.warn(gen.snapshot)
+	} else if f.walkOverdue(f.cfg.Refresh.ResyncEvery / 4) {
 		f.soon(walk) // the machine was suspended, or the wall clock has jumped
 	}
 }
 
 // warnIfStale says once that the list has had no contact for too long.
 func (f *refresher) warnIfStale(now instant) {
-	gen := f.gate.now.Load()
-	if gen == nil || gen.contact.age(now) <= f.gate.cfg.Refresh.StaleAfter {
+	gen := f.now.Load()
+	if gen == nil || gen.contact.age(now) <= f.cfg.Refresh.StaleAfter {
 		return
 	}
 	f.mu.Lock()
@@ -464,16 +455,16 @@ func (f *refresher) warnIfStale(now instant) {
 	f.warned = true
 	f.mu.Unlock()
 	if !told {
-		f.gate.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
+		f.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
 			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second),
-			"expire_after", f.gate.cfg.Refresh.ExpireAfter)
+			"expire_after", f.cfg.Refresh.ExpireAfter)
 	}
 }
 
 func (f *refresher) warnAmbiguous(gen *generation) {
 	for k := KindAccount; k < kinds; k++ {
-		if n := gen.aliases[k].ambiguous; n > 0 && f.gate.cfg.indexed.has(k) {
-			f.gate.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
+		if n := gen.aliases[k].ambiguous; n > 0 && f.cfg.indexed.has(k) {
+			f.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
 		}
 	}
 }

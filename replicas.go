@@ -133,21 +133,21 @@ type replica struct {
 	budget  *denyRefresher           // of the increments that are asked for
 }
 
-func newReplica(f *refresher, shared SharedCache) *replica {
+func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replica {
 	served, err := simplelru.NewLRU[uint64, answer](1024, nil)
 	if err != nil {
 		panic(err) // only for a size that is not above 0
 	}
-	now := f.gate.clock()
+	now := f.clock()
 	r := &replica{
 		f: f, shared: shared,
 		poke: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		joined: now, since: now, touched: now, news: now, turned: make(chan struct{}),
 		waiting: map[uint64]chan answer{}, serving: map[uint64]struct{}{}, served: served,
-		budget: f.gate.onDeny,
+		budget: budget,
 	}
 	if r.budget == nil {
-		r.budget = newDenyRefresher(f, f.gate.cfg.OnDeny.PerMinute)
+		r.budget = newDenyRefresher(f, f.cfg.OnDeny.PerMinute)
 	}
 	r.until.Store(noLease)
 	role := ReplicaFollower // until it is known who leads
@@ -180,7 +180,7 @@ func (r *replica) following() bool {
 	case ReplicaAlone:
 		return false
 	case ReplicaLeader:
-		return r.until.Load() <= r.f.gate.clock().mono // it was paused for longer than its lease
+		return r.until.Load() <= r.f.clock().mono // it was paused for longer than its lease
 	}
 	return true
 }
@@ -188,7 +188,7 @@ func (r *replica) following() bool {
 // leads reports whether this replica holds the lease and knows all that was
 // published before.
 func (r *replica) leads() bool {
-	return r != nil && *r.role.Load() == ReplicaLeader && r.until.Load() > r.f.gate.clock().mono
+	return r != nil && *r.role.Load() == ReplicaLeader && r.until.Load() > r.f.clock().mono
 }
 
 // keepLease renews the lease, or takes it when it is free.
@@ -210,11 +210,11 @@ func (r *replica) keepLease() {
 
 func (r *replica) renew() {
 	r.stepDown()
-	now := r.f.gate.clock()
+	now := r.f.clock()
 	r.mu.Lock()
 	want, above := r.abstain == (instant{}) || now.mono >= r.abstain.mono, r.highest
 	r.mu.Unlock()
-	if want && r.f.gate.now.Load() == nil && r.joined.age(now) < newcomerWait {
+	if want && r.f.now.Load() == nil && r.joined.age(now) < newcomerWait {
 		// Who has a list compares a walk with it, and may hold removals back: he is
 		// to lead rather than somebody who has none. Not so if there is nobody.
 		want = r.nobody
@@ -240,7 +240,7 @@ func (r *replica) renew() {
 		}
 	}
 	r.judge()
-	r.f.warnIfStale(r.f.gate.clock())
+	r.f.warnIfStale(r.f.clock())
 }
 
 // takeLease notes what Lease said to a call that began then.
@@ -258,7 +258,7 @@ func (r *replica) takeLease(lease Lease, begun instant) {
 	r.looked = true
 	r.highest = max(r.highest, lease.Term)
 	if lease.Held || lease.Taken {
-		r.touched = r.f.gate.clock()
+		r.touched = r.f.clock()
 	}
 	if !lease.Held {
 		r.until.Store(noLease)
@@ -281,7 +281,7 @@ func (r *replica) takeLease(lease Lease, begun instant) {
 func (r *replica) holds() (term uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lease.Term, r.lease.Held && r.until.Load() > r.f.gate.clock().mono
+	return r.lease.Term, r.lease.Held && r.until.Load() > r.f.clock().mono
 }
 
 // lost notes that the lease is another's.
@@ -297,15 +297,15 @@ func (r *replica) lost() {
 // judge decides which role this replica has.
 func (r *replica) judge() {
 	if role, before, term := r.rejudge(); role != before {
-		r.f.gate.log.Info("rolegate: the role among the replicas has changed", "role", role, "was", before, "term", term)
+		r.f.log.Info("rolegate: the role among the replicas has changed", "role", role, "was", before, "term", term)
 	}
 }
 
 func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	own, base := r.f.gate.now.Load(), r.base.Load()
-	now := r.f.gate.clock()
+	own, base := r.f.now.Load(), r.base.Load()
+	now := r.f.clock()
 	role, before = ReplicaFollower, *r.role.Load()
 	switch {
 	case r.lease.Held && r.caught && r.until.Load() > now.mono:
@@ -323,9 +323,9 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	}
 	switch {
 	case role != ReplicaFollower:
-	case base != nil && r.news.age(now) > max(quietLeader, 3*r.f.gate.cfg.Refresh.Every):
+	case base != nil && r.news.age(now) > max(quietLeader, 3*r.f.cfg.Refresh.Every):
 		role = ReplicaAlone // whoever leads publishes nothing
-	case own == nil && r.news.age(now) > r.f.gate.cfg.Refresh.ResyncEvery:
+	case own == nil && r.news.age(now) > r.f.cfg.Refresh.ResyncEvery:
 		role = ReplicaAlone // likewise, but a first walk may take its time
 	}
 	if role == before {
@@ -358,7 +358,7 @@ func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 			if k == walk {
 				last = own.walked
 				if own.hold != nil && own.hold.cause == HeldByBrake {
-					interval = jitter(f.gate.cfg.confirmGap(), 0.05)
+					interval = jitter(f.cfg.confirmGap(), 0.05)
 				}
 			}
 			due = later(now, last.add(interval))
@@ -383,9 +383,9 @@ func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 // stepDown gives the lease to another replica if this one leads and cannot reach
 // the source.
 func (r *replica) stepDown() {
-	gen := r.f.gate.now.Load()
-	now := r.f.gate.clock()
-	patience := r.f.gate.cfg.Refresh.StaleAfter
+	gen := r.f.now.Load()
+	now := r.f.clock()
+	patience := r.f.cfg.Refresh.StaleAfter
 	if gen == nil {
 		patience = 6 * sharedGrace
 	}
@@ -393,14 +393,14 @@ func (r *replica) stepDown() {
 	step := r.lease.Held && r.led.age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.contact.age(now) > patience)
 	r.mu.Unlock()
 	if step {
-		r.f.gate.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")
+		r.f.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")
 		r.resign()
 	}
 }
 
 // resign gives the lease back, and does not want it for a while.
 func (r *replica) resign() {
-	now := r.f.gate.clock()
+	now := r.f.clock()
 	r.mu.Lock()
 	r.abstain = now.add(jitter(6*sharedGrace, 0.2))
 	r.lease.Held = false
@@ -429,7 +429,7 @@ func (r *replica) failed(doing string, err error) {
 	r.told = true
 	r.mu.Unlock()
 	if !told {
-		r.f.gate.log.Error("rolegate: what the replicas share cannot be used; this replica goes on by itself if that lasts", "err", err)
+		r.f.log.Error("rolegate: what the replicas share cannot be used; this replica goes on by itself if that lasts", "err", err)
 	}
 }
 
@@ -439,7 +439,7 @@ func (r *replica) works() {
 	r.told = false
 	r.mu.Unlock()
 	if told {
-		r.f.gate.log.Info("rolegate: what the replicas share can be used again")
+		r.f.log.Info("rolegate: what the replicas share can be used again")
 	}
 }
 

@@ -330,7 +330,7 @@ func (c eitherCheck) compile(to *compiler) node {
 // compile turns a spec into a policy of the gate.
 func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
 	c := &compiler{roles: roles, byRole: map[uint16]uint64{}}
-	p := &Policy{gate: g, name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
+	p := &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {
 		n := check.compile(c)
 		p.checks = append(p.checks, compiledCheck{check, n})

@@ -11,9 +11,9 @@ import (
 
 // interval is the time to the next pull after one that succeeded.
 func (f *refresher) interval(k pullKind) time.Duration {
-	d := f.gate.cfg.Refresh.Every
+	d := f.cfg.Refresh.Every
 	if k == walk {
-		d = f.gate.cfg.Refresh.ResyncEvery
+		d = f.cfg.Refresh.ResyncEvery
 	}
 	return jitter(d, 0.1)
 }
@@ -22,9 +22,9 @@ func (f *refresher) interval(k pullKind) time.Duration {
 // begins at a second and doubles, up to a minute. Faster intervals than that
 // back off from themselves to ten times as long.
 func (f *refresher) backOff(k pullKind, failed int) time.Duration {
-	interval := f.gate.cfg.Refresh.Every
+	interval := f.cfg.Refresh.Every
 	if k == walk {
-		interval = f.gate.cfg.Refresh.ResyncEvery
+		interval = f.cfg.Refresh.ResyncEvery
 	}
 	d := min(time.Second, interval)
 	longest := min(time.Minute, 10*interval)
@@ -66,12 +66,12 @@ func (f *refresher) untilNext(k pullKind) time.Duration {
 	f.mu.Lock()
 	quiet := f.quiet.mono
 	f.mu.Unlock()
-	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.gate.clock().mono))
+	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.clock().mono))
 }
 
 // untilNextWalk is the same without the lock, for requests that are refused.
 func (f *refresher) untilNextWalk() time.Duration {
-	return time.Duration(max(0, f.next[walk].Load()-f.gate.clock().mono))
+	return time.Duration(max(0, f.next[walk].Load()-f.clock().mono))
 }
 
 // backingOff reports whether the last pull of that kind failed and its back-off
@@ -79,14 +79,14 @@ func (f *refresher) untilNextWalk() time.Duration {
 func (f *refresher) backingOff(k pullKind) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := f.gate.clock()
+	now := f.clock()
 	return f.pulls[k].Consecutive > 0 && f.next[k].Load() > now.mono || f.quiet.mono > now.mono
 }
 
 func (f *refresher) quietFor() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return time.Duration(max(0, f.quiet.mono-f.gate.clock().mono))
+	return time.Duration(max(0, f.quiet.mono-f.clock().mono))
 }
 
 // expired makes a walk due because a request found the list expired: a machine
@@ -102,7 +102,7 @@ func (f *refresher) expired() {
 // the clock that says longer, and has not.
 func (f *refresher) walkOverdue(by time.Duration) bool {
 	due := instant{mono: f.next[walk].Load(), wall: f.nextWall.Load()}
-	return !f.walking.Load() && due.age(f.gate.clock()) > by
+	return !f.walking.Load() && due.age(f.clock()) > by
 }
 
 // soon makes a pull of that kind due now, unless it is backing off.

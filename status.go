@@ -152,7 +152,7 @@ func (g *Gate) Status() Status {
 	}
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
-		s.UnheldRoles = g.unheld(gen.snapshot)
+		s.UnheldRoles = g.unheld.list(gen.snapshot)
 		if h := gen.hold; h != nil {
 			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.time()}
 		}
@@ -170,13 +170,13 @@ func (g *Gate) Status() Status {
 		}
 	}
 	for r := range numReasons {
-		if n := g.counters.sum(int(r)); n > 0 {
+		if n := g.observer.counters.sum(int(r)); n > 0 {
 			s.Decisions[r] = n
 		}
 	}
-	s.Shadowed = g.counters.sum(countShadowed)
-	s.StaleDecisions = g.counters.sum(countStale)
-	s.DroppedChanges, s.DroppedDecisions = g.changes.drops(), g.decisions.drops()
+	s.Shadowed = g.observer.counters.sum(countShadowed)
+	s.StaleDecisions = g.observer.counters.sum(countStale)
+	s.DroppedChanges, s.DroppedDecisions = g.refresher.changes.drops(), g.observer.decisions.drops()
 	g.refresher.fill(&s)
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -40,27 +41,43 @@ func (s *roleSpace) name(code string) {
 	}
 }
 
-// unheld lists the codes that checks name and nobody in the snapshot holds, by
-// code.
-func (g *Gate) unheld(s *snapshot) []UnheldRole {
-	g.roles.mu.Lock()
+// unheldRoles finds the codes that checks name and nobody holds, and logs them.
+type unheldRoles struct {
+	*store
+	f *refresher // which runs what is asked of the platform
+
+	naming chan struct{} // held (it has room for one) while they are logged
+
+	mu       sync.Mutex
+	platform []string // what Config.RoleCodes said
+	fetched  instant  // when it was asked, if asked
+	asked    bool
+}
+
+func newUnheldRoles(f *refresher) *unheldRoles {
+	return &unheldRoles{store: f.store, f: f, naming: make(chan struct{}, 1)}
+}
+
+// list returns those that nobody in the snapshot holds, by code.
+func (u *unheldRoles) list(s *snapshot) []UnheldRole {
+	u.roles.mu.Lock()
 	var codes []string
-	for code := range g.roles.named {
+	for code := range u.roles.named {
 		codes = append(codes, code)
 	}
-	g.roles.mu.Unlock()
+	u.roles.mu.Unlock()
 	slices.Sort(codes)
-	platform := g.refresher.platformRoles()
+	platform := u.platformRoles()
 	var unheld []UnheldRole
 	for _, code := range codes {
-		if slices.ContainsFunc(g.roles.satisfying(code), s.held.has) {
+		if slices.ContainsFunc(u.roles.satisfying(code), s.held.has) {
 			continue
 		}
-		u := UnheldRole{Code: code, Known: slices.Contains(platform, code)}
-		if !u.Known {
-			u.Nearest = nearest(code, platform, s)
+		role := UnheldRole{Code: code, Known: slices.Contains(platform, code)}
+		if !role.Known {
+			role.Nearest = nearest(code, platform, s)
 		}
-		unheld = append(unheld, u)
+		unheld = append(unheld, role)
 	}
 	return unheld
 }
@@ -68,59 +85,59 @@ func (g *Gate) unheld(s *snapshot) []UnheldRole {
 // namedWait is how long the log waits for an app to name all its roles.
 const namedWait = time.Second
 
-// watchNamed warns of codes that are named while there is a list: an app makes its
+// watch warns of codes that are named while there is a list: an app makes its
 // guards when Open has returned, after the first walk.
-func (f *refresher) watchNamed() {
-	defer f.running.Done()
+func (u *unheldRoles) watch() {
+	defer u.f.running.Done()
 	timer := time.NewTimer(namedWait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-f.ctx.Done():
+		case <-u.f.ctx.Done():
 			return
-		case <-f.gate.roles.news:
+		case <-u.roles.news:
 		}
 		timer.Reset(namedWait)
 		select {
-		case <-f.ctx.Done():
+		case <-u.f.ctx.Done():
 			return
 		case <-timer.C:
 		}
 		select {
-		case <-f.gate.roles.news: // for those, now is late enough
+		case <-u.roles.news: // for those, now is late enough
 		default:
 		}
-		if gen := f.gate.now.Load(); gen != nil {
-			f.warnUnheld(gen)
+		if gen := u.now.Load(); gen != nil {
+			u.warn(gen.snapshot)
 		}
 	}
 }
 
-// warnUnheld logs each such code once, after a walk or when it was named. It asks
+// warn logs each such code once, after a walk or when it was named. It asks
 // the platform for its roles first, at most once an hour. Who comes while it is
 // asked waits for its answer: without, all that it knows would look like typos.
-func (f *refresher) warnUnheld(gen *generation) {
-	if len(f.gate.unheld(gen.snapshot)) == 0 {
+func (u *unheldRoles) warn(s *snapshot) {
+	if len(u.list(s)) == 0 {
 		return
 	}
 	select {
-	case f.naming <- struct{}{}:
-		defer func() { <-f.naming }()
-	case <-f.ctx.Done():
+	case u.naming <- struct{}{}:
+		defer func() { <-u.naming }()
+	case <-u.f.ctx.Done():
 		return
 	}
-	f.fetchPlatformRoles()
-	for _, u := range f.gate.unheld(gen.snapshot) {
-		f.gate.roles.mu.Lock()
-		told := f.gate.roles.named[u.Code]
-		f.gate.roles.named[u.Code] = true
-		f.gate.roles.mu.Unlock()
+	u.fetchPlatformRoles()
+	for _, role := range u.list(s) {
+		u.roles.mu.Lock()
+		told := u.roles.named[role.Code]
+		u.roles.named[role.Code] = true
+		u.roles.mu.Unlock()
 		switch {
 		case told:
-		case u.Known:
-			f.gate.log.Info("rolegate: a check names a role that nobody holds yet", "role", u.Code)
+		case role.Known:
+			u.log.Info("rolegate: a check names a role that nobody holds yet", "role", role.Code)
 		default:
-			f.gate.log.Warn("rolegate: a check names a role that nobody holds: is it a typo?", "role", u.Code, "nearest", u.Nearest)
+			u.log.Warn("rolegate: a check names a role that nobody holds: is it a typo?", "role", role.Code, "nearest", role.Nearest)
 		}
 	}
 }
@@ -128,27 +145,27 @@ func (f *refresher) warnUnheld(gen *generation) {
 // roleCodesTimeout bounds one call of Config.RoleCodes.
 const roleCodesTimeout = 15 * time.Second
 
-func (f *refresher) fetchPlatformRoles() {
-	fetch := f.gate.cfg.RoleCodes
-	now := f.gate.clock()
-	f.mu.Lock()
-	due := fetch != nil && (!f.askedRoles || f.rolesAsked.age(now) >= time.Hour)
+func (u *unheldRoles) fetchPlatformRoles() {
+	fetch := u.cfg.RoleCodes
+	now := u.clock()
+	u.mu.Lock()
+	due := fetch != nil && (!u.asked || u.fetched.age(now) >= time.Hour)
 	if due {
-		f.askedRoles, f.rolesAsked = true, now
+		u.asked, u.fetched = true, now
 	}
-	f.mu.Unlock()
+	u.mu.Unlock()
 	if !due {
 		return
 	}
-	ctx, cancel := context.WithTimeout(f.ctx, roleCodesTimeout)
+	ctx, cancel := context.WithTimeout(u.f.ctx, roleCodesTimeout)
 	defer cancel()
 	// One that does not heed its ctx is left behind: the walks must go on. There
 	// is never more than one.
-	answer := f.flights.DoChan("roles", func() (codes any, err error) {
-		if !f.enter() {
+	answer := u.f.flights.DoChan("roles", func() (codes any, err error) {
+		if !u.f.enter() {
 			return nil, ErrClosed
 		}
-		defer f.running.Done()
+		defer u.f.running.Done()
 		defer func() {
 			if v := recover(); v != nil {
 				err = panicError("Config.RoleCodes", v)
@@ -166,18 +183,18 @@ func (f *refresher) fetchPlatformRoles() {
 		err = fmt.Errorf("Config.RoleCodes did not answer: %w", context.Cause(ctx))
 	}
 	if err != nil {
-		f.gate.log.Warn("rolegate: the platform's role codes could not be had", "err", err)
+		u.log.Warn("rolegate: the platform's role codes could not be had", "err", err)
 		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.platform = slices.Clone(codes)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.platform = slices.Clone(codes)
 }
 
-func (f *refresher) platformRoles() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.platform
+func (u *unheldRoles) platformRoles() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.platform
 }
 
 // nearest returns the code most like the given one, among those that the

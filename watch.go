@@ -40,6 +40,8 @@ type watch struct {
 
 // watches are the requests under way that want to be ended.
 type watches struct {
+	store *store
+
 	mu     sync.Mutex
 	all    map[*watch]struct{}
 	expiry *time.Timer
@@ -47,7 +49,7 @@ type watches struct {
 
 // holdsStill judges a watch by a generation.
 func (w *watch) holdsStill(gen *generation) bool {
-	at, reason := gen.lookUp(w.policy.gate.cfg.indexed, w.id)
+	at, reason := gen.lookUp(w.policy.store.cfg.indexed, w.id)
 	if reason != Granted || gen.id(at) != w.user {
 		return false
 	}
@@ -60,7 +62,7 @@ func (w *watch) holdsStill(gen *generation) bool {
 
 // begin returns a context that ends with the access. done must be called when
 // the request is over.
-func (ws *watches) begin(g *Gate, p *Policy, id Identity, d Decision, ctx context.Context) (ended context.Context, done func()) {
+func (ws *watches) begin(p *Policy, id Identity, d Decision, ctx context.Context) (ended context.Context, done func()) {
 	ended, cancel := context.WithCancelCause(ctx)
 	w := &watch{policy: p, id: id, user: d.User.ID(), org: d.Org, held: d.conditions, cancel: cancel}
 	ws.mu.Lock()
@@ -68,10 +70,10 @@ func (ws *watches) begin(g *Gate, p *Policy, id Identity, d Decision, ctx contex
 		ws.all = map[*watch]struct{}{}
 	}
 	ws.all[w] = struct{}{}
-	ws.arm(g)
+	ws.arm()
 	ws.mu.Unlock()
 	// A swap may have come between the decision and the registration.
-	if gen, _, reason := g.current(); reason != Granted || !w.holdsStill(gen) {
+	if gen, _, reason := ws.store.current(); reason != Granted || !w.holdsStill(gen) {
 		cancel(ErrRevoked)
 	}
 	return ended, func() {
@@ -88,24 +90,24 @@ func (ws *watches) begin(g *Gate, p *Policy, id Identity, d Decision, ctx contex
 
 // arm sets the timer that ends everything when the list expires. It looks once
 // a minute, since no timer counts the time that a machine sleeps. It needs mu.
-func (ws *watches) arm(g *Gate) {
+func (ws *watches) arm() {
 	if ws.expiry != nil || len(ws.all) == 0 {
 		return
 	}
-	gen := g.now.Load()
+	gen := ws.store.now.Load()
 	if gen == nil {
 		return
 	}
-	left := g.cfg.Refresh.ExpireAfter - gen.verified.age(g.clock())
-	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check(g) })
+	left := ws.store.cfg.Refresh.ExpireAfter - gen.verified.age(ws.store.clock())
+	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check() })
 }
 
 // check ends the watches whose access is gone. It is called after each swap,
 // on expiry, and by Close.
-func (ws *watches) check(g *Gate) {
+func (ws *watches) check() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	gen, _, reason := g.current()
+	gen, _, reason := ws.store.current()
 	for w := range ws.all {
 		if reason != Granted || !w.holdsStill(gen) {
 			w.cancel(ErrRevoked)
@@ -116,13 +118,13 @@ func (ws *watches) check(g *Gate) {
 		ws.expiry = nil
 	}
 	if reason == Granted {
-		ws.arm(g)
+		ws.arm()
 	}
 }
 
 // watched runs next with a context that ends with the access.
 func (h *guard) watched(w http.ResponseWriter, r *http.Request, id Identity, d Decision) {
-	ctx, done := h.gate.watches.begin(h.gate, h.policy, id, d, r.Context())
+	ctx, done := h.gate.watches.begin(h.policy, id, d, r.Context())
 	defer done()
 	h.pass(w, r, ctx, &d)
 }

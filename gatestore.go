@@ -1,0 +1,102 @@
+package rolegate
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+)
+
+// A store is what all parts of a gate have in common: the generation that
+// requests see, and what it takes to judge by one. It knows none of the parts.
+// Its zero value has no generation and denies; so does a nil one.
+type store struct {
+	cfg    settings
+	log    *slog.Logger
+	roles  *roleSpace
+	clock  func() instant
+	closed atomic.Bool
+
+	// now is the generation that requests see: nil until the first list is
+	// there, and only ever replaced whole.
+	now atomic.Pointer[generation]
+
+	// swapping is held (it has room for one) from before an incremental pull
+	// begins until its result is swapped in, and by a walk for the increment
+	// that brings it up to date and its swap. So swaps are serial, and nothing
+	// that was pulled before a swap is applied after it.
+	swapping chan struct{}
+
+	// onPublish is called after each swap, with the lock held, in this order.
+	// It is set before the first.
+	onPublish []func()
+}
+
+// init makes a zero store one of a gate that is open.
+func (s *store) init(cfg settings) {
+	s.cfg, s.log, s.roles, s.clock = cfg, cfg.Logger, cfg.roles, cfg.clock
+	s.swapping = make(chan struct{}, 1)
+}
+
+// current returns the generation to decide by, or why there is none. Each
+// decision reads the clock itself: a flag that a loop sets would stay unset if
+// the loop hung.
+func (s *store) current() (gen *generation, now instant, reason Reason) {
+	if s == nil {
+		return nil, now, NotReady
+	}
+	if s.closed.Load() {
+		return nil, now, Closed
+	}
+	gen = s.now.Load()
+	if gen == nil {
+		return nil, now, NotReady
+	}
+	now = s.clock()
+	if gen.verified.age(now) > s.cfg.Refresh.ExpireAfter {
+		return nil, now, Expired
+	}
+	return gen, now, Granted
+}
+
+// judge decides by the generation of the moment, and does not count. r is nil
+// for a decision that no request asks for; with a request the organisation is
+// read from it. A MaxAge goes back from asked, the zero instant for now. What it
+// decides is in d, which is too large to be handed up step by step.
+func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked instant) {
+	gen, now, reason := s.current()
+	if reason != Granted {
+		*d = Decision{Reason: reason}
+		return
+	}
+	gen.judge(d, p, id, where, r)
+	if asked == (instant{}) {
+		asked = now
+	}
+	gen.judgeAge(d, p, asked)
+	d.stale = gen.contact.age(now) > s.cfg.Refresh.StaleAfter
+}
+
+// swap makes requests see the next generation. It needs lockSwap.
+func (s *store) swap(next *generation) {
+	before := s.now.Load()
+	next.number = 1
+	if before != nil {
+		next.number = before.number + 1
+	}
+	s.now.Store(next)
+	for _, call := range s.onPublish {
+		call()
+	}
+}
+
+func (s *store) lockSwap(ctx context.Context) error {
+	select {
+	case s.swapping <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *store) unlockSwap() { <-s.swapping }
