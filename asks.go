@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is how replicas that follow have the one that leads pull: for a
@@ -296,7 +298,7 @@ func (r *replica) price(k pullKind) time.Duration {
 			return 0
 		}
 	}
-	if wait := r.f.cfg.Refresh.ResyncMin - r.walked.age(now); r.walked != (instant{}) && wait > 0 {
+	if wait := r.f.cfg.Refresh.ResyncMin - r.walked.Age(now); r.walked != (clock.Instant{}) && wait > 0 {
 		return wait
 	}
 	r.walked = now

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"sync/atomic"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A Cache keeps the last good index where a restart finds it, so that an app
@@ -81,7 +83,7 @@ func (f *refresher) restore() {
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
 		f.log.Info("rolegate: started from the stored index", "users", gen.users, "held", gen.hold.size(),
-			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
+			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	}
 }
@@ -169,23 +171,13 @@ func (f *refresher) decode(r io.Reader) (*generation, error) {
 		return nil, errors.New("it is of another list: another app, marketplace or environment")
 	case s.fields != cfg.fields:
 		return nil, errors.New("it was made with other Keep, Identify or Aliases")
-	case max(s.contact, s.verified, s.walked) > now.wall:
+	case max(s.contact, s.verified, s.walked) > now.Wall:
 		return nil, errors.New("it is dated in the future: one of the clocks is or was wrong")
-	case time.Duration(now.wall-s.verified) > cfg.Refresh.ExpireAfter:
+	case time.Duration(now.Wall-s.verified) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
-	return s.generation(f.roles, cfg.indexed, now.at)
+	return s.generation(f.roles, cfg.indexed, now.At)
 }
-
-// at is the instant, not after i, at which the wall clock read that. A restart
-// has nothing but the wall clock to go by.
-func (i instant) at(wall int64) instant {
-	wall = min(wall, i.wall)
-	return instant{mono: i.mono - (i.wall - wall), wall: wall}
-}
-
-// wallStamp is what is stored for an instant.
-func wallStamp(i instant) int64 { return i.wall }
 
 // keepStoring stores what requests see whenever that has changed, at most every
 // storeEvery, and what is pending when the gate is closed.
@@ -231,7 +223,7 @@ func (f *refresher) storeNow() {
 	now := f.clock()
 	f.noteCache(func(s *CacheStatus) {
 		s.Stored++
-		s.Last = now.time()
+		s.Last = now.Time()
 		f.cacheTold = false
 	})
 }
@@ -254,7 +246,7 @@ func (f *refresher) write(gen *generation) error {
 	var whole atomic.Bool
 	err := callCache(func() error {
 		return f.cfg.Cache.Store(ctx, func(w io.Writer) error {
-			err := gen.encode(w, f.cfg.cacheKey, wallStamp)
+			err := gen.encode(w, f.cfg.cacheKey, clock.WallStamp)
 			whole.Store(err == nil)
 			return err
 		})

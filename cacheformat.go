@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"io"
 	"math"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is how an index is written down, for a [Cache]: docs/cache.md
@@ -16,7 +18,7 @@ const cacheMagic = "rolegate index 1\n"
 
 // encode writes the generation. key says which list it is, and stamp what is to
 // be written for an instant that is not zero.
-func (gen *generation) encode(w io.Writer, key string, stamp func(instant) int64) error {
+func (gen *generation) encode(w io.Writer, key string, stamp func(clock.Instant) int64) error {
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.snapshot.held) // or codes that nobody has any more would outlive every restart
 	gen.encodeUsers(f)
@@ -30,7 +32,7 @@ func (gen *generation) encodeUsers(f *frameWriter) {
 }
 
 // encodeHead writes the head, with the role codes in used.
-func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(instant) int64, used roleSet) {
+func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(clock.Instant) int64, used roleSet) {
 	f.buf = appendText(f.buf, key)
 	f.buf = append(f.buf, byte(gen.fields))
 	for _, n := range []int64{gen.cursor, stamp(gen.contact), stamp(gen.verified), stamp(gen.walked)} {
@@ -59,13 +61,13 @@ func (gen *generation) encodeUser(f *frameWriter, id int64, at place, barred boo
 	f.frame(frameUsers, frameSize)
 }
 
-func (h *hold) encode(f *frameWriter, stamp func(instant) int64) {
+func (h *hold) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 	if h == nil {
 		return
 	}
 	f.buf = appendText(f.buf, string(h.cause))
 	var forSync int64
-	if h.forSync != (instant{}) {
+	if h.forSync != (clock.Instant{}) {
 		forSync = stamp(h.forSync)
 	}
 	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(forSync))
@@ -216,7 +218,7 @@ func (s *storedIndex) takeHeld(payload []byte) error {
 
 // generation makes the generation that was stored; at makes an instant of a
 // time in it. The storedIndex is spent.
-func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, at func(int64) instant) (*generation, error) {
+func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, at func(int64) clock.Instant) (*generation, error) {
 	made, err := s.snapshot(roles, indexed)
 	if err != nil {
 		return nil, err
@@ -228,15 +230,15 @@ func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, at func(int6
 	}, nil
 }
 
-func (s *storedIndex) hold(at func(int64) instant) *hold {
+func (s *storedIndex) hold(at func(int64) clock.Instant) *hold {
 	if s.held == nil {
 		return nil
 	}
-	users := make(map[int64]instant, len(s.held))
+	users := make(map[int64]clock.Instant, len(s.held))
 	for id, seen := range s.held {
 		users[id] = at(seen)
 	}
-	var forSync instant
+	var forSync clock.Instant
 	if s.forSync > 0 {
 		forSync = at(s.forSync)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is how what lies between two generations is written down, for a
@@ -16,7 +18,7 @@ const changeMagic = "rolegate change 1\n"
 
 // encodePublished writes a whole generation as encode does, and when that was.
 // A clock that was put back since gives itself away by it.
-func (gen *generation) encodePublished(w io.Writer, key string, stamp func(instant) int64, now int64) error {
+func (gen *generation) encodePublished(w io.Writer, key string, stamp func(clock.Instant) int64, now int64) error {
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.snapshot.held)
 	f.told(now, stamps{})
@@ -56,7 +58,7 @@ func (s *storedIndex) takeTold(c *cutter) error {
 
 // encodeChange writes what leads from one generation to another, and answers.
 // was is what the one was told to be of.
-func encodeChange(from, to *generation, answers []answer, key string, stamp func(instant) int64, now int64, was stamps) ([]byte, error) {
+func encodeChange(from, to *generation, answers []answer, key string, stamp func(clock.Instant) int64, now int64, was stamps) ([]byte, error) {
 	var out bytes.Buffer
 	f := newFrameWriter(&out, changeMagic)
 	var changed, gone []int64
@@ -192,7 +194,7 @@ func (s *storedChange) takeAnswers(payload []byte) error {
 
 // applied returns the generation to which the change leads from another, and
 // the ids of those of whom it speaks.
-func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindSet, at func(int64) instant) (*generation, []int64, error) {
+func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindSet, at func(int64) clock.Instant) (*generation, []int64, error) {
 	if err := s.number(roles); err != nil {
 		return nil, nil, err
 	}

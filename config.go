@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // Config says what a [Gate] is to do. Source and Identify are needed; every
@@ -105,7 +107,7 @@ type Config struct {
 	// Status.UnheldRoles. Nil asks nobody.
 	RoleCodes func(context.Context) ([]string, error)
 
-	clock func() instant
+	clock func() clock.Instant
 }
 
 // Refresh says how a [Gate] keeps its list in step. Zero durations are
@@ -264,7 +266,7 @@ func (c Config) validate() (settings, error) {
 		s.Logger = slog.Default()
 	}
 	if s.clock == nil {
-		s.clock = readClock
+		s.clock = clock.Read
 	}
 	return s, errors.Join(errs...)
 }

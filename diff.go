@@ -67,7 +67,7 @@ func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look
 		slices.SortFunc(d.change.Added, byID)
 		slices.SortFunc(d.change.Removed, byID)
 		slices.SortFunc(d.change.Changed, byID)
-		d.change.Time, d.change.Walk, d.change.Generation = f.clock().time(), isWalk, next.number
+		d.change.Time, d.change.Walk, d.change.Generation = f.clock().Time(), isWalk, next.number
 		f.changes.put(d.change)
 	}
 	return PullOutcome{Added: d.added, Removed: d.removed, Changed: d.changed, Bereft: d.bereft}

@@ -143,7 +143,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		known, now = g.now.Load(), g.clock()
 	}
 	if known != nil {
-		e.ContactAge, e.VerifiedAge = known.contact.age(now), known.verified.age(now)
+		e.ContactAge, e.VerifiedAge = known.contact.Age(now), known.verified.Age(now)
 	}
 	if reason != Granted {
 		e.State = map[Reason]State{NotReady: StateStarting, Expired: StateExpired, Closed: StateClosed}[reason]
@@ -159,7 +159,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	e.Decision.stale = e.State == StateStale
 	e.Standing = gen.standing(&e.Decision, id)
 	if e.Decision.User.s != nil {
-		e.Age = gen.knownFor(e.Decision.Held).age(now)
+		e.Age = gen.knownFor(e.Decision.Held).Age(now)
 		if !where.unreadable {
 			e.explainChecks(p, where.id)
 		}

@@ -8,22 +8,24 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // WithClock returns cfg with a clock for tests about clocks that are set, and
 // about machines that sleep: readings in nanoseconds, monotonic and wall.
 func WithClock(cfg Config, read func() (mono, wall int64)) Config {
-	cfg.clock = func() instant {
+	cfg.clock = func() clock.Instant {
 		mono, wall := read()
-		return instant{mono: mono, wall: wall}
+		return clock.Instant{Mono: mono, Wall: wall}
 	}
 	return cfg
 }
 
 // ReadClock reads the clock that gates read.
 func ReadClock() (mono, wall int64) {
-	i := readClock()
-	return i.mono, i.wall
+	i := clock.Read()
+	return i.Mono, i.Wall
 }
 
 // VerifyEarly makes the list of the moment look as if everything revoked before
@@ -73,13 +75,13 @@ func RestoreIndex(data []byte) (says string, again []byte, err error) {
 		return "", nil, err
 	}
 	var b bytes.Buffer
-	if err := gen.encode(&b, key, wallStamp); err != nil {
+	if err := gen.encode(&b, key, clock.WallStamp); err != nil {
 		return "", nil, err
 	}
 	return gen.says(key), b.Bytes(), nil
 }
 
-var endOfTime = instant{wall: math.MaxInt64}
+var endOfTime = clock.Instant{Wall: math.MaxInt64}
 
 func restored(s *storedIndex) (*generation, *roleSpace, kindSet, error) {
 	indexed := kindSet(1 << KindUserID)
@@ -89,7 +91,7 @@ func restored(s *storedIndex) (*generation, *roleSpace, kindSet, error) {
 		}
 	}
 	roles, _ := newRoleSpace(map[string][]string{"principal": {"admin"}})
-	gen, err := s.generation(roles, indexed, endOfTime.at)
+	gen, err := s.generation(roles, indexed, endOfTime.At)
 	return gen, roles, indexed, err
 }
 
@@ -112,11 +114,11 @@ func ApplyChange(index, change []byte) (says string, again []byte, err error) {
 	if c.fields != s.fields {
 		return "", nil, errNotIndex
 	}
-	to, _, err := c.applied(from, roles, indexed, endOfTime.at)
+	to, _, err := c.applied(from, roles, indexed, endOfTime.At)
 	if err != nil {
 		return "", nil, err
 	}
-	again, err = encodeChange(from, to, c.answers, c.key, wallStamp, c.published, c.from)
+	again, err = encodeChange(from, to, c.answers, c.key, clock.WallStamp, c.published, c.from)
 	return fmt.Sprint(to.says(c.key), c.published, c.from, c.answers), again, err
 }
 
@@ -128,16 +130,18 @@ type SharedClock struct {
 
 // Update reads the shared clock.
 func (c *SharedClock) Update(shared SharedCache) (jumped bool, err error) {
-	return c.update(context.Background(), shared, func() instant { return instant{c.Mono, c.Wall} })
+	return c.update(context.Background(), shared, func() clock.Instant { return clock.Instant{Mono: c.Mono, Wall: c.Wall} })
 }
 
 // Stamp is what is told of what happened so long ago.
 func (c *SharedClock) Stamp(ago time.Duration) int64 {
-	return c.stamp(instant{c.Mono, c.Wall}.add(-ago))
+	return c.stamp(clock.Instant{Mono: c.Mono, Wall: c.Wall}.Add(-ago))
 }
 
 // Age is how old this replica takes that to be.
-func (c *SharedClock) Age(stamp int64) time.Duration { return c.at(stamp).age(instant{c.Mono, c.Wall}) }
+func (c *SharedClock) Age(stamp int64) time.Duration {
+	return c.at(stamp).Age(clock.Instant{Mono: c.Mono, Wall: c.Wall})
+}
 
 // Future reports whether that cannot have been told yet.
 func (c *SharedClock) Future(stamp int64) bool { return c.future(stamp) }
@@ -175,11 +179,11 @@ func (gen *generation) says(key string) string {
 	})
 	if gen.hold != nil {
 		for id, seen := range gen.hold.users {
-			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.wall))
+			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.Wall))
 		}
-		lines = append(lines, fmt.Sprint("held ", gen.hold.cause, gen.hold.since.wall, gen.hold.forSync.wall))
+		lines = append(lines, fmt.Sprint("held ", gen.hold.cause, gen.hold.since.Wall, gen.hold.forSync.Wall))
 	}
 	slices.Sort(lines)
-	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.fields, gen.cursor, gen.contact.wall, gen.verified.wall, gen.walked.wall, gen.users, gen.grants))
+	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.fields, gen.cursor, gen.contact.Wall, gen.verified.Wall, gen.walked.Wall, gen.users, gen.grants))
 	return strings.Join(lines, "\n")
 }

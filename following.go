@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is how a replica takes in what the one that leads has published.
@@ -14,7 +16,7 @@ import (
 func (r *replica) follow() {
 	r.mu.Lock()
 	wait := followWait
-	if r.broken != (instant{}) || r.f.now.Load() == nil && r.base.Load() != nil {
+	if r.broken != (clock.Instant{}) || r.f.now.Load() == nil && r.base.Load() != nil {
 		wait = sharedTimeout // it is to be known soon whether it works again, or is up to date
 	}
 	r.mu.Unlock()
@@ -31,11 +33,11 @@ func (r *replica) follow() {
 	case none && r.base.Load() == nil: // whatever is wrong still is
 	case none && !timeout: // it was interrupted
 	case none: // all is quiet
-		r.failing, r.broken = 0, instant{}
+		r.failing, r.broken = 0, clock.Instant{}
 	case err == nil && r.failing > 0: // once is not enough: it may fail every other time
 	case err == nil:
-		r.broken = instant{}
-	case r.broken == instant{}:
+		r.broken = clock.Instant{}
+	case r.broken == clock.Instant{}:
 		r.broken = r.f.clock()
 	}
 	r.mu.Unlock()
@@ -178,8 +180,8 @@ func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
 }
 
 // alike returns own if both are most likely the same instant.
-func alike(i, own instant) instant {
-	if d := own.mono - i.mono; d > 0 && d < int64(clockJump) {
+func alike(i, own clock.Instant) clock.Instant {
+	if d := own.Mono - i.Mono; d > 0 && d < int64(clockJump) {
 		return own
 	}
 	return i
@@ -199,7 +201,7 @@ func (r *replica) upToDate() bool {
 // and no walk is to be compared with it.
 func (r *replica) serveFirst() {
 	base := r.base.Load()
-	if base == nil || r.f.now.Load() != nil || base.verified.age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
+	if base == nil || r.f.now.Load() != nil || base.verified.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
 		return
 	}
 	if r.f.lockSwap(r.f.ctx) != nil {
@@ -285,13 +287,13 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 	}
 	// Each reading of the shared clock errs a little, towards older.
 	if at.verified >= r.stamps.verified {
-		gen.verified = later(gen.verified, base.verified)
+		gen.verified = clock.Later(gen.verified, base.verified)
 	}
 	if at.walked >= r.stamps.walked {
-		gen.walked = later(gen.walked, base.walked)
+		gen.walked = clock.Later(gen.walked, base.walked)
 	}
 	if at.contact >= r.stamps.contact {
-		gen.contact = later(gen.contact, base.contact)
+		gen.contact = clock.Later(gen.contact, base.contact)
 	}
 	if err := r.f.lockSwap(ctx); err != nil {
 		return err
@@ -323,7 +325,7 @@ func (r *replica) tell(gen, own *generation, ids []int64) {
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
 		f.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
-			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second))
+			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	case f.changes == nil, gen.snapshot == own.snapshot:
 	case ids == nil:

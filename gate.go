@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A Gate keeps the list of authorised users in memory and guards HTTP handlers
@@ -43,12 +45,12 @@ func (g *Gate) state() *store {
 // A generation is a snapshot with what is known about how old it is.
 type generation struct {
 	*snapshot
-	number   uint64  // counts swaps
-	cursor   int64   // the sequence that the next incremental pull goes on from
-	contact  instant // start of the last pull that succeeded, of either kind
-	verified instant // start of the last full walk that succeeded and held nothing back
-	walked   instant // start of the last full walk that was swapped in, whatever it held back
-	hold     *hold   // removals that a walk has seen and not applied; nil if there are none
+	number   uint64        // counts swaps
+	cursor   int64         // the sequence that the next incremental pull goes on from
+	contact  clock.Instant // start of the last pull that succeeded, of either kind
+	verified clock.Instant // start of the last full walk that succeeded and held nothing back
+	walked   clock.Instant // start of the last full walk that was swapped in, whatever it held back
+	hold     *hold         // removals that a walk has seen and not applied; nil if there are none
 }
 
 // ErrClosed is returned by the methods of a gate that was closed.
@@ -157,8 +159,8 @@ func (g *Gate) pull(ctx context.Context, k pullKind) error {
 
 // judgeAge refuses a user who would pass if less is known of revocations than
 // the policy's MaxAge asks for.
-func (gen *generation) judgeAge(d *Decision, p *Policy, asked instant) {
-	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).age(asked) > p.maxAge {
+func (gen *generation) judgeAge(d *Decision, p *Policy, asked clock.Instant) {
+	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).Age(asked) > p.maxAge {
 		d.Reason = TooOld
 	}
 }
@@ -166,7 +168,7 @@ func (gen *generation) judgeAge(d *Decision, p *Policy, asked instant) {
 // knownFor is up to when revocations are known that could concern a user, whose
 // removal is held or not. A hold keeps the verified age old for all, but only those who are
 // held have lost something that is not known to requests.
-func (gen *generation) knownFor(held bool) instant {
+func (gen *generation) knownFor(held bool) clock.Instant {
 	if held {
 		return gen.verified
 	}

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A store is what all parts of a gate have in common: the generation that
@@ -14,7 +16,7 @@ type store struct {
 	cfg    settings
 	log    *slog.Logger
 	roles  *roleSpace
-	clock  func() instant
+	clock  func() clock.Instant
 	closed atomic.Bool
 
 	// now is the generation that requests see: nil until the first list is
@@ -41,7 +43,7 @@ func (s *store) init(cfg settings) {
 // current returns the generation to decide by, or why there is none. Each
 // decision reads the clock itself: a flag that a loop sets would stay unset if
 // the loop hung.
-func (s *store) current() (gen *generation, now instant, reason Reason) {
+func (s *store) current() (gen *generation, now clock.Instant, reason Reason) {
 	if s == nil {
 		return nil, now, NotReady
 	}
@@ -53,7 +55,7 @@ func (s *store) current() (gen *generation, now instant, reason Reason) {
 		return nil, now, NotReady
 	}
 	now = s.clock()
-	if gen.verified.age(now) > s.cfg.Refresh.ExpireAfter {
+	if gen.verified.Age(now) > s.cfg.Refresh.ExpireAfter {
 		return nil, now, Expired
 	}
 	return gen, now, Granted
@@ -63,18 +65,18 @@ func (s *store) current() (gen *generation, now instant, reason Reason) {
 // for a decision that no request asks for; with a request the organisation is
 // read from it. A MaxAge goes back from asked, the zero instant for now. What it
 // decides is in d, which is too large to be handed up step by step.
-func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked instant) {
+func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked clock.Instant) {
 	gen, now, reason := s.current()
 	if reason != Granted {
 		*d = Decision{Reason: reason}
 		return
 	}
 	gen.judge(d, p, id, where, r)
-	if asked == (instant{}) {
+	if asked == (clock.Instant{}) {
 		asked = now
 	}
 	gen.judgeAge(d, p, asked)
-	d.stale = gen.contact.age(now) > s.cfg.Refresh.StaleAfter
+	d.stale = gen.contact.Age(now) > s.cfg.Refresh.StaleAfter
 }
 
 // swap makes requests see the next generation. It needs lockSwap.

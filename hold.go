@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is what a walk does about users who are gone from the list: apply
@@ -13,13 +15,13 @@ import (
 // A hold is the removals that a walk has seen and not applied. The users in it
 // are still let in. It is immutable.
 type hold struct {
-	users map[int64]instant // each with the start of the walk that first saw him gone
-	since instant           // the earliest of these
+	users map[int64]clock.Instant // each with the start of the walk that first saw him gone
+	since clock.Instant           // the earliest of these
 	cause HoldCause
 
 	// forSync is since when removals have been held for a sync, without a moment
 	// at which none was held; the zero instant if this is not for one.
-	forSync instant
+	forSync clock.Instant
 }
 
 // A HoldCause says why removals are held.
@@ -52,7 +54,7 @@ func (h *hold) without(changes *table) *hold {
 	if h == nil {
 		return nil
 	}
-	var left map[int64]instant
+	var left map[int64]clock.Instant
 	changes.each(func(id int64, _ place, _ bool) {
 		if !h.has(id) {
 			return
@@ -91,7 +93,7 @@ func (c *settings) confirmGap() time.Duration { return min(time.Minute, c.Refres
 
 // A walkView is what a walk knows when it decides about removals.
 type walkView struct {
-	started instant
+	started clock.Instant
 	accept  bool // the operator has said: apply them all
 	syncing bool // a sync ran when the walk began or ended
 }
@@ -142,19 +144,19 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 	}
 	// A hold keeps the verified age old. It may hide some users' revocation for a
 	// while; it must not shut the gate for everybody, as it could after an outage.
-	young := before.verified.age(view.started) < cfg.Refresh.ExpireAfter-cfg.Refresh.ResyncEvery*11/10
+	young := before.verified.Age(view.started) < cfg.Refresh.ExpireAfter-cfg.Refresh.ResyncEvery*11/10
 	// Removals are held for SyncHold from the first that was held for a sync, and
 	// then not again until none is held.
-	var forSync instant
+	var forSync clock.Instant
 	if last != nil {
 		forSync = last.forSync
 	}
 	if view.syncing && young {
-		if forSync == (instant{}) {
+		if forSync == (clock.Instant{}) {
 			forSync = view.started
 		}
 		if f.syncHoldLasts(forSync, view.started) {
-			users := make(map[int64]instant, len(gone))
+			users := make(map[int64]clock.Instant, len(gone))
 			for id := range gone {
 				users[id] = last.firstSeen(id, HeldBySync, view.started)
 			}
@@ -164,9 +166,9 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 	// Removals that an earlier walk has seen too are believed. One that ran
 	// while a sync was running is no witness, unless the sync outlasts SyncHold.
 	witness := last != nil && (last.cause == HeldByBrake || view.syncing)
-	fresh := map[int64]instant{}
+	fresh := map[int64]clock.Instant{}
 	for id := range gone {
-		if witness && last.has(id) && last.users[id].age(view.started) >= cfg.confirmGap()*9/10 {
+		if witness && last.has(id) && last.users[id].Age(view.started) >= cfg.confirmGap()*9/10 {
 			continue
 		}
 		// A walk that came early does not begin the wait anew, and whom it is the
@@ -182,18 +184,18 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 
 // firstSeen is when a walk first saw the user gone, if he is held for that
 // cause, or else now.
-func (h *hold) firstSeen(id int64, cause HoldCause, now instant) instant {
+func (h *hold) firstSeen(id int64, cause HoldCause, now clock.Instant) clock.Instant {
 	if h == nil || h.cause != cause || !h.has(id) {
 		return now
 	}
 	return h.users[id]
 }
 
-func newHold(users map[int64]instant, cause HoldCause, forSync instant) *hold {
+func newHold(users map[int64]clock.Instant, cause HoldCause, forSync clock.Instant) *hold {
 	h := &hold{users: users, cause: cause, forSync: forSync}
 	first := true
 	for _, at := range users {
-		if first || at.mono < h.since.mono {
+		if first || at.Mono < h.since.Mono {
 			h.since, first = at, false
 		}
 	}
@@ -201,13 +203,13 @@ func newHold(users map[int64]instant, cause HoldCause, forSync instant) *hold {
 }
 
 // tellHold logs a hold that a walk ended with.
-func (f *refresher) tellHold(h *hold, before *hold, now instant) {
+func (f *refresher) tellHold(h *hold, before *hold, now clock.Instant) {
 	switch {
 	case h == nil && before != nil:
 		f.log.Info("rolegate: no removals are held any more", "were", before.size(), "cause", before.cause)
 	case h == nil:
 	case h.cause == HeldBySync:
-		f.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.size(), "held_for", h.since.age(now).Round(time.Second),
+		f.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.size(), "held_for", h.since.Age(now).Round(time.Second),
 			"at_most", f.cfg.Refresh.SyncHold)
 	default:
 		f.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
@@ -286,7 +288,7 @@ func (f *refresher) noteSync(report SyncReport, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.sync
-	f.sync = SyncStatus{State: report.State, Text: report.Text, Checked: f.clock().time(), Failed: before.Failed, Error: before.Error}
+	f.sync = SyncStatus{State: report.State, Text: report.Text, Checked: f.clock().Time(), Failed: before.Failed, Error: before.Error}
 	if err != nil {
 		f.sync.Failed++
 		f.sync.Error = err.Error()
@@ -320,6 +322,6 @@ func (f *refresher) watchSync() {
 	}
 }
 
-func (f *refresher) syncHoldLasts(since, now instant) bool {
-	return since.age(now) < f.cfg.Refresh.SyncHold
+func (f *refresher) syncHoldLasts(since, now clock.Instant) bool {
+	return since.Age(now) < f.cfg.Refresh.SyncHold
 }

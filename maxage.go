@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // MaxAge makes a guard demand that revocations are known up to d before the
@@ -37,11 +39,11 @@ func (o maxAgeOption) addTo(s *policySpec) {
 // made, and no longer than MaxAgeWait. The age goes back from asked: a walk that
 // takes longer than maxAge would never do, although all that was revoked before
 // the request is in it. held says that it is for a user whose removal is held.
-func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked instant, held bool) {
+func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked clock.Instant, held bool) {
 	timer := time.NewTimer(f.cfg.Refresh.MaxAgeWait)
 	defer timer.Stop()
 	for {
-		if gen := f.now.Load(); gen == nil || gen.knownFor(held).age(asked) <= maxAge {
+		if gen := f.now.Load(); gen == nil || gen.knownFor(held).Age(asked) <= maxAge {
 			return
 		}
 		ended := f.walkForAge()
@@ -71,7 +73,7 @@ func (f *refresher) walkForAge() <-chan struct{} {
 		return ended
 	}
 	if !f.walking.Load() {
-		if backingOff || f.agedOnce && f.agedWalk.age(now) < f.cfg.Refresh.ResyncMin {
+		if backingOff || f.agedOnce && f.agedWalk.Age(now) < f.cfg.Refresh.ResyncMin {
 			return nil
 		}
 		f.agedOnce, f.agedWalk = true, now
@@ -84,5 +86,5 @@ func (f *refresher) untilWalkForAge() time.Duration {
 	now := f.clock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cfg.Refresh.ResyncMin - f.agedWalk.age(now)
+	return f.cfg.Refresh.ResyncMin - f.agedWalk.Age(now)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // Admit guards next: only listed users get through. A middleware for chi's
@@ -121,9 +123,9 @@ func (h *guard) identify(d *Decision, r *http.Request) (id Identity, known bool)
 // marketplace has granted meanwhile.
 func (h *guard) judge(d *Decision, r *http.Request, id Identity) {
 	g := h.gate
-	g.judge(d, h.policy, id, orgScope{}, r, instant{})
+	g.judge(d, h.policy, id, orgScope{}, r, clock.Instant{})
 	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(r.Context(), id) {
-		if g.judge(d, h.policy, id, orgScope{id: d.Org}, r, instant{}); d.mayHaveChanged() {
+		if g.judge(d, h.policy, id, orgScope{id: d.Org}, r, clock.Instant{}); d.mayHaveChanged() {
 			g.onDeny.refuse(id)
 		}
 	}

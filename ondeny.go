@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // OnDeny says what the gate does before it refuses a user who is not listed or
@@ -45,9 +46,9 @@ type denyRefresher struct {
 	waiting atomic.Int64
 
 	mu      sync.Mutex
-	refused *simplelru.LRU[refusedKey, instant]
+	refused *simplelru.LRU[refusedKey, clock.Instant]
 	current awaitedPull
-	begun   []instant // a ring: when the last PerMinute pulls were begun
+	begun   []clock.Instant // a ring: when the last PerMinute pulls were begun
 	oldest  int
 }
 
@@ -59,11 +60,11 @@ type refusedKey struct {
 }
 
 func newDenyRefresher(f *refresher, perMinute int) *denyRefresher {
-	refused, err := simplelru.NewLRU[refusedKey, instant](maxRefused, nil)
+	refused, err := simplelru.NewLRU[refusedKey, clock.Instant](maxRefused, nil)
 	if err != nil {
 		panic(err) // only for a size that is not above 0
 	}
-	return &denyRefresher{f: f, seed: maphash.MakeSeed(), refused: refused, begun: make([]instant, 0, perMinute)}
+	return &denyRefresher{f: f, seed: maphash.MakeSeed(), refused: refused, begun: make([]clock.Instant, 0, perMinute)}
 }
 
 func (d *denyRefresher) key(id Identity) refusedKey {
@@ -101,7 +102,7 @@ func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.f.clock()
-	if at, ok := d.refused.Get(k); ok && at.age(now) < d.f.cfg.OnDeny.TTL {
+	if at, ok := d.refused.Get(k); ok && at.Age(now) < d.f.cfg.OnDeny.TTL {
 		return nil
 	}
 	if ended := d.current.underWay(); ended != nil {
@@ -114,16 +115,16 @@ func (d *denyRefresher) pull(k refusedKey) <-chan struct{} {
 }
 
 // spend takes one of PerMinute pulls, if one is left.
-func (d *denyRefresher) spend(now instant) bool { return d.wait(now) == 0 }
+func (d *denyRefresher) spend(now clock.Instant) bool { return d.wait(now) == 0 }
 
 // wait is how long it is until one of PerMinute pulls is left; if that is 0, it
 // is taken.
-func (d *denyRefresher) wait(now instant) time.Duration {
+func (d *denyRefresher) wait(now clock.Instant) time.Duration {
 	if len(d.begun) < cap(d.begun) {
 		d.begun = append(d.begun, now)
 		return 0
 	}
-	if wait := int64(time.Minute) - (now.mono - d.begun[d.oldest].mono); wait > 0 {
+	if wait := int64(time.Minute) - (now.Mono - d.begun[d.oldest].Mono); wait > 0 {
 		return time.Duration(wait)
 	}
 	d.begun[d.oldest] = now

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A Policy is what a guard asks for, compiled. [Gate.Policy] makes one and
@@ -70,7 +72,7 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision
 	if p == nil {
 		return d
 	}
-	p.store.judge(&d, p, id, p.scopeOf(org), nil, instant{})
+	p.store.judge(&d, p, id, p.scopeOf(org), nil, clock.Instant{})
 	p.observer.count(&d)
 	p.observer.observe(p, &d, nil, "")
 	return d

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is how a replica that leads publishes its index; following.go is how
@@ -21,7 +23,7 @@ func (s stamps) older(than stamps) bool {
 
 // older is the same for generations: on one clock, that of this process.
 func (gen *generation) older(than *generation) bool {
-	return gen.verified.mono < than.verified.mono || gen.contact.mono < than.contact.mono
+	return gen.verified.Mono < than.verified.Mono || gen.contact.Mono < than.contact.Mono
 }
 
 // run publishes while this replica leads, and follows while it does not.
@@ -42,7 +44,7 @@ func (r *replica) lead(term uint64) {
 	r.catchUp()
 	r.mu.Lock()
 	r.caught = r.lease.Held && r.lease.Term == term
-	r.broken = instant{}
+	r.broken = clock.Instant{}
 	r.mu.Unlock()
 	r.judge()
 	beat := time.NewTimer(0)
@@ -93,7 +95,7 @@ func (r *replica) due(alive bool) bool {
 	switch {
 	case gen == nil:
 		return false
-	case base != nil && gen.verified.mono < base.verified.mono:
+	case base != nil && gen.verified.Mono < base.verified.Mono:
 		r.f.soon(walk)
 		return false
 	case base != nil && gen.older(base):
@@ -151,7 +153,7 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 	now := r.f.clock()
 	r.f.noteCache(func(s *CacheStatus) {
 		s.Stored++
-		s.Last = now.time()
+		s.Last = now.Time()
 	})
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // PullOutcome is what a pull that succeeded saw and changed.
@@ -33,7 +35,7 @@ func (o PullOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
 // walk pulls the whole list into a fresh table, brings that up to date with
 // what changed meanwhile, and swaps it in. It changes nothing if any of it
 // fails.
-func (f *refresher) walk(ctx context.Context, started instant) (PullOutcome, error) {
+func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcome, error) {
 	f.walking.Store(true)
 	defer f.walking.Store(false)
 	view := walkView{started: started, accept: f.accepting.Load() > 0}
@@ -104,7 +106,7 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 
 // increment pulls what was added and changed since the cursor, and swaps in a
 // generation that has it.
-func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome, error) {
+func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullOutcome, error) {
 	if err := f.lockSwap(ctx); err != nil {
 		return PullOutcome{}, err
 	}
@@ -124,7 +126,7 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 		f.walkForUnreadable(started)
 	}
 	// A walk may have had contact later, while this pull waited for it to end.
-	contact := later(gen.contact, started)
+	contact := clock.Later(gen.contact, started)
 	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: contact, verified: gen.verified, walked: gen.walked}
 	changes, err := next.apply(news)
 	if err != nil {
@@ -140,9 +142,9 @@ func (f *refresher) increment(ctx context.Context, started instant) (PullOutcome
 // walkForUnreadable makes a walk due because a record could not be understood
 // and does not even say whose it is: that user may have lost something. At most
 // one in each ResyncEvery, or a record that stays bad would cause one a minute.
-func (f *refresher) walkForUnreadable(now instant) {
+func (f *refresher) walkForUnreadable(now clock.Instant) {
 	f.mu.Lock()
-	due := !f.extra || f.badWalk.age(now) >= f.cfg.Refresh.ResyncEvery
+	due := !f.extra || f.badWalk.Age(now) >= f.cfg.Refresh.ResyncEvery
 	if due {
 		f.extra, f.badWalk = true, now
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/clock"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -66,14 +67,14 @@ type refresher struct {
 	ended    bool           // no work begins any more
 	running  sync.WaitGroup // loops and pulls; Add only while not ended
 	pulls    [pullKinds]pullState
-	quiet    instant // no pull before this: the source asked for it
-	badWalk  instant // when an unreadable record last made a walk due
-	extra    bool    // whether one ever did
-	holdTold *hold   // what the log was last told is held
-	warned   bool    // whether the log knows that the list is stale
+	quiet    clock.Instant // no pull before this: the source asked for it
+	badWalk  clock.Instant // when an unreadable record last made a walk due
+	extra    bool          // whether one ever did
+	holdTold *hold         // what the log was last told is held
+	warned   bool          // whether the log knows that the list is stale
 	sync     SyncStatus
 
-	agedWalk instant // when a MaxAge last made a walk, if agedOnce
+	agedWalk clock.Instant // when a MaxAge last made a walk, if agedOnce
 	agedOnce bool
 	aged     awaitedPull // the walk that was last begun or joined for a MaxAge
 
@@ -105,8 +106,8 @@ func startRefresher(g *Gate) {
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.quiet = g.clock()
-	f.next[walk].Store(f.quiet.mono) // at once
-	f.nextWall.Store(f.quiet.wall)
+	f.next[walk].Store(f.quiet.Mono) // at once
+	f.nextWall.Store(f.quiet.Wall)
 	for k := range f.wake {
 		f.wake[k] = make(chan struct{}, 1)
 		f.moved[k] = make(chan struct{}, 1)
@@ -215,7 +216,7 @@ func (f *refresher) loop(k pullKind) {
 			return
 		}
 		// Unless somebody has pulled already: then note has set it.
-		f.next[k].CompareAndSwap(0, f.clock().add(f.interval(k)).mono)
+		f.next[k].CompareAndSwap(0, f.clock().Add(f.interval(k)).Mono)
 	}
 	timer := time.NewTimer(f.untilNext(k))
 	defer timer.Stop()
@@ -302,7 +303,7 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 }
 
 // runAndNote makes one pull and remembers how it went.
-func (f *refresher) runAndNote(k pullKind, started instant) error {
+func (f *refresher) runAndNote(k pullKind, started clock.Instant) error {
 	f.begin(k, started)
 	outcome, err := f.guarded(k, started)
 	if err != nil && f.ctx.Err() != nil {
@@ -315,7 +316,7 @@ func (f *refresher) runAndNote(k pullKind, started instant) error {
 // guarded makes one pull and turns a panic into an error, and likewise the end
 // of its goroutine, as by t.FailNow: whoever waits for the pull would wait for
 // ever.
-func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err error) {
+func (f *refresher) guarded(k pullKind, started clock.Instant) (o PullOutcome, err error) {
 	err = &PullError{Failure: FailurePanic, Err: errors.New("the source ended its goroutine")}
 	ended := make(chan struct{})
 	go func() {
@@ -344,17 +345,17 @@ func (f *refresher) guarded(k pullKind, started instant) (o PullOutcome, err err
 	return o, err
 }
 
-func (f *refresher) begin(k pullKind, started instant) {
+func (f *refresher) begin(k pullKind, started clock.Instant) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pulls[k].Running = true
-	f.pulls[k].Started = started.time()
+	f.pulls[k].Started = started.Time()
 }
 
 // note remembers a pull that ended, logs it, and sets when the next is due.
-func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) {
+func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err error) {
 	now := f.clock()
-	took := time.Duration(now.mono - started.mono)
+	took := time.Duration(now.Mono - started.Mono)
 	var hold *hold
 	if gen := f.now.Load(); gen != nil {
 		hold = gen.hold
@@ -372,19 +373,19 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 	}
 	p.Duration = took
 	failed := p.Consecutive
-	var next instant
+	var next clock.Instant
 	if err == nil {
 		p.Succeeded++
-		p.Last = started.time()
+		p.Last = started.Time()
 		p.Outcome = o
 		p.Consecutive = 0
 		f.warned = false
 		// Counted from the start, or a slow pull would make the next one late;
 		// a pull slower than its interval is followed by a rest all the same.
 		interval := f.interval(k)
-		next = later(started.add(interval), now.add(interval/10))
+		next = clock.Later(started.Add(interval), now.Add(interval/10))
 		if k == walk && hold != nil && hold.cause == HeldByBrake {
-			next = now.add(jitter(f.cfg.confirmGap(), 0.05))
+			next = now.Add(jitter(f.cfg.confirmGap(), 0.05))
 		}
 	} else {
 		p.Failed++
@@ -392,15 +393,15 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 		p.Failure = failureOf(err)
 		p.Error = err.Error()
 		p.err = err
-		p.FailedAt = now.time()
+		p.FailedAt = now.Time()
 		f.failures[p.Failure]++
-		next = now.add(f.backOff(k, p.Consecutive))
-		f.quiet = later(f.quiet, now.add(retryAfter(err)))
+		next = now.Add(f.backOff(k, p.Consecutive))
+		f.quiet = clock.Later(f.quiet, now.Add(retryAfter(err)))
 	}
 	attempt := p.Consecutive
-	f.next[k].Store(next.mono)
+	f.next[k].Store(next.Mono)
 	if k == walk {
-		f.nextWall.Store(next.wall)
+		f.nextWall.Store(next.Wall)
 	}
 	f.mu.Unlock()
 	signal(f.moved[k])
@@ -445,9 +446,9 @@ func (f *refresher) note(k pullKind, started instant, o PullOutcome, err error) 
 }
 
 // warnIfStale says once that the list has had no contact for too long.
-func (f *refresher) warnIfStale(now instant) {
+func (f *refresher) warnIfStale(now clock.Instant) {
 	gen := f.now.Load()
-	if gen == nil || gen.contact.age(now) <= f.cfg.Refresh.StaleAfter {
+	if gen == nil || gen.contact.Age(now) <= f.cfg.Refresh.StaleAfter {
 		return
 	}
 	f.mu.Lock()
@@ -456,7 +457,7 @@ func (f *refresher) warnIfStale(now instant) {
 	f.mu.Unlock()
 	if !told {
 		f.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
-			"contact_age", gen.contact.age(now).Round(time.Second), "verified_age", gen.verified.age(now).Round(time.Second),
+			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second),
 			"expire_after", f.cfg.Refresh.ExpireAfter)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is a gate's part in the group of replicas that share a SharedCache:
@@ -99,7 +100,7 @@ type replica struct {
 	fenced  int     // how often another had the lease when this was to publish
 	clock   sharedClock
 
-	joined instant
+	joined clock.Instant
 	nobody bool // the store was empty when the lease was looked at; only keepLease uses it
 
 	poke chan struct{} // makes the lease be looked at now
@@ -111,14 +112,14 @@ type replica struct {
 	caught  bool               // the leader has all that was published before its term
 	stop    context.CancelFunc // of the Follow that is under way
 	highest uint64             // the highest term seen
-	since   instant            // when the role was taken
-	led     instant            // when the lease was acquired
-	abstain instant            // no lease is wanted before this
-	touched instant            // when somebody was last known to lead
-	news    instant            // when something was last published
-	broken  instant            // since when following has failed, if it does
+	since   clock.Instant      // when the role was taken
+	led     clock.Instant      // when the lease was acquired
+	abstain clock.Instant      // no lease is wanted before this
+	touched clock.Instant      // when somebody was last known to lead
+	news    clock.Instant      // when something was last published
+	broken  clock.Instant      // since when following has failed, if it does
 	jumps   int                // how often the shared clock was set lately
-	apart   instant            // since when requests have seen something else than the base, if they do
+	apart   clock.Instant      // since when requests have seen something else than the base, if they do
 	told    bool               // whether the log knows that the store fails
 	turned  chan struct{}      // is closed when the role changes
 	seen    Version            // for Status
@@ -129,7 +130,7 @@ type replica struct {
 	serving map[uint64]struct{}
 	served  *simplelru.LRU[uint64, answer]
 	ask     [pullKinds]chan struct{} // there is something in asked
-	walked  instant                  // when a walk was last begun for somebody who asked
+	walked  clock.Instant            // when a walk was last begun for somebody who asked
 	budget  *denyRefresher           // of the increments that are asked for
 }
 
@@ -180,7 +181,7 @@ func (r *replica) following() bool {
 	case ReplicaAlone:
 		return false
 	case ReplicaLeader:
-		return r.until.Load() <= r.f.clock().mono // it was paused for longer than its lease
+		return r.until.Load() <= r.f.clock().Mono // it was paused for longer than its lease
 	}
 	return true
 }
@@ -188,7 +189,7 @@ func (r *replica) following() bool {
 // leads reports whether this replica holds the lease and knows all that was
 // published before.
 func (r *replica) leads() bool {
-	return r != nil && *r.role.Load() == ReplicaLeader && r.until.Load() > r.f.clock().mono
+	return r != nil && *r.role.Load() == ReplicaLeader && r.until.Load() > r.f.clock().Mono
 }
 
 // keepLease renews the lease, or takes it when it is free.
@@ -212,9 +213,9 @@ func (r *replica) renew() {
 	r.stepDown()
 	now := r.f.clock()
 	r.mu.Lock()
-	want, above := r.abstain == (instant{}) || now.mono >= r.abstain.mono, r.highest
+	want, above := r.abstain == (clock.Instant{}) || now.Mono >= r.abstain.Mono, r.highest
 	r.mu.Unlock()
-	if want && r.f.now.Load() == nil && r.joined.age(now) < newcomerWait {
+	if want && r.f.now.Load() == nil && r.joined.Age(now) < newcomerWait {
 		// Who has a list compares a walk with it, and may hold removals back: he is
 		// to lead rather than somebody who has none. Not so if there is nobody.
 		want = r.nobody
@@ -244,7 +245,7 @@ func (r *replica) renew() {
 }
 
 // takeLease notes what Lease said to a call that began then.
-func (r *replica) takeLease(lease Lease, begun instant) {
+func (r *replica) takeLease(lease Lease, begun clock.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if lease.Term < r.highest || lease.Term == 0 || lease.For <= 0 {
@@ -267,7 +268,7 @@ func (r *replica) takeLease(lease Lease, begun instant) {
 		}
 		return
 	}
-	r.until.Store(begun.mono + int64(min(lease.For, maxLease)))
+	r.until.Store(begun.Mono + int64(min(lease.For, maxLease)))
 	if !before.Held || before.Term != lease.Term {
 		r.caught, r.led = false, begun
 		if r.stop != nil {
@@ -281,7 +282,7 @@ func (r *replica) takeLease(lease Lease, begun instant) {
 func (r *replica) holds() (term uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lease.Term, r.lease.Held && r.until.Load() > r.f.clock().mono
+	return r.lease.Term, r.lease.Held && r.until.Load() > r.f.clock().Mono
 }
 
 // lost notes that the lease is another's.
@@ -308,24 +309,24 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	now := r.f.clock()
 	role, before = ReplicaFollower, *r.role.Load()
 	switch {
-	case r.lease.Held && r.caught && r.until.Load() > now.mono:
-		role, r.apart = ReplicaLeader, instant{}
-	case r.touched.age(now) > sharedGrace, r.broken != (instant{}) && r.broken.age(now) > sharedGrace:
+	case r.lease.Held && r.caught && r.until.Load() > now.Mono:
+		role, r.apart = ReplicaLeader, clock.Instant{}
+	case r.touched.Age(now) > sharedGrace, r.broken != (clock.Instant{}) && r.broken.Age(now) > sharedGrace:
 		role = ReplicaAlone // the store is away, or what is in it cannot be used
 	case r.jumps > maxJumps:
 		role = ReplicaAlone // no age that is told by that clock can be believed
 	case own == nil || own == base:
-		r.apart = instant{}
-	case r.apart == instant{}:
+		r.apart = clock.Instant{}
+	case r.apart == clock.Instant{}:
 		r.apart = now
-	case r.apart.age(now) > sharedGrace:
+	case r.apart.Age(now) > sharedGrace:
 		role = ReplicaAlone // it knows more than the store, or cannot use what is there
 	}
 	switch {
 	case role != ReplicaFollower:
-	case base != nil && r.news.age(now) > max(quietLeader, 3*r.f.cfg.Refresh.Every):
+	case base != nil && r.news.Age(now) > max(quietLeader, 3*r.f.cfg.Refresh.Every):
 		role = ReplicaAlone // whoever leads publishes nothing
-	case own == nil && r.news.age(now) > r.f.cfg.Refresh.ResyncEvery:
+	case own == nil && r.news.Age(now) > r.f.cfg.Refresh.ResyncEvery:
 		role = ReplicaAlone // likewise, but a first walk may take its time
 	}
 	if role == before {
@@ -349,7 +350,7 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 // pull is due, so that none is late for it. One that is alone because it knows
 // more than the store waits until it is due: others need not. One that leads
 // pulls for all.
-func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
+func (r *replica) schedule(role ReplicaRole, own *generation, now clock.Instant) {
 	f := r.f
 	for k := range pullKinds {
 		from, due, spread := now, now, sharedGrace
@@ -361,21 +362,21 @@ func (r *replica) schedule(role ReplicaRole, own *generation, now instant) {
 					interval = jitter(f.cfg.confirmGap(), 0.05)
 				}
 			}
-			due = later(now, last.add(interval))
-			spread = max(interval/10, time.Duration(due.mono-now.mono))
+			due = clock.Later(now, last.Add(interval))
+			spread = max(interval/10, time.Duration(due.Mono-now.Mono))
 			if own != r.base.Load() {
 				from, spread = due, interval/10
 			}
 		}
 		if role == ReplicaAlone {
-			due = from.add(rand.N(spread))
-			if set := f.next[k].Load(); set > now.mono && set < due.mono {
+			due = from.Add(rand.N(spread))
+			if set := f.next[k].Load(); set > now.Mono && set < due.Mono {
 				continue // it goes alone time and again, and is not to put its pull off each time
 			}
 		}
-		f.next[k].Store(due.mono)
+		f.next[k].Store(due.Mono)
 		if k == walk {
-			f.nextWall.Store(due.wall)
+			f.nextWall.Store(due.Wall)
 		}
 	}
 }
@@ -390,7 +391,7 @@ func (r *replica) stepDown() {
 		patience = 6 * sharedGrace
 	}
 	r.mu.Lock()
-	step := r.lease.Held && r.led.age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.contact.age(now) > patience)
+	step := r.lease.Held && r.led.Age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.contact.Age(now) > patience)
 	r.mu.Unlock()
 	if step {
 		r.f.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")
@@ -402,7 +403,7 @@ func (r *replica) stepDown() {
 func (r *replica) resign() {
 	now := r.f.clock()
 	r.mu.Lock()
-	r.abstain = now.add(jitter(6*sharedGrace, 0.2))
+	r.abstain = now.Add(jitter(6*sharedGrace, 0.2))
 	r.lease.Held = false
 	r.until.Store(noLease)
 	r.mu.Unlock()
@@ -470,5 +471,5 @@ func (r *replica) status() ReplicaStatus {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return ReplicaStatus{Role: role, Since: r.since.time(), Term: r.highest, Version: r.seen}
+	return ReplicaStatus{Role: role, Since: r.since.Time(), Term: r.highest, Version: r.seen}
 }

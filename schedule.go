@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file is when the refresher pulls: intervals, back-off, and the moments
@@ -50,28 +52,17 @@ func retryAfter(err error) time.Duration {
 	return min(max(pe.RetryAfter, 0), maxRetryAfter)
 }
 
-func later(a, b instant) instant {
-	if a.mono > b.mono {
-		return a
-	}
-	return b
-}
-
-func (i instant) add(d time.Duration) instant {
-	return instant{mono: i.mono + int64(d), wall: i.wall + int64(d)}
-}
-
 // untilNext is how long the loop waits for its next pull of that kind.
 func (f *refresher) untilNext(k pullKind) time.Duration {
 	f.mu.Lock()
-	quiet := f.quiet.mono
+	quiet := f.quiet.Mono
 	f.mu.Unlock()
-	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.clock().mono))
+	return time.Duration(max(0, max(f.next[k].Load(), quiet)-f.clock().Mono))
 }
 
 // untilNextWalk is the same without the lock, for requests that are refused.
 func (f *refresher) untilNextWalk() time.Duration {
-	return time.Duration(max(0, f.next[walk].Load()-f.clock().mono))
+	return time.Duration(max(0, f.next[walk].Load()-f.clock().Mono))
 }
 
 // backingOff reports whether the last pull of that kind failed and its back-off
@@ -80,13 +71,13 @@ func (f *refresher) backingOff(k pullKind) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.clock()
-	return f.pulls[k].Consecutive > 0 && f.next[k].Load() > now.mono || f.quiet.mono > now.mono
+	return f.pulls[k].Consecutive > 0 && f.next[k].Load() > now.Mono || f.quiet.Mono > now.Mono
 }
 
 func (f *refresher) quietFor() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return time.Duration(max(0, f.quiet.mono-f.clock().mono))
+	return time.Duration(max(0, f.quiet.Mono-f.clock().Mono))
 }
 
 // expired makes a walk due because a request found the list expired: a machine
@@ -101,8 +92,8 @@ func (f *refresher) expired() {
 // walkOverdue reports whether the next walk should have begun that long ago, by
 // the clock that says longer, and has not.
 func (f *refresher) walkOverdue(by time.Duration) bool {
-	due := instant{mono: f.next[walk].Load(), wall: f.nextWall.Load()}
-	return !f.walking.Load() && due.age(f.clock()) > by
+	due := clock.Instant{Mono: f.next[walk].Load(), Wall: f.nextWall.Load()}
+	return !f.walking.Load() && due.Age(f.clock()) > by
 }
 
 // soon makes a pull of that kind due now, unless it is backing off.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A sharedClock turns instants of this process into times of the clock that
@@ -14,15 +16,15 @@ import (
 // The same instant always becomes the same time, and that the same instant
 // again. The zero sharedClock must be read first. Only one goroutine uses it.
 type sharedClock struct {
-	local     instant // of the last reading
-	low, high int64   // between these was the shared clock at that instant
+	local     clock.Instant // of the last reading
+	low, high int64         // between these was the shared clock at that instant
 	read      bool
 	known     []dated
 }
 
 // A dated is an instant and what is told of it.
 type dated struct {
-	at    instant
+	at    clock.Instant
 	stamp int64 // Unix nanoseconds
 }
 
@@ -43,7 +45,7 @@ var clockBegins, clockEnds = time.Unix(0, 0).AddDate(1, 0, 0), time.Unix(0, 0).A
 
 // update reads the shared clock. It reports whether that was set since the last
 // time: what has been told of instants is wrong then.
-func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func() instant) (jumped bool, err error) {
+func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func() clock.Instant) (jumped bool, err error) {
 	before := clock()
 	var t time.Time
 	if err := callCache(func() (err error) {
@@ -56,11 +58,11 @@ func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func
 		return false, fmt.Errorf("the clock that the replicas share reads %v", t.UTC().Format(time.DateTime))
 	}
 	after := clock()
-	took := max(0, int64(before.age(after)))
+	took := max(0, int64(before.Age(after)))
 	low := t.UnixNano()
 	high := low + took
 	if c.read {
-		drift := (low - c.low) - (after.mono - c.local.mono)
+		drift := (low - c.low) - (after.Mono - c.local.Mono)
 		slack := int64(clockJump) + took + (c.high - c.low)
 		jumped = drift > slack || drift < -slack
 	}
@@ -72,21 +74,21 @@ func (c *sharedClock) update(ctx context.Context, shared SharedCache, clock func
 }
 
 // stamp returns the time that is told of an instant.
-func (c *sharedClock) stamp(i instant) int64 {
+func (c *sharedClock) stamp(i clock.Instant) int64 {
 	if d, ok := c.recall(func(d dated) bool { return d.at == i }); ok {
 		return d.stamp
 	}
-	stamp := max(1, c.low-int64(i.age(c.local)))
+	stamp := max(1, c.low-int64(i.Age(c.local)))
 	c.remember(dated{i, stamp})
 	return stamp
 }
 
 // at returns the instant of which that was told.
-func (c *sharedClock) at(stamp int64) instant {
+func (c *sharedClock) at(stamp int64) clock.Instant {
 	if d, ok := c.recall(func(d dated) bool { return d.stamp == stamp }); ok {
 		return d.at
 	}
-	i := c.local.add(-time.Duration(max(0, c.high-stamp)))
+	i := c.local.Add(-time.Duration(max(0, c.high-stamp)))
 	c.remember(dated{i, stamp})
 	return i
 }

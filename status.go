@@ -141,7 +141,7 @@ func (g *Gate) Status() Status {
 	}
 	gen, now, reason := g.current()
 	switch {
-	case reason == Granted && gen.contact.age(now) > g.cfg.Refresh.StaleAfter:
+	case reason == Granted && gen.contact.Age(now) > g.cfg.Refresh.StaleAfter:
 		s.State = StateStale
 	case reason == Granted:
 		s.State = StateReady
@@ -154,12 +154,12 @@ func (g *Gate) Status() Status {
 		now = g.clock()
 		s.UnheldRoles = g.unheld.list(gen.snapshot)
 		if h := gen.hold; h != nil {
-			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.time()}
+			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.Time()}
 		}
 		s.Users, s.Grants = gen.users, gen.grants
 		s.Generation, s.Cursor = gen.number, gen.cursor
-		s.Contact, s.ContactAge = gen.contact.time(), gen.contact.age(now)
-		s.Verified, s.VerifiedAge = gen.verified.time(), gen.verified.age(now)
+		s.Contact, s.ContactAge = gen.contact.Time(), gen.contact.Age(now)
+		s.Verified, s.VerifiedAge = gen.verified.Time(), gen.verified.Age(now)
 	}
 	for k := KindAccount; k < kinds; k++ {
 		if g.cfg.indexed.has(k) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // This file finds role codes that checks name and nobody has: mostly typos.
@@ -49,8 +51,8 @@ type unheldRoles struct {
 	naming chan struct{} // held (it has room for one) while they are logged
 
 	mu       sync.Mutex
-	platform []string // what Config.RoleCodes said
-	fetched  instant  // when it was asked, if asked
+	platform []string      // what Config.RoleCodes said
+	fetched  clock.Instant // when it was asked, if asked
 	asked    bool
 }
 
@@ -149,7 +151,7 @@ func (u *unheldRoles) fetchPlatformRoles() {
 	fetch := u.cfg.RoleCodes
 	now := u.clock()
 	u.mu.Lock()
-	due := fetch != nil && (!u.asked || u.fetched.age(now) >= time.Hour)
+	due := fetch != nil && (!u.asked || u.fetched.Age(now) >= time.Hour)
 	if due {
 		u.asked, u.fetched = true, now
 	}

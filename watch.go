@@ -98,7 +98,7 @@ func (ws *watches) arm() {
 	if gen == nil {
 		return
 	}
-	left := ws.store.cfg.Refresh.ExpireAfter - gen.verified.age(ws.store.clock())
+	left := ws.store.cfg.Refresh.ExpireAfter - gen.verified.Age(ws.store.clock())
 	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check() })
 }
 
