@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/stripe"
 )
 
 // A Change is what one pull changed, for Config.OnChange. The slices are the
@@ -111,15 +113,28 @@ const (
 // An observer learns of each decision: it counts them, and hands them to
 // OnDecision. A nil one does neither.
 type observer struct {
-	counters  counters
+	counters  stripe.Counters
 	decisions *queue[DecisionEvent] // nil without OnDecision
 	sample    float64               // the part of the grants that OnDecision receives
 }
 
+// What is counted of decisions besides their reasons.
+const (
+	countShadowed = int(numReasons) // let pass by a Shadow
+	countStale    = countShadowed + 1
+)
+
 // count counts a decision.
 func (o *observer) count(d *Decision) {
-	if o != nil {
-		o.counters.add(d)
+	if o == nil {
+		return
+	}
+	o.counters.Add(int(d.Reason))
+	if d.Shadowed {
+		o.counters.Add(countShadowed)
+	}
+	if d.stale {
+		o.counters.Add(countStale)
 	}
 }
 

@@ -170,12 +170,12 @@ func (g *Gate) Status() Status {
 		}
 	}
 	for r := range numReasons {
-		if n := g.observer.counters.sum(int(r)); n > 0 {
+		if n := g.observer.counters.Sum(int(r)); n > 0 {
 			s.Decisions[r] = n
 		}
 	}
-	s.Shadowed = g.observer.counters.sum(countShadowed)
-	s.StaleDecisions = g.observer.counters.sum(countStale)
+	s.Shadowed = g.observer.counters.Sum(countShadowed)
+	s.StaleDecisions = g.observer.counters.Sum(countStale)
 	s.DroppedChanges, s.DroppedDecisions = g.refresher.changes.drops(), g.observer.decisions.drops()
 	g.refresher.fill(&s)
 	return s

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+	"github.com/rolegate/rolegate/internal/typo"
 )
 
 const (
@@ -135,7 +136,7 @@ func (d *doctor) unheld(p *page, held, platform []string) {
 			continue
 		}
 		all = false
-		near := nearest(code, append(slices.Clone(platform), held...))
+		near := typo.Nearest(code, slices.Values(slices.Concat(platform, held)))
 		switch {
 		case slices.Contains(platform, code):
 			d.say("roles.not_held_yet", d.code(code))
@@ -195,37 +196,4 @@ func (d *doctor) named() []string {
 	}
 	slices.Sort(codes)
 	return slices.Compact(codes)
-}
-
-// nearest returns the code most like the given one, "" if none is like it: as
-// rolegate.UnheldRole has it.
-func nearest(code string, others []string) string {
-	best, found := len(code)/3+2, ""
-	for _, other := range others {
-		if d := distance([]rune(code), []rune(other)); d < best {
-			best, found = d, other
-		}
-	}
-	return found
-}
-
-// distance is how many runes must be put in, left out or replaced to turn a
-// into b.
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -83,13 +83,6 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[string]string{"techer": "teacher", "Teacher": "teacher", "老帅": "老师", "janitor": ""} {
-		require.Equal(t, want, nearest(code, []string{"admin", "teacher", "老师"}), code)
-	}
-}
-
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	for want, arg := range map[string]interface{ String() string }{

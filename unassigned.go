@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/typo"
 )
 
 // This file finds role codes that checks name and nobody has: mostly typos.
@@ -77,7 +78,7 @@ func (u *unheldRoles) list(s *snapshot) []UnheldRole {
 		}
 		role := UnheldRole{Code: code, Known: slices.Contains(platform, code)}
 		if !role.Known {
-			role.Nearest = nearest(code, platform, s)
+			role.Nearest = typo.Nearest(code, slices.Values(slices.Concat(platform, heldCodes(s))))
 		}
 		unheld = append(unheld, role)
 	}
@@ -199,45 +200,14 @@ func (u *unheldRoles) platformRoles() []string {
 	return u.platform
 }
 
-// nearest returns the code most like the given one, among those that the
-// platform knows or somebody holds.
-func nearest(code string, platform []string, s *snapshot) string {
-	best, found := len(code)/3+2, ""
-	try := func(other string) {
-		if d := distance([]rune(code), []rune(other)); d < best {
-			best, found = d, other
-		}
-	}
-	for _, other := range platform {
-		try(other)
-	}
-	for id, other := range s.roles.codes {
+// heldCodes lists the role codes that somebody in the snapshot holds.
+func heldCodes(s *snapshot) (codes []string) {
+	for id, code := range s.roles.codes {
 		if s.held.has(uint16(id)) {
-			try(other)
+			codes = append(codes, code)
 		}
 	}
-	return found
-}
-
-// distance is how many runes must be put in, left out or replaced to turn a
-// into b (Levenshtein).
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range b {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return codes
 }
 
 // A roleSet has a bit for each role number.
