@@ -8,8 +8,8 @@ import (
 )
 
 // This file tells why a decision is what it is: for operators, not for
-// requests. It decides with what policy.go and gate.go decide with, and then
-// asks that about each check by itself.
+// requests. It decides with what policy.go decides with, and then asks that
+// about each check by itself.
 
 // An Explanation is a decision, with what each step on the way to it came to.
 // Steps that were not reached are zero. It has role codes and the user's number

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-
-	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A Gate keeps the list of authorised users in memory and guards HTTP handlers
@@ -40,17 +37,6 @@ func (g *Gate) state() *store {
 		return nil
 	}
 	return &g.store
-}
-
-// A generation is a snapshot with what is known about how old it is.
-type generation struct {
-	*snapshot
-	number   uint64        // counts swaps
-	cursor   int64         // the sequence that the next incremental pull goes on from
-	contact  clock.Instant // start of the last pull that succeeded, of either kind
-	verified clock.Instant // start of the last full walk that succeeded and held nothing back
-	walked   clock.Instant // start of the last full walk that was swapped in, whatever it held back
-	hold     *hold         // removals that a walk has seen and not applied; nil if there are none
 }
 
 // ErrClosed is returned by the methods of a gate that was closed.
@@ -157,121 +143,8 @@ func (g *Gate) pull(ctx context.Context, k pullKind) error {
 	return g.refresher.pullFresh(ctx, k)
 }
 
-// judgeAge refuses a user who would pass if less is known of revocations than
-// the policy's MaxAge asks for.
-func (gen *generation) judgeAge(d *Decision, p *Policy, asked clock.Instant) {
-	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).Age(asked) > p.maxAge {
-		d.Reason = TooOld
-	}
-}
-
-// knownFor is up to when revocations are known that could concern a user, whose
-// removal is held or not. A hold keeps the verified age old for all, but only those who are
-// held have lost something that is not known to requests.
-func (gen *generation) knownFor(held bool) clock.Instant {
-	if held {
-		return gen.verified
-	}
-	return gen.walked
-}
-
-// judge decides by one generation from beginning to end.
-func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
-	at, reason := gen.lookUp(p.store.cfg.indexed, id)
-	if reason != Granted {
-		pass := reason == NotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
-		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
-		return
-	}
-	*d = Decision{Reason: Granted, User: User{s: gen.snapshot, at: at}}
-	if gen.hold != nil {
-		d.Held = gen.hold.has(d.User.ID())
-	}
-	if r != nil && p.org != nil && where == (orgScope{}) {
-		where, d.err = p.readOrg(r)
-	}
-	if where.unreadable {
-		d.Reason = OrgUnreadable
-		return
-	}
-	d.Org = where.id
-	trial := trial{p: p, user: d.User, r: r}
-	verdict := trial.judge(where.id)
-	d.conditions = trial.held
-	switch {
-	case trial.panicked != nil:
-		d.Reason, d.err = ConditionFailed, panicError("a Where", trial.panicked)
-		return // and no Shadow lets it pass
-	case verdict == roleFails:
-		d.Reason = RoleMissing
-	case verdict == conditionFails:
-		d.Reason = ConditionFailed
-	}
-	d.Shadowed = p.shadow && d.Reason != Granted
-}
-
-// lookUp finds the listed user with that identity.
-func (gen *generation) lookUp(indexed kindSet, id Identity) (at place, reason Reason) {
-	if id.nobody() {
-		return at, NoIdentity
-	}
-	if id.kind == KindUserID {
-		at, ok := gen.find(id.id)
-		if !ok {
-			return at, NotAuthorized
-		}
-		return at, Granted
-	}
-	if !indexed.has(id.kind) {
-		return at, IdentifyFailed
-	}
-	at, found := gen.findAlias(id.kind, id.text, nil)
-	if found > 1 && gen.hold != nil {
-		// One who is gone from the list, but held, does not take the alias from
-		// the one who has it now: a sync may make the same person anew.
-		if to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
-			at, found = to, n
-		}
-	}
-	switch found {
-	case 0:
-		return at, NotAuthorized
-	case 1:
-		return at, Granted
-	default:
-		return at, Ambiguous
-	}
-}
-
-// readOrg calls the func of an InOrg.
-func (p *Policy) readOrg(r *http.Request) (scope orgScope, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			scope, err = orgScope{unreadable: true}, panicError("the func of InOrg", v)
-		}
-	}()
-	org, err := p.org(r)
-	if err != nil || org <= 0 {
-		if err == nil {
-			err = errors.New("the func of InOrg returned an organisation id that is not above 0")
-		}
-		return orgScope{unreadable: true}, err
-	}
-	return orgScope{id: org}, nil
-}
-
 // panicError is a recovered panic as an error. The value's text is left out:
 // nobody knows what is in it.
 func panicError(who string, v any) error {
 	return fmt.Errorf("%s panicked with a %T", who, v)
-}
-
-// roleSpace returns the gate's numbers for role codes; a gate that was never
-// opened gets some too, so that mistakes in its guards still panic.
-func (g *Gate) roleSpace() *roleSpace {
-	if g == nil || g.roles == nil {
-		s, _ := newRoleSpace(nil)
-		return s
-	}
-	return g.roles
 }

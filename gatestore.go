@@ -102,3 +102,57 @@ func (s *store) lockSwap(ctx context.Context) error {
 }
 
 func (s *store) unlockSwap() { <-s.swapping }
+
+// A generation is a snapshot with what is known about how old it is.
+type generation struct {
+	*snapshot
+	number   uint64        // counts swaps
+	cursor   int64         // the sequence that the next incremental pull goes on from
+	contact  clock.Instant // start of the last pull that succeeded, of either kind
+	verified clock.Instant // start of the last full walk that succeeded and held nothing back
+	walked   clock.Instant // start of the last full walk that was swapped in, whatever it held back
+	hold     *hold         // removals that a walk has seen and not applied; nil if there are none
+}
+
+// knownFor is up to when revocations are known that could concern a user, whose
+// removal is held or not. A hold keeps the verified age old for all, but only those who are
+// held have lost something that is not known to requests.
+func (gen *generation) knownFor(held bool) clock.Instant {
+	if held {
+		return gen.verified
+	}
+	return gen.walked
+}
+
+// lookUp finds the listed user with that identity.
+func (gen *generation) lookUp(indexed kindSet, id Identity) (at place, reason Reason) {
+	if id.nobody() {
+		return at, NoIdentity
+	}
+	if id.kind == KindUserID {
+		at, ok := gen.find(id.id)
+		if !ok {
+			return at, NotAuthorized
+		}
+		return at, Granted
+	}
+	if !indexed.has(id.kind) {
+		return at, IdentifyFailed
+	}
+	at, found := gen.findAlias(id.kind, id.text, nil)
+	if found > 1 && gen.hold != nil {
+		// One who is gone from the list, but held, does not take the alias from
+		// the one who has it now: a sync may make the same person anew.
+		if to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
+			at, found = to, n
+		}
+	}
+	switch found {
+	case 0:
+		return at, NotAuthorized
+	case 1:
+		return at, Granted
+	default:
+		return at, Ambiguous
+	}
+}

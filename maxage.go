@@ -2,38 +2,10 @@ package rolegate
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
 )
-
-// MaxAge makes a guard demand that revocations are known up to d before the
-// request: that the last full walk began no earlier (for a user whose removal
-// is held back, the last one that held nothing). If it did, the request
-// waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
-// is at most one such walk in each Refresh.ResyncMin. If that does not do, the
-// answer is 503 with [TooOld]. It is for the few routes on which a revocation
-// must count at once; only users who would pass otherwise make it walk.
-//
-// A [Policy] that decides without a request does not wait: it denies with
-// TooOld. It panics if d is not above 0. A guard cannot have both MaxAge and
-// [Shadow]: a shadow must not make requests wait.
-func MaxAge(d time.Duration) Option {
-	if d <= 0 {
-		panic(fmt.Sprintf("rolegate: MaxAge(%v): expected a duration above 0", d))
-	}
-	return maxAgeOption{d}
-}
-
-type maxAgeOption struct{ d time.Duration }
-
-func (o maxAgeOption) addTo(s *policySpec) {
-	if s.maxAge != 0 {
-		panic("rolegate: MaxAge is given twice")
-	}
-	s.maxAge = o.d
-}
 
 // resyncFor waits for a walk that makes the list young enough, if one may be
 // made, and no longer than MaxAgeWait. The age goes back from asked: a walk that

@@ -136,12 +136,6 @@ func (h *guard) judge(d *Decision, r *http.Request, id Identity) {
 	}
 }
 
-// mayHaveChanged reports whether a grant that the index does not have yet would
-// have made a difference. A shadow makes nobody wait.
-func (d *Decision) mayHaveChanged() bool {
-	return !d.Shadowed && (d.Reason == NotAuthorized || d.Reason == RoleMissing)
-}
-
 // orgFor returns the organisation that the handler is to see: the one that
 // this guard checked or, if it named none, the one that a guard around it
 // checked for the same user.
@@ -201,4 +195,14 @@ func (g *Gate) OrgFrom(ctx context.Context) (org int64, ok bool) {
 		return c.org, c.org != 0
 	}
 	return 0, false
+}
+
+// roleSpace returns the gate's numbers for role codes; a gate that was never
+// opened gets some too, so that mistakes in its guards still panic.
+func (g *Gate) roleSpace() *roleSpace {
+	if g == nil || g.roles == nil {
+		s, _ := newRoleSpace(nil)
+		return s
+	}
+	return g.roles
 }

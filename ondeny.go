@@ -11,27 +11,6 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 )
 
-// OnDeny says what the gate does before it refuses a user who is not listed or
-// lacks a role: he may have been granted it a moment ago. It makes one
-// incremental pull, shared by all who wait, and decides again, once.
-type OnDeny struct {
-	_ struct{}
-
-	// Off refuses at once.
-	Off bool
-
-	// Wait is how long a request waits for the pull: 1 s by default.
-	Wait time.Duration
-
-	// PerMinute is how many such pulls there are in any minute, whoever asks:
-	// 30 by default. A flood of unknown ids costs the marketplace no more.
-	PerMinute int
-
-	// TTL is for how long an identity that was refused is refused again
-	// without a pull: 5 s by default.
-	TTL time.Duration
-}
-
 // maxRefused is how many refused identities are remembered, and maxWaiting how
 // many requests wait at once. More are refused without a pull.
 const (

@@ -361,3 +361,64 @@ func rank(n node) int {
 	}
 	return 1
 }
+
+// DenyWith gives a guard a shape of its own for what a refused client sees, in
+// place of Config.Deny: pages that send browsers to a login page beside an
+// interface that does not. It panics if f is nil.
+func DenyWith(f DenyFunc) Option {
+	if f == nil {
+		panic("rolegate: DenyWith: the func is nil")
+	}
+	return denyOption{f}
+}
+
+type denyOption struct{ f DenyFunc }
+
+func (o denyOption) addTo(s *policySpec) {
+	if s.deny != nil {
+		panic("rolegate: DenyWith is given twice: a refusal has one shape")
+	}
+	s.deny = o.f
+}
+
+// EndOnRevoke makes a guard cancel the request's context when its user loses
+// the access that he was let through with: for WebSockets, event streams and
+// long polls. It does so within one swap of the pull that shows it; the cause
+// is [ErrRevoked]. It also ends when the list expires and when the gate is
+// closed.
+//
+// The organisation is the one of the admission. A [Where] is not run again: one
+// that held then still does, and one that an [Either] did not get to does not. It
+// ends only work that heeds r.Context().
+func EndOnRevoke() Option { return endOption{} }
+
+type endOption struct{}
+
+func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
+
+// MaxAge makes a guard demand that revocations are known up to d before the
+// request: that the last full walk began no earlier (for a user whose removal
+// is held back, the last one that held nothing). If it did, the request
+// waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
+// is at most one such walk in each Refresh.ResyncMin. If that does not do, the
+// answer is 503 with [TooOld]. It is for the few routes on which a revocation
+// must count at once; only users who would pass otherwise make it walk.
+//
+// A [Policy] that decides without a request does not wait: it denies with
+// TooOld. It panics if d is not above 0. A guard cannot have both MaxAge and
+// [Shadow]: a shadow must not make requests wait.
+func MaxAge(d time.Duration) Option {
+	if d <= 0 {
+		panic(fmt.Sprintf("rolegate: MaxAge(%v): expected a duration above 0", d))
+	}
+	return maxAgeOption{d}
+}
+
+type maxAgeOption struct{ d time.Duration }
+
+func (o maxAgeOption) addTo(s *policySpec) {
+	if s.maxAge != 0 {
+		panic("rolegate: MaxAge is given twice")
+	}
+	s.maxAge = o.d
+}

@@ -2,7 +2,6 @@ package rolegate
 
 import (
 	"encoding/json"
-	"maps"
 	"time"
 )
 
@@ -124,74 +123,6 @@ type PullStatus struct {
 	NextIn time.Duration // until the next one is due
 }
 
-// Status returns how the gate is. It is cheap, but takes a lock that the
-// refreshing takes too: call it for a page or a metric, not for every request.
-func (g *Gate) Status() Status {
-	if g == nil || g.refresher == nil {
-		return Status{State: StateStarting}
-	}
-	s := Status{
-		State:     StateStarting,
-		Roles:     len(g.roles.publish().codes),
-		Failures:  map[Failure]uint64{},
-		Decisions: map[Reason]uint64{},
-		Ambiguous: map[Kind]int{},
-
-		StaleAfter: g.cfg.Refresh.StaleAfter, ExpireAfter: g.cfg.Refresh.ExpireAfter,
-	}
-	gen, now, reason := g.current()
-	switch {
-	case reason == Granted && gen.contact.Age(now) > g.cfg.Refresh.StaleAfter:
-		s.State = StateStale
-	case reason == Granted:
-		s.State = StateReady
-	case reason == Expired:
-		s.State = StateExpired
-	case reason == Closed:
-		s.State = StateClosed
-	}
-	if gen = g.now.Load(); gen != nil {
-		now = g.clock()
-		s.UnheldRoles = g.unheld.list(gen.snapshot)
-		if h := gen.hold; h != nil {
-			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.Time()}
-		}
-		s.Users, s.Grants = gen.users, gen.grants
-		s.Generation, s.Cursor = gen.number, gen.cursor
-		s.Contact, s.ContactAge = gen.contact.Time(), gen.contact.Age(now)
-		s.Verified, s.VerifiedAge = gen.verified.Time(), gen.verified.Age(now)
-	}
-	for k := KindAccount; k < kinds; k++ {
-		if g.cfg.indexed.has(k) {
-			s.Ambiguous[k] = 0
-			if gen != nil {
-				s.Ambiguous[k] = gen.aliases[k].ambiguous
-			}
-		}
-	}
-	for r := range numReasons {
-		if n := g.observer.counters.Sum(int(r)); n > 0 {
-			s.Decisions[r] = n
-		}
-	}
-	s.Shadowed = g.observer.counters.Sum(countShadowed)
-	s.StaleDecisions = g.observer.counters.Sum(countStale)
-	s.DroppedChanges, s.DroppedDecisions = g.refresher.changes.drops(), g.observer.decisions.drops()
-	g.refresher.fill(&s)
-	return s
-}
-
-// fill adds what the refresher knows.
-func (f *refresher) fill(s *Status) {
-	f.mu.Lock()
-	s.Incremental, s.Walk = f.pulls[incremental].PullStatus, f.pulls[walk].PullStatus
-	maps.Copy(s.Failures, f.failures)
-	s.Sync, s.Cache = f.sync, f.cache
-	f.mu.Unlock()
-	s.Replica = f.replica.status()
-	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
-}
-
 // MarshalJSON implements json.Marshaler.
 func (s Status) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
@@ -296,4 +227,24 @@ func jsonTime(t time.Time) *time.Time {
 	}
 	t = t.UTC().Truncate(time.Millisecond)
 	return &t
+}
+
+// An Overview is what the list has in it, counted. It is free of personal data.
+type Overview struct {
+	Generation uint64 // the list that it is of: see Status.Generation; 0 if there is none yet
+	Users      int    // listed users
+	Roleless   int    // those of them without any role
+	Barred     int    // users who are out because their record could not be understood
+	Orgs       int    // organisations in which somebody has a role
+
+	// Roles has the role codes that somebody holds, by how many do, most first.
+	Roles []RoleHolders
+}
+
+// RoleHolders says how many hold a role: those to whom the marketplace has
+// granted it, without the hierarchy of Config.Implies.
+type RoleHolders struct {
+	Code  string
+	Users int
+	Orgs  int // organisations in which somebody holds it
 }

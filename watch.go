@@ -13,21 +13,6 @@ import (
 // or that outlives the list or the gate.
 var ErrRevoked = errors.New("rolegate: the access was revoked")
 
-// EndOnRevoke makes a guard cancel the request's context when its user loses
-// the access that he was let through with: for WebSockets, event streams and
-// long polls. It does so within one swap of the pull that shows it; the cause
-// is [ErrRevoked]. It also ends when the list expires and when the gate is
-// closed.
-//
-// The organisation is the one of the admission. A [Where] is not run again: one
-// that held then still does, and one that an [Either] did not get to does not. It
-// ends only work that heeds r.Context().
-func EndOnRevoke() Option { return endOption{} }
-
-type endOption struct{}
-
-func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
-
 // A watch is one request that ends when its access does.
 type watch struct {
 	policy *Policy

@@ -38,7 +38,7 @@ const tool = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
 // these rules are applied to.
 var decides = []string{
 	"middleware.go", "roles.go", "store.go", "refresher.go", "identity.go",
-	"policy.go", "gate.go", "hold.go", "pull.go", "maxage.go", "build.go",
+	"policy.go", "decision.go", "gate.go", "gatestore.go", "watch.go", "refuse.go", "hold.go", "pull.go", "maxage.go", "build.go",
 	"marketplace/quick.go", "marketplace/record.go", "marketplace/secondlook.go", "marketplace/envelope.go", "marketplace/walk.go",
 }
 
