@@ -117,7 +117,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 	gen := f.now.Load()
 	news := f.collect(gen.cursor, gen.snapshot, &gen.table)
 	if err := news.pull(ctx); err != nil {
-		if failureOf(err) == FailureWentBack {
+		if failureOf(err) == FailureCursorRegressed {
 			f.soon(walk)
 		}
 		return PullOutcome{}, err
@@ -245,7 +245,7 @@ func (c *collector) take(r Record) {
 	c.records++
 	good := r.Bad == nil && r.UserID > 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
-		c.fail(FailureWentBack, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full walk will follow it", c.after, r.Sequence)
+		c.fail(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full walk will follow it", c.after, r.Sequence)
 		return
 	}
 	c.highest = max(c.highest, r.Sequence)

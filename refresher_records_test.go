@@ -49,7 +49,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			err := gate.Refresh(t.Context())
 			var failed *rolegate.PullError
 			require.ErrorAs(t, err, &failed)
-			assert.Equal(t, rolegate.FailureWentBack, failed.Failure)
+			assert.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 			synctest.Wait()
 			assert.False(t, allowed(gate, 2), "the walk has followed at once")
 			assert.True(t, allowed(gate, 1))

@@ -94,7 +94,7 @@ func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 		for range 3 {
 			var failed *rolegate.PullError
 			require.ErrorAs(t, gate.Refresh(t.Context()), &failed)
-			require.Equal(t, rolegate.FailureWentBack, failed.Failure)
+			require.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 			synctest.Wait()
 		}
 		assert.Equal(t, 8, gate.Status().Walk.Consecutive)

@@ -44,6 +44,26 @@ type Source interface {
 	Pull(ctx context.Context, after int64, yield func(Record)) error
 }
 
+// A PageSource is a [Source] that hands over its list page by page. The gate
+// prefers PullPages to Pull where there is one: an incremental refresh then
+// applies each page as it comes.
+type PageSource interface {
+	Source
+
+	// PullPages is Pull by the page: it calls page after each page of the list,
+	// in the order of the list, with the records of that page. They and their
+	// Grants are valid until page returns; what Pull says of yield's Records
+	// holds for the rest. A page may be empty.
+	//
+	// The pages come in ascending sequence: no page has a record above one of
+	// a later page, but for users who are repeated. So whoever applies some of
+	// the pages has a state that the list once had.
+	//
+	// PullPages returns nil only when it has handed over the last page. An
+	// error of page ends the pull and is returned as it is.
+	PullPages(ctx context.Context, after int64, page func(records []Record) error) error
+}
+
 // A Record is one listed user, as a [Source] read it.
 type Record struct {
 	// UserID is the marketplace's number of the user. A record whose UserID
@@ -58,6 +78,10 @@ type Record struct {
 	// RoleCode is empty is dropped and counted, and the others stand.
 	Grants []Grant
 
+	// NullRoles says that the list has null in place of the user's roles. The
+	// user is listed and has none; it is counted.
+	NullRoles bool
+
 	// Names that the user has elsewhere, each "" if he has none. They are kept
 	// only if Config.Identify, Config.Aliases or Config.Keep asks for them.
 	Account, Email, ThirdAccount, ThirdUserID string
@@ -70,6 +94,17 @@ type Record struct {
 	// same pull, and nobody else. It must not contain personal data: it is
 	// logged.
 	Bad error
+
+	// Structural says that Bad is a fault of the list's form, like a key that
+	// is missing, and not of what somebody has written into a field. A full
+	// refresh with many of them fails as [FailureDrift]; others concern their
+	// own user alone, however many they are.
+	Structural bool
+
+	// Unreadable names the texts above that could not be understood, and are ""
+	// for that. The gate takes the record for Bad if it uses one of them, and
+	// ignores them otherwise.
+	Unreadable Keep
 }
 
 // A Grant is one role in one organisation.
@@ -79,8 +114,7 @@ type Grant struct {
 }
 
 // ErrRefused is in the chain of the errors that mean "the source does not
-// accept who we are": a refused token or app id. [Open] returns on it at once,
-// because waiting mends nothing.
+// accept who we are": a refused token or app id. See [PullError.Permanent].
 var ErrRefused = errors.New("the source refused the credentials")
 
 // A Failure says in one stable word why a pull failed. It is what logs, metrics
@@ -90,20 +124,24 @@ type Failure string
 // The failures that this module reports. A Source may use others; keep them
 // few, lower-case and without data in them, since they become metric labels.
 const (
-	FailureNetwork     Failure = "network"        // no connection, or it broke
-	FailureTimeout     Failure = "timeout"        // a deadline passed
-	FailureHTTPStatus  Failure = "http_status"    // an HTTP status other than 200
-	FailureRefused     Failure = "refused"        // the token or the app id is not accepted
-	FailureToken       Failure = "token"          // no token could be had
-	FailureUpstream    Failure = "upstream_error" // the envelope says that it failed
-	FailureMalformed   Failure = "malformed"      // the answer is not what is documented
-	FailureTooLarge    Failure = "too_large"      // a page or the whole list is over its cap
-	FailureCachedReply Failure = "cached_reply"   // a cache answered, not the source
-	FailureCursorLoop  Failure = "cursor_loop"    // full pages that do not move on
-	FailureWentBack    Failure = "went_back"      // sequences below the cursor: restored from a backup
-	FailureDrift       Failure = "schema_drift"   // too many records that cannot be understood
-	FailurePanic       Failure = "panic"          // the source panicked
-	FailureOther       Failure = "other"          // an error that is no *PullError
+	FailureNetwork         Failure = "network"          // no connection, or it broke
+	FailureTimeout         Failure = "timeout"          // a deadline passed
+	FailureHTTPStatus      Failure = "http_status"      // an HTTP status other than 200
+	FailureThrottled       Failure = "throttled"        // HTTP 429: too many requests
+	FailureRefused         Failure = "refused"          // the token or the app id is not accepted
+	FailureToken           Failure = "token"            // no token could be had
+	FailureUpstream        Failure = "upstream_error"   // the envelope says that it failed
+	FailureMalformed       Failure = "malformed"        // the answer is not what is documented
+	FailureTooLarge        Failure = "too_large"        // a page or the whole list is over its cap
+	FailureCachedReply     Failure = "cached_reply"     // a cache answered, not the source
+	FailureCursorLoop      Failure = "cursor_loop"      // pages that repeat and do not move on
+	FailureCursorTie       Failure = "cursor_tie"       // more users with one sequence than a page can show
+	FailureCursorRegressed Failure = "cursor_regressed" // sequences below the cursor: restored from a backup
+	FailureDescending      Failure = "descending"       // pages in descending order, of which the cursor skips all but the first
+	FailureOlderList       Failure = "older_list"       // a full list older than what is known: a replica that lags
+	FailureDrift           Failure = "schema_drift"     // too many records that cannot be understood
+	FailurePanic           Failure = "panic"            // the source panicked
+	FailureOther           Failure = "other"            // an error that is no *PullError
 )
 
 // A PullError says why a pull failed.
@@ -114,6 +152,11 @@ type PullError struct {
 	// RetryAfter is how long the source asked to be left alone, 0 if it did
 	// not say. The gate honours it between 0 and 5 minutes.
 	RetryAfter time.Duration
+
+	// Permanent says that trying again cannot help: only another
+	// configuration can, as after the refusal of a token that never changes.
+	// [Open] returns such an error at once.
+	Permanent bool
 
 	// Err is the error with all its details. It must be free of secrets and
 	// of personal data: it is logged.

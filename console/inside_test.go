@@ -65,7 +65,7 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 		names = append(names, "step.user."+string(s))
 	}
 	for _, f := range []rolegate.Failure{rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, rolegate.FailureToken,
-		rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop, rolegate.FailureWentBack,
+		rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop, rolegate.FailureCursorRegressed,
 		rolegate.FailureDrift, rolegate.FailurePanic, rolegate.FailureOther, rolegate.FailureLeader} {
 		names = append(names, "failure."+string(f))
 	}

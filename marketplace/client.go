@@ -263,4 +263,4 @@ func (c *Client) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("url", c.listURL), slog.String("app", c.appID))
 }
 
-var _ rolegate.Source = (*Client)(nil)
+var _ rolegate.PageSource = (*Client)(nil)

@@ -203,9 +203,11 @@ func (f *fetcher) envelopeError(status int, e envelope) *rolegate.PullError {
 }
 
 func (f *fetcher) refusedError(status int, e envelope) *rolegate.PullError {
-	return f.fail(rolegate.FailureRefused, fmt.Errorf(
+	err := f.fail(rolegate.FailureRefused, fmt.Errorf(
 		"%s: the access token or the app id is not accepted: check Config.AppID, where Config.Token has its tokens from, and that the app is still on sale",
 		f.describe(status, e)))
+	err.Permanent = !f.tokens.renewable
+	return err
 }
 
 // describe says what a reply says of itself, as it may be logged.

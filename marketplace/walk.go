@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/rolegate/rolegate"
@@ -26,12 +27,22 @@ import (
 // id, and [context.DeadlineExceeded] and [context.Canceled] in those of a ctx
 // that ended. Its text has no token, query or personal data in it.
 func (c *Client) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	return c.PullPages(ctx, after, func(records []rolegate.Record) error {
+		for _, r := range records {
+			yield(r)
+		}
+		return nil
+	})
+}
+
+// PullPages implements [rolegate.PageSource]: it is [Client.Pull] by the page.
+func (c *Client) PullPages(ctx context.Context, after int64, page func([]rolegate.Record) error) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	w := walk{
 		fetcher: c.fetcher(c.listURL),
-		yield:   yield,
+		page:    page,
 		limit:   c.limit(),
 		cursor:  after,
 	}
@@ -54,8 +65,9 @@ func (c *Client) limit() int {
 // A walk is one pull, under way.
 type walk struct {
 	fetcher
-	yield func(rolegate.Record)
-	limit int // how many users are asked for in one request
+	page  func([]rolegate.Record) error
+	out   []rolegate.Record // of the page at hand
+	limit int               // how many users are asked for in one request
 
 	// cursor is the highest sequence that was seen, and at first the one that
 	// Pull was called with.
@@ -136,17 +148,18 @@ func (w *walk) guard(after int64) *dateGuard {
 	return w.increments
 }
 
-// read yields the records of a page. A sequence below floor is one that was
+// read hands over the records of a page. A sequence below floor is one that was
 // not asked for: the list went back while it was read.
 func (w *walk) read(p page, floor int64) (tally, error) {
 	t := tally{high: -1}
+	w.out = w.out[:0]
 	err := w.records.each(p, func(e *element) error {
 		seq := e.record.Sequence
 		t.rows++
 		if e.sequenced {
 			switch {
 			case seq < floor:
-				return w.fail(rolegate.FailureWentBack, fmt.Errorf("sequence %d in a page after %d", seq, floor))
+				return w.fail(rolegate.FailureCursorRegressed, fmt.Errorf("sequence %d in a page after %d", seq, floor))
 			case seq > t.high:
 				t.high, t.atHigh = seq, 1
 			case seq == t.high:
@@ -161,14 +174,21 @@ func (w *walk) read(p page, floor int64) (tally, error) {
 		if fresh := t.rows - min(t.atCursor, w.atCursor); fresh > w.maxUsers-w.total {
 			return w.fail(rolegate.FailureTooLarge, fmt.Errorf("the list has more than Config.MaxUsers, %d records", w.maxUsers))
 		}
-		w.yield(e.record)
+		r := e.record
+		if len(p.elements) == 0 {
+			r.Grants = slices.Clone(r.Grants) // valid for this element alone
+		}
+		w.out = append(w.out, r)
 		for _, id := range e.more {
-			r := e.record
 			r.UserID = id
-			w.yield(r)
+			w.out = append(w.out, r)
 		}
 		return nil
 	})
+	if err != nil {
+		return t, err
+	}
+	err = w.page(w.out)
 	w.total += t.rows - min(t.atCursor, w.atCursor)
 	return t, err
 }

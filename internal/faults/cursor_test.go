@@ -138,7 +138,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 			}
 			rolegatetest.Slow(10*time.Second)(w, r, normal)
 		})
-		h.keeps(t, tickPulls[1], rolegate.FailureWentBack)
+		h.keeps(t, tickPulls[1], rolegate.FailureCursorRegressed)
 		synctest.Wait()
 		assert.EqualValues(t, 1, walks.Load(), "a walk follows at once")
 		tickUntil(t, 2*time.Second, func() bool { return walks.Load() == 2 })
@@ -171,7 +171,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 	tickRun(t, "a later page of a walk that lies below", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		h.m.Put(tickUser(8, "teacher"), tickUser(9, "teacher"))
 		h.m.FailWhen(rolegatetest.Request.GoesOn, rolegatetest.StuckPage())
-		h.keeps(t, tickPulls[0], rolegate.FailureWentBack)
+		h.keeps(t, tickPulls[0], rolegate.FailureCursorRegressed)
 		h.goesOn(t)
 		assert.True(t, h.allowed(t, 9))
 	})
@@ -201,7 +201,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 				})
 				var failed *rolegate.PullError
 				require.ErrorAs(t, gate.Refresh(t.Context()), &failed)
-				assert.Equal(t, rolegate.FailureWentBack, failed.Failure)
+				assert.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 				synctest.Wait()
 				require.EqualValues(t, 1, walks.Load(), "at once")
 				now := gate.Status()

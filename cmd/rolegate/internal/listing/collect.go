@@ -92,7 +92,7 @@ func (c *Collector) Take(r rolegate.Record) {
 	c.stats.Records++
 	good := r.Bad == nil && r.UserID > 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
-		c.fail(rolegate.FailureWentBack, "asked for what comes after sequence %d, the marketplace sent %d: it was set back to an earlier state; pull the whole list", c.after, r.Sequence)
+		c.fail(rolegate.FailureCursorRegressed, "asked for what comes after sequence %d, the marketplace sent %d: it was set back to an earlier state; pull the whole list", c.after, r.Sequence)
 		return
 	}
 	c.stats.Highest = max(c.stats.Highest, r.Sequence)

@@ -98,11 +98,11 @@ func TestCollectFails(t *testing.T) {
 		want    rolegate.Failure
 		early   bool
 	}{
-		"back to an earlier state": {after: 5, want: rolegate.FailureWentBack, early: true, records: func(take func(rolegate.Record)) {
+		"back to an earlier state": {after: 5, want: rolegate.FailureCursorRegressed, early: true, records: func(take func(rolegate.Record)) {
 			take(record(1, 4))
 			take(record(2, 6))
 		}},
-		"back, and bad too": {after: 5, want: rolegate.FailureWentBack, early: true, records: func(take func(rolegate.Record)) { take(bad(1, 4)) }},
+		"back, and bad too": {after: 5, want: rolegate.FailureCursorRegressed, early: true, records: func(take func(rolegate.Record)) { take(bad(1, 4)) }},
 		"too many bad ones": {want: rolegate.FailureDrift, records: func(take func(rolegate.Record)) {
 			for id := range int64(1099) {
 				if id < 11 {
