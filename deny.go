@@ -20,7 +20,9 @@ import (
 // the same bytes for every 403.
 type DenyFunc func(h http.Header, r *http.Request, d Denial) (body []byte)
 
-// A Denial is what a [DenyFunc] may know of a refusal.
+// A Denial is a refusal: what a [DenyFunc] may know of it, and what
+// [Policy.Check] returns, with the answer. It is an http.Handler that writes the
+// answer, and an error for frameworks that want one.
 type Denial struct {
 	_ struct{}
 
@@ -37,6 +39,11 @@ type Denial struct {
 	// RetryAfter is when it is worth trying again, for a 503; else 0. It is
 	// already in the Retry-After header.
 	RetryAfter time.Duration
+
+	// Header and Body are the answer that the DenyFunc has shaped; nil while it
+	// does so.
+	Header http.Header
+	Body   []byte
 }
 
 // DenyProblem answers with application/problem+json (RFC 9457). It is the

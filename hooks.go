@@ -138,9 +138,12 @@ func (o *observer) count(d *Decision) {
 	}
 }
 
+// reports says whether OnDecision is set.
+func (o *observer) reports() bool { return o != nil && o.decisions != nil }
+
 // observe hands a decision to OnDecision: denials always, grants sampled.
 func (o *observer) observe(p *Policy, d *Decision, r *http.Request, decision string) {
-	if o == nil || o.decisions == nil {
+	if !o.reports() {
 		return
 	}
 	if d.Reason == Granted && (o.sample == 0 || rand.Float64() >= o.sample) {

@@ -2,10 +2,7 @@ package rolegate
 
 import (
 	"context"
-	"errors"
 	"net/http"
-
-	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // Admit guards next: only listed users get through. A middleware for chi's
@@ -15,11 +12,16 @@ import (
 // what the handler does with them (hijacking, flushing, uploads) works as
 // without it. Admit panics if next is nil.
 func (g *Gate) Admit(next http.Handler) http.Handler {
-	p := &Policy{name: "Admit"}
-	if g != nil && g.admit != nil {
-		p = g.admit
+	return newGuard(g.AdmitPolicy(), next)
+}
+
+// AdmitPolicy returns the policy of [Gate.Admit], for [Policy.Check],
+// [Policy.CheckCall] and [Policy.Decide].
+func (g *Gate) AdmitPolicy() *Policy {
+	if g == nil || g.admit == nil {
+		return &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: "Admit", admits: true}
 	}
-	return newGuard(g, p, next)
+	return g.admit
 }
 
 // Require makes a middleware that lets a listed user through if all of the
@@ -43,9 +45,9 @@ func (g *Gate) Require(options ...Option) func(http.Handler) http.Handler {
 // compiled before. It panics if next is nil.
 func (p *Policy) Wrap(next http.Handler) http.Handler {
 	if p == nil {
-		return newGuard(nil, &Policy{name: "nothing"}, next)
+		p = &Policy{name: p.String()}
 	}
-	return newGuard(p.gate, p, next)
+	return newGuard(p, next)
 }
 
 // A guard is a handler with the gate in front of it.
@@ -55,98 +57,22 @@ type guard struct {
 	next   http.Handler
 }
 
-func newGuard(g *Gate, p *Policy, next http.Handler) *guard {
+func newGuard(p *Policy, next http.Handler) *guard {
 	if next == nil {
 		panic("rolegate: the handler to guard is nil")
 	}
-	return &guard{gate: g, policy: p, next: next}
+	return &guard{gate: p.gate, policy: p, next: next}
 }
 
 // ServeHTTP implements http.Handler.
 func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var d Decision
-	id := h.decide(&d, r)
-	if !d.Allowed() {
-		h.gate.refuse(w, r, h.policy, d)
+	a, denial := h.policy.Check(r)
+	if denial != nil {
+		denial.ServeHTTP(w, r)
 		return
 	}
-	h.policy.observer.observe(h.policy, &d, r, "")
-	if d.Shadowed {
-		h.gate.logShadowed(r, h.policy, d)
-	}
-	if h.policy.endOnRevoke && d.Reason == Granted {
-		h.watched(w, r, id, d)
-		return
-	}
-	h.pass(w, r, r.Context(), &d)
-}
-
-// pass runs the handler, with what was found out in its context.
-func (h *guard) pass(w http.ResponseWriter, r *http.Request, ctx context.Context, d *Decision) {
-	h.next.ServeHTTP(w, r.WithContext(&guardedContext{
-		Context: ctx, gate: h.gate, user: d.User, org: h.orgFor(r, d),
-	}))
-}
-
-// decide identifies, judges and counts a request.
-func (h *guard) decide(d *Decision, r *http.Request) Identity {
-	id, known := h.identify(d, r)
-	if known {
-		h.judge(d, r, id)
-	}
-	h.policy.observer.count(d)
-	return id
-}
-
-// identify finds out who is asking. If that cannot be told, d says why.
-func (h *guard) identify(d *Decision, r *http.Request) (id Identity, known bool) {
-	if h.gate == nil {
-		return Identity{}, false // the zero Decision is NotReady
-	}
-	id, err := h.gate.cfg.identify(r)
-	if err == nil {
-		return id, true
-	}
-	// A gate that cannot tell about anybody says so to nobody too.
-	if _, _, reason := h.gate.current(); reason != Granted {
-		d.Reason = reason
-		return Identity{}, false
-	}
-	d.Reason, d.err = IdentifyFailed, err
-	if errors.Is(err, ErrNobody) {
-		d.Reason = NoIdentity
-	}
-	return Identity{}, false
-}
-
-// judge decides; and once more, if a refusal was worth a look at what the
-// marketplace has granted meanwhile.
-func (h *guard) judge(d *Decision, r *http.Request, id Identity) {
-	g := h.gate
-	g.judge(d, h.policy, id, orgScope{}, r, clock.Instant{})
-	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(r.Context(), id) {
-		if g.judge(d, h.policy, id, orgScope{id: d.Org}, r, clock.Instant{}); d.mayHaveChanged() {
-			g.onDeny.refuse(id)
-		}
-	}
-	if d.Reason == TooOld {
-		asked := g.clock()
-		g.refresher.resyncFor(r.Context(), h.policy.maxAge, asked, d.Held)
-		g.judge(d, h.policy, id, orgScope{id: d.Org}, r, asked)
-	}
-}
-
-// orgFor returns the organisation that the handler is to see: the one that
-// this guard checked or, if it named none, the one that a guard around it
-// checked for the same user.
-func (h *guard) orgFor(r *http.Request, d *Decision) int64 {
-	if d.Org != 0 {
-		return d.Org
-	}
-	if outer := h.gate.guarded(r.Context()); outer != nil && outer.user.ID() == d.User.ID() {
-		return outer.org
-	}
-	return 0
+	defer a.End()
+	h.next.ServeHTTP(w, a.Request())
 }
 
 // A guardedContext is the request's context with what the guard found out. It

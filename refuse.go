@@ -3,6 +3,7 @@ package rolegate
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -14,8 +15,8 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// refuse answers a request that may not pass, and logs why.
-func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decision) {
+// deny logs and reports a refusal, and makes the answer to it.
+func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 	status := d.Reason.Status()
 	if status < 400 { // cannot be; and if it could, it must not pass for a success
 		status = http.StatusForbidden
@@ -33,30 +34,42 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Policy, d Decis
 		h.Set("Retry-After", strconv.Itoa(int((denial.RetryAfter+time.Second-1)/time.Second)))
 	}
 	body, h := g.shape(h, r, p, denial)
-
-	out := w.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Range", "Etag", "Last-Modified"} {
-		out.Del(name) // of a success that a middleware outside prepared
-	}
-	for _, name := range []string{"Vary", "Set-Cookie"} {
-		// A new slice: others share theirs between requests.
-		if all := slices.Concat(out[name], h[name]); len(all) > 0 {
-			h[name] = all
-		}
-	}
-	maps.Copy(out, h)
-	out.Set("Content-Length", strconv.Itoa(len(body)))
-	if status == http.StatusUnauthorized && h.Get("Location") != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		status = http.StatusSeeOther
-	} else {
-		out.Del("Location")
-	}
 	g.logRefused(r, p, d, denial)
 	p.observer.observe(p, &d, r, denial.ID)
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a client that has gone away is no concern of the gate's
+	if status == http.StatusUnauthorized && h.Get("Location") != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		denial.Status = http.StatusSeeOther
+	} else {
+		h.Del("Location")
 	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	denial.Header, denial.Body = h, body
+	return &denial
+}
+
+// ServeHTTP writes the answer: the headers in place of those that a middleware
+// outside has prepared for a success, the status, and the body unless r is a
+// HEAD.
+func (d *Denial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := w.Header()
+	for _, name := range []string{"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Location"} {
+		out.Del(name)
+	}
+	for name, values := range d.Header {
+		if name == "Vary" || name == "Set-Cookie" {
+			values = slices.Concat(out[name], values) // a new slice: others share theirs between requests
+		}
+		out[name] = values
+	}
+	w.WriteHeader(d.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(d.Body) // a client that has gone away is no concern of the gate's
+	}
+}
+
+// Error names the reason and the decision, for frameworks in which a refusal is
+// an error. Clients must not be told the reason: give them Body.
+func (d *Denial) Error() string {
+	return fmt.Sprintf("rolegate: refused: %v (decision %s)", d.Reason, d.ID)
 }
 
 // shape calls the guard's DenyWith or Config.Deny, on headers of its own so that

@@ -3,7 +3,6 @@ package rolegate
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -45,9 +44,9 @@ func (w *watch) holdsStill(gen *generation) bool {
 	return trial.judge(w.org) == passes
 }
 
-// begin returns a context that ends with the access. done must be called when
-// the request is over.
-func (ws *watches) begin(p *Policy, id Identity, d Decision, ctx context.Context) (ended context.Context, done func()) {
+// begin returns a context that ends with the access. The watch must be ended
+// when the request is over.
+func (ws *watches) begin(p *Policy, id Identity, d *Decision, ctx context.Context) (*watch, context.Context) {
 	ended, cancel := context.WithCancelCause(ctx)
 	w := &watch{policy: p, id: id, user: d.User.ID(), org: d.Org, held: d.conditions, cancel: cancel}
 	ws.mu.Lock()
@@ -61,16 +60,20 @@ func (ws *watches) begin(p *Policy, id Identity, d Decision, ctx context.Context
 	if gen, _, reason := ws.store.current(); reason != Granted || !w.holdsStill(gen) {
 		cancel(ErrRevoked)
 	}
-	return ended, func() {
-		ws.mu.Lock()
-		delete(ws.all, w)
-		if len(ws.all) == 0 && ws.expiry != nil {
-			ws.expiry.Stop()
-			ws.expiry = nil
-		}
-		ws.mu.Unlock()
-		cancel(nil)
+	return w, ended
+}
+
+// end takes the watch away and ends its context. Ending again is harmless.
+func (w *watch) end() {
+	ws := w.policy.gate.watches
+	ws.mu.Lock()
+	delete(ws.all, w)
+	if len(ws.all) == 0 && ws.expiry != nil {
+		ws.expiry.Stop()
+		ws.expiry = nil
 	}
+	ws.mu.Unlock()
+	w.cancel(nil)
 }
 
 // arm sets the timer that ends everything when the list expires. It looks once
@@ -105,11 +108,4 @@ func (ws *watches) check() {
 	if reason == Granted {
 		ws.arm()
 	}
-}
-
-// watched runs next with a context that ends with the access.
-func (h *guard) watched(w http.ResponseWriter, r *http.Request, id Identity, d Decision) {
-	ctx, done := h.gate.watches.begin(h.policy, id, d, r.Context())
-	defer done()
-	h.pass(w, r, ctx, &d)
 }

@@ -1,0 +1,226 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/rolegate/rolegate/internal/clock"
+)
+
+// This file decides requests and writes nothing. The guards of middleware.go
+// are built on it, and so are those of other frameworks.
+
+// An Admission is a request that may pass: what [Policy.Check] and
+// [Policy.CheckCall] return without a [Denial]. The caller hands on Context or
+// Request, and calls End when the handler has returned. The zero Admission is
+// not one.
+type Admission struct {
+	// Decision is why it may pass, with the user and the organisation. Its
+	// Reason is [Granted] unless it is Shadowed.
+	Decision
+
+	ctx          context.Context
+	outer, inner *http.Request // nil after CheckCall
+	watch        *watch        // nil without EndOnRevoke
+}
+
+// Context returns what the handler must get in place of the context that was
+// checked: [Gate.UserFrom] and [Gate.OrgFrom] find in it what was decided, and
+// with [EndOnRevoke] it ends when the access does.
+func (a *Admission) Context() context.Context { return a.ctx }
+
+// Request returns what the handler must get in place of the request that was
+// checked: a shallow copy with Context. It is nil after [Policy.CheckCall].
+func (a *Admission) Request() *http.Request { return a.inner }
+
+// End says that the handler has returned. It writes what the handler wrote into
+// Request, such as the files of an upload, into the request that was checked, so
+// that net/http cleans up after it; and with [EndOnRevoke] it ends Context and
+// releases what was begun for that. Calling it again is harmless.
+func (a *Admission) End() {
+	if a.inner != nil {
+		carryBack(a.outer, a.inner)
+	}
+	if a.watch != nil {
+		a.watch.end()
+	}
+}
+
+// Check decides a request as a guard does, and writes nothing: for frameworks
+// that have a middleware type of their own. It returns an [Admission], or a
+// [Denial] with the answer that the client must get. It identifies the user,
+// and logs, counts and reports the decision, as a guard does; so each request
+// must be checked once for each guard.
+//
+// It blocks as a guard does: while the func of Config.Identify, of [InOrg] or of
+// a [Where] runs, for OnDeny.Wait at most before it denies a user who may have
+// been granted access meanwhile, and for Refresh.MaxAgeWait at most for a
+// [MaxAge]. The nil and the zero Policy deny.
+func (p *Policy) Check(r *http.Request) (a Admission, denial *Denial) {
+	if p == nil {
+		p = &Policy{name: p.String()}
+	}
+	id, known := p.identify(&a.Decision, r)
+	if known {
+		p.settle(r.Context(), &a.Decision, id, orgScope{}, r)
+	}
+	p.observer.count(&a.Decision)
+	if !a.Allowed() {
+		return Admission{}, p.gate.deny(r, p, a.Decision)
+	}
+	a.begin(r.Context(), p, id)
+	p.observer.observe(p, &a.Decision, r, "")
+	if a.Shadowed {
+		p.gate.logShadowed(r, p, a.Decision)
+	}
+	a.outer, a.inner = r, r.WithContext(a.ctx)
+	return a, nil
+}
+
+// A Call is a request that is no *http.Request, for [Policy.CheckCall].
+type Call struct {
+	// Identity says who is asking. Err, if not nil, says why that is not known:
+	// [ErrNobody] is answered 401 and everything else 500, as from the func of
+	// an [Identifier].
+	Identity Identity
+	Err      error
+
+	// Org is the organisation in which roles are looked for, if it is above 0,
+	// as if [InOrg] had yielded it. With 0, InOrg reads it from Request. A
+	// negative one says that the organisation cannot be told.
+	Org int64
+
+	// Method and Route name the call in the log and in events. Route must be a
+	// pattern, with no personal data in it.
+	Method, Route string
+
+	// Request, if not nil, makes an *http.Request of the call: for a policy with
+	// InOrg or [Where], and for what shapes a refusal. It is called only if there
+	// is need of it, once at most. Without it a Where denies, as it does in
+	// [Policy.Decide], and so does an InOrg for which Org is not given.
+	Request func() *http.Request
+}
+
+// CheckCall is [Policy.Check] for frameworks that are not net/http, and for RPC:
+// all of it but the identifying, without a copy of each request.
+func (p *Policy) CheckCall(ctx context.Context, c Call) (a Admission, denial *Denial) {
+	if p == nil {
+		p = &Policy{name: p.String()}
+	}
+	var r *http.Request
+	if c.Request != nil && (len(p.wheres) > 0 || p.org != nil && c.Org == 0) {
+		r = c.Request().WithContext(ctx)
+	}
+	scope := orgScope{}
+	if r == nil || c.Org != 0 {
+		scope = p.scopeOf(c.Org)
+	}
+	if p.known(&a.Decision, c.Err) {
+		p.settle(ctx, &a.Decision, c.Identity, scope, r)
+	}
+	p.observer.count(&a.Decision)
+	if !a.Allowed() {
+		return Admission{}, p.gate.deny(c.request(ctx, r), p, a.Decision)
+	}
+	a.begin(ctx, p, c.Identity)
+	if p.observer.reports() || a.Shadowed {
+		r = c.request(ctx, r)
+		p.observer.observe(p, &a.Decision, r, "")
+		if a.Shadowed {
+			p.gate.logShadowed(r, p, a.Decision)
+		}
+	}
+	return a, nil
+}
+
+// request returns the call as a request: r, if it was made before.
+func (c *Call) request(ctx context.Context, r *http.Request) *http.Request {
+	if r == nil && c.Request != nil {
+		r = c.Request().WithContext(ctx)
+	}
+	if r == nil {
+		r = (&http.Request{Header: http.Header{}, URL: &url.URL{Path: "/"}}).WithContext(ctx)
+	}
+	if c.Method != "" {
+		r.Method = c.Method
+	}
+	if c.Route != "" {
+		r.Pattern = c.Route
+	}
+	return r
+}
+
+// identify finds out who is asking. If that cannot be told, d says why.
+func (p *Policy) identify(d *Decision, r *http.Request) (id Identity, known bool) {
+	if p.gate == nil {
+		return Identity{}, false // the zero Decision is NotReady
+	}
+	id, err := p.gate.cfg.identify(r)
+	return id, p.known(d, err)
+}
+
+// known reports whether it is known who is asking. If it is not, d says why.
+func (p *Policy) known(d *Decision, err error) bool {
+	if err == nil {
+		return true
+	}
+	// A gate that cannot tell about anybody says so to nobody too.
+	if _, _, reason := p.store.current(); reason != Granted {
+		d.Reason = reason
+		return false
+	}
+	d.Reason, d.err = IdentifyFailed, err
+	if errors.Is(err, ErrNobody) {
+		d.Reason = NoIdentity
+	}
+	return false
+}
+
+// settle decides; and once more, if a refusal was worth a look at what the
+// marketplace has granted meanwhile.
+func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope orgScope, r *http.Request) {
+	g := p.gate
+	p.store.judge(d, p, id, scope, r, clock.Instant{})
+	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(ctx, id) {
+		if p.store.judge(d, p, id, d.scope(scope), r, clock.Instant{}); d.mayHaveChanged() {
+			g.onDeny.refuse(id)
+		}
+	}
+	if d.Reason == TooOld {
+		asked := g.clock()
+		g.refresher.resyncFor(ctx, p.maxAge, asked, d.Held)
+		p.store.judge(d, p, id, d.scope(scope), r, asked)
+	}
+}
+
+// scope is where a decision is made again: where it was made, if it got so far.
+func (d *Decision) scope(first orgScope) orgScope {
+	if d.Org != 0 {
+		return orgScope{id: d.Org}
+	}
+	return first
+}
+
+// begin makes the context that an admitted request goes on with.
+func (a *Admission) begin(ctx context.Context, p *Policy, id Identity) {
+	org := p.gate.orgFor(ctx, &a.Decision)
+	if p.endOnRevoke && a.Reason == Granted {
+		a.watch, ctx = p.gate.watches.begin(p, id, &a.Decision, ctx)
+	}
+	a.ctx = &guardedContext{Context: ctx, gate: p.gate, user: a.User, org: org}
+}
+
+// orgFor returns the organisation that the handler is to see: the one that
+// this guard checked or, if it named none, the one that a guard around it
+// checked for the same user.
+func (g *Gate) orgFor(ctx context.Context, d *Decision) int64 {
+	if d.Org != 0 {
+		return d.Org
+	}
+	if outer := g.guarded(ctx); outer != nil && outer.user.ID() == d.User.ID() {
+		return outer.org
+	}
+	return 0
+}
