@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -119,3 +121,9 @@ func (b *logBook) lines(msg string) (found []map[string]any) {
 
 // minutes is what tests of an hour's events are written in.
 const minutes = time.Minute
+
+// simUnderRaceDetector reports whether the test was built with -race.
+func simUnderRaceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}

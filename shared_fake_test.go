@@ -16,6 +16,9 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
+// errSimCut is what a replica gets that is cut off from its fakeStore.
+var errSimCut = errors.New("the store cannot be reached")
+
 // A fakeStore is what replicas share, in memory: the rules of a SharedCache
 // without a network, so that time can be a bubble's.
 type fakeStore struct {

@@ -1,14 +1,60 @@
+//go:build drill
+
 package rolegate_test
 
 import (
 	"context"
 	"slices"
 	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
 )
 
-// This file is the sources of gates with a broken rule.
+// simMutants is the seed of a week in which a gate with a broken rule is found
+// out early.
+const simMutants = 3
+
+// TestSimulationNoticesABrokenRule breaks one rule of the gate's at a time. A
+// simulation that does not notice has not been looking.
+func TestSimulationNoticesABrokenRule(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		rules simRules
+		want  simWrong
+	}{
+		{"the brake is off", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.MaxShrink = 1 }}, simShutOut},
+		{"somebody accepts every shrink", simRules{operator: []rolegate.ResyncOption{rolegate.AcceptShrink}}, simShutOut},
+		{"syncs hold nothing", simRules{config: func(cfg *rolegate.Config) { cfg.Sync = nil }}, simShutOut},
+		{"increments take no role away", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsRoles{Source: s} }}, simLateChange},
+		{"walks remove nobody", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simLateRemoval},
+		{"walks remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},
+		{"verified moves with contact", simRules{each: rolegate.VerifyEarly}, simPastExpiry},
+		{"bad records are passed over", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simDropsBad{s} }}, simLateChange},
+		{"a pull that broke off counts", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simNeverFails{s} }}, simShutOut},
+		{"syncs hold for half as long again", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.SyncHold = 45 * time.Minute }}, simLateRemoval},
+		{"the list expires late", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 70 * time.Minute }}, simPastExpiry},
+		{"the list expires early", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 30 * time.Minute }}, simClosed},
+		{"walks are a fifth too rare", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ResyncEvery = 12 * time.Minute }}, simLateRemoval},
+		{"increments are a fifth too rare", simRules{config: func(cfg *rolegate.Config) {
+			cfg.Refresh.Every = 72 * time.Second
+			cfg.OnDeny.Off = true
+		}}, simLateChange},
+		{"a refusal looks at nothing new", simRules{config: func(cfg *rolegate.Config) { cfg.OnDeny.Off = true }}, simShutOut},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.rules.seed, c.rules.length, c.rules.until = simMutants, simWeek, c.want
+			s := simulate(t, c.rules)
+			require.Positive(t, s.wrong[c.want], "%v went unnoticed; instead: %v", c.want, s.wrong)
+			t.Logf("noticed after %v, in %d requests: %s", s.ended, s.world.counts["requests"], s.told[len(s.told)-1])
+		})
+	}
+}
 
 // simKeepsRoles hides in increments that a user has fewer roles than before.
 type simKeepsRoles struct {

@@ -1,11 +1,11 @@
+//go:build drill
+
 package rolegate_test
 
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,17 +25,11 @@ import (
 // Who leads at that moment is up to the gates' own jitter, which has no seed.
 func TestSimulationOfReplicas(t *testing.T) {
 	t.Parallel()
-	seeds := []uint64{1, uint64(time.Now().UnixNano())}
-	if text := os.Getenv("ROLEGATE_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err, "ROLEGATE_SEED")
-		seeds = []uint64{seed}
-	}
 	length := simDays
 	if simUnderRaceDetector() {
 		length = 3 * time.Hour
 	}
-	for _, seed := range seeds {
+	for _, seed := range simSeeds(t) {
 		t.Run(fmt.Sprintf("%v/ROLEGATE_SEED=%d", length, seed), func(t *testing.T) {
 			t.Parallel()
 			g := simulateGroup(t, simGroupRules{simRules: simRules{seed: seed, length: length}})

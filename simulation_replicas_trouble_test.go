@@ -1,8 +1,9 @@
+//go:build drill
+
 package rolegate_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -12,8 +13,6 @@ import (
 
 // This file is what goes wrong between the replicas of the simulation and their
 // store, and by when each must know in spite of it.
-
-var errSimCut = errors.New("the store cannot be reached")
 
 // These users are on every list that is pulled. The organisation of the only
 // grant of the first is when the walk began that the list is of, and that of

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build drill && unix
 
 package filecache_test
 

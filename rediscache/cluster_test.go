@@ -1,10 +1,11 @@
+//go:build drill
+
 package rediscache_test
 
 import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,9 +42,7 @@ func startSentinel(t testing.TB) *server {
 	watch := &server{dir: t.TempDir(), addr: net.JoinHostPort("127.0.0.1", port)}
 	conf := filepath.Join(watch.dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\nsentinel monitor master 127.0.0.1 %s 1\n", port, master), 0o600))
-	watch.proc = exec.Command(program, conf, "--sentinel")
-	require.NoError(t, watch.proc.Start())
-	t.Cleanup(watch.kill)
+	watch.run(t, conf, "--sentinel")
 	client := redis.NewSentinelClient(&redis.Options{Addr: watch.addr})
 	defer client.Close()
 	require.Eventually(t, func() bool { return client.Ping(soon(t)).Err() == nil }, wait, 20*time.Millisecond)

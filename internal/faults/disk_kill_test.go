@@ -1,3 +1,5 @@
+//go:build drill
+
 package faults_test
 
 import (
@@ -279,14 +281,6 @@ func TestFault45KilledWhileTheIndexIsWritten(t *testing.T) {
 			left(t, path)
 		}
 	})
-}
-
-// webFolder is a folder that nobody else can write to.
-func webFolder(t *testing.T) string {
-	t.Helper()
-	folder := filepath.Join(t.TempDir(), "own")
-	require.NoError(t, os.Mkdir(folder, 0o700))
-	return folder
 }
 
 // webStoreVersion stores a version.

@@ -435,3 +435,11 @@ func webMended(t *testing.T, cfg rolegate.Config) {
 	require.Zero(t, gate.Status().Cache.Failed, "after %s: %s", command, gate.Status().Cache.Error)
 	assert.False(t, webAllowed(gate, 666))
 }
+
+// webFolder is a folder that nobody else can write to.
+func webFolder(t *testing.T) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "own")
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	return folder
+}

@@ -81,7 +81,7 @@ func findRedis() error {
 
 // test runs tests that are in that folder, all of which are of the catalogue.
 func test(folder, only string) (map[int][]result, error) {
-	cmd := exec.Command("go", "test", "-json", "-count=1", "-run", only, ".")
+	cmd := exec.Command("go", "test", "-tags", "drill", "-json", "-count=1", "-run", only, ".")
 	cmd.Dir = folder
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
