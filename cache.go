@@ -82,7 +82,7 @@ func (f *refresher) restore() {
 	default:
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from the stored index", "users", gen.users, "held", gen.hold.size(),
+		f.log.Info("rolegate: started from the stored index", "users", gen.Users, "held", gen.hold.size(),
 			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	}
@@ -176,7 +176,7 @@ func (f *refresher) decode(r io.Reader) (*generation, error) {
 	case time.Duration(now.Wall-s.verified) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
-	return s.generation(f.roles, cfg.indexed, now.At)
+	return s.generation(f.roles, cfg.indexed.fields(), now.At)
 }
 
 // keepStoring stores what requests see whenever that has changed, at most every
@@ -206,7 +206,7 @@ func (f *refresher) keepStoring() {
 // stored is tried again with the next pull that succeeds.
 func (f *refresher) storeNow() {
 	gen := f.now.Load()
-	if gen == nil || f.stored != nil && gen.snapshot == f.stored.snapshot && gen.verified == f.stored.verified && gen.hold == f.stored.hold {
+	if gen == nil || f.stored != nil && gen.Snapshot == f.stored.Snapshot && gen.verified == f.stored.verified && gen.hold == f.stored.hold {
 		return
 	}
 	hangs := time.AfterFunc(cacheTimeout+storeEvery, func() {

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // This file is how an index is written down, for a [Cache]: docs/cache.md
@@ -20,44 +21,35 @@ const cacheMagic = "rolegate index 1\n"
 // be written for an instant that is not zero.
 func (gen *generation) encode(w io.Writer, key string, stamp func(clock.Instant) int64) error {
 	f := newFrameWriter(w, cacheMagic)
-	gen.encodeHead(f, key, stamp, gen.snapshot.held) // or codes that nobody has any more would outlive every restart
+	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned) // or codes that nobody has any more would outlive every restart
 	gen.encodeUsers(f)
 	gen.hold.encode(f, stamp)
 	return f.end()
 }
 
 func (gen *generation) encodeUsers(f *frameWriter) {
-	gen.each(func(id int64, at place, barred bool) { gen.encodeUser(f, id, at, barred) })
+	gen.Each(func(_ int64, at index.Place, _ bool) { gen.encodeUser(f, at) })
 	f.frame(frameUsers, 1)
 }
 
 // encodeHead writes the head, with the role codes in used.
-func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(clock.Instant) int64, used roleSet) {
+func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(clock.Instant) int64, used index.RoleSet) {
 	f.buf = appendText(f.buf, key)
-	f.buf = append(f.buf, byte(gen.fields))
+	f.buf = append(f.buf, byte(gen.Fields))
 	for _, n := range []int64{gen.cursor, stamp(gen.contact), stamp(gen.verified), stamp(gen.walked)} {
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(n))
 	}
-	f.buf = binary.AppendUvarint(f.buf, uint64(gen.users))
-	codes := gen.roles.codes
-	for len(codes) > 0 && !used.has(uint16(len(codes)-1)) {
-		codes = codes[:len(codes)-1]
-	}
+	f.buf = binary.AppendUvarint(f.buf, uint64(gen.Users))
+	codes := gen.Roles.CodesIn(used)
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(codes)))
-	for i, code := range codes {
-		if !used.has(uint16(i)) {
-			code = ""
-		}
+	for _, code := range codes {
 		f.buf = appendText(f.buf, code)
 	}
 	f.frame(frameHead, 0)
 }
 
-func (gen *generation) encodeUser(f *frameWriter, id int64, at place, barred bool) {
-	f.buf = appendRecordID(f.buf, id, barred)
-	content := gen.content(at)
-	f.buf = binary.AppendUvarint(f.buf, uint64(len(content)))
-	f.buf = append(f.buf, content...)
+func (gen *generation) encodeUser(f *frameWriter, at index.Place) {
+	f.buf = gen.AppendUser(f.buf, at)
 	f.frame(frameUsers, frameSize)
 }
 
@@ -82,11 +74,11 @@ func (h *hold) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 // for others to judge.
 type storedIndex struct {
 	key                       string
-	fields                    fieldSet
+	fields                    index.FieldSet
 	cursor                    int64
 	contact, verified, walked int64    // Unix nanoseconds
 	codes                     []string // by number; "" is nobody's
-	rows                      *tableBuilder
+	rows                      *index.Builder
 	users                     int
 
 	held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
@@ -131,11 +123,11 @@ func decodeHead(payload []byte) (*storedIndex, error) {
 	c := &cutter{b: payload}
 	s := &storedIndex{key: c.text()}
 	if b := c.bytes(1); b != nil {
-		s.fields = fieldSet(b[0])
+		s.fields = index.FieldSet(b[0])
 	}
 	s.cursor, s.contact, s.verified, s.walked = int64(c.uint64()), int64(c.uint64()), int64(c.uint64()), int64(c.uint64())
 	users, roles := c.uvarint(), c.uvarint()
-	if users > math.MaxInt32 || roles > maxRoles {
+	if users > math.MaxInt32 || roles > index.MaxRoles {
 		return nil, damaged("its head says that it has more than an index can have")
 	}
 	s.users = int(users)
@@ -148,51 +140,18 @@ func decodeHead(payload []byte) (*storedIndex, error) {
 		told[code] = code != ""
 		s.codes = append(s.codes, code)
 	}
-	if c.short || len(c.b) > 0 || s.fields>>numFields != 0 || s.cursor < 0 || min(s.contact, s.verified, s.walked) <= 0 {
+	if c.short || len(c.b) > 0 || s.fields>>index.NumFields != 0 || s.cursor < 0 || min(s.contact, s.verified, s.walked) <= 0 {
 		return nil, damaged("its head is not in order")
 	}
-	s.rows = newTableBuilder(s.fields, nil)
+	s.rows = index.NewCodedBuilder(s.fields, s.codes)
 	return s, nil
 }
 
 func (s *storedIndex) takeUsers(payload []byte) error {
-	c := &cutter{b: payload}
-	for len(c.b) > 0 {
-		bits := c.uint64()
-		id, barred := int64(bits&^recordBarred), bits&recordBarred != 0
-		content := c.bytes(c.uvarint())
-		if c.short || id == 0 || barred && len(content) > 0 || !barred && !s.valid(content) {
-			return damaged("a user in it is not in order")
-		}
-		s.rows.putContent(id, content, barred)
+	if !s.rows.PutUsers(payload) {
+		return damaged("a user in it is not in order")
 	}
 	return nil
-}
-
-// valid reports whether a user's content is one that an index can have.
-func (s *storedIndex) valid(content []byte) bool {
-	grants, text := uint64(len(content)/grantSize), &cutter{b: content}
-	if s.fields != 0 {
-		grants = text.uvarint()
-		if grants > uint64(len(content)) {
-			return false
-		}
-	}
-	gs := grantList(text.bytes(grants * grantSize))
-	for i := range gs.len() {
-		if gs.org(i) <= 0 || int(gs.role(i)) >= len(s.codes) || s.codes[gs.role(i)] == "" {
-			return false
-		}
-		if i > 0 && (gs.org(i-1) > gs.org(i) || gs.org(i-1) == gs.org(i) && gs.role(i-1) >= gs.role(i)) {
-			return false
-		}
-	}
-	for f := range numFields {
-		if s.fields.has(f) {
-			text.bytes(text.uvarint())
-		}
-	}
-	return !text.short && len(text.b) == 0
 }
 
 func (s *storedIndex) takeHeld(payload []byte) error {
@@ -218,13 +177,13 @@ func (s *storedIndex) takeHeld(payload []byte) error {
 
 // generation makes the generation that was stored; at makes an instant of a
 // time in it. The storedIndex is spent.
-func (s *storedIndex) generation(roles *roleSpace, indexed kindSet, at func(int64) clock.Instant) (*generation, error) {
-	made, err := s.snapshot(roles, indexed)
+func (s *storedIndex) generation(roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*generation, error) {
+	made, err := s.snapshot(roles, aliases)
 	if err != nil {
 		return nil, err
 	}
 	return &generation{
-		snapshot: made, cursor: s.cursor,
+		Snapshot: made, cursor: s.cursor,
 		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
 		hold: s.hold(at),
 	}, nil
@@ -246,43 +205,23 @@ func (s *storedIndex) hold(at func(int64) clock.Instant) *hold {
 }
 
 // snapshot makes the index that was stored.
-func (s *storedIndex) snapshot(roles *roleSpace, indexed kindSet) (*snapshot, error) {
-	if err := s.number(roles); err != nil {
-		return nil, err
+func (s *storedIndex) snapshot(roles *index.RoleSpace, aliases index.FieldSet) (*index.Snapshot, error) {
+	if !s.rows.Settle(roles) {
+		return nil, errTooManyCodes
 	}
-	made, err := newSnapshot(s.rows, roles, indexed)
+	made, err := index.NewSnapshot(s.rows, roles, aliases)
 	switch {
 	case err != nil:
 		return nil, err
-	case made.users != s.users || s.rows.duplicates > 0:
+	case made.Users != s.users || s.rows.Duplicates > 0:
 		return nil, damaged("it has other users than its head says")
 	}
 	for id := range s.held {
-		if _, ok := made.find(id); !ok {
+		if _, ok := made.Find(id); !ok {
 			return nil, damaged("a removal in it is of nobody")
 		}
 	}
 	return made, nil
 }
 
-// number has the users' roles numbered as this gate does.
-func (s *storedIndex) number(roles *roleSpace) error {
-	held := make([]string, 0, len(s.codes))
-	for _, code := range s.codes {
-		if code != "" {
-			held = append(held, code)
-		}
-	}
-	known, ok := roles.internAll(held)
-	if !ok {
-		return damaged("it has too many role codes")
-	}
-	ids := make([]uint16, len(s.codes)) // of a code that is nobody's: anything
-	for i, code := range s.codes {
-		if code != "" {
-			ids[i], known = known[0], known[1:]
-		}
-	}
-	s.rows.renumber(0, ids)
-	return nil
-}
+var errTooManyCodes = damaged("it has too many role codes")

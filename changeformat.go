@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // This file is how what lies between two generations is written down, for a
@@ -20,7 +21,7 @@ const changeMagic = "rolegate change 1\n"
 // A clock that was put back since gives itself away by it.
 func (gen *generation) encodePublished(w io.Writer, key string, stamp func(clock.Instant) int64, now int64) error {
 	f := newFrameWriter(w, cacheMagic)
-	gen.encodeHead(f, key, stamp, gen.snapshot.held)
+	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned)
 	f.told(now, stamps{})
 	gen.encodeUsers(f)
 	gen.hold.encode(f, stamp)
@@ -62,25 +63,25 @@ func encodeChange(from, to *generation, answers []answer, key string, stamp func
 	var out bytes.Buffer
 	f := newFrameWriter(&out, changeMagic)
 	var changed, gone []int64
-	var used roleSet
-	if from.snapshot != to.snapshot {
-		to.differing(&from.table, func(id int64) {
-			at, ok := to.seek(id)
+	var used index.RoleSet
+	if from.Snapshot != to.Snapshot {
+		to.Differing(&from.Table, func(id int64) {
+			at, ok := to.Place(id)
 			if !ok {
 				gone = append(gone, id)
 				return
 			}
 			changed = append(changed, id)
-			if !to.bars(at) {
-				used = used.holding(to.grantsOf(at))
+			if !to.InvalidAt(at) {
+				used = used.WithGrants(to.Grants(at))
 			}
 		})
 	}
 	to.encodeHead(f, key, stamp, used)
 	f.told(now, was)
 	for _, id := range changed {
-		at, _ := to.seek(id)
-		to.encodeUser(f, id, at, to.bars(at))
+		at, _ := to.Place(id)
+		to.encodeUser(f, at)
 	}
 	f.frame(frameUsers, 1)
 	for _, id := range gone {
@@ -194,11 +195,11 @@ func (s *storedChange) takeAnswers(payload []byte) error {
 
 // applied returns the generation to which the change leads from another, and
 // the ids of those of whom it speaks.
-func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindSet, at func(int64) clock.Instant) (*generation, []int64, error) {
-	if err := s.number(roles); err != nil {
-		return nil, nil, err
+func (s *storedChange) applied(from *generation, roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*generation, []int64, error) {
+	if !s.rows.Settle(roles) {
+		return nil, nil, errTooManyCodes
 	}
-	changes, err := s.rows.finish()
+	changes, err := s.rows.Finish()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,8 +208,8 @@ func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindS
 	for _, id := range s.gone {
 		both[id] = struct{}{}
 	}
-	twice := s.rows.duplicates > 0 || len(both) < len(s.gone)
-	changes.each(func(id int64, _ place, _ bool) {
+	twice := s.rows.Duplicates > 0 || len(both) < len(s.gone)
+	changes.Each(func(id int64, _ index.Place, _ bool) {
 		ids = append(ids, id)
 		if _, ok := both[id]; ok {
 			twice = true
@@ -217,15 +218,15 @@ func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindS
 	if twice {
 		return nil, nil, damaged("it speaks of a user twice")
 	}
-	made, err := from.changed(changes, s.gone, roles, indexed)
+	made, err := from.Changed(changes, s.gone, roles, aliases)
 	if err != nil {
 		return nil, nil, err
 	}
-	if made.users != s.users {
-		return nil, nil, damaged(fmt.Sprintf("it leads to %d users, and its head says %d", made.users, s.users))
+	if made.Users != s.users {
+		return nil, nil, damaged(fmt.Sprintf("it leads to %d users, and its head says %d", made.Users, s.users))
 	}
 	next := &generation{
-		snapshot: made, cursor: s.cursor,
+		Snapshot: made, cursor: s.cursor,
 		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
 		hold: s.hold(at),
 	}
@@ -237,22 +238,13 @@ func (s *storedChange) applied(from *generation, roles *roleSpace, indexed kindS
 	}
 	if next.hold != nil {
 		for id := range next.hold.users {
-			if _, ok := made.find(id); !ok {
+			if _, ok := made.Find(id); !ok {
 				return nil, nil, damaged("a removal in it is of nobody")
 			}
 		}
 	}
 	if next.walked != from.walked {
-		next.snapshot = made.countHeld()
+		next.Snapshot = made.RecountRoles()
 	}
 	return next, ids, nil
-}
-
-// countHeld returns the snapshot, with those roles held that somebody has: what
-// a walk knows by itself.
-func (s *snapshot) countHeld() *snapshot {
-	next := *s
-	next.held = nil
-	s.eachUser(func(_ int64, at place) { next.held = next.held.holding(s.grantsOf(at)) })
-	return &next
 }

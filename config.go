@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // Config says what a [Gate] is to do. Source and Identify are needed; every
@@ -177,8 +178,8 @@ const (
 type settings struct {
 	Config
 	indexed  kindSet
-	fields   fieldSet
-	roles    *roleSpace
+	fields   index.FieldSet
+	roles    *index.RoleSpace
 	cacheKey string // of the Source, if there is a Cache
 }
 
@@ -204,7 +205,7 @@ func (c Config) validate() (settings, error) {
 			sourceWorks = false
 		}
 	}
-	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: fieldSet(c.Keep)}
+	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: index.FieldSet(c.Keep)}
 	if c.Identify.identify == nil && len(c.Aliases) == 0 {
 		wrong("Identify is not set: say who is asking with ByUserID, ByAccount, …")
 	}
@@ -229,7 +230,15 @@ func (c Config) validate() (settings, error) {
 	for code, included := range s.Implies {
 		s.Implies[code] = slices.Clone(included)
 	}
-	roles, mistakes := newRoleSpace(s.Implies)
+	roles, faults := index.NewRoleSpace(s.Implies)
+	var mistakes []error
+	for _, f := range faults {
+		if f.Cycle != nil {
+			mistakes = append(mistakes, mistake("Implies: %s is a cycle: leave one of these out", strings.Join(quoteAll(f.Cycle), " → ")))
+		} else {
+			mistakes = append(mistakes, mistake("Implies[%q]: a role code is empty: give every code as the marketplace spells it", f.Code))
+		}
+	}
 	errs = append(errs, mistakes...)
 	s.roles = roles
 
@@ -374,3 +383,13 @@ type OnDeny struct {
 	// without a pull: 5 s by default.
 	TTL time.Duration
 }
+
+func quoteAll(codes []string) []string {
+	quoted := make([]string, len(codes))
+	for i, code := range codes {
+		quoted[i] = fmt.Sprintf("%q", code)
+	}
+	return quoted
+}
+
+func isBlank(s string) bool { return strings.TrimSpace(s) == "" }

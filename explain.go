@@ -216,7 +216,7 @@ func (gen *generation) standing(d *Decision, id Identity) Standing {
 		return StandingNotIndexed
 	case d.Reason == Ambiguous:
 		return StandingAmbiguous
-	case id.kind == KindUserID && gen.barred(id.id):
+	case id.kind == KindUserID && gen.Invalid(id.id):
 		return StandingBarred
 	default:
 		return StandingUnlisted
@@ -281,9 +281,9 @@ func (x *explainer) explain(c Check, n *node) CheckExplanation {
 func (x *explainer) roles(terms uint64, everywhere bool) (codes []string) {
 	user := x.strict.user
 	gs := user.grants()
-	for i := range gs.len() {
-		if (everywhere || gs.org(i) == x.org) && (terms == ^uint64(0) || x.strict.fulfils(gs.role(i))&terms != 0) {
-			codes = append(codes, user.s.roles.codes[gs.role(i)])
+	for i := range gs.Len() {
+		if (everywhere || gs.Org(i) == x.org) && (terms == ^uint64(0) || x.strict.fulfils(gs.Role(i))&terms != 0) {
+			codes = append(codes, user.s.Roles.Code(gs.Role(i)))
 		}
 	}
 	slices.Sort(codes)
@@ -293,9 +293,9 @@ func (x *explainer) roles(terms uint64, everywhere bool) (codes []string) {
 // termsIn returns the terms that the user fulfils in one organisation.
 func (t *trial) termsIn(org int64) (here uint64) {
 	gs := t.user.grants()
-	for i := range gs.len() {
-		if gs.org(i) == org {
-			here |= t.fulfils(gs.role(i))
+	for i := range gs.Len() {
+		if gs.Org(i) == org {
+			here |= t.fulfils(gs.Role(i))
 		}
 	}
 	return here

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // WithClock returns cfg with a clock for tests about clocks that are set, and
@@ -83,15 +84,15 @@ func RestoreIndex(data []byte) (says string, again []byte, err error) {
 
 var endOfTime = clock.Instant{Wall: math.MaxInt64}
 
-func restored(s *storedIndex) (*generation, *roleSpace, kindSet, error) {
+func restored(s *storedIndex) (*generation, *index.RoleSpace, kindSet, error) {
 	indexed := kindSet(1 << KindUserID)
 	for k := KindAccount; k < kinds; k++ {
-		if s.fields.has(k.field()) {
+		if s.fields.Has(k.field()) {
 			indexed |= 1 << k
 		}
 	}
-	roles, _ := newRoleSpace(map[string][]string{"principal": {"admin"}})
-	gen, err := s.generation(roles, indexed, endOfTime.At)
+	roles, _ := index.NewRoleSpace(map[string][]string{"principal": {"admin"}})
+	gen, err := s.generation(roles, indexed.fields(), endOfTime.At)
 	return gen, roles, indexed, err
 }
 
@@ -114,7 +115,7 @@ func ApplyChange(index, change []byte) (says string, again []byte, err error) {
 	if c.fields != s.fields {
 		return "", nil, errNotIndex
 	}
-	to, _, err := c.applied(from, roles, indexed, endOfTime.At)
+	to, _, err := c.applied(from, roles, indexed.fields(), endOfTime.At)
 	if err != nil {
 		return "", nil, err
 	}
@@ -160,17 +161,17 @@ func Backlog(g *Gate) map[string]int {
 // says is all that a generation has in it, as text.
 func (gen *generation) says(key string) string {
 	var lines []string
-	gen.each(func(id int64, at place, barred bool) {
-		u := User{s: gen.snapshot, at: at}
+	gen.Each(func(id int64, at index.Place, barred bool) {
+		u := User{s: gen.Snapshot, at: at}
 		line := fmt.Sprintf("%d %v", id, barred)
 		if !barred {
 			line += fmt.Sprintf(" %v", u.Grants())
-			for f := range numFields {
+			for f := range index.NumFields {
 				line += fmt.Sprintf(" %q", u.text(f))
 			}
 			for k := KindAccount; k < kinds; k++ {
 				if text := u.text(k.field()); text != "" {
-					_, found := gen.findAlias(k, text, nil)
+					_, found := gen.FindAlias(k.field(), text, nil)
 					line += fmt.Sprint(" ", found)
 				}
 			}
@@ -184,6 +185,6 @@ func (gen *generation) says(key string) string {
 		lines = append(lines, fmt.Sprint("held ", gen.hold.cause, gen.hold.since.Wall, gen.hold.forSync.Wall))
 	}
 	slices.Sort(lines)
-	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.fields, gen.cursor, gen.contact.Wall, gen.verified.Wall, gen.walked.Wall, gen.users, gen.grants))
+	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.Fields, gen.cursor, gen.contact.Wall, gen.verified.Wall, gen.walked.Wall, gen.Users, gen.GrantCount))
 	return strings.Join(lines, "\n")
 }

@@ -240,7 +240,7 @@ func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
 	if err := r.check(s); err != nil {
 		return nil, stamps{}, err
 	}
-	gen, err := s.generation(r.f.roles, r.f.cfg.indexed, r.clock.at)
+	gen, err := s.generation(r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
 	return gen, stamps{s.contact, s.verified, s.walked}, err
 }
 
@@ -280,7 +280,7 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 		r.forget(u.Version)
 		return errors.New("a change leads to an older index")
 	}
-	gen, ids, err := c.applied(base, r.f.roles, r.f.cfg.indexed, r.clock.at)
+	gen, ids, err := c.applied(base, r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
 	if err != nil {
 		r.forget(Version{})
 		return err
@@ -324,12 +324,12 @@ func (r *replica) tell(gen, own *generation, ids []int64) {
 	case own == nil:
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from what another replica has published", "users", gen.users, "held", gen.hold.size(),
+		f.log.Info("rolegate: started from what another replica has published", "users", gen.Users, "held", gen.hold.size(),
 			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
-	case f.changes == nil, gen.snapshot == own.snapshot:
+	case f.changes == nil, gen.Snapshot == own.Snapshot:
 	case ids == nil:
-		f.compare(gen, own, isWalk, func(look func(int64)) { gen.differing(&own.table, look) })
+		f.compare(gen, own, isWalk, func(look func(int64)) { gen.Differing(&own.Table, look) })
 	default:
 		f.compare(gen, own, isWalk, func(look func(int64)) {
 			for _, id := range ids {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // This file is how what gates store and publish is parted: a line that says
@@ -60,7 +62,7 @@ func (f *frameWriter) frame(kind byte, atLeast int) {
 		return
 	}
 	if len(f.buf) > maxFrame && f.err == nil {
-		f.err = errTooLarge
+		f.err = index.ErrTooLarge
 	}
 	head := binary.LittleEndian.AppendUint32([]byte{kind}, uint32(len(f.buf)))
 	f.write(head)

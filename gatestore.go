@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // A store is what all parts of a gate have in common: the generation that
@@ -15,7 +16,7 @@ import (
 type store struct {
 	cfg    settings
 	log    *slog.Logger
-	roles  *roleSpace
+	roles  *index.RoleSpace
 	clock  func() clock.Instant
 	closed atomic.Bool
 
@@ -105,7 +106,7 @@ func (s *store) unlockSwap() { <-s.swapping }
 
 // A generation is a snapshot with what is known about how old it is.
 type generation struct {
-	*snapshot
+	*index.Snapshot
 	number   uint64        // counts swaps
 	cursor   int64         // the sequence that the next incremental pull goes on from
 	contact  clock.Instant // start of the last pull that succeeded, of either kind
@@ -125,12 +126,12 @@ func (gen *generation) knownFor(held bool) clock.Instant {
 }
 
 // lookUp finds the listed user with that identity.
-func (gen *generation) lookUp(indexed kindSet, id Identity) (at place, reason Reason) {
+func (gen *generation) lookUp(indexed kindSet, id Identity) (at index.Place, reason Reason) {
 	if id.nobody() {
 		return at, NoIdentity
 	}
 	if id.kind == KindUserID {
-		at, ok := gen.find(id.id)
+		at, ok := gen.Find(id.id)
 		if !ok {
 			return at, NotAuthorized
 		}
@@ -139,11 +140,11 @@ func (gen *generation) lookUp(indexed kindSet, id Identity) (at place, reason Re
 	if !indexed.has(id.kind) {
 		return at, IdentifyFailed
 	}
-	at, found := gen.findAlias(id.kind, id.text, nil)
+	at, found := gen.FindAlias(id.kind.field(), id.text, nil)
 	if found > 1 && gen.hold != nil {
 		// One who is gone from the list, but held, does not take the alias from
 		// the one who has it now: a sync may make the same person anew.
-		if to, n := gen.findAlias(id.kind, id.text, gen.hold); n == 1 {
+		if to, n := gen.FindAlias(id.kind.field(), id.text, gen.hold.has); n == 1 {
 			at, found = to, n
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // This file is what a walk does about users who are gone from the list: apply
@@ -50,12 +51,12 @@ func (h *hold) size() int {
 }
 
 // without returns the hold less the users of whom a pull has said something.
-func (h *hold) without(changes *table) *hold {
+func (h *hold) without(changes *index.Table) *hold {
 	if h == nil {
 		return nil
 	}
 	var left map[int64]clock.Instant
-	changes.each(func(id int64, _ place, _ bool) {
+	changes.Each(func(id int64, _ index.Place, _ bool) {
 		if !h.has(id) {
 			return
 		}
@@ -105,12 +106,12 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 		return nil
 	}
 	gone, barred := map[int64]struct{}{}, 0
-	before.differing(&next.table, func(id int64) {
-		_, was := before.find(id)
-		_, is := next.find(id)
+	before.Differing(&next.Table, func(id int64) {
+		_, was := before.Find(id)
+		_, is := next.Find(id)
 		switch {
 		case !was || is:
-		case next.barred(id): // he is out, whatever is held
+		case next.Invalid(id): // he is out, whatever is held
 			barred++
 		default:
 			gone[id] = struct{}{}
@@ -121,16 +122,16 @@ func (f *refresher) holdBack(next, before *generation, view walkView) error {
 		return nil
 	}
 	next.verified = before.verified // what was revoked is not all known to requests
-	kept := newTableBuilder(f.cfg.fields, &next.table)
+	kept := index.NewCopier(f.cfg.fields, &next.Table)
 	for id := range next.hold.users {
-		at, _ := before.find(id)
-		kept.putContent(id, before.content(at), false)
+		at, _ := before.Find(id)
+		kept.PutContent(id, before.Content(at), false)
 	}
-	t, err := kept.finish()
+	t, err := kept.Finish()
 	if err != nil {
 		return err
 	}
-	next.snapshot, err = next.with(t, f.roles, f.cfg.indexed)
+	next.Snapshot, err = next.With(t, f.roles, f.cfg.indexed.fields())
 	return err
 }
 
@@ -175,8 +176,8 @@ func (f *refresher) hold(gone map[int64]struct{}, barred int, before *generation
 		// first to miss waits by himself.
 		fresh[id] = last.firstSeen(id, HeldByBrake, view.started)
 	}
-	left := before.users - barred - (len(gone) - len(fresh))
-	if !cfg.tooMany(len(fresh), left, before.users) {
+	left := before.Users - barred - (len(gone) - len(fresh))
+	if !cfg.tooMany(len(fresh), left, before.Users) {
 		return nil
 	}
 	return newHold(fresh, HeldByBrake, forSync)
@@ -213,7 +214,7 @@ func (f *refresher) tellHold(h *hold, before *hold, now clock.Instant) {
 			"at_most", f.cfg.Refresh.SyncHold)
 	default:
 		f.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
-			"users", h.size(), "of", f.now.Load().users, "again_in", f.untilNext(walk).Round(time.Second))
+			"users", h.size(), "of", f.now.Load().Users, "again_in", f.untilNext(walk).Round(time.Second))
 	}
 }
 

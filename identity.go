@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // A Kind is a kind of identity: which of a user's names an [Identity] is.
@@ -40,12 +42,15 @@ func (k Kind) String() string {
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // field is the string of a record that an alias of this kind is.
-func (k Kind) field() field { return field(k - KindAccount) }
+func (k Kind) field() index.Field { return index.Field(k - KindAccount) }
 
 // A kindSet has a bit for each kind.
 type kindSet uint8
 
 func (s kindSet) has(k Kind) bool { return s&(1<<k) != 0 }
+
+// fields are the strings that aliases of these kinds are.
+func (s kindSet) fields() index.FieldSet { return index.FieldSet(s >> KindAccount) }
 
 // An Identity says who is asking, as the app knows him. The zero Identity is
 // nobody; so are a user id that is not above 0 and an empty text. Texts are

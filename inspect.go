@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"weak"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // Overview counts what is in the list. It looks at every user, once for each
@@ -20,7 +22,7 @@ func (g *Gate) Overview() Overview {
 	if gen == nil {
 		return Overview{}
 	}
-	o := g.overview.of(gen.snapshot)
+	o := g.overview.of(gen.Snapshot)
 	o.Generation = gen.number
 	return o
 }
@@ -47,15 +49,15 @@ func (g *Gate) HeldUsers(most int) []int64 {
 // not keep that in memory.
 type lastOverview struct {
 	mu       sync.Mutex
-	snapshot weak.Pointer[snapshot]
+	snapshot weak.Pointer[index.Snapshot]
 	last     Overview
 }
 
-func (l *lastOverview) of(s *snapshot) Overview {
+func (l *lastOverview) of(s *index.Snapshot) Overview {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.snapshot.Value() != s {
-		l.snapshot, l.last = weak.Make(s), s.overview()
+		l.snapshot, l.last = weak.Make(s), overviewOf(s)
 	}
 	o := l.last
 	o.Roles = slices.Clone(o.Roles)
@@ -70,7 +72,7 @@ func (g *Gate) Status() Status {
 	}
 	s := Status{
 		State:     StateStarting,
-		Roles:     len(g.roles.publish().codes),
+		Roles:     g.roles.Publish().Size(),
 		Failures:  map[Failure]uint64{},
 		Decisions: map[Reason]uint64{},
 		Ambiguous: map[Kind]int{},
@@ -90,11 +92,11 @@ func (g *Gate) Status() Status {
 	}
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
-		s.UnheldRoles = g.unheld.list(gen.snapshot)
+		s.UnheldRoles = g.unheld.list(gen.Snapshot)
 		if h := gen.hold; h != nil {
 			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.Time()}
 		}
-		s.Users, s.Grants = gen.users, gen.grants
+		s.Users, s.Grants = gen.Users, gen.GrantCount
 		s.Generation, s.Cursor = gen.number, gen.cursor
 		s.Contact, s.ContactAge = gen.contact.Time(), gen.contact.Age(now)
 		s.Verified, s.VerifiedAge = gen.verified.Time(), gen.verified.Age(now)
@@ -103,7 +105,7 @@ func (g *Gate) Status() Status {
 		if g.cfg.indexed.has(k) {
 			s.Ambiguous[k] = 0
 			if gen != nil {
-				s.Ambiguous[k] = gen.aliases[k].ambiguous
+				s.Ambiguous[k] = gen.Ambiguous(k.field())
 			}
 		}
 	}
@@ -128,4 +130,13 @@ func (f *refresher) fill(s *Status) {
 	f.mu.Unlock()
 	s.Replica = f.replica.status()
 	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
+}
+
+func overviewOf(s *index.Snapshot) Overview {
+	c := s.Count()
+	o := Overview{Users: c.Users, Roleless: c.WithoutRoles, Barred: c.Invalid, Orgs: c.Orgs}
+	for _, r := range c.Roles {
+		o.Roles = append(o.Roles, RoleHolders{Code: r.Code, Users: r.Users, Orgs: r.Orgs})
+	}
+	return o
 }

@@ -3,6 +3,8 @@ package rolegate
 import (
 	"context"
 	"net/http"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // Admit guards next: only listed users get through. A middleware for chi's
@@ -125,9 +127,9 @@ func (g *Gate) OrgFrom(ctx context.Context) (org int64, ok bool) {
 
 // roleSpace returns the gate's numbers for role codes; a gate that was never
 // opened gets some too, so that mistakes in its guards still panic.
-func (g *Gate) roleSpace() *roleSpace {
+func (g *Gate) roleSpace() *index.RoleSpace {
 	if g == nil || g.roles == nil {
-		s, _ := newRoleSpace(nil)
+		s, _ := index.NewRoleSpace(nil)
 		return s
 	}
 	return g.roles

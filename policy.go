@@ -127,22 +127,22 @@ func (t *trial) judge(org int64) verdict {
 	if org != 0 {
 		t.scoped = true
 		var here uint64
-		for i := range gs.len() {
-			if gs.org(i) == org {
-				here |= t.fulfils(gs.role(i))
+		for i := range gs.Len() {
+			if gs.Org(i) == org {
+				here |= t.fulfils(gs.Role(i))
 			}
 		}
 		return t.inOrg(here)
 	}
-	for i := range gs.len() {
-		t.everywhere |= t.fulfils(gs.role(i))
+	for i := range gs.Len() {
+		t.everywhere |= t.fulfils(gs.Role(i))
 	}
 	best := roleFails
-	for i := 0; i < gs.len() && best != passes; {
+	for i := 0; i < gs.Len() && best != passes; {
 		var here uint64
-		org := gs.org(i)
-		for ; i < gs.len() && gs.org(i) == org; i++ {
-			here |= t.fulfils(gs.role(i))
+		org := gs.Org(i)
+		for ; i < gs.Len() && gs.Org(i) == org; i++ {
+			here |= t.fulfils(gs.Role(i))
 		}
 		best = max(best, t.inOrg(here))
 	}
@@ -240,7 +240,7 @@ func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope
 		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
 		return
 	}
-	*d = Decision{Reason: Granted, User: User{s: gen.snapshot, at: at}}
+	*d = Decision{Reason: Granted, User: User{s: gen.Snapshot, at: at}}
 	if gen.hold != nil {
 		d.Held = gen.hold.has(d.User.ID())
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // PullOutcome is what a pull that succeeded saw and changed.
@@ -40,19 +40,19 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 	defer f.walking.Store(false)
 	view := walkView{started: started, accept: f.accepting.Load() > 0}
 	syncAtStart := f.syncMeanwhile(ctx)
-	var like *table
+	var like *index.Table
 	if gen := f.now.Load(); gen != nil {
-		like = &gen.table
+		like = &gen.Table
 	}
 	list := f.collect(0, nil, like)
 	if err := list.pull(ctx); err != nil {
 		return PullOutcome{}, err
 	}
-	s, err := newSnapshot(list.table, f.roles, f.cfg.indexed)
+	s, err := index.NewSnapshot(list.table, f.roles, f.cfg.indexed.fields())
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	next := &generation{snapshot: s, cursor: list.highest, contact: started, verified: started, walked: started}
+	next := &generation{Snapshot: s, cursor: list.highest, contact: started, verified: started, walked: started}
 	outcome := list.outcome()
 
 	view.syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
@@ -84,7 +84,7 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 	}
 	if next.cursor > 0 {
 		next.contact = f.clock()
-		news := f.collect(next.cursor, next.snapshot, &next.table)
+		news := f.collect(next.cursor, next.Snapshot, &next.Table)
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
 		}
@@ -115,7 +115,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 		return PullOutcome{}, errOvertaken
 	}
 	gen := f.now.Load()
-	news := f.collect(gen.cursor, gen.snapshot, &gen.table)
+	news := f.collect(gen.cursor, gen.Snapshot, &gen.Table)
 	if err := news.pull(ctx); err != nil {
 		if failureOf(err) == FailureCursorRegressed {
 			f.soon(walk)
@@ -127,7 +127,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 	}
 	// A walk may have had contact later, while this pull waited for it to end.
 	contact := clock.Later(gen.contact, started)
-	next := &generation{snapshot: gen.snapshot, cursor: gen.cursor, contact: contact, verified: gen.verified, walked: gen.walked}
+	next := &generation{Snapshot: gen.Snapshot, cursor: gen.cursor, contact: contact, verified: gen.verified, walked: gen.walked}
 	changes, err := next.apply(news)
 	if err != nil {
 		return PullOutcome{}, err
@@ -156,16 +156,16 @@ func (f *refresher) walkForUnreadable(now clock.Instant) {
 
 // apply puts what an incremental pull saw over the generation's
 // snapshot. Only a generation that nobody else sees yet may be changed so.
-func (gen *generation) apply(c *collector) (changes *table, err error) {
-	changes, err = c.table.finish()
+func (gen *generation) apply(c *collector) (changes *index.Table, err error) {
+	changes, err = c.table.Finish()
 	if err != nil {
 		return nil, err
 	}
-	s, err := gen.with(changes, c.f.roles, c.f.cfg.indexed)
+	s, err := gen.With(changes, c.f.roles, c.f.cfg.indexed.fields())
 	if err != nil {
 		return nil, err
 	}
-	gen.snapshot, gen.cursor = s, max(gen.cursor, c.highest)
+	gen.Snapshot, gen.cursor = s, max(gen.cursor, c.highest)
 	return changes, nil
 }
 
@@ -173,12 +173,9 @@ func (gen *generation) apply(c *collector) (changes *table, err error) {
 type collector struct {
 	f     *refresher
 	after int64
-	known *snapshot // what the pull goes on from, nil for a walk
-	table *tableBuilder
-	roles *roleTable        // the role codes that were known when the pull began
-	fresh map[string]uint16 // others, numbered on from these for the time being
-	order []string          // the codes in fresh, by number
-	row   row
+	known *index.Snapshot // what the pull goes on from, nil for a walk
+	table *index.Builder
+	row   index.Row
 	stop  context.CancelCauseFunc
 	err   error // the first thing that makes the whole pull fail
 
@@ -187,12 +184,10 @@ type collector struct {
 	records, bad, unreadable, dropped int
 }
 
-func (f *refresher) collect(after int64, known *snapshot, like *table) *collector {
+func (f *refresher) collect(after int64, known *index.Snapshot, like *index.Table) *collector {
 	return &collector{
 		f: f, after: after, known: known, highest: after,
-		table: newTableBuilder(f.cfg.fields, like),
-		roles: f.roles.publish(),
-		fresh: map[string]uint16{},
+		table: index.NewBuilder(f.cfg.fields, like, f.roles.Publish()),
 	}
 }
 
@@ -210,25 +205,14 @@ func (c *collector) pull(ctx context.Context) error {
 	if c.err == nil && c.bad > 10 && c.bad*100 > c.records {
 		c.fail(FailureDrift, "%d of %d records could not be understood: the list's form has changed, or this is not the list; the last: %w", c.bad, c.records, c.lastBad)
 	}
-	if c.err == nil {
-		c.settle()
+	if c.err == nil && !c.table.Settle(c.f.roles) {
+		c.tooManyRoles()
 	}
 	return c.err
 }
 
-// settle has the roleSpace number the codes that are new to it. Only now: it
-// forgets none, and a pull that fails must not fill it up.
-func (c *collector) settle() {
-	ids, ok := c.f.roles.internAll(c.order)
-	if !ok {
-		c.tooManyRoles()
-		return
-	}
-	c.table.renumber(len(c.roles.codes), ids)
-}
-
 func (c *collector) tooManyRoles() {
-	c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", maxRoles)
+	c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", index.MaxRoles)
 }
 
 // fail makes the whole pull fail, and ends it early.
@@ -253,34 +237,53 @@ func (c *collector) take(r Record) {
 		c.takeBad(r)
 		return
 	}
-	if c.known != nil && r.Sequence == c.after && c.known.barred(r.UserID) {
+	if c.known != nil && r.Sequence == c.after && c.known.Invalid(r.UserID) {
 		return // an inclusive list repeats what the pull that barred him has seen
 	}
-	c.row.id, c.row.sequence, c.row.barred = r.UserID, r.Sequence, false
-	c.row.grants = c.row.grants[:0]
+	c.row.ID, c.row.Sequence, c.row.Invalid = r.UserID, r.Sequence, false
+	c.row.Grants = c.row.Grants[:0]
 	for _, g := range r.Grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
 			c.dropped++
 			continue
 		}
-		id, ok := c.roleID(g.RoleCode)
+		id, ok := c.table.Role(g.RoleCode)
 		if !ok {
 			c.tooManyRoles()
 			return
 		}
-		c.row.grants = append(c.row.grants, grant{g.OrgID, id})
+		c.row.Grants = append(c.row.Grants, index.Grant{Org: g.OrgID, Role: id})
 	}
-	c.row.grants = sortGrants(c.row.grants)
-	for f := range numFields {
-		c.row.text[f] = ""
-		if c.f.cfg.fields.has(f) {
-			c.row.text[f] = f.of(&r)
+	c.row.Grants = index.SortGrants(c.row.Grants)
+	for f := range index.NumFields {
+		c.row.Text[f] = ""
+		if c.f.cfg.fields.Has(f) {
+			c.row.Text[f] = textOf(f, &r)
 		}
 	}
-	if ThirdUserID(c.row.text[fieldThirdUserID]).nobody() {
-		c.row.text[fieldThirdUserID] = "" // 0 and -1 are how platforms write null
+	if ThirdUserID(c.row.Text[index.FieldThirdUserID]).nobody() {
+		c.row.Text[index.FieldThirdUserID] = "" // 0 and -1 are how platforms write null
 	}
-	c.table.put(&c.row)
+	c.table.Put(&c.row)
+}
+
+// textOf returns that string of a record.
+func textOf(f index.Field, r *Record) string {
+	switch f {
+	case index.FieldAccount:
+		return r.Account
+	case index.FieldEmail:
+		return r.Email
+	case index.FieldThirdAccount:
+		return r.ThirdAccount
+	case index.FieldThirdUserID:
+		return r.ThirdUserID
+	case index.FieldNickname:
+		return r.Nickname
+	case index.FieldThirdUserName:
+		return r.ThirdUserName
+	}
+	return ""
 }
 
 // takeBad bars the user of a record that could not be understood, whatever
@@ -295,32 +298,15 @@ func (c *collector) takeBad(r Record) {
 		c.unreadable++
 		return
 	}
-	c.row = row{id: r.UserID, barred: true, grants: c.row.grants[:0]}
-	c.table.put(&c.row)
-}
-
-func (c *collector) roleID(code string) (uint16, bool) {
-	if id, ok := c.roles.ids[code]; ok {
-		return id, true
-	}
-	if id, ok := c.fresh[code]; ok {
-		return id, true
-	}
-	n := len(c.roles.codes) + len(c.order)
-	if n == maxRoles {
-		return 0, false
-	}
-	code = strings.Clone(code) // it may be a piece of a page
-	c.fresh[code] = uint16(n)
-	c.order = append(c.order, code)
-	return uint16(n), true
+	c.row = index.Row{ID: r.UserID, Invalid: true, Grants: c.row.Grants[:0]}
+	c.table.Put(&c.row)
 }
 
 // outcome counts what the pull saw.
 func (c *collector) outcome() PullOutcome {
 	return PullOutcome{
 		Records: c.records, BadRecords: c.bad, DroppedGrants: c.dropped,
-		Duplicates: c.table.duplicates, Conflicts: c.table.conflicts,
+		Duplicates: c.table.Duplicates, Conflicts: c.table.Conflicts,
 	}
 }
 

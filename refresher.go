@@ -433,13 +433,13 @@ func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err e
 		level = slog.LevelWarn
 	}
 	gen := f.now.Load()
-	f.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
+	f.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.Users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
 		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
-	f.tellBereft(o, gen.users)
+	f.tellBereft(o, gen.Users)
 	if k == walk {
 		f.tellHold(hold, before, now)
 		f.warnAmbiguous(gen)
-		f.unheld.warn(gen.snapshot)
+		f.unheld.warn(gen.Snapshot)
 	} else if f.walkOverdue(f.cfg.Refresh.ResyncEvery / 4) {
 		f.soon(walk) // the machine was suspended, or the wall clock has jumped
 	}
@@ -464,7 +464,7 @@ func (f *refresher) warnIfStale(now clock.Instant) {
 
 func (f *refresher) warnAmbiguous(gen *generation) {
 	for k := KindAccount; k < kinds; k++ {
-		if n := gen.aliases[k].ambiguous; n > 0 && f.cfg.indexed.has(k) {
+		if n := gen.Ambiguous(k.field()); n > 0 && f.cfg.indexed.has(k) {
 			f.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // This file is what a route can ask for, and how that compiles. policy.go
@@ -220,7 +222,7 @@ type node struct {
 
 // A compiler collects what the nodes of one policy share.
 type compiler struct {
-	roles  *roleSpace
+	roles  *index.RoleSpace
 	terms  int
 	byRole map[uint16]uint64 // role number to the terms it fulfils
 	wheres []whereCheck
@@ -234,8 +236,8 @@ func (c *compiler) term(codes ...string) uint64 {
 	bit := uint64(1) << c.terms
 	c.terms++
 	for _, code := range codes {
-		c.roles.name(code)
-		for _, id := range c.roles.satisfying(code) {
+		c.roles.Name(code)
+		for _, id := range c.roles.Satisfying(code) {
 			c.byRole[id] |= bit
 		}
 	}
@@ -328,7 +330,7 @@ func (c eitherCheck) compile(to *compiler) node {
 }
 
 // compile turns a spec into a policy of the gate.
-func (s policySpec) compile(g *Gate, roles *roleSpace) *Policy {
+func (s policySpec) compile(g *Gate, roles *index.RoleSpace) *Policy {
 	c := &compiler{roles: roles, byRole: map[uint16]uint64{}}
 	p := &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
 	for _, check := range s.checks {

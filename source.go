@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // A Source is a list of the users who are authorised for the app, with the
@@ -185,6 +187,8 @@ func failureOf(err error) Failure {
 	switch {
 	case errors.As(err, &pe) && pe.Failure != "":
 		return pe.Failure
+	case errors.Is(err, index.ErrTooLarge):
+		return FailureTooLarge
 	case errors.Is(err, context.DeadlineExceeded):
 		return FailureTimeout
 	default:

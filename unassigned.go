@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/typo"
 )
 
@@ -25,23 +26,6 @@ type UnheldRole struct {
 	// Known says that the platform knows the code (see Config.RoleCodes): then
 	// it is no typo, only that nobody has it yet.
 	Known bool `json:"known"`
-}
-
-// name remembers that a check names the code.
-func (s *roleSpace) name(code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.named == nil {
-		s.named = map[string]bool{}
-	}
-	if _, known := s.named[code]; known {
-		return
-	}
-	s.named[code] = false
-	select {
-	case s.news <- struct{}{}:
-	default: // one is waiting, or nobody listens: the gate was never opened
-	}
 }
 
 // unheldRoles finds the codes that checks name and nobody holds, and logs them.
@@ -62,23 +46,17 @@ func newUnheldRoles(f *refresher) *unheldRoles {
 }
 
 // list returns those that nobody in the snapshot holds, by code.
-func (u *unheldRoles) list(s *snapshot) []UnheldRole {
-	u.roles.mu.Lock()
-	var codes []string
-	for code := range u.roles.named {
-		codes = append(codes, code)
-	}
-	u.roles.mu.Unlock()
-	slices.Sort(codes)
+func (u *unheldRoles) list(s *index.Snapshot) []UnheldRole {
+	codes := u.roles.NamedCodes()
 	platform := u.platformRoles()
 	var unheld []UnheldRole
 	for _, code := range codes {
-		if slices.ContainsFunc(u.roles.satisfying(code), s.held.has) {
+		if s.Assigns(u.roles.Satisfying(code)...) {
 			continue
 		}
 		role := UnheldRole{Code: code, Known: slices.Contains(platform, code)}
 		if !role.Known {
-			role.Nearest = typo.Nearest(code, slices.Values(slices.Concat(platform, heldCodes(s))))
+			role.Nearest = typo.Nearest(code, slices.Values(slices.Concat(platform, s.AssignedCodes())))
 		}
 		unheld = append(unheld, role)
 	}
@@ -98,7 +76,7 @@ func (u *unheldRoles) watch() {
 		select {
 		case <-u.f.ctx.Done():
 			return
-		case <-u.roles.news:
+		case <-u.roles.NewNames():
 		}
 		timer.Reset(namedWait)
 		select {
@@ -107,11 +85,11 @@ func (u *unheldRoles) watch() {
 		case <-timer.C:
 		}
 		select {
-		case <-u.roles.news: // for those, now is late enough
+		case <-u.roles.NewNames(): // for those, now is late enough
 		default:
 		}
 		if gen := u.now.Load(); gen != nil {
-			u.warn(gen.snapshot)
+			u.warn(gen.Snapshot)
 		}
 	}
 }
@@ -119,7 +97,7 @@ func (u *unheldRoles) watch() {
 // warn logs each such code once, after a walk or when it was named. It asks
 // the platform for its roles first, at most once an hour. Who comes while it is
 // asked waits for its answer: without, all that it knows would look like typos.
-func (u *unheldRoles) warn(s *snapshot) {
+func (u *unheldRoles) warn(s *index.Snapshot) {
 	if len(u.list(s)) == 0 {
 		return
 	}
@@ -131,12 +109,8 @@ func (u *unheldRoles) warn(s *snapshot) {
 	}
 	u.fetchPlatformRoles()
 	for _, role := range u.list(s) {
-		u.roles.mu.Lock()
-		told := u.roles.named[role.Code]
-		u.roles.named[role.Code] = true
-		u.roles.mu.Unlock()
 		switch {
-		case told:
+		case !u.roles.FirstReport(role.Code):
 		case role.Known:
 			u.log.Info("rolegate: a check names a role that nobody holds yet", "role", role.Code)
 		default:
@@ -198,39 +172,4 @@ func (u *unheldRoles) platformRoles() []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.platform
-}
-
-// heldCodes lists the role codes that somebody in the snapshot holds.
-func heldCodes(s *snapshot) (codes []string) {
-	for id, code := range s.roles.codes {
-		if s.held.has(uint16(id)) {
-			codes = append(codes, code)
-		}
-	}
-	return codes
-}
-
-// A roleSet has a bit for each role number.
-type roleSet []uint64
-
-func (s roleSet) has(role uint16) bool {
-	return int(role/64) < len(s) && s[role/64]>>(role%64)&1 == 1
-}
-
-// holding adds the roles of some grants.
-func (s roleSet) holding(gs grantList) roleSet {
-	for i := range gs.len() {
-		if role := gs.role(i); !s.has(role) {
-			s = s.with(role)
-		}
-	}
-	return s
-}
-
-func (s roleSet) with(role uint16) roleSet {
-	for int(role/64) >= len(s) {
-		s = append(s, 0)
-	}
-	s[role/64] |= 1 << (role % 64)
-	return s
 }

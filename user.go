@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+
+	"github.com/rolegate/rolegate/internal/index"
 )
 
 // A User is a listed user as one generation of the index knows him. It is a
@@ -15,8 +17,17 @@ import (
 // The zero User is nobody: ID 0, no roles. All methods are safe for concurrent
 // use.
 type User struct {
-	s  *snapshot
-	at place
+	s  *index.Snapshot
+	at index.Place
+}
+
+// userIn returns the listed user with that id, or nobody.
+func userIn(s *index.Snapshot, id int64) User {
+	at, ok := s.Find(id)
+	if !ok {
+		return User{}
+	}
+	return User{s: s, at: at}
 }
 
 // ID returns the marketplace's number of the user, 0 for the zero User.
@@ -24,22 +35,22 @@ func (u User) ID() int64 {
 	if u.s == nil {
 		return 0
 	}
-	return u.s.id(u.at)
+	return u.s.ID(u.at)
 }
 
-func (u User) grants() grantList {
+func (u User) grants() index.Grants {
 	if u.s == nil {
 		return nil
 	}
-	return u.s.grantsOf(u.at)
+	return u.s.Grants(u.at)
 }
 
 // HasRole reports whether the user has at least one of these roles in any
 // organisation, the hierarchy of Config.Implies included.
 func (u User) HasRole(codes ...string) bool {
 	gs := u.grants()
-	for i := range gs.len() {
-		if u.counts(gs.role(i), codes) {
+	for i := range gs.Len() {
+		if u.counts(gs.Role(i), codes) {
 			return true
 		}
 	}
@@ -51,8 +62,8 @@ func (u User) HasRole(codes ...string) bool {
 // above 0 has no roles.
 func (u User) HasRoleIn(org int64, codes ...string) bool {
 	gs := u.grants()
-	for i := range gs.len() {
-		if gs.org(i) == org && u.counts(gs.role(i), codes) {
+	for i := range gs.Len() {
+		if gs.Org(i) == org && u.counts(gs.Role(i), codes) {
 			return true
 		}
 	}
@@ -61,7 +72,7 @@ func (u User) HasRoleIn(org int64, codes ...string) bool {
 
 func (u User) counts(role uint16, codes []string) bool {
 	for _, code := range codes {
-		if u.s.roles.counts(role, code) {
+		if u.s.Roles.Counts(role, code) {
 			return true
 		}
 	}
@@ -72,8 +83,8 @@ func (u User) counts(role uint16, codes []string) bool {
 func (u User) Orgs() []int64 {
 	var orgs []int64
 	gs := u.grants()
-	for i := range gs.len() {
-		orgs = append(orgs, gs.org(i))
+	for i := range gs.Len() {
+		orgs = append(orgs, gs.Org(i))
 	}
 	return slices.Compact(orgs)
 }
@@ -85,9 +96,9 @@ func (u User) Grants() []Grant {
 	if len(gs) == 0 {
 		return nil
 	}
-	out := make([]Grant, gs.len())
+	out := make([]Grant, gs.Len())
 	for i := range out {
-		out[i] = Grant{OrgID: gs.org(i), RoleCode: u.s.roles.codes[gs.role(i)]}
+		out[i] = Grant{OrgID: gs.Org(i), RoleCode: u.s.Roles.Code(gs.Role(i))}
 	}
 	return out
 }
@@ -95,28 +106,28 @@ func (u User) Grants() []Grant {
 // Account returns the user's login account at the marketplace. It and the
 // methods below return "" if he has none, and if it is not kept: see
 // Config.Keep.
-func (u User) Account() string { return u.text(fieldAccount) }
+func (u User) Account() string { return u.text(index.FieldAccount) }
 
 // Email returns the user's e-mail address.
-func (u User) Email() string { return u.text(fieldEmail) }
+func (u User) Email() string { return u.text(index.FieldEmail) }
 
 // ThirdAccount returns the account of the app's own that is bound to the user.
-func (u User) ThirdAccount() string { return u.text(fieldThirdAccount) }
+func (u User) ThirdAccount() string { return u.text(index.FieldThirdAccount) }
 
 // ThirdUserID returns the user id of the app's own that is bound to the user.
-func (u User) ThirdUserID() string { return u.text(fieldThirdUserID) }
+func (u User) ThirdUserID() string { return u.text(index.FieldThirdUserID) }
 
 // Nickname returns the name by which the marketplace shows the user.
-func (u User) Nickname() string { return u.text(fieldNickname) }
+func (u User) Nickname() string { return u.text(index.FieldNickname) }
 
 // ThirdUserName returns the user's name in the app, as the marketplace has it.
-func (u User) ThirdUserName() string { return u.text(fieldThirdUserName) }
+func (u User) ThirdUserName() string { return u.text(index.FieldThirdUserName) }
 
-func (u User) text(f field) string {
+func (u User) text(f index.Field) string {
 	if u.s == nil {
 		return ""
 	}
-	return string(u.s.field(u.at, f))
+	return string(u.s.Field(u.at, f))
 }
 
 // String tells the user's number and nothing else of him.

@@ -34,13 +34,13 @@ type watches struct {
 // holdsStill judges a watch by a generation.
 func (w *watch) holdsStill(gen *generation) bool {
 	at, reason := gen.lookUp(w.policy.store.cfg.indexed, w.id)
-	if reason != Granted || gen.id(at) != w.user {
+	if reason != Granted || gen.ID(at) != w.user {
 		return false
 	}
 	if w.policy.shadow {
 		return true // it would be let pass
 	}
-	trial := trial{p: w.policy, user: User{s: gen.snapshot, at: at}, again: true, held: w.held}
+	trial := trial{p: w.policy, user: User{s: gen.Snapshot, at: at}, again: true, held: w.held}
 	return trial.judge(w.org) == passes
 }
 

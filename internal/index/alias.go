@@ -1,4 +1,4 @@
-package rolegate
+package index
 
 import (
 	"bytes"
@@ -14,12 +14,10 @@ import (
 // change need not be written anew.
 type aliasIndex struct {
 	blocks
-	kind    Kind
 	seed    maphash.Seed
 	entries int
 
-	// ambiguous counts the aliases that two or more users share.
-	ambiguous int
+	shared int // aliases that two or more users have
 }
 
 // An aliasBlock has the entries of one bucket: how many they are, and for each
@@ -76,11 +74,11 @@ func appendAliasBlock(dst []byte, refs []aliasRef) []byte {
 	return dst
 }
 
-// findAlias returns the place of the user who has that alias, and how many such
+// FindAlias returns the place of the user who has that alias, and how many such
 // users there are; it stops counting at 2, since then nobody enters by it. It
 // passes over the users in except.
-func (s *snapshot) findAlias(k Kind, text string, except *hold) (at place, found int) {
-	x := &s.aliases[k]
+func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (at Place, found int) {
+	x := &s.aliases[f]
 	if len(x.dir) == 0 || text == "" {
 		return at, 0
 	}
@@ -92,20 +90,23 @@ func (s *snapshot) findAlias(k Kind, text string, except *hold) (at place, found
 	block := aliasBlock(x.at(address))
 	for i := block.first(uint32(hash)); i < block.len() && block.hash(i) == uint32(hash) && found < 2; i++ {
 		id := block.id(i)
-		if it, ok := s.find(id); ok && string(s.field(it, k.field())) == text && !except.has(id) {
+		if it, ok := s.Find(id); ok && string(s.Field(it, f)) == text && (except == nil || !except(id)) {
 			at, found = it, found+1
 		}
 	}
 	return at, found
 }
 
+// Ambiguous returns how many aliases of that field two or more users share.
+func (s *Snapshot) Ambiguous(f Field) int { return s.aliases[f].shared }
+
 // indexAliases makes the index of one kind.
-func (s *snapshot) indexAliases(k Kind) (aliasIndex, error) {
-	x := aliasIndex{kind: k, seed: maphash.MakeSeed()}
+func (s *Snapshot) indexAliases(f Field) (aliasIndex, error) {
+	x := aliasIndex{seed: maphash.MakeSeed()}
 	list := newSorter(binary.LittleEndian.Uint64)
 	var record [16]byte
-	s.eachUser(func(id int64, at place) {
-		if text := s.field(at, k.field()); len(text) > 0 {
+	s.eachUser(func(id int64, at Place) {
+		if text := s.Field(at, f); len(text) > 0 {
 			binary.LittleEndian.PutUint64(record[:], maphash.Bytes(x.seed, text))
 			binary.LittleEndian.PutUint64(record[8:], uint64(id))
 			list.add(record[:])
@@ -120,15 +121,15 @@ func (s *snapshot) indexAliases(k Kind) (aliasIndex, error) {
 			refs = append(refs, aliasRef{binary.LittleEndian.Uint32(r), int64(binary.LittleEndian.Uint64(r[8:]))})
 		}
 		dst = appendAliasBlock(dst, refs)
-		x.ambiguous += s.shared(k, refs)
+		x.shared += s.countShared(f, refs)
 		return dst, nil
 	})
 	return x, err
 }
 
-// shared counts the aliases that two or more of these users share, who are
+// countShared counts the aliases that two or more of these users share, who are
 // sorted.
-func (s *snapshot) shared(k Kind, refs []aliasRef) (n int) {
+func (s *Snapshot) countShared(f Field, refs []aliasRef) (n int) {
 	for from := 0; from < len(refs); {
 		to := from + 1
 		for to < len(refs) && refs[to].hash == refs[from].hash {
@@ -137,8 +138,8 @@ func (s *snapshot) shared(k Kind, refs []aliasRef) (n int) {
 		if to-from > 1 {
 			users := map[string]int{}
 			for _, r := range refs[from:to] {
-				if at, ok := s.find(r.id); ok {
-					text := s.field(at, k.field())
+				if at, ok := s.Find(r.id); ok {
+					text := s.Field(at, f)
 					if users[string(text)]++; users[string(text)] == 2 {
 						n++
 					}
@@ -160,8 +161,8 @@ type aliasEdit struct {
 
 // withAliases gives next, which has the users already, the index of one kind:
 // that of s, brought up to date with what differs for the users with these ids.
-func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
-	x := s.aliases[k]
+func (s *Snapshot) withAliases(f Field, next *Snapshot, ids []int64) error {
+	x := s.aliases[f]
 	var edits []aliasEdit
 	note := func(id int64, text []byte, gone bool) {
 		if len(text) > 0 {
@@ -171,11 +172,11 @@ func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
 	}
 	for _, id := range ids {
 		var before, after []byte
-		if at, ok := s.find(id); ok {
-			before = s.field(at, k.field())
+		if at, ok := s.Find(id); ok {
+			before = s.Field(at, f)
 		}
-		if at, ok := next.find(id); ok {
-			after = next.field(at, k.field())
+		if at, ok := next.Find(id); ok {
+			after = next.Field(at, f)
 		}
 		if !bytes.Equal(before, after) {
 			note(id, before, true)
@@ -183,7 +184,7 @@ func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
 		}
 	}
 	if len(edits) == 0 {
-		next.aliases[k] = x
+		next.aliases[f] = x
 		return nil
 	}
 	slices.SortFunc(edits, func(a, b aliasEdit) int { return cmp.Compare(a.bucket, b.bucket) })
@@ -215,7 +216,7 @@ func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
 	}
 	if x.entries > 2*perBucket*len(x.dir) {
 		var err error
-		next.aliases[k], err = next.indexAliases(k)
+		next.aliases[f], err = next.indexAliases(f)
 		return err
 	}
 	blocks, err := x.with(changes, aliasBlockSize)
@@ -223,7 +224,7 @@ func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
 		return err
 	}
 	x.blocks = blocks
-	next.aliases[k] = x
+	next.aliases[f] = x
 	// Which of the aliases that somebody gave up or took were, and are, shared?
 	told := map[string]struct{}{}
 	for _, e := range edits {
@@ -231,9 +232,9 @@ func (s *snapshot) withAliases(k Kind, next *snapshot, ids []int64) error {
 			continue
 		}
 		told[e.text] = struct{}{}
-		_, before := s.findAlias(k, e.text, nil)
-		_, after := next.findAlias(k, e.text, nil)
-		next.aliases[k].ambiguous += max(after, 1) - max(before, 1)
+		_, before := s.FindAlias(f, e.text, nil)
+		_, after := next.FindAlias(f, e.text, nil)
+		next.aliases[f].shared += max(after, 1) - max(before, 1)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package rolegate
+package index
 
 import (
 	"encoding/binary"
@@ -85,7 +85,7 @@ func (w *blockWriter) add(block []byte) (address uint32, size int, err error) {
 		w.flush()
 	}
 	if len(w.segments) == maxSegments {
-		return 0, 0, errTooLarge
+		return 0, 0, ErrTooLarge
 	}
 	if len(w.open) == 0 {
 		w.begin()

@@ -1,0 +1,276 @@
+package index
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// MaxRoles is how many different role codes a gate tells apart. A marketplace
+// has tens; a list with more is not what it claims to be.
+const MaxRoles = 1 << 16
+
+// A RoleSpace numbers role codes. Numbers are never used again for another
+// code, so that a compiled check stays right for every snapshot to come.
+type RoleSpace struct {
+	// holders is the role hierarchy turned round: for a code, every other code
+	// that includes it. It does not change.
+	holders map[string][]string
+
+	mu    sync.Mutex
+	ids   map[string]uint16
+	codes []string
+	named map[string]bool // codes that checks name, and whether one was reported: see firstReport
+	news  chan struct{}   // has a value after a check has named another code
+
+	table atomic.Pointer[RoleTable]
+}
+
+// A RoleTable is what a snapshot knows of a roleSpace. It is immutable.
+type RoleTable struct {
+	ids     map[string]uint16
+	codes   []string // by number
+	holders map[string][]string
+}
+
+// A HierarchyFault is a mistake in a role hierarchy.
+type HierarchyFault struct {
+	Code  string   // a blank code includes, or is included by, this one; if there is no cycle
+	Cycle []string // each of which includes the next; the last is the first
+}
+
+// NewRoleSpace checks the hierarchy and returns its closure.
+func NewRoleSpace(implies map[string][]string) (*RoleSpace, []HierarchyFault) {
+	var faults []HierarchyFault
+	for _, code := range slices.Sorted(maps.Keys(implies)) {
+		if blankCode(code) || slices.ContainsFunc(implies[code], blankCode) {
+			faults = append(faults, HierarchyFault{Code: code})
+		}
+	}
+	holders := map[string][]string{}
+	told := map[string]bool{} // codes in a cycle that was reported
+	for _, code := range slices.Sorted(maps.Keys(implies)) {
+		reached := map[string]bool{}
+		path := []string{code}
+		if loop := reach(implies, code, path, reached); loop != nil {
+			if !told[loop[0]] {
+				faults = append(faults, HierarchyFault{Cycle: loop})
+				for _, c := range loop {
+					told[c] = true
+				}
+			}
+			continue
+		}
+		for included := range reached {
+			holders[included] = append(holders[included], code)
+		}
+	}
+	s := &RoleSpace{holders: holders, ids: map[string]uint16{}, news: make(chan struct{}, 1)}
+	for included, codes := range holders {
+		sort.Strings(codes)
+		s.intern(included)
+		for _, code := range codes {
+			s.intern(code)
+		}
+	}
+	s.Publish()
+	return s, faults
+}
+
+// reach adds to reached every code that code includes, directly or not, and
+// returns the path of a cycle if there is one.
+func reach(implies map[string][]string, code string, path []string, reached map[string]bool) []string {
+	for _, included := range implies[code] {
+		if i := slices.Index(path, included); i >= 0 {
+			return append(path[i:len(path):len(path)], included)
+		}
+		if reached[included] {
+			continue
+		}
+		reached[included] = true
+		if loop := reach(implies, included, append(slices.Clip(path), included), reached); loop != nil {
+			return loop
+		}
+	}
+	return nil
+}
+
+func blankCode(s string) bool { return strings.TrimSpace(s) == "" }
+
+// intern returns the number of a code, a new one if it is new; ok is false if
+// there are too many.
+func (s *RoleSpace) intern(code string) (id uint16, ok bool) {
+	ids, ok := s.internAll([]string{code})
+	if !ok {
+		return 0, false
+	}
+	return ids[0], true
+}
+
+// internAll does so for several codes, or for none of them.
+func (s *RoleSpace) internAll(codes []string) (ids []uint16, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := 0
+	for _, code := range codes {
+		if _, known := s.ids[code]; !known {
+			fresh++
+		}
+	}
+	if len(s.codes)+fresh > MaxRoles {
+		return nil, false
+	}
+	ids = make([]uint16, len(codes))
+	for i, code := range codes {
+		id, known := s.ids[code]
+		if !known {
+			id = uint16(len(s.codes))
+			code = strings.Clone(code) // it may be a piece of a page
+			s.codes = append(s.codes, code)
+			s.ids[code] = id
+		}
+		ids[i] = id
+	}
+	return ids, true
+}
+
+// Publish returns a table of all codes so far; the same one if there are no
+// new ones.
+func (s *RoleSpace) Publish() *RoleTable {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.table.Load(); t != nil && len(t.codes) == len(s.codes) {
+		return t
+	}
+	t := &RoleTable{ids: maps.Clone(s.ids), codes: slices.Clone(s.codes), holders: s.holders}
+	s.table.Store(t)
+	return t
+}
+
+// Satisfying returns the numbers of the roles that count as code: itself and
+// those that include it.
+func (s *RoleSpace) Satisfying(code string) []uint16 {
+	ids := make([]uint16, 0, 1+len(s.holders[code]))
+	for _, c := range append([]string{code}, s.holders[code]...) {
+		id, ok := s.intern(c)
+		if !ok {
+			panic(fmt.Sprintf("rolegate: more than %d different role codes", MaxRoles))
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Counts reports whether the role with that number counts as code.
+func (t *RoleTable) Counts(role uint16, code string) bool {
+	if t.codes[role] == code {
+		return true
+	}
+	for _, c := range t.holders[code] {
+		if t.codes[role] == c {
+			return true
+		}
+	}
+	return false
+}
+
+// Name remembers that a check names the code, and has Named say so.
+func (s *RoleSpace) Name(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named == nil {
+		s.named = map[string]bool{}
+	}
+	if _, known := s.named[code]; known {
+		return
+	}
+	s.named[code] = false
+	select {
+	case s.news <- struct{}{}:
+	default: // one is waiting, or nobody listens: the gate was never opened
+	}
+}
+
+// NamedCodes returns the codes that checks name, sorted.
+func (s *RoleSpace) NamedCodes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.named))
+}
+
+// FirstReport reports whether it is called for the first time with that code,
+// which a check names.
+func (s *RoleSpace) FirstReport(code string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !s.named[code]
+	s.named[code] = true
+	return first
+}
+
+// NewNames has a value after a check has named another code.
+func (s *RoleSpace) NewNames() <-chan struct{} { return s.news }
+
+// Code returns the code with that number.
+func (t *RoleTable) Code(role uint16) string { return t.codes[role] }
+
+// CodesIn returns the codes by number, "" in place of those that are not in used,
+// and none behind the last that is.
+func (t *RoleTable) CodesIn(used RoleSet) []string {
+	codes := slices.Clone(t.codes)
+	for i := range codes {
+		if !used.has(uint16(i)) {
+			codes[i] = ""
+		}
+	}
+	for len(codes) > 0 && codes[len(codes)-1] == "" {
+		codes = codes[:len(codes)-1]
+	}
+	return codes
+}
+
+// Size is how many numbers are given out.
+func (t *RoleTable) Size() int { return len(t.codes) }
+
+// A RoleSet has a bit for each role number.
+type RoleSet []uint64
+
+func (s RoleSet) has(role uint16) bool {
+	return int(role/64) < len(s) && s[role/64]>>(role%64)&1 == 1
+}
+
+// WithGrants adds the roles of some grants.
+func (s RoleSet) WithGrants(gs Grants) RoleSet {
+	for i := range gs.Len() {
+		if role := gs.Role(i); !s.has(role) {
+			s = s.with(role)
+		}
+	}
+	return s
+}
+
+func (s RoleSet) with(role uint16) RoleSet {
+	for int(role/64) >= len(s) {
+		s = append(s, 0)
+	}
+	s[role/64] |= 1 << (role % 64)
+	return s
+}
+
+// Assigns reports whether a listed user has one of these roles, or has had it
+// since the last full refresh.
+func (s *Snapshot) Assigns(roles ...uint16) bool { return slices.ContainsFunc(roles, s.Assigned.has) }
+
+// AssignedCodes lists the codes of the roles of which assigns is true.
+func (s *Snapshot) AssignedCodes() (codes []string) {
+	for role, code := range s.Roles.codes {
+		if s.Assigned.has(uint16(role)) {
+			codes = append(codes, code)
+		}
+	}
+	return codes
+}
