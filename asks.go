@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file is how replicas that follow have the one that leads pull: for a
@@ -19,14 +20,6 @@ type ask struct {
 	id     uint64
 	kind   pullKind
 	accept bool // a walk that holds nothing back
-}
-
-// An answer says what became of an ask. It comes with the change that the pull
-// has brought.
-type answer struct {
-	id      uint64
-	failure Failure // "" for none
-	text    string
 }
 
 // FailureLeader is the failure of a pull that another replica was asked for and
@@ -68,7 +61,7 @@ func readAsk(m []byte) (a ask, ok bool) {
 // here.
 func (r *replica) pull(ctx context.Context, k pullKind) error {
 	a := ask{id: rand.Uint64(), kind: k, accept: k == walk && r.f.accepting.Load() > 0}
-	answered := make(chan answer, 1)
+	answered := make(chan snapshot.Answer, 1)
 	r.mu.Lock()
 	r.waiting[a.id] = answered
 	r.mu.Unlock()
@@ -97,7 +90,7 @@ func (r *replica) pull(ctx context.Context, k pullKind) error {
 		timer.Reset(askAgain)
 		select {
 		case b := <-answered:
-			return b.err()
+			return answerError(b)
 		case <-turned:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -112,21 +105,21 @@ func (r *replica) send(ctx context.Context, a ask) error {
 	return callCache(func() error { return r.shared.Ask(ctx, a.message()) })
 }
 
-func (a answer) err() error {
-	if a.failure == "" {
+func answerError(a snapshot.Answer) error {
+	if a.Failure == "" {
 		return nil
 	}
-	return &PullError{Failure: a.failure, Err: errors.New(a.text)}
+	return &PullError{Failure: Failure(a.Failure), Err: errors.New(a.Text)}
 }
 
 // answered hands the answers in a change to those who wait. taken is whether
 // requests see the change.
-func (r *replica) answered(answers []answer, taken bool) {
+func (r *replica) answered(answers []snapshot.Answer, taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range answers {
-		if c, ok := r.waiting[a.id]; ok && taken {
-			delete(r.waiting, a.id)
+		if c, ok := r.waiting[a.ID]; ok && taken {
+			delete(r.waiting, a.ID)
 			c <- a
 		}
 	}
@@ -232,9 +225,9 @@ func (r *replica) serve(k pullKind) {
 }
 
 // reply has an answer published, once. It needs mu.
-func (r *replica) reply(b answer) {
+func (r *replica) reply(b snapshot.Answer) {
 	for _, due := range r.answers {
-		if due.id == b.id {
+		if due.ID == b.ID {
 			return
 		}
 	}
@@ -243,11 +236,11 @@ func (r *replica) reply(b answer) {
 	}
 }
 
-func answerTo(a ask, err error) answer {
+func answerTo(a ask, err error) snapshot.Answer {
 	if err == nil || errors.Is(err, ErrHeld) { // whoever asked sees what is held
-		return answer{id: a.id}
+		return snapshot.Answer{ID: a.id}
 	}
-	return answer{id: a.id, failure: failureOf(err), text: err.Error()}
+	return snapshot.Answer{ID: a.id, Failure: string(failureOf(err)), Text: err.Error()}
 }
 
 func (r *replica) pullFor(k pullKind, asks []ask) error {

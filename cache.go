@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // A Cache keeps the last good index where a restart finds it, so that an app
@@ -82,15 +83,15 @@ func (f *refresher) restore() {
 	default:
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from the stored index", "users", gen.Users, "held", gen.hold.size(),
-			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
+		f.log.Info("rolegate: started from the stored index", "users", gen.Users, "held", gen.Held.Size(),
+			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	}
 }
 
 // startFrom swaps the stored index in, unless a walk was faster: what that has
 // seen must not be undone.
-func (f *refresher) startFrom(gen *generation) bool {
+func (f *refresher) startFrom(gen *snapshot.Generation) bool {
 	if f.lockSwap(f.ctx) != nil {
 		return false
 	}
@@ -99,7 +100,7 @@ func (f *refresher) startFrom(gen *generation) bool {
 		return false
 	}
 	f.mu.Lock()
-	f.holdTold = gen.hold
+	f.holdTold = gen.Held
 	f.mu.Unlock()
 	f.stored = gen
 	f.swap(gen)
@@ -122,7 +123,7 @@ func (f *refresher) awaitRestored() {
 }
 
 // load reads the stored index, and says why it may not be used.
-func (f *refresher) load() (gen *generation, err error) {
+func (f *refresher) load() (gen *snapshot.Generation, err error) {
 	ctx, cancel := context.WithTimeout(f.ctx, cacheTimeout)
 	defer cancel()
 	err = callCache(func() (err error) {
@@ -159,24 +160,24 @@ func (r readerUntil) Read(p []byte) (int, error) {
 
 // decode makes a generation of a stored index, if it is of this list, of these
 // fields and young enough.
-func (f *refresher) decode(r io.Reader) (*generation, error) {
-	s, err := decodeIndex(r)
+func (f *refresher) decode(r io.Reader) (*snapshot.Generation, error) {
+	s, err := snapshot.Decode(r)
 	if err != nil {
 		return nil, err
 	}
 	cfg := &f.cfg
 	now := f.clock()
 	switch {
-	case s.key != cfg.cacheKey:
+	case s.Key != cfg.cacheKey:
 		return nil, errors.New("it is of another list: another app, marketplace or environment")
-	case s.fields != cfg.fields:
+	case s.Fields != cfg.fields:
 		return nil, errors.New("it was made with other Keep, Identify or Aliases")
-	case max(s.contact, s.verified, s.walked) > now.Wall:
+	case max(s.Contact, s.Verified, s.Refreshed) > now.Wall:
 		return nil, errors.New("it is dated in the future: one of the clocks is or was wrong")
-	case time.Duration(now.Wall-s.verified) > cfg.Refresh.ExpireAfter:
+	case time.Duration(now.Wall-s.Verified) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
-	return s.generation(f.roles, cfg.indexed.fields(), now.At)
+	return s.Generation(f.roles, cfg.indexed.fields(), now.At)
 }
 
 // keepStoring stores what requests see whenever that has changed, at most every
@@ -206,7 +207,7 @@ func (f *refresher) keepStoring() {
 // stored is tried again with the next pull that succeeds.
 func (f *refresher) storeNow() {
 	gen := f.now.Load()
-	if gen == nil || f.stored != nil && gen.Snapshot == f.stored.Snapshot && gen.verified == f.stored.verified && gen.hold == f.stored.hold {
+	if gen == nil || f.stored != nil && gen.Snapshot == f.stored.Snapshot && gen.Verified == f.stored.Verified && gen.Held == f.stored.Held {
 		return
 	}
 	hangs := time.AfterFunc(cacheTimeout+storeEvery, func() {
@@ -240,13 +241,13 @@ func (f *refresher) noteNotStored(err error) {
 	}
 }
 
-func (f *refresher) write(gen *generation) error {
+func (f *refresher) write(gen *snapshot.Generation) error {
 	ctx, cancel := context.WithTimeout(f.storing, cacheTimeout)
 	defer cancel()
 	var whole atomic.Bool
 	err := callCache(func() error {
 		return f.cfg.Cache.Store(ctx, func(w io.Writer) error {
-			err := gen.encode(w, f.cfg.cacheKey, clock.WallStamp)
+			err := gen.Encode(w, f.cfg.cacheKey, clock.WallStamp)
 			whole.Store(err == nil)
 			return err
 		})

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // A diff is what lies between two snapshots: always the counts, and the users
@@ -34,7 +35,7 @@ func (d *diff) note(to *[]UserChange, id int64) {
 
 // compare counts what a swap changed, and hands it to OnChange. ids calls its
 // argument for every user who may differ.
-func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look func(id int64))) PullOutcome {
+func (f *refresher) compare(next, before *snapshot.Generation, isWalk bool, ids func(look func(id int64))) PullOutcome {
 	if before == nil {
 		return PullOutcome{Added: next.Users}
 	}
@@ -45,21 +46,21 @@ func (f *refresher) compare(next, before *generation, isWalk bool, ids func(look
 		slices.SortFunc(d.change.Added, byID)
 		slices.SortFunc(d.change.Removed, byID)
 		slices.SortFunc(d.change.Changed, byID)
-		d.change.Time, d.change.Walk, d.change.Generation = f.clock().Time(), isWalk, next.number
+		d.change.Time, d.change.Walk, d.change.Generation = f.clock().Time(), isWalk, next.Number
 		f.changes.put(d.change)
 	}
 	return PullOutcome{Added: d.Added, Removed: d.Removed, Changed: d.Changed, Bereft: d.LostAllRoles}
 }
 
 // compareAll compares all users of both: what a walk needs.
-func (f *refresher) compareAll(next, before *generation) PullOutcome {
+func (f *refresher) compareAll(next, before *snapshot.Generation) PullOutcome {
 	return f.compare(next, before, true, func(look func(int64)) {
 		next.Differing(&before.Table, look)
 	})
 }
 
 // compareSome compares by the users whom an incremental pull spoke of.
-func (f *refresher) compareSome(next, before *generation, changes *index.Table) PullOutcome {
+func (f *refresher) compareSome(next, before *snapshot.Generation, changes *index.Table) PullOutcome {
 	return f.compare(next, before, false, func(look func(int64)) {
 		changes.Each(func(id int64, _ index.Place, _ bool) { look(id) })
 	})

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file tells why a decision is what it is: for operators, not for
@@ -143,7 +145,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		known, now = g.now.Load(), g.clock()
 	}
 	if known != nil {
-		e.ContactAge, e.VerifiedAge = known.contact.Age(now), known.verified.Age(now)
+		e.ContactAge, e.VerifiedAge = known.Contact.Age(now), known.Verified.Age(now)
 	}
 	if reason != Granted {
 		e.State = map[Reason]State{NotReady: StateStarting, Expired: StateExpired, Closed: StateClosed}[reason]
@@ -154,12 +156,12 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		e.State = StateStale
 	}
 	where := p.scopeOf(org)
-	gen.judge(&e.Decision, p, id, where, nil)
-	gen.judgeAge(&e.Decision, p, now)
+	decideWith(gen, &e.Decision, p, id, where, nil)
+	refuseOld(gen, &e.Decision, p, now)
 	e.Decision.stale = e.State == StateStale
-	e.Standing = gen.standing(&e.Decision, id)
+	e.Standing = standing(gen, &e.Decision, id)
 	if e.Decision.User.s != nil {
-		e.Age = gen.knownFor(e.Decision.Held).Age(now)
+		e.Age = gen.KnownFor(e.Decision.Held).Age(now)
 		if !where.unreadable {
 			e.explainChecks(p, where.id)
 		}
@@ -204,7 +206,7 @@ func (g Guard) Explain(ctx context.Context, id Identity, org int64) Explanation 
 }
 
 // standing puts into a word what the look-up of a decision has found.
-func (gen *generation) standing(d *Decision, id Identity) Standing {
+func standing(gen *snapshot.Generation, d *Decision, id Identity) Standing {
 	switch {
 	case d.Held:
 		return StandingHeld

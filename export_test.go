@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // WithClock returns cfg with a clock for tests about clocks that are set, and
@@ -39,7 +40,7 @@ func VerifyEarly(g *Gate) {
 	defer f.unlockSwap()
 	if gen := g.now.Load(); gen != nil {
 		early := *gen
-		early.verified = early.contact
+		early.Verified = early.Contact
 		g.now.Store(&early)
 	}
 }
@@ -66,33 +67,33 @@ func Remember(g *Gate) (putBack func()) {
 // RestoreIndex reads a stored index as a gate does that has its list and its
 // fields, and returns what it says and what would be stored of it.
 func RestoreIndex(data []byte) (says string, again []byte, err error) {
-	s, err := decodeIndex(bytes.NewReader(data))
+	s, err := snapshot.Decode(bytes.NewReader(data))
 	if err != nil {
 		return "", nil, err
 	}
-	key := s.key
+	key := s.Key
 	gen, _, _, err := restored(s)
 	if err != nil {
 		return "", nil, err
 	}
 	var b bytes.Buffer
-	if err := gen.encode(&b, key, clock.WallStamp); err != nil {
+	if err := gen.Encode(&b, key, clock.WallStamp); err != nil {
 		return "", nil, err
 	}
-	return gen.says(key), b.Bytes(), nil
+	return contents(gen, key), b.Bytes(), nil
 }
 
 var endOfTime = clock.Instant{Wall: math.MaxInt64}
 
-func restored(s *storedIndex) (*generation, *index.RoleSpace, kindSet, error) {
+func restored(s *snapshot.Stored) (*snapshot.Generation, *index.RoleSpace, kindSet, error) {
 	indexed := kindSet(1 << KindUserID)
 	for k := KindAccount; k < kinds; k++ {
-		if s.fields.Has(k.field()) {
+		if s.Fields.Has(k.field()) {
 			indexed |= 1 << k
 		}
 	}
 	roles, _ := index.NewRoleSpace(map[string][]string{"principal": {"admin"}})
-	gen, err := s.generation(roles, indexed.fields(), endOfTime.At)
+	gen, err := s.Generation(roles, indexed.fields(), endOfTime.At)
 	return gen, roles, indexed, err
 }
 
@@ -100,7 +101,7 @@ func restored(s *storedIndex) (*generation, *index.RoleSpace, kindSet, error) {
 // has their list and their fields, and returns what they say together, and what
 // would be published of the same change.
 func ApplyChange(index, change []byte) (says string, again []byte, err error) {
-	s, err := decodePublished(bytes.NewReader(index))
+	s, err := snapshot.DecodePublished(bytes.NewReader(index))
 	if err != nil {
 		return "", nil, err
 	}
@@ -108,19 +109,19 @@ func ApplyChange(index, change []byte) (says string, again []byte, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	c, err := decodeChange(change)
+	c, err := snapshot.DecodeChange(change)
 	if err != nil {
 		return "", nil, err
 	}
-	if c.fields != s.fields {
-		return "", nil, errNotIndex
+	if c.Fields != s.Fields {
+		return "", nil, snapshot.ErrNotIndex
 	}
-	to, _, err := c.applied(from, roles, indexed.fields(), endOfTime.At)
+	to, _, err := c.Applied(from, roles, indexed.fields(), endOfTime.At)
 	if err != nil {
 		return "", nil, err
 	}
-	again, err = encodeChange(from, to, c.answers, c.key, clock.WallStamp, c.published, c.from)
-	return fmt.Sprint(to.says(c.key), c.published, c.from, c.answers), again, err
+	again, err = snapshot.EncodeChange(from, to, c.Answers, c.Key, clock.WallStamp, c.Published, c.From)
+	return fmt.Sprint(contents(to, c.Key), c.Published, c.From, c.Answers), again, err
 }
 
 // A SharedClock is the clock of a replica whose own clocks are set by hand.
@@ -158,8 +159,8 @@ func Backlog(g *Gate) map[string]int {
 	}
 }
 
-// says is all that a generation has in it, as text.
-func (gen *generation) says(key string) string {
+// contents is all that a generation has in it, as text.
+func contents(gen *snapshot.Generation, key string) string {
 	var lines []string
 	gen.Each(func(id int64, at index.Place, barred bool) {
 		u := User{s: gen.Snapshot, at: at}
@@ -178,13 +179,13 @@ func (gen *generation) says(key string) string {
 		}
 		lines = append(lines, line)
 	})
-	if gen.hold != nil {
-		for id, seen := range gen.hold.users {
+	if gen.Held != nil {
+		for id, seen := range gen.Held.Users {
 			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.Wall))
 		}
-		lines = append(lines, fmt.Sprint("held ", gen.hold.cause, gen.hold.since.Wall, gen.hold.forSync.Wall))
+		lines = append(lines, fmt.Sprint("held ", gen.Held.Cause, gen.Held.Since.Wall, gen.Held.SyncSince.Wall))
 	}
 	slices.Sort(lines)
-	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.Fields, gen.cursor, gen.contact.Wall, gen.verified.Wall, gen.walked.Wall, gen.Users, gen.GrantCount))
+	lines = append(lines, fmt.Sprintf("%q %b %d %d %d %d %d %d", key, gen.Fields, gen.Cursor, gen.Contact.Wall, gen.Verified.Wall, gen.Refreshed.Wall, gen.Users, gen.GrantCount))
 	return strings.Join(lines, "\n")
 }

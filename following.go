@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file is how a replica takes in what the one that leads has published.
@@ -154,8 +155,8 @@ func (r *replica) forget(v Version) {
 // adoptWhole takes in an index from the store. jumped is whether the shared
 // clock was set since the last one: then nothing in it has a time that is known.
 func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
-	var gen *generation
-	var at stamps
+	var gen *snapshot.Generation
+	var at snapshot.Stamps
 	if err := callCache(func() (err error) {
 		gen, at, err = r.decode(readerUntil{ctx, u.Whole})
 		return err
@@ -169,9 +170,9 @@ func (r *replica) adoptWhole(ctx context.Context, u Update, jumped bool) error {
 	defer r.f.unlockSwap()
 	own := r.f.now.Load()
 	if jumped && own != nil {
-		gen.verified, gen.contact = alike(gen.verified, own.verified), alike(gen.contact, own.contact)
+		gen.Verified, gen.Contact = alike(gen.Verified, own.Verified), alike(gen.Contact, own.Contact)
 	}
-	taken := own != nil && !gen.older(own) // see serveFirst
+	taken := own != nil && !gen.Older(own) // see serveFirst
 	r.adopt(u.Version, at, gen, taken)
 	if taken {
 		r.tell(gen, own, nil)
@@ -201,7 +202,7 @@ func (r *replica) upToDate() bool {
 // and no walk is to be compared with it.
 func (r *replica) serveFirst() {
 	base := r.base.Load()
-	if base == nil || r.f.now.Load() != nil || base.verified.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
+	if base == nil || r.f.now.Load() != nil || base.Verified.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
 		return
 	}
 	if r.f.lockSwap(r.f.ctx) != nil {
@@ -216,7 +217,7 @@ func (r *replica) serveFirst() {
 
 // adopt makes a generation the base, and requests see it if it is taken. It
 // needs lockSwap.
-func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
+func (r *replica) adopt(v Version, at snapshot.Stamps, gen *snapshot.Generation, taken bool) {
 	r.version, r.stamps = v, at
 	r.mu.Lock() // or somebody could see that base and what requests see are not the same
 	defer r.mu.Unlock()
@@ -232,24 +233,24 @@ func (r *replica) adopt(v Version, at stamps, gen *generation, taken bool) {
 }
 
 // decode makes a generation of a whole index.
-func (r *replica) decode(from io.Reader) (*generation, stamps, error) {
-	s, err := decodePublished(from)
+func (r *replica) decode(from io.Reader) (*snapshot.Generation, snapshot.Stamps, error) {
+	s, err := snapshot.DecodePublished(from)
 	if err != nil {
-		return nil, stamps{}, err
+		return nil, snapshot.Stamps{}, err
 	}
 	if err := r.check(s); err != nil {
-		return nil, stamps{}, err
+		return nil, snapshot.Stamps{}, err
 	}
-	gen, err := s.generation(r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
-	return gen, stamps{s.contact, s.verified, s.walked}, err
+	gen, err := s.Generation(r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
+	return gen, snapshot.Stamps{Contact: s.Contact, Verified: s.Verified, Refreshed: s.Refreshed}, err
 }
 
 // check says why an index, or a change, may not be used.
-func (r *replica) check(s *storedIndex) error {
+func (r *replica) check(s *snapshot.Stored) error {
 	switch {
-	case s.key != r.f.cfg.cacheKey, s.fields != r.f.cfg.fields:
+	case s.Key != r.f.cfg.cacheKey, s.Fields != r.f.cfg.fields:
 		return errors.New("it is of another list: another app, marketplace or environment")
-	case r.clock.future(max(s.contact, s.verified, s.walked, s.published)):
+	case r.clock.future(max(s.Contact, s.Verified, s.Refreshed, s.Published)):
 		return errors.New("it is dated in the future: the clock that the replicas share was put back")
 	}
 	return nil
@@ -259,48 +260,48 @@ func (r *replica) check(s *storedIndex) error {
 // for.
 func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error {
 	base := r.base.Load()
-	c, err := decodeChange(u.Change)
+	c, err := snapshot.DecodeChange(u.Change)
 	if err == nil {
-		err = r.check(&c.storedIndex)
+		err = r.check(&c.Stored)
 	}
 	if err != nil {
 		r.forget(Version{})
 		return err
 	}
-	at := stamps{c.contact, c.verified, c.walked}
-	if jumped && c.held != nil {
+	at := snapshot.Stamps{Contact: c.Contact, Verified: c.Verified, Refreshed: c.Refreshed}
+	if jumped && c.Held != nil {
 		r.forget(Version{})
 		return errors.New("a change tells since when removals are held, by a clock that was set since")
 	}
-	if c.from != r.stamps {
+	if c.From != r.stamps {
 		r.forget(Version{})
 		return errors.New("a change is of another index than the one that it was said to follow")
 	}
-	if at.older(r.stamps) {
+	if at.Older(r.stamps) {
 		r.forget(u.Version)
 		return errors.New("a change leads to an older index")
 	}
-	gen, ids, err := c.applied(base, r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
+	gen, ids, err := c.Applied(base, r.f.roles, r.f.cfg.indexed.fields(), r.clock.at)
 	if err != nil {
 		r.forget(Version{})
 		return err
 	}
 	// Each reading of the shared clock errs a little, towards older.
-	if at.verified >= r.stamps.verified {
-		gen.verified = clock.Later(gen.verified, base.verified)
+	if at.Verified >= r.stamps.Verified {
+		gen.Verified = clock.Later(gen.Verified, base.Verified)
 	}
-	if at.walked >= r.stamps.walked {
-		gen.walked = clock.Later(gen.walked, base.walked)
+	if at.Refreshed >= r.stamps.Refreshed {
+		gen.Refreshed = clock.Later(gen.Refreshed, base.Refreshed)
 	}
-	if at.contact >= r.stamps.contact {
-		gen.contact = clock.Later(gen.contact, base.contact)
+	if at.Contact >= r.stamps.Contact {
+		gen.Contact = clock.Later(gen.Contact, base.Contact)
 	}
 	if err := r.f.lockSwap(ctx); err != nil {
 		return err
 	}
 	defer r.f.unlockSwap()
 	own := r.f.now.Load()
-	taken := own != nil && (own == base || !gen.older(own))
+	taken := own != nil && (own == base || !gen.Older(own))
 	r.adopt(u.Version, at, gen, taken)
 	if taken {
 		if own != base {
@@ -308,24 +309,24 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 		}
 		r.tell(gen, own, ids)
 	}
-	r.answered(c.answers, taken)
+	r.answered(c.Answers, taken)
 	return nil
 }
 
 // tell tells whoever wants to know that a generation was taken. ids are of those
 // who may differ, nil if that is not known. It needs lockSwap.
-func (r *replica) tell(gen, own *generation, ids []int64) {
+func (r *replica) tell(gen, own *snapshot.Generation, ids []int64) {
 	f := r.f
-	isWalk := own == nil || own.walked != gen.walked
+	isWalk := own == nil || own.Refreshed != gen.Refreshed
 	f.mu.Lock()
-	f.holdTold, f.warned = gen.hold, false
+	f.holdTold, f.warned = gen.Held, false
 	f.mu.Unlock()
 	switch {
 	case own == nil:
 		now := f.clock()
 		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from what another replica has published", "users", gen.Users, "held", gen.hold.size(),
-			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second))
+		f.log.Info("rolegate: started from what another replica has published", "users", gen.Users, "held", gen.Held.Size(),
+			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second))
 		f.ready.Do(func() { close(f.first) })
 	case f.changes == nil, gen.Snapshot == own.Snapshot:
 	case ids == nil:

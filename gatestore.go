@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // A store is what all parts of a gate have in common: the generation that
@@ -22,7 +23,7 @@ type store struct {
 
 	// now is the generation that requests see: nil until the first list is
 	// there, and only ever replaced whole.
-	now atomic.Pointer[generation]
+	now atomic.Pointer[snapshot.Generation]
 
 	// swapping is held (it has room for one) from before an incremental pull
 	// begins until its result is swapped in, and by a walk for the increment
@@ -44,7 +45,7 @@ func (s *store) init(cfg settings) {
 // current returns the generation to decide by, or why there is none. Each
 // decision reads the clock itself: a flag that a loop sets would stay unset if
 // the loop hung.
-func (s *store) current() (gen *generation, now clock.Instant, reason Reason) {
+func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason Reason) {
 	if s == nil {
 		return nil, now, NotReady
 	}
@@ -56,7 +57,7 @@ func (s *store) current() (gen *generation, now clock.Instant, reason Reason) {
 		return nil, now, NotReady
 	}
 	now = s.clock()
-	if gen.verified.Age(now) > s.cfg.Refresh.ExpireAfter {
+	if gen.Verified.Age(now) > s.cfg.Refresh.ExpireAfter {
 		return nil, now, Expired
 	}
 	return gen, now, Granted
@@ -72,20 +73,20 @@ func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *ht
 		*d = Decision{Reason: reason}
 		return
 	}
-	gen.judge(d, p, id, where, r)
+	decideWith(gen, d, p, id, where, r)
 	if asked == (clock.Instant{}) {
 		asked = now
 	}
-	gen.judgeAge(d, p, asked)
-	d.stale = gen.contact.Age(now) > s.cfg.Refresh.StaleAfter
+	refuseOld(gen, d, p, asked)
+	d.stale = gen.Contact.Age(now) > s.cfg.Refresh.StaleAfter
 }
 
 // swap makes requests see the next generation. It needs lockSwap.
-func (s *store) swap(next *generation) {
+func (s *store) swap(next *snapshot.Generation) {
 	before := s.now.Load()
-	next.number = 1
+	next.Number = 1
 	if before != nil {
-		next.number = before.number + 1
+		next.Number = before.Number + 1
 	}
 	s.now.Store(next)
 	for _, call := range s.onPublish {
@@ -104,29 +105,8 @@ func (s *store) lockSwap(ctx context.Context) error {
 
 func (s *store) unlockSwap() { <-s.swapping }
 
-// A generation is a snapshot with what is known about how old it is.
-type generation struct {
-	*index.Snapshot
-	number   uint64        // counts swaps
-	cursor   int64         // the sequence that the next incremental pull goes on from
-	contact  clock.Instant // start of the last pull that succeeded, of either kind
-	verified clock.Instant // start of the last full walk that succeeded and held nothing back
-	walked   clock.Instant // start of the last full walk that was swapped in, whatever it held back
-	hold     *hold         // removals that a walk has seen and not applied; nil if there are none
-}
-
-// knownFor is up to when revocations are known that could concern a user, whose
-// removal is held or not. A hold keeps the verified age old for all, but only those who are
-// held have lost something that is not known to requests.
-func (gen *generation) knownFor(held bool) clock.Instant {
-	if held {
-		return gen.verified
-	}
-	return gen.walked
-}
-
 // lookUp finds the listed user with that identity.
-func (gen *generation) lookUp(indexed kindSet, id Identity) (at index.Place, reason Reason) {
+func lookUp(gen *snapshot.Generation, indexed kindSet, id Identity) (at index.Place, reason Reason) {
 	if id.nobody() {
 		return at, NoIdentity
 	}
@@ -141,10 +121,10 @@ func (gen *generation) lookUp(indexed kindSet, id Identity) (at index.Place, rea
 		return at, IdentifyFailed
 	}
 	at, found := gen.FindAlias(id.kind.field(), id.text, nil)
-	if found > 1 && gen.hold != nil {
+	if found > 1 && gen.Held != nil {
 		// One who is gone from the list, but held, does not take the alias from
 		// the one who has it now: a sync may make the same person anew.
-		if to, n := gen.FindAlias(id.kind.field(), id.text, gen.hold.has); n == 1 {
+		if to, n := gen.FindAlias(id.kind.field(), id.text, gen.Held.Has); n == 1 {
 			at, found = to, n
 		}
 	}

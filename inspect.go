@@ -23,7 +23,7 @@ func (g *Gate) Overview() Overview {
 		return Overview{}
 	}
 	o := g.overview.of(gen.Snapshot)
-	o.Generation = gen.number
+	o.Generation = gen.Number
 	return o
 }
 
@@ -34,11 +34,11 @@ func (g *Gate) HeldUsers(most int) []int64 {
 		return nil
 	}
 	gen := g.now.Load()
-	if gen == nil || gen.hold == nil {
+	if gen == nil || gen.Held == nil {
 		return nil
 	}
-	ids := make([]int64, 0, len(gen.hold.users))
-	for id := range gen.hold.users {
+	ids := make([]int64, 0, len(gen.Held.Users))
+	for id := range gen.Held.Users {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -81,7 +81,7 @@ func (g *Gate) Status() Status {
 	}
 	gen, now, reason := g.current()
 	switch {
-	case reason == Granted && gen.contact.Age(now) > g.cfg.Refresh.StaleAfter:
+	case reason == Granted && gen.Contact.Age(now) > g.cfg.Refresh.StaleAfter:
 		s.State = StateStale
 	case reason == Granted:
 		s.State = StateReady
@@ -93,13 +93,13 @@ func (g *Gate) Status() Status {
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
 		s.UnheldRoles = g.unheld.list(gen.Snapshot)
-		if h := gen.hold; h != nil {
-			s.Held = HeldStatus{Users: h.size(), Cause: h.cause, Since: h.since.Time()}
+		if h := gen.Held; h != nil {
+			s.Held = HeldStatus{Users: h.Size(), Cause: HoldCause(h.Cause), Since: h.Since.Time()}
 		}
 		s.Users, s.Grants = gen.Users, gen.GrantCount
-		s.Generation, s.Cursor = gen.number, gen.cursor
-		s.Contact, s.ContactAge = gen.contact.Time(), gen.contact.Age(now)
-		s.Verified, s.VerifiedAge = gen.verified.Time(), gen.verified.Age(now)
+		s.Generation, s.Cursor = gen.Number, gen.Cursor
+		s.Contact, s.ContactAge = gen.Contact.Time(), gen.Contact.Age(now)
+		s.Verified, s.VerifiedAge = gen.Verified.Time(), gen.Verified.Age(now)
 	}
 	for k := KindAccount; k < kinds; k++ {
 		if g.cfg.indexed.has(k) {

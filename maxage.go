@@ -15,7 +15,7 @@ func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked c
 	timer := time.NewTimer(f.cfg.Refresh.MaxAgeWait)
 	defer timer.Stop()
 	for {
-		if gen := f.now.Load(); gen == nil || gen.knownFor(held).Age(asked) <= maxAge {
+		if gen := f.now.Load(); gen == nil || gen.KnownFor(held).Age(asked) <= maxAge {
 			return
 		}
 		ended := f.walkForAge()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // A Policy is what a guard asks for, compiled. [Gate.Policy] makes one and
@@ -232,17 +233,17 @@ func (t *trial) run(i int) (ok bool) {
 	return t.p.wheres[i].f(t.user, t.r)
 }
 
-// judge decides by one generation from beginning to end.
-func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
-	at, reason := gen.lookUp(p.store.cfg.indexed, id)
+// decideWith decides by one generation from beginning to end.
+func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
+	at, reason := lookUp(gen, p.store.cfg.indexed, id)
 	if reason != Granted {
 		pass := reason == NotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
 		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
 		return
 	}
 	*d = Decision{Reason: Granted, User: User{s: gen.Snapshot, at: at}}
-	if gen.hold != nil {
-		d.Held = gen.hold.has(d.User.ID())
+	if gen.Held != nil {
+		d.Held = gen.Held.Has(d.User.ID())
 	}
 	if r != nil && p.org != nil && where == (orgScope{}) {
 		where, d.err = p.readOrg(r)
@@ -267,10 +268,10 @@ func (gen *generation) judge(d *Decision, p *Policy, id Identity, where orgScope
 	d.Shadowed = p.shadow && d.Reason != Granted
 }
 
-// judgeAge refuses a user who would pass if less is known of revocations than
+// refuseOld refuses a user who would pass if less is known of revocations than
 // the policy's MaxAge asks for.
-func (gen *generation) judgeAge(d *Decision, p *Policy, asked clock.Instant) {
-	if d.Reason == Granted && p.maxAge != 0 && gen.knownFor(d.Held).Age(asked) > p.maxAge {
+func refuseOld(gen *snapshot.Generation, d *Decision, p *Policy, asked clock.Instant) {
+	if d.Reason == Granted && p.maxAge != 0 && gen.KnownFor(d.Held).Age(asked) > p.maxAge {
 		d.Reason = TooOld
 	}
 }

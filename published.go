@@ -7,24 +7,11 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file is how a replica that leads publishes its index; following.go is how
 // the others take it in.
-
-// stamps are when, on the shared clock, what a generation says of its age was.
-type stamps struct{ contact, verified, walked int64 }
-
-// older reports whether these are of an index that is older in any respect: that
-// does not know of a removal that the other knows of, or of a change.
-func (s stamps) older(than stamps) bool {
-	return s.verified < than.verified || s.contact < than.contact
-}
-
-// older is the same for generations: on one clock, that of this process.
-func (gen *generation) older(than *generation) bool {
-	return gen.verified.Mono < than.verified.Mono || gen.contact.Mono < than.contact.Mono
-}
 
 // run publishes while this replica leads, and follows while it does not.
 func (r *replica) run() {
@@ -95,10 +82,10 @@ func (r *replica) due(alive bool) bool {
 	switch {
 	case gen == nil:
 		return false
-	case base != nil && gen.verified.Mono < base.verified.Mono:
+	case base != nil && gen.Verified.Mono < base.Verified.Mono:
 		r.f.soon(walk)
 		return false
-	case base != nil && gen.older(base):
+	case base != nil && gen.Older(base):
 		r.f.soon(incremental)
 		return false
 	}
@@ -158,23 +145,23 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 	return nil
 }
 
-func (r *replica) write(ctx context.Context, term uint64, base, gen *generation, answers []answer) error {
+func (r *replica) write(ctx context.Context, term uint64, base, gen *snapshot.Generation, answers []snapshot.Answer) error {
 	jumped, err := r.clock.update(ctx, r.shared, r.f.clock)
 	if err != nil {
 		return err
 	}
 	key := r.f.cfg.cacheKey
-	at := stamps{r.clock.stamp(gen.contact), r.clock.stamp(gen.verified), r.clock.stamp(gen.walked)}
+	at := snapshot.Stamps{Contact: r.clock.stamp(gen.Contact), Verified: r.clock.stamp(gen.Verified), Refreshed: r.clock.stamp(gen.Refreshed)}
 	from := r.version
 	now := r.clock.now()
-	p := Publication{Whole: func(w io.Writer) error { return gen.encodePublished(w, key, r.clock.stamp, now) }}
+	p := Publication{Whole: func(w io.Writer) error { return gen.EncodePublished(w, key, r.clock.stamp, now) }}
 	if jumped {
 		r.base.Store(nil) // what it was told to be of is of another time
 		base = nil
 	}
-	if base == nil || at.older(r.stamps) {
+	if base == nil || at.Older(r.stamps) {
 		from = Version{} // others cannot go on from what they have
-	} else if p.Change, err = encodeChange(base, gen, answers, key, r.clock.stamp, now, r.stamps); err != nil {
+	} else if p.Change, err = snapshot.EncodeChange(base, gen, answers, key, r.clock.stamp, now, r.stamps); err != nil {
 		return err
 	}
 	var v Version

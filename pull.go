@@ -7,6 +7,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // PullOutcome is what a pull that succeeded saw and changed.
@@ -38,7 +39,7 @@ func (o PullOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
 func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcome, error) {
 	f.walking.Store(true)
 	defer f.walking.Store(false)
-	view := walkView{started: started, accept: f.accepting.Load() > 0}
+	view := snapshot.RemovalContext{Started: started, Accept: f.accepting.Load() > 0}
 	syncAtStart := f.syncMeanwhile(ctx)
 	var like *index.Table
 	if gen := f.now.Load(); gen != nil {
@@ -52,11 +53,11 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	next := &generation{Snapshot: s, cursor: list.highest, contact: started, verified: started, walked: started}
+	next := &snapshot.Generation{Snapshot: s, Cursor: list.highest, Contact: started, Verified: started, Refreshed: started}
 	outcome := list.outcome()
 
-	view.syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
-	f.syncRan.Store(view.syncing)
+	view.Syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
+	f.syncRan.Store(view.Syncing)
 	before, late, err := f.finishWalk(ctx, next, view)
 	if err != nil {
 		return PullOutcome{}, err
@@ -66,13 +67,13 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 		// Counting what changed takes a while for a long list: nobody waits for it.
 		outcome = outcome.plus(f.compareAll(next, before))
 	}
-	outcome.Held = next.hold.size()
+	outcome.Held = next.Held.Size()
 	return outcome, nil
 }
 
 // finishWalk brings a walk up to date and swaps it in. It returns the
 // generation that it replaced.
-func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkView) (before *generation, late PullOutcome, err error) {
+func (f *refresher) finishWalk(ctx context.Context, next *snapshot.Generation, view snapshot.RemovalContext) (before *snapshot.Generation, late PullOutcome, err error) {
 	// No incremental pull may run meanwhile: it would go on from the old list
 	// and bring a removed user back.
 	if err := f.lockSwap(ctx); err != nil {
@@ -82,19 +83,19 @@ func (f *refresher) finishWalk(ctx context.Context, next *generation, view walkV
 	if f.replica.following() {
 		return nil, late, errOvertaken // its lease ran out meanwhile
 	}
-	if next.cursor > 0 {
-		next.contact = f.clock()
-		news := f.collect(next.cursor, next.Snapshot, &next.Table)
+	if next.Cursor > 0 {
+		next.Contact = f.clock()
+		news := f.collect(next.Cursor, next.Snapshot, &next.Table)
 		if err := news.pull(ctx); err != nil {
 			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
 		}
-		if _, err := next.apply(news); err != nil {
+		if _, err := next.Apply(news.table, news.highest, f.roles, f.cfg.indexed.fields()); err != nil {
 			return nil, late, err
 		}
 		late = news.outcome()
 	}
 	before = f.now.Load()
-	if err := f.holdBack(next, before, view); err != nil {
+	if err := next.HoldBack(before, f.cfg.limits(), view, f.roles, f.cfg.indexed.fields()); err != nil {
 		return nil, late, err
 	}
 	f.swap(next)
@@ -115,7 +116,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 		return PullOutcome{}, errOvertaken
 	}
 	gen := f.now.Load()
-	news := f.collect(gen.cursor, gen.Snapshot, &gen.Table)
+	news := f.collect(gen.Cursor, gen.Snapshot, &gen.Table)
 	if err := news.pull(ctx); err != nil {
 		if failureOf(err) == FailureCursorRegressed {
 			f.soon(walk)
@@ -126,16 +127,16 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 		f.walkForUnreadable(started)
 	}
 	// A walk may have had contact later, while this pull waited for it to end.
-	contact := clock.Later(gen.contact, started)
-	next := &generation{Snapshot: gen.Snapshot, cursor: gen.cursor, contact: contact, verified: gen.verified, walked: gen.walked}
-	changes, err := next.apply(news)
+	contact := clock.Later(gen.Contact, started)
+	next := &snapshot.Generation{Snapshot: gen.Snapshot, Cursor: gen.Cursor, Contact: contact, Verified: gen.Verified, Refreshed: gen.Refreshed}
+	changes, err := next.Apply(news.table, news.highest, f.roles, f.cfg.indexed.fields())
 	if err != nil {
 		return PullOutcome{}, err
 	}
-	next.hold = gen.hold.without(changes)
+	next.Held = gen.Held.Without(changes)
 	f.swap(next)
 	outcome := news.outcome().plus(f.compareSome(next, gen, changes))
-	outcome.Held = next.hold.size()
+	outcome.Held = next.Held.Size()
 	return outcome, nil
 }
 
@@ -152,21 +153,6 @@ func (f *refresher) walkForUnreadable(now clock.Instant) {
 	if due {
 		f.soon(walk)
 	}
-}
-
-// apply puts what an incremental pull saw over the generation's
-// snapshot. Only a generation that nobody else sees yet may be changed so.
-func (gen *generation) apply(c *collector) (changes *index.Table, err error) {
-	changes, err = c.table.Finish()
-	if err != nil {
-		return nil, err
-	}
-	s, err := gen.With(changes, c.f.roles, c.f.cfg.indexed.fields())
-	if err != nil {
-		return nil, err
-	}
-	gen.Snapshot, gen.cursor = s, max(gen.cursor, c.highest)
-	return changes, nil
 }
 
 // A collector takes in the records of one pull.

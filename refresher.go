@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -50,11 +51,11 @@ type refresher struct {
 	first chan struct{}            // closed when the first list is there
 	fatal chan error               // a refusal before that
 
-	replica  *replica        // nil without a SharedCache
-	restored chan struct{}   // closed when the stored index was loaded, or is known to be of no use
-	dirty    chan struct{}   // there may be something to store
-	stored   *generation     // what is stored; only keepStored uses it
-	storing  context.Context // of what is being stored: it outlives ctx by nearly as long as Close waits
+	replica  *replica             // nil without a SharedCache
+	restored chan struct{}        // closed when the stored index was loaded, or is known to be of no use
+	dirty    chan struct{}        // there may be something to store
+	stored   *snapshot.Generation // what is stored; only keepStored uses it
+	storing  context.Context      // of what is being stored: it outlives ctx by nearly as long as Close waits
 
 	accepting atomic.Int32             // callers who wait for a walk that is to hold nothing back
 	begun     [pullKinds]atomic.Uint64 // how many pulls have begun
@@ -67,11 +68,11 @@ type refresher struct {
 	ended    bool           // no work begins any more
 	running  sync.WaitGroup // loops and pulls; Add only while not ended
 	pulls    [pullKinds]pullState
-	quiet    clock.Instant // no pull before this: the source asked for it
-	badWalk  clock.Instant // when an unreadable record last made a walk due
-	extra    bool          // whether one ever did
-	holdTold *hold         // what the log was last told is held
-	warned   bool          // whether the log knows that the list is stale
+	quiet    clock.Instant          // no pull before this: the source asked for it
+	badWalk  clock.Instant          // when an unreadable record last made a walk due
+	extra    bool                   // whether one ever did
+	holdTold *snapshot.HeldRemovals // what the log was last told is held
+	warned   bool                   // whether the log knows that the list is stale
 	sync     SyncStatus
 
 	agedWalk clock.Instant // when a MaxAge last made a walk, if agedOnce
@@ -294,8 +295,8 @@ func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
 			if result.Err != nil {
 				return fmt.Errorf("rolegate: %s: %w", k, result.Err)
 			}
-			if hold := f.now.Load().hold; k == walk && hold != nil {
-				return fmt.Errorf("rolegate: the walk counts, but for %d users who are gone from it: %w (%s)", hold.size(), ErrHeld, hold.cause)
+			if hold := f.now.Load().Held; k == walk && hold != nil {
+				return fmt.Errorf("rolegate: the walk counts, but for %d users who are gone from it: %w (%s)", hold.Size(), ErrHeld, hold.Cause)
 			}
 			return nil
 		}
@@ -356,9 +357,9 @@ func (f *refresher) begin(k pullKind, started clock.Instant) {
 func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err error) {
 	now := f.clock()
 	took := time.Duration(now.Mono - started.Mono)
-	var hold *hold
+	var hold *snapshot.HeldRemovals
 	if gen := f.now.Load(); gen != nil {
-		hold = gen.hold
+		hold = gen.Held
 	}
 	f.mu.Lock()
 	before := f.holdTold
@@ -384,8 +385,8 @@ func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err e
 		// a pull slower than its interval is followed by a rest all the same.
 		interval := f.interval(k)
 		next = clock.Later(started.Add(interval), now.Add(interval/10))
-		if k == walk && hold != nil && hold.cause == HeldByBrake {
-			next = now.Add(jitter(f.cfg.confirmGap(), 0.05))
+		if k == walk && hold != nil && hold.Cause == snapshot.HeldByShrinkGuard {
+			next = now.Add(jitter(f.cfg.limits().ConfirmAfter, 0.05))
 		}
 	} else {
 		p.Failed++
@@ -448,7 +449,7 @@ func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err e
 // warnIfStale says once that the list has had no contact for too long.
 func (f *refresher) warnIfStale(now clock.Instant) {
 	gen := f.now.Load()
-	if gen == nil || gen.contact.Age(now) <= f.cfg.Refresh.StaleAfter {
+	if gen == nil || gen.Contact.Age(now) <= f.cfg.Refresh.StaleAfter {
 		return
 	}
 	f.mu.Lock()
@@ -457,12 +458,12 @@ func (f *refresher) warnIfStale(now clock.Instant) {
 	f.mu.Unlock()
 	if !told {
 		f.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
-			"contact_age", gen.contact.Age(now).Round(time.Second), "verified_age", gen.verified.Age(now).Round(time.Second),
+			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second),
 			"expire_after", f.cfg.Refresh.ExpireAfter)
 	}
 }
 
-func (f *refresher) warnAmbiguous(gen *generation) {
+func (f *refresher) warnAmbiguous(gen *snapshot.Generation) {
 	for k := KindAccount; k < kinds; k++ {
 		if n := gen.Ambiguous(k.field()); n > 0 && f.cfg.indexed.has(k) {
 			f.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file is a gate's part in the group of replicas that share a SharedCache:
@@ -90,14 +91,14 @@ type replica struct {
 	shared SharedCache
 
 	role  atomic.Pointer[ReplicaRole]
-	until atomic.Int64               // the end of the lease, on the monotonic clock, or noLease
-	base  atomic.Pointer[generation] // the index at version
+	until atomic.Int64                        // the end of the lease, on the monotonic clock, or noLease
+	base  atomic.Pointer[snapshot.Generation] // the index at version
 
 	// Only the goroutine of run uses these.
-	version Version // of the store, as far as this replica has followed or written it; zero for none
-	stamps  stamps  // of base
-	failing int     // how often following has failed in a row
-	fenced  int     // how often another had the lease when this was to publish
+	version Version         // of the store, as far as this replica has followed or written it; zero for none
+	stamps  snapshot.Stamps // of base
+	failing int             // how often following has failed in a row
+	fenced  int             // how often another had the lease when this was to publish
 	clock   sharedClock
 
 	joined clock.Instant
@@ -124,18 +125,18 @@ type replica struct {
 	turned  chan struct{}      // is closed when the role changes
 	seen    Version            // for Status
 
-	waiting map[uint64]chan answer // of this replica's asks
-	answers []answer               // to be published
-	asked   [pullKinds][]ask       // to be served
+	waiting map[uint64]chan snapshot.Answer // of this replica's asks
+	answers []snapshot.Answer               // to be published
+	asked   [pullKinds][]ask                // to be served
 	serving map[uint64]struct{}
-	served  *simplelru.LRU[uint64, answer]
+	served  *simplelru.LRU[uint64, snapshot.Answer]
 	ask     [pullKinds]chan struct{} // there is something in asked
 	walked  clock.Instant            // when a walk was last begun for somebody who asked
 	budget  *denyRefresher           // of the increments that are asked for
 }
 
 func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replica {
-	served, err := simplelru.NewLRU[uint64, answer](1024, nil)
+	served, err := simplelru.NewLRU[uint64, snapshot.Answer](1024, nil)
 	if err != nil {
 		panic(err) // only for a size that is not above 0
 	}
@@ -144,7 +145,7 @@ func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replic
 		f: f, shared: shared,
 		poke: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		joined: now, since: now, touched: now, news: now, turned: make(chan struct{}),
-		waiting: map[uint64]chan answer{}, serving: map[uint64]struct{}{}, served: served,
+		waiting: map[uint64]chan snapshot.Answer{}, serving: map[uint64]struct{}{}, served: served,
 		budget: budget,
 	}
 	if r.budget == nil {
@@ -350,16 +351,16 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 // pull is due, so that none is late for it. One that is alone because it knows
 // more than the store waits until it is due: others need not. One that leads
 // pulls for all.
-func (r *replica) schedule(role ReplicaRole, own *generation, now clock.Instant) {
+func (r *replica) schedule(role ReplicaRole, own *snapshot.Generation, now clock.Instant) {
 	f := r.f
 	for k := range pullKinds {
 		from, due, spread := now, now, sharedGrace
 		if own != nil {
-			last, interval := own.contact, f.interval(k)
+			last, interval := own.Contact, f.interval(k)
 			if k == walk {
-				last = own.walked
-				if own.hold != nil && own.hold.cause == HeldByBrake {
-					interval = jitter(f.cfg.confirmGap(), 0.05)
+				last = own.Refreshed
+				if own.Held != nil && own.Held.Cause == snapshot.HeldByShrinkGuard {
+					interval = jitter(f.cfg.limits().ConfirmAfter, 0.05)
 				}
 			}
 			due = clock.Later(now, last.Add(interval))
@@ -391,7 +392,7 @@ func (r *replica) stepDown() {
 		patience = 6 * sharedGrace
 	}
 	r.mu.Lock()
-	step := r.lease.Held && r.led.Age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.contact.Age(now) > patience)
+	step := r.lease.Held && r.led.Age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.Contact.Age(now) > patience)
 	r.mu.Unlock()
 	if step {
 		r.f.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // ErrRevoked is the cause (context.Cause) with which a guard with [EndOnRevoke]
@@ -32,8 +34,8 @@ type watches struct {
 }
 
 // holdsStill judges a watch by a generation.
-func (w *watch) holdsStill(gen *generation) bool {
-	at, reason := gen.lookUp(w.policy.store.cfg.indexed, w.id)
+func (w *watch) holdsStill(gen *snapshot.Generation) bool {
+	at, reason := lookUp(gen, w.policy.store.cfg.indexed, w.id)
 	if reason != Granted || gen.ID(at) != w.user {
 		return false
 	}
@@ -86,7 +88,7 @@ func (ws *watches) arm() {
 	if gen == nil {
 		return
 	}
-	left := ws.store.cfg.Refresh.ExpireAfter - gen.verified.Age(ws.store.clock())
+	left := ws.store.cfg.Refresh.ExpireAfter - gen.Verified.Age(ws.store.clock())
 	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check() })
 }
 

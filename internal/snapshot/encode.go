@@ -1,4 +1,4 @@
-package rolegate
+package snapshot
 
 import (
 	"encoding/binary"
@@ -17,26 +17,26 @@ import (
 // version.
 const cacheMagic = "rolegate index 1\n"
 
-// encode writes the generation. key says which list it is, and stamp what is to
+// Encode writes the generation. key says which list it is, and stamp what is to
 // be written for an instant that is not zero.
-func (gen *generation) encode(w io.Writer, key string, stamp func(clock.Instant) int64) error {
+func (gen *Generation) Encode(w io.Writer, key string, stamp func(clock.Instant) int64) error {
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned) // or codes that nobody has any more would outlive every restart
 	gen.encodeUsers(f)
-	gen.hold.encode(f, stamp)
+	gen.Held.encode(f, stamp)
 	return f.end()
 }
 
-func (gen *generation) encodeUsers(f *frameWriter) {
+func (gen *Generation) encodeUsers(f *frameWriter) {
 	gen.Each(func(_ int64, at index.Place, _ bool) { gen.encodeUser(f, at) })
 	f.frame(frameUsers, 1)
 }
 
 // encodeHead writes the head, with the role codes in used.
-func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(clock.Instant) int64, used index.RoleSet) {
+func (gen *Generation) encodeHead(f *frameWriter, key string, stamp func(clock.Instant) int64, used index.RoleSet) {
 	f.buf = appendText(f.buf, key)
 	f.buf = append(f.buf, byte(gen.Fields))
-	for _, n := range []int64{gen.cursor, stamp(gen.contact), stamp(gen.verified), stamp(gen.walked)} {
+	for _, n := range []int64{gen.Cursor, stamp(gen.Contact), stamp(gen.Verified), stamp(gen.Refreshed)} {
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(n))
 	}
 	f.buf = binary.AppendUvarint(f.buf, uint64(gen.Users))
@@ -48,62 +48,62 @@ func (gen *generation) encodeHead(f *frameWriter, key string, stamp func(clock.I
 	f.frame(frameHead, 0)
 }
 
-func (gen *generation) encodeUser(f *frameWriter, at index.Place) {
+func (gen *Generation) encodeUser(f *frameWriter, at index.Place) {
 	f.buf = gen.AppendUser(f.buf, at)
 	f.frame(frameUsers, frameSize)
 }
 
-func (h *hold) encode(f *frameWriter, stamp func(clock.Instant) int64) {
+func (h *HeldRemovals) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 	if h == nil {
 		return
 	}
-	f.buf = appendText(f.buf, string(h.cause))
+	f.buf = appendText(f.buf, h.Cause)
 	var forSync int64
-	if h.forSync != (clock.Instant{}) {
-		forSync = stamp(h.forSync)
+	if h.SyncSince != (clock.Instant{}) {
+		forSync = stamp(h.SyncSince)
 	}
 	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(forSync))
-	for id, seen := range h.users {
+	for id, seen := range h.Users {
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(stamp(seen)))
 	}
 	f.frame(frameHeld, 0)
 }
 
-// A storedIndex is what was read back: whole, but of what list and how old is
+// A Stored is what was read back: whole, but of what list and how old is
 // for others to judge.
-type storedIndex struct {
-	key                       string
-	fields                    index.FieldSet
-	cursor                    int64
-	contact, verified, walked int64    // Unix nanoseconds
-	codes                     []string // by number; "" is nobody's
-	rows                      *index.Builder
-	users                     int
+type Stored struct {
+	Key                          string
+	Fields                       index.FieldSet
+	cursor                       int64
+	Contact, Verified, Refreshed int64    // Unix nanoseconds
+	codes                        []string // by number; "" is nobody's
+	rows                         *index.Builder
+	users                        int
 
-	held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
-	cause   HoldCause
+	Held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
+	cause   string
 	forSync int64 // likewise; 0 for none
 
-	published int64 // likewise; 0 for one that was not
+	Published int64 // likewise; 0 for one that was not
 }
 
-// decodeIndex reads an index. Its errors wrap errNotIndex, or are r's.
-func decodeIndex(r io.Reader) (*storedIndex, error) { return decodeFrames(r, false) }
+// Decode reads an index. Its errors wrap errNotIndex, or are r's.
+func Decode(r io.Reader) (*Stored, error) { return decodeFrames(r, false) }
 
-func decodeFrames(r io.Reader, published bool) (*storedIndex, error) {
-	var s *storedIndex
+func decodeFrames(r io.Reader, published bool) (*Stored, error) {
+	var s *Stored
 	err := readFrames(r, cacheMagic, func(kind byte, payload []byte) (err error) {
 		switch {
 		case kind == frameHead && s == nil:
 			s, err = decodeHead(payload)
-		case s != nil && published && (s.published != 0) == (kind == frameTold):
+		case s != nil && published && (s.Published != 0) == (kind == framePublished):
 			err = damaged("it does not say once, and first, when it was published")
-		case kind == frameTold && published && s != nil:
-			err = s.takeTold(&cutter{b: payload})
-		case kind == frameUsers && s != nil && s.held == nil:
+		case kind == framePublished && published && s != nil:
+			err = s.takeTold(&reader{b: payload})
+		case kind == frameUsers && s != nil && s.Held == nil:
 			err = s.takeUsers(payload)
-		case kind == frameHeld && s != nil && s.held == nil:
+		case kind == frameHeld && s != nil && s.Held == nil:
 			err = s.takeHeld(payload)
 		default:
 			err = damaged("its parts are not in order")
@@ -119,13 +119,13 @@ func decodeFrames(r io.Reader, published bool) (*storedIndex, error) {
 	return s, nil
 }
 
-func decodeHead(payload []byte) (*storedIndex, error) {
-	c := &cutter{b: payload}
-	s := &storedIndex{key: c.text()}
+func decodeHead(payload []byte) (*Stored, error) {
+	c := &reader{b: payload}
+	s := &Stored{Key: c.text()}
 	if b := c.bytes(1); b != nil {
-		s.fields = index.FieldSet(b[0])
+		s.Fields = index.FieldSet(b[0])
 	}
-	s.cursor, s.contact, s.verified, s.walked = int64(c.uint64()), int64(c.uint64()), int64(c.uint64()), int64(c.uint64())
+	s.cursor, s.Contact, s.Verified, s.Refreshed = int64(c.uint64()), int64(c.uint64()), int64(c.uint64()), int64(c.uint64())
 	users, roles := c.uvarint(), c.uvarint()
 	if users > math.MaxInt32 || roles > index.MaxRoles {
 		return nil, damaged("its head says that it has more than an index can have")
@@ -140,61 +140,61 @@ func decodeHead(payload []byte) (*storedIndex, error) {
 		told[code] = code != ""
 		s.codes = append(s.codes, code)
 	}
-	if c.short || len(c.b) > 0 || s.fields>>index.NumFields != 0 || s.cursor < 0 || min(s.contact, s.verified, s.walked) <= 0 {
+	if c.short || len(c.b) > 0 || s.Fields>>index.NumFields != 0 || s.cursor < 0 || min(s.Contact, s.Verified, s.Refreshed) <= 0 {
 		return nil, damaged("its head is not in order")
 	}
-	s.rows = index.NewCodedBuilder(s.fields, s.codes)
+	s.rows = index.NewCodedBuilder(s.Fields, s.codes)
 	return s, nil
 }
 
-func (s *storedIndex) takeUsers(payload []byte) error {
+func (s *Stored) takeUsers(payload []byte) error {
 	if !s.rows.PutUsers(payload) {
 		return damaged("a user in it is not in order")
 	}
 	return nil
 }
 
-func (s *storedIndex) takeHeld(payload []byte) error {
-	c := &cutter{b: payload}
+func (s *Stored) takeHeld(payload []byte) error {
+	c := &reader{b: payload}
 	wrong := damaged("the removals in it are not in order")
-	s.cause, s.forSync = HoldCause(c.text()), int64(c.uint64())
-	s.held = map[int64]int64{}
+	s.cause, s.forSync = c.text(), int64(c.uint64())
+	s.Held = map[int64]int64{}
 	for len(c.b) > 0 {
 		id, seen := int64(c.uint64()), int64(c.uint64())
-		if _, again := s.held[id]; c.short || id <= 0 || seen <= 0 || again {
+		if _, again := s.Held[id]; c.short || id <= 0 || seen <= 0 || again {
 			return wrong
 		}
-		s.held[id] = seen
+		s.Held[id] = seen
 	}
 	switch {
-	case c.short || len(s.held) == 0 || s.forSync < 0:
+	case c.short || len(s.Held) == 0 || s.forSync < 0:
 		return wrong
-	case s.cause != HeldByBrake && (s.cause != HeldBySync || s.forSync == 0):
+	case s.cause != HeldByShrinkGuard && (s.cause != HeldBySync || s.forSync == 0):
 		return wrong
 	}
 	return nil
 }
 
-// generation makes the generation that was stored; at makes an instant of a
+// Generation makes the generation that was stored; at makes an instant of a
 // time in it. The storedIndex is spent.
-func (s *storedIndex) generation(roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*generation, error) {
+func (s *Stored) Generation(roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*Generation, error) {
 	made, err := s.snapshot(roles, aliases)
 	if err != nil {
 		return nil, err
 	}
-	return &generation{
-		Snapshot: made, cursor: s.cursor,
-		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
-		hold: s.hold(at),
+	return &Generation{
+		Snapshot: made, Cursor: s.cursor,
+		Contact: at(s.Contact), Verified: at(s.Verified), Refreshed: at(s.Refreshed),
+		Held: s.hold(at),
 	}, nil
 }
 
-func (s *storedIndex) hold(at func(int64) clock.Instant) *hold {
-	if s.held == nil {
+func (s *Stored) hold(at func(int64) clock.Instant) *HeldRemovals {
+	if s.Held == nil {
 		return nil
 	}
-	users := make(map[int64]clock.Instant, len(s.held))
-	for id, seen := range s.held {
+	users := make(map[int64]clock.Instant, len(s.Held))
+	for id, seen := range s.Held {
 		users[id] = at(seen)
 	}
 	var forSync clock.Instant
@@ -205,7 +205,7 @@ func (s *storedIndex) hold(at func(int64) clock.Instant) *hold {
 }
 
 // snapshot makes the index that was stored.
-func (s *storedIndex) snapshot(roles *index.RoleSpace, aliases index.FieldSet) (*index.Snapshot, error) {
+func (s *Stored) snapshot(roles *index.RoleSpace, aliases index.FieldSet) (*index.Snapshot, error) {
 	if !s.rows.Settle(roles) {
 		return nil, errTooManyCodes
 	}
@@ -216,7 +216,7 @@ func (s *storedIndex) snapshot(roles *index.RoleSpace, aliases index.FieldSet) (
 	case made.Users != s.users || s.rows.Duplicates > 0:
 		return nil, damaged("it has other users than its head says")
 	}
-	for id := range s.held {
+	for id := range s.Held {
 		if _, ok := made.Find(id); !ok {
 			return nil, damaged("a removal in it is of nobody")
 		}

@@ -1,4 +1,4 @@
-package rolegate
+package snapshot
 
 import (
 	"bufio"
@@ -17,23 +17,23 @@ import (
 // what it is and in which version, and then frames: a letter, the length of the
 // payload in four bytes, and the payload. The last one is the end.
 const (
-	frameHead    = 'H' // once, first
-	frameUsers   = 'U'
-	frameGone    = 'G' // of a change: users who are gone
-	frameHeld    = 'R' // removals that are held back
-	frameKeep    = 'K' // of a change: the same removals are held as before
-	frameAnswers = 'A' // of a change: to those who have asked for a pull
-	frameTold    = 'T' // when it was published, and of a change: what it goes on from
-	frameEnd     = 'E' // the SHA-256 of everything before it
+	frameHead      = 'H' // once, first
+	frameUsers     = 'U'
+	frameGone      = 'G' // of a change: users who are gone
+	frameHeld      = 'R' // removals that are held back
+	frameKeep      = 'K' // of a change: the same removals are held as before
+	frameAnswers   = 'A' // of a change: to those who have asked for a pull
+	framePublished = 'T' // when it was published, and of a change: what it goes on from
+	frameEnd       = 'E' // the SHA-256 of everything before it
 
 	frameSize = 256 << 10 // a frame ends after the user that makes it so long
 	maxFrame  = 1 << 30
 )
 
-// errNotIndex is the error of everything that is no index, or not whole.
-var errNotIndex = errors.New("this is not a stored index, or it is damaged")
+// ErrNotIndex is the error of everything that is no index, or not whole.
+var ErrNotIndex = errors.New("this is not a stored index, or it is damaged")
 
-func damaged(what string) error { return fmt.Errorf("%w: %s", errNotIndex, what) }
+func damaged(what string) error { return fmt.Errorf("%w: %s", ErrNotIndex, what) }
 
 // A frameWriter writes frames. Its first error stays.
 type frameWriter struct {
@@ -152,12 +152,12 @@ func appendText(dst []byte, s string) []byte {
 
 // A cutter takes pieces off the front of a payload. Once there is too little of
 // it, it yields zero values and says so.
-type cutter struct {
+type reader struct {
 	b     []byte
 	short bool
 }
 
-func (c *cutter) bytes(n uint64) []byte {
+func (c *reader) bytes(n uint64) []byte {
 	if n > uint64(len(c.b)) {
 		c.b, c.short = nil, true
 		return nil
@@ -167,14 +167,14 @@ func (c *cutter) bytes(n uint64) []byte {
 	return piece
 }
 
-func (c *cutter) uint64() uint64 {
+func (c *reader) uint64() uint64 {
 	if b := c.bytes(8); b != nil {
 		return binary.LittleEndian.Uint64(b)
 	}
 	return 0
 }
 
-func (c *cutter) uvarint() uint64 {
+func (c *reader) uvarint() uint64 {
 	n, width := binary.Uvarint(c.b)
 	if width <= 0 || width > 1 && c.b[width-1] == 0 { // too long for what it says: not as it was written
 		c.b, c.short = nil, true
@@ -184,4 +184,4 @@ func (c *cutter) uvarint() uint64 {
 	return n
 }
 
-func (c *cutter) text() string { return string(c.bytes(c.uvarint())) }
+func (c *reader) text() string { return string(c.bytes(c.uvarint())) }

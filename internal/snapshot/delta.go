@@ -1,4 +1,4 @@
-package rolegate
+package snapshot
 
 import (
 	"bytes"
@@ -17,21 +17,21 @@ import (
 // changeMagic is what every change begins with; the number is the version.
 const changeMagic = "rolegate change 1\n"
 
-// encodePublished writes a whole generation as encode does, and when that was.
+// EncodePublished writes a whole generation as encode does, and when that was.
 // A clock that was put back since gives itself away by it.
-func (gen *generation) encodePublished(w io.Writer, key string, stamp func(clock.Instant) int64, now int64) error {
+func (gen *Generation) EncodePublished(w io.Writer, key string, stamp func(clock.Instant) int64, now int64) error {
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned)
-	f.told(now, stamps{})
+	f.told(now, Stamps{})
 	gen.encodeUsers(f)
-	gen.hold.encode(f, stamp)
+	gen.Held.encode(f, stamp)
 	return f.end()
 }
 
-// decodePublished reads that. Its errors are as decodeIndex's.
-func decodePublished(r io.Reader) (*storedIndex, error) {
+// DecodePublished reads that. Its errors are as decodeIndex's.
+func DecodePublished(r io.Reader) (*Stored, error) {
 	s, err := decodeFrames(r, true)
-	if err == nil && s.published == 0 {
+	if err == nil && s.Published == 0 {
 		return nil, damaged("it does not say when it was published")
 	}
 	return s, err
@@ -39,27 +39,35 @@ func decodePublished(r io.Reader) (*storedIndex, error) {
 
 // told writes when something is published, and of which generation it is a
 // change.
-func (f *frameWriter) told(now int64, from stamps) {
+func (f *frameWriter) told(now int64, from Stamps) {
 	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(now))
-	if from != (stamps{}) {
-		for _, n := range []int64{from.contact, from.verified, from.walked} {
+	if from != (Stamps{}) {
+		for _, n := range []int64{from.Contact, from.Verified, from.Refreshed} {
 			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(n))
 		}
 	}
-	f.frame(frameTold, 0)
+	f.frame(framePublished, 0)
 }
 
-func (s *storedIndex) takeTold(c *cutter) error {
-	s.published = int64(c.uint64())
-	if c.short || len(c.b) > 0 || s.published <= 0 {
+func (s *Stored) takeTold(c *reader) error {
+	s.Published = int64(c.uint64())
+	if c.short || len(c.b) > 0 || s.Published <= 0 {
 		return damaged("when it was published is not in order")
 	}
 	return nil
 }
 
-// encodeChange writes what leads from one generation to another, and answers.
+// An Answer says what became of an ask. It comes with the change that the pull
+// has brought.
+type Answer struct {
+	ID      uint64
+	Failure string // "" for none
+	Text    string
+}
+
+// EncodeChange writes what leads from one generation to another, and answers.
 // was is what the one was told to be of.
-func encodeChange(from, to *generation, answers []answer, key string, stamp func(clock.Instant) int64, now int64, was stamps) ([]byte, error) {
+func EncodeChange(from, to *Generation, answers []Answer, key string, stamp func(clock.Instant) int64, now int64, was Stamps) ([]byte, error) {
 	var out bytes.Buffer
 	f := newFrameWriter(&out, changeMagic)
 	var changed, gone []int64
@@ -89,33 +97,33 @@ func encodeChange(from, to *generation, answers []answer, key string, stamp func
 		f.frame(frameGone, frameSize)
 	}
 	f.frame(frameGone, 1)
-	if to.hold != nil && to.hold == from.hold {
+	if to.Held != nil && to.Held == from.Held {
 		f.frame(frameKeep, 0)
 	} else {
-		to.hold.encode(f, stamp)
+		to.Held.encode(f, stamp)
 	}
 	for _, a := range answers {
-		f.buf = binary.LittleEndian.AppendUint64(f.buf, a.id)
-		f.buf = appendText(f.buf, string(a.failure))
-		f.buf = appendText(f.buf, a.text)
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, a.ID)
+		f.buf = appendText(f.buf, a.Failure)
+		f.buf = appendText(f.buf, a.Text)
 	}
 	f.frame(frameAnswers, 1)
 	err := f.end()
 	return out.Bytes(), err
 }
 
-// A storedChange is what was read back of a change.
-type storedChange struct {
-	storedIndex // of the users who have changed
-	from        stamps
-	gone        []int64
-	keepHold    bool
-	answers     []answer
+// A StoredChange is what was read back of a change.
+type StoredChange struct {
+	Stored   // of the users who have changed
+	From     Stamps
+	gone     []int64
+	keepHold bool
+	Answers  []Answer
 }
 
-// decodeChange reads a change. Its errors wrap errNotIndex.
-func decodeChange(b []byte) (*storedChange, error) {
-	var c *storedChange
+// DecodeChange reads a change. Its errors wrap errNotIndex.
+func DecodeChange(b []byte) (*StoredChange, error) {
+	var c *StoredChange
 	var last int // the frame before: they have an order
 	err := readFrames(bytes.NewReader(b), changeMagic, func(kind byte, payload []byte) error {
 		if kind == frameHead && c == nil {
@@ -123,32 +131,32 @@ func decodeChange(b []byte) (*storedChange, error) {
 			if err != nil {
 				return err
 			}
-			c = &storedChange{storedIndex: *head}
+			c = &StoredChange{Stored: *head}
 			return nil
 		}
 		at := slices.Index(changeOrder, kind)
-		if c == nil || at < last || (at == 0) != (c.published == 0) {
+		if c == nil || at < last || (at == 0) != (c.Published == 0) {
 			return damaged("its parts are not in order")
 		}
 		last = at
 		switch kind {
-		case frameTold:
-			told := &cutter{b: payload[max(0, len(payload)-24):]}
-			c.from = stamps{int64(told.uint64()), int64(told.uint64()), int64(told.uint64())}
-			if min(c.from.contact, c.from.verified, c.from.walked) <= 0 {
+		case framePublished:
+			told := &reader{b: payload[max(0, len(payload)-24):]}
+			c.From = Stamps{int64(told.uint64()), int64(told.uint64()), int64(told.uint64())}
+			if min(c.From.Contact, c.From.Verified, c.From.Refreshed) <= 0 {
 				return damaged("what it is a change of is not in order")
 			}
-			return c.takeTold(&cutter{b: payload[:max(0, len(payload)-24)]})
+			return c.takeTold(&reader{b: payload[:max(0, len(payload)-24)]})
 		case frameUsers:
 			return c.takeUsers(payload)
 		case frameGone:
 			return c.takeGone(payload)
 		case frameHeld:
-			if c.held == nil {
+			if c.Held == nil {
 				return c.takeHeld(payload)
 			}
 		case frameKeep:
-			if c.held == nil && !c.keepHold && len(payload) == 0 {
+			if c.Held == nil && !c.keepHold && len(payload) == 0 {
 				c.keepHold = true
 				return nil
 			}
@@ -160,17 +168,17 @@ func decodeChange(b []byte) (*storedChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c == nil || c.published == 0 {
+	if c == nil || c.Published == 0 {
 		return nil, damaged("it has no head")
 	}
 	return c, nil
 }
 
 // changeOrder is in which order the parts of a change come, behind the head.
-var changeOrder = []byte{frameTold, frameUsers, frameGone, frameHeld, frameKeep, frameAnswers}
+var changeOrder = []byte{framePublished, frameUsers, frameGone, frameHeld, frameKeep, frameAnswers}
 
-func (s *storedChange) takeGone(payload []byte) error {
-	c := &cutter{b: payload}
+func (s *StoredChange) takeGone(payload []byte) error {
+	c := &reader{b: payload}
 	for len(c.b) > 0 {
 		id := int64(c.uint64())
 		if c.short || id <= 0 {
@@ -181,21 +189,21 @@ func (s *storedChange) takeGone(payload []byte) error {
 	return nil
 }
 
-func (s *storedChange) takeAnswers(payload []byte) error {
-	c := &cutter{b: payload}
+func (s *StoredChange) takeAnswers(payload []byte) error {
+	c := &reader{b: payload}
 	for len(c.b) > 0 {
-		a := answer{id: c.uint64(), failure: Failure(c.text()), text: c.text()}
+		a := Answer{ID: c.uint64(), Failure: c.text(), Text: c.text()}
 		if c.short {
 			return damaged("its answers are not in order")
 		}
-		s.answers = append(s.answers, a)
+		s.Answers = append(s.Answers, a)
 	}
 	return nil
 }
 
-// applied returns the generation to which the change leads from another, and
+// Applied returns the generation to which the change leads from another, and
 // the ids of those of whom it speaks.
-func (s *storedChange) applied(from *generation, roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*generation, []int64, error) {
+func (s *StoredChange) Applied(from *Generation, roles *index.RoleSpace, aliases index.FieldSet, at func(int64) clock.Instant) (*Generation, []int64, error) {
 	if !s.rows.Settle(roles) {
 		return nil, nil, errTooManyCodes
 	}
@@ -225,25 +233,25 @@ func (s *storedChange) applied(from *generation, roles *index.RoleSpace, aliases
 	if made.Users != s.users {
 		return nil, nil, damaged(fmt.Sprintf("it leads to %d users, and its head says %d", made.Users, s.users))
 	}
-	next := &generation{
-		Snapshot: made, cursor: s.cursor,
-		contact: at(s.contact), verified: at(s.verified), walked: at(s.walked),
-		hold: s.hold(at),
+	next := &Generation{
+		Snapshot: made, Cursor: s.cursor,
+		Contact: at(s.Contact), Verified: at(s.Verified), Refreshed: at(s.Refreshed),
+		Held: s.hold(at),
 	}
 	if s.keepHold {
-		if from.hold == nil {
+		if from.Held == nil {
 			return nil, nil, damaged("it keeps removals that nobody has")
 		}
-		next.hold = from.hold
+		next.Held = from.Held
 	}
-	if next.hold != nil {
-		for id := range next.hold.users {
+	if next.Held != nil {
+		for id := range next.Held.Users {
 			if _, ok := made.Find(id); !ok {
 				return nil, nil, damaged("a removal in it is of nobody")
 			}
 		}
 	}
-	if next.walked != from.walked {
+	if next.Refreshed != from.Refreshed {
 		next.Snapshot = made.RecountRoles()
 	}
 	return next, ids, nil
