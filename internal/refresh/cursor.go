@@ -1,0 +1,254 @@
+package refresh
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
+)
+
+// A Cursor knows from which sequence an incremental refresh goes on.
+//
+// Sequences are taken when a transaction begins, and are seen when it commits:
+// a row may appear below what was seen already. So each refresh looks back: it
+// asks from the highest sequence that was known LookBack before the refresh
+// before it began. Whatever was under way for no longer than that is seen.
+//
+// A few sequences that lie absurdly far above all others do not move it, and
+// neither do those behind which an incremental refresh has missed something.
+// Else a single typo would blind all that follow.
+//
+// Make it with [NewCursor].
+type Cursor struct {
+	lookBack time.Duration
+	gap      time.Duration // how much later the full refresh begins that confirms an older one
+
+	mu       sync.Mutex
+	highest  int64              // the highest sequence known that moves it
+	known    []knownSequence    // by time; the first is what was known at the last start less lookBack, or the earliest
+	done     clock.Instant      // when the last refresh began that was completed
+	outliers map[int64]struct{} // sequences that do not move it
+	recent   map[int64]int64    // for users above the first of known, the highest sequence seen
+	older    *olderList         // what the last full refresh showed, if that was older than what is known
+}
+
+// A knownSequence is the highest sequence that was known from a moment on.
+type knownSequence struct {
+	since    clock.Instant
+	sequence int64
+}
+
+// An olderList is a full refresh whose highest sequence is below one that was
+// seen before.
+type olderList struct {
+	started clock.Instant
+	highest int64
+}
+
+// NewCursor returns a cursor that knows nothing. A list that is older than what
+// is known is believed when a full refresh that begins gap later shows it too.
+func NewCursor(lookBack, gap time.Duration) *Cursor {
+	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}}
+}
+
+// maxOutliers is how many sequences can be absurd. More are a change of how the
+// source numbers.
+const maxOutliers = 16
+
+// absurd reports whether a sequence is out of all proportion to the one below
+// it.
+func absurd(sequence, below int64) bool {
+	return below > 0 && sequence-below > 1<<40 && sequence>>10 > below
+}
+
+// From returns the sequence that an incremental refresh asks from which begins
+// now.
+func (c *Cursor) From() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) == 0 {
+		return 0
+	}
+	// The first of known that counts is the last before that.
+	first := 0
+	for i, k := range c.known {
+		if k.since.Age(c.done) >= c.lookBack {
+			first = i
+		}
+	}
+	if first > 0 {
+		c.known = slices.Delete(c.known, 0, first)
+	}
+	from := c.known[0].sequence
+	for id, sequence := range c.recent {
+		if sequence <= from {
+			delete(c.recent, id)
+		}
+	}
+	if c.older != nil {
+		from = min(from, c.highest-1) // to see whether the source still has it
+	}
+	return max(0, from)
+}
+
+// Highest returns the highest sequence that is known and moves the cursor.
+func (c *Cursor) Highest() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.highest
+}
+
+// Seen returns the highest sequence that was seen lately of that user. ok is
+// false if none was, or not lately.
+func (c *Cursor) Seen(id int64) (sequence int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sequence, ok = c.recent[id]
+	return sequence, ok
+}
+
+// Page takes in the rows of an incremental refresh that were applied at that
+// moment, by user id.
+func (c *Cursor) Page(at clock.Instant, rows map[int64]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	highest := c.highest
+	for id, sequence := range rows {
+		c.recent[id] = max(c.recent[id], sequence)
+		if c.older != nil && sequence >= c.highest {
+			c.older = nil // the source still knows it: another server of it lags
+		}
+		if _, ok := c.outliers[sequence]; ok || sequence <= highest {
+			continue
+		}
+		if absurd(sequence, c.highest) {
+			if c.outliers == nil {
+				c.outliers = map[int64]struct{}{}
+			}
+			c.outliers[sequence] = struct{}{}
+			continue
+		}
+		highest = sequence
+	}
+	if len(c.outliers) > maxOutliers { // that is how the source numbers now
+		for sequence := range c.outliers {
+			highest = max(highest, sequence)
+		}
+		c.outliers = nil
+	}
+	c.advance(at, highest)
+}
+
+// Follow takes in that somebody else has gone on to that sequence.
+func (c *Cursor) Follow(at clock.Instant, highest int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done = clock.Later(c.done, at)
+	if highest < c.highest {
+		c.highest, c.known, c.outliers = highest, nil, nil // it went by an older list
+		c.known = []knownSequence{{at, highest}}
+		return
+	}
+	c.advance(at, highest)
+}
+
+// Done says that an incremental refresh was completed which began then.
+func (c *Cursor) Done(started clock.Instant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done = clock.Later(c.done, started)
+}
+
+func (c *Cursor) advance(at clock.Instant, highest int64) {
+	if highest > c.highest || len(c.known) == 0 {
+		c.highest = max(c.highest, highest)
+		c.known = append(c.known, knownSequence{at, c.highest})
+	}
+}
+
+// An OlderError says that a full refresh has shown a list that is older than
+// what is known.
+type OlderError struct {
+	Shown, Known int64         // the highest sequences
+	Again        time.Duration // how much later the next may begin that confirms it
+}
+
+// Error implements error.
+func (e *OlderError) Error() string {
+	return fmt.Sprintf("its highest sequence is %d, and %d was seen before: a server that lags behind, or a restored backup; nothing of it is applied until a full refresh that begins at least %v later shows the same", e.Shown, e.Known, e.Again)
+}
+
+// Older returns an [*OlderError] if a full refresh that began then and showed
+// that list is older than what is known: its highest sequence is below one that
+// was seen before, that is not explained, and no refresh that began at least the
+// gap earlier has shown the same. What explains it is that just those users are
+// gone who had the highest sequences. A list without a user has no sequence.
+func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shown, _ := list.highest(c.outliers)
+	switch {
+	case len(list.last) == 0:
+		return nil
+	case shown >= c.highest, c.older == nil && explained():
+		c.older = nil
+		return nil
+	case c.older != nil && shown >= c.older.highest && c.older.started.Age(started) >= c.gap:
+		return nil
+	case c.older == nil || shown < c.older.highest:
+		c.older = &olderList{started, shown}
+	}
+	return &OlderError{Shown: shown, Known: c.highest, Again: c.gap}
+}
+
+// Full takes in a full refresh that began then and was applied at that moment.
+func (c *Cursor) Full(started, at clock.Instant, list *Tail) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	highest, outliers := list.highest(c.outliers)
+	c.outliers = outliers
+	c.done = clock.Later(c.done, started)
+	if c.older != nil { // it was confirmed: this is another list
+		c.older = nil
+		clear(c.recent)
+	}
+	for _, row := range list.above {
+		c.recent[row.id] = max(c.recent[row.id], row.sequence)
+	}
+	if highest < c.highest {
+		c.highest, c.known = highest, nil
+	}
+	c.advance(at, highest)
+}
+
+// Missed takes in what a full refresh has shown to be different from what was
+// known, and returns how many of the last rows incremental refreshes should
+// have seen and have not: rows at or below the sequence from which they had
+// asked. If only a few sequences lie above all of those, they do not move the
+// cursor any more.
+func (c *Cursor) Missed(at clock.Instant, list *Tail, differs func(id int64) bool) (missed int) {
+	last := int64(0)
+	for _, row := range list.last {
+		if row.sequence <= list.from && differs(row.id) {
+			missed++
+			last = max(last, row.sequence)
+		}
+	}
+	if missed == 0 {
+		return 0
+	}
+	above := map[int64]struct{}{}
+	for _, row := range list.last {
+		if row.sequence > last {
+			above[row.sequence] = struct{}{}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := above[c.highest]; ok && len(above) <= maxOutliers {
+		c.outliers, c.highest, c.known = above, last, []knownSequence{{at, last}}
+	}
+	return missed
+}

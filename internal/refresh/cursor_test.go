@@ -1,0 +1,280 @@
+package refresh_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
+)
+
+// minute is the instant so many minutes after the beginning.
+func minute(n float64) clock.Instant {
+	return clock.Instant{Mono: 1, Wall: 1}.Add(time.Duration(n * float64(time.Minute)))
+}
+
+// full has a cursor take in a full refresh without latency.
+func full(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
+	list := c.Tail()
+	for _, sequence := range sequences {
+		list.Add(sequence, sequence)
+	}
+	c.Full(at, at, list)
+}
+
+// pull has it take in an incremental refresh of one page.
+func pull(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
+	rows := map[int64]int64{}
+	for _, sequence := range sequences {
+		rows[sequence] = sequence
+	}
+	c.Page(at, rows)
+	c.Done(at)
+}
+
+func newCursor() *refresh.Cursor { return refresh.NewCursor(2*time.Minute, time.Minute) }
+
+func TestCursorLooksBack(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	assert.Zero(t, c.From())
+	full(c, minute(0), 98, 99, 100)
+	assert.EqualValues(t, 100, c.From(), "nothing older is known")
+	pull(c, minute(1), 110)
+	pull(c, minute(2), 120)
+	assert.EqualValues(t, 100, c.From())
+	pull(c, minute(3), 130)
+	assert.EqualValues(t, 110, c.From(), "known two minutes before the last began")
+	pull(c, minute(4))
+	assert.EqualValues(t, 120, c.From())
+	assert.EqualValues(t, 130, c.Highest())
+	pull(c, minute(20))
+	assert.EqualValues(t, 130, c.From(), "whatever was under way then has ended")
+}
+
+// Whatever commits no later than LookBack after it took its sequence is shown by
+// the first refresh that begins after the commit.
+func TestCursorMissesNoLateCommit(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		type tx struct{ taken, committed float64 }
+		var txs []tx // the sequence is the index and 1
+		at := 0.0
+		for range rapid.IntRange(1, 40).Draw(t, "transactions") {
+			at += rapid.Float64Range(0, 1).Draw(t, "pause")
+			txs = append(txs, tx{at, at + rapid.Float64Range(0, 2).Draw(t, "takes")})
+		}
+		c, seen := newCursor(), map[int]bool{}
+		visible := func(after int64, now float64) (rows []int64) {
+			for i, x := range txs {
+				if int64(i+1) > after && x.committed <= now {
+					rows = append(rows, int64(i+1))
+				}
+			}
+			return rows
+		}
+		// The first full refresh may pass by what it cannot know of.
+		now := 0.0
+		full(c, minute(now))
+		for now < at+5 {
+			began := now
+			now += rapid.Float64Range(0.1, 4).Draw(t, "until the next")
+			rows := visible(c.From(), now)
+			pull(c, minute(now), rows...)
+			for _, row := range rows {
+				seen[int(row)-1] = true
+			}
+			for i, x := range txs {
+				if x.committed <= now {
+					require.True(t, seen[i], "transaction %d took its sequence at %v and committed at %v, between %v and %v", i+1, x.taken, x.committed, began, now)
+				}
+			}
+		}
+	})
+}
+
+func TestCursorAbsurdSequences(t *testing.T) {
+	t.Parallel()
+	const typo = 1 << 62
+	t.Run("in an increment", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		pull(c, minute(1), 101, typo)
+		assert.EqualValues(t, 101, c.Highest())
+		pull(c, minute(2), 102, typo)
+		assert.EqualValues(t, 102, c.Highest())
+	})
+	t.Run("in a full refresh", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100, typo-1, typo)
+		assert.EqualValues(t, 100, c.Highest())
+		full(c, minute(10), 99, 100, 103, typo-1, typo)
+		assert.EqualValues(t, 103, c.Highest())
+	})
+	t.Run("the source numbers otherwise from now on", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		for i := range int64(20) {
+			pull(c, minute(1+float64(i)), typo+i)
+		}
+		assert.EqualValues(t, typo+19, c.Highest())
+	})
+	t.Run("two numbers are no proportion", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 1)
+		pull(c, minute(1), 1<<40)
+		assert.EqualValues(t, 1<<40, c.Highest())
+	})
+	t.Run("it outruns what full refreshes show", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100, 5000)
+		require.EqualValues(t, 5000, c.Highest(), "not absurd by itself")
+		pull(c, minute(5))
+		list := c.Tail()
+		for _, sequence := range []int64{99, 100, 101, 102, 5000} { // 101 and 102 are news
+			list.Add(sequence, sequence)
+		}
+		require.NoError(t, c.Older(minute(10), list, never))
+		c.Full(minute(10), minute(10), list)
+		assert.Equal(t, 2, c.Missed(minute(10), list, func(id int64) bool { return id == 101 || id == 102 }))
+		assert.EqualValues(t, 102, c.Highest())
+		assert.EqualValues(t, 102, c.From())
+		pull(c, minute(11), 103, 5000)
+		assert.EqualValues(t, 103, c.Highest(), "and it does not come back")
+		full(c, minute(20), 99, 103, 5000)
+		assert.EqualValues(t, 103, c.Highest())
+	})
+	t.Run("late commits are no reason to go back", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		var sequences []int64
+		for s := range int64(100) {
+			sequences = append(sequences, s+1)
+		}
+		full(c, minute(0), sequences...)
+		pull(c, minute(5))
+		list := c.Tail()
+		for _, sequence := range sequences {
+			list.Add(sequence, sequence)
+		}
+		c.Full(minute(10), minute(10), list)
+		assert.Equal(t, 1, c.Missed(minute(10), list, func(id int64) bool { return id == 50 }))
+		assert.EqualValues(t, 100, c.Highest())
+	})
+}
+
+func never() bool { return false }
+
+func TestCursorOlderLists(t *testing.T) {
+	t.Parallel()
+	older := func(c *refresh.Cursor, at float64, explained bool, sequences ...int64) error {
+		list := c.Tail()
+		for _, sequence := range sequences {
+			list.Add(sequence, sequence)
+		}
+		err := c.Older(minute(at), list, func() bool { return explained })
+		if err == nil {
+			c.Full(minute(at), minute(at), list)
+		}
+		return err
+	}
+	t.Run("a second one a minute later", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		var e *refresh.OlderError
+		require.ErrorAs(t, older(c, 10, false, 90, 95), &e)
+		assert.Equal(t, refresh.OlderError{Shown: 95, Known: 100, Again: time.Minute}, *e)
+		assert.EqualValues(t, 100, c.Highest())
+		require.Error(t, older(c, 10.5, false, 90, 95), "not a minute later")
+		require.NoError(t, older(c, 11, false, 90, 96))
+		assert.EqualValues(t, 96, c.Highest(), "it is believed")
+		assert.EqualValues(t, 96, c.From())
+	})
+	t.Run("a refresh between them shows that the source knows more", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.Error(t, older(c, 10, false, 95))
+		assert.EqualValues(t, 99, c.From(), "it is asked for what it should have")
+		pull(c, minute(10.5), 100)
+		require.Error(t, older(c, 11, false, 95), "one server of several lags behind")
+		require.NoError(t, older(c, 13, false, 101))
+	})
+	t.Run("still older", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 100)
+		require.Error(t, older(c, 10, false, 95))
+		require.Error(t, older(c, 12, false, 90))
+		require.NoError(t, older(c, 13, false, 90))
+	})
+	t.Run("whoever had the highest sequence is gone", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.NoError(t, older(c, 10, true, 99))
+		assert.EqualValues(t, 99, c.Highest())
+	})
+	t.Run("nobody is left", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.NoError(t, older(c, 10, false))
+		assert.Zero(t, c.From())
+	})
+	t.Run("an absurd sequence does not make an older list young", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100, 1<<62)
+		require.Error(t, older(c, 10, false, 95, 1<<62))
+	})
+	t.Run("a corrected absurd sequence does not make a list old", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100, 1<<62)
+		require.NoError(t, older(c, 10, false, 99, 100, 101))
+	})
+}
+
+func TestCursorRemembersWhatItSawLately(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	full(c, minute(0), 100)
+	pull(c, minute(1), 101, 102)
+	seen, ok := c.Seen(101)
+	assert.True(t, ok)
+	assert.EqualValues(t, 101, seen)
+	full(c, minute(2), 100, 102, 103) // 101 is gone: a server that lags must not bring it back
+	_, ok = c.Seen(101)
+	assert.True(t, ok)
+	_, ok = c.Seen(103)
+	assert.True(t, ok)
+	pull(c, minute(9))
+	pull(c, minute(10))
+	c.From()
+	_, ok = c.Seen(103)
+	assert.False(t, ok, "it is not asked for any more")
+}
+
+func TestCursorFollows(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	c.Follow(minute(0), 100)
+	c.Follow(minute(1), 110)
+	assert.EqualValues(t, 100, c.From())
+	c.Follow(minute(4), 110)
+	c.Follow(minute(5), 120)
+	assert.EqualValues(t, 110, c.From())
+	c.Follow(minute(6), 50)
+	assert.EqualValues(t, 50, c.From(), "another replica has gone by an older list")
+}

@@ -1,0 +1,281 @@
+package refresh_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
+)
+
+// A source counts the refreshes that a loop makes, and when.
+type source struct {
+	began [refresh.Kinds][]time.Duration // since the beginning of the test
+	takes [refresh.Kinds]time.Duration
+	err   [refresh.Kinds]error
+}
+
+// start starts a loop with steady jitter, in a bubble of synctest.
+func start(t *testing.T, s *source, more func(*refresh.LoopConfig)) (*refresh.Loop, *refresh.Tasks) {
+	t.Helper()
+	tasks := refresh.NewTasks()
+	t.Cleanup(func() {
+		tasks.End()
+		tasks.Wait()
+	})
+	begun := time.Now()
+	run := func(k refresh.Kind, every time.Duration) refresh.Run {
+		return refresh.Run{
+			Every: func() time.Duration { return every },
+			Do: func(ctx context.Context, _ clock.Instant) error {
+				s.began[k] = append(s.began[k], time.Since(begun))
+				select {
+				case <-time.After(s.takes[k]):
+					return s.err[k]
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			},
+		}
+	}
+	cfg := refresh.LoopConfig{
+		Tasks: tasks, Clock: clock.Read, Random: func() float64 { return 0.5 }, Budget: 50 * time.Minute,
+		Runs: [refresh.Kinds]refresh.Run{run(refresh.Incremental, time.Minute), run(refresh.Full, 10*time.Minute)},
+	}
+	if more != nil {
+		more(&cfg)
+	}
+	l := refresh.NewLoop(cfg)
+	l.Start()
+	return l, tasks
+}
+
+// pass lets time go by, and a little more, in which what is due happens.
+func pass(d time.Duration) {
+	time.Sleep(d + time.Millisecond)
+	synctest.Wait()
+}
+
+func minutes(ns ...int) (ds []time.Duration) {
+	for _, n := range ns {
+		ds = append(ds, time.Duration(n)*time.Minute)
+	}
+	return ds
+}
+
+func TestLoopRefreshesAtIntervals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		l, _ := start(t, s, nil)
+		pass(20 * time.Minute)
+		assert.Equal(t, minutes(0, 10, 20), s.began[refresh.Full])
+		assert.Len(t, s.began[refresh.Incremental], 20)
+		assert.Equal(t, time.Minute, s.began[refresh.Incremental][0])
+		assert.EqualValues(t, 3, l.Stats(refresh.Full).Succeeded)
+		assert.Equal(t, 10*time.Minute, l.Until(refresh.Full).Round(time.Second))
+	})
+}
+
+func TestLoopCountsFromTheStartAndRestsAfterASlowRefresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.takes[refresh.Full] = 4 * time.Minute
+		start(t, s, nil)
+		pass(0)
+		pass(10 * time.Minute)
+		assert.Equal(t, minutes(0, 10), s.began[refresh.Full], "from the start")
+		s.takes[refresh.Full] = 12 * time.Minute
+		pass(24 * time.Minute)
+		assert.Equal(t, minutes(0, 10, 20, 33), s.began[refresh.Full], "a tenth of the interval after the end")
+	})
+}
+
+func TestLoopBacksOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full] = io.EOF
+		l, _ := start(t, s, nil)
+		pass(5 * time.Minute)
+		var seconds []int
+		for _, at := range s.began[refresh.Full] {
+			seconds = append(seconds, int(at/time.Second))
+		}
+		assert.Equal(t, []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}, seconds)
+		stats := l.Stats(refresh.Full)
+		assert.Equal(t, io.EOF, stats.Err)
+		assert.EqualValues(t, 10, stats.Consecutive)
+		assert.True(t, l.BackingOff(refresh.Full))
+		l.Soon(refresh.Full)
+		synctest.Wait()
+		assert.Len(t, s.began[refresh.Full], 10, "Soon does not break the back-off")
+
+		s.err[refresh.Full] = nil
+		pass(time.Minute)
+		assert.Zero(t, l.Stats(refresh.Full).Consecutive)
+		l.Soon(refresh.Full)
+		synctest.Wait()
+		assert.Len(t, s.began[refresh.Full], 12, "and after a success it need not")
+	})
+}
+
+func TestLoopLeavesTheSourceAloneForAsLongAsItAsks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full] = io.EOF
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.RetryAfter = func(err error) (all, kind time.Duration) {
+				if err == io.EOF {
+					return 2 * time.Minute, 0
+				}
+				return 0, 3 * time.Minute
+			}
+		})
+		pass(time.Second)
+		var quiet *refresh.QuietError
+		require.ErrorAs(t, l.Fresh(t.Context(), refresh.Incremental), &quiet)
+		assert.InDelta(t, 119, quiet.Wait.Seconds(), 0.1)
+		pass(119 * time.Second)
+		assert.Equal(t, minutes(0, 2), s.began[refresh.Full])
+		for _, at := range s.began[refresh.Incremental] {
+			assert.GreaterOrEqual(t, at, 2*time.Minute, "all kinds keep quiet")
+		}
+
+		s.err[refresh.Full] = io.ErrUnexpectedEOF
+		pass(2 * time.Minute)
+		assert.Equal(t, minutes(0, 2, 4), s.began[refresh.Full])
+		pass(3 * time.Minute)
+		assert.Equal(t, minutes(0, 2, 4, 7), s.began[refresh.Full], "or those of its kind alone")
+		assert.NotEmpty(t, s.began[refresh.Incremental])
+	})
+}
+
+func TestFreshWaitsForARefreshThatBeganAfterIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.takes[refresh.Full] = time.Minute
+		l, _ := start(t, s, nil)
+		pass(30 * time.Second) // one is under way
+		ended := make(chan error, 100)
+		for range 100 {
+			go func() { ended <- l.Fresh(context.Background(), refresh.Full) }()
+		}
+		pass(30 * time.Second)
+		assert.Empty(t, ended, "the one that was under way does not do")
+		pass(time.Minute)
+		assert.Len(t, ended, 100)
+		assert.Len(t, s.began[refresh.Full], 2, "one for all of them")
+
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, io.ErrNoProgress)
+		defer cancel()
+		assert.Equal(t, io.ErrNoProgress, l.Fresh(ctx, refresh.Full))
+	})
+}
+
+func TestFreshIsFullBeforeIncrementalOnesMayBegin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, first := &source{}, make(chan struct{})
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) { cfg.Runs[refresh.Incremental].Begin = first })
+		pass(5 * time.Minute)
+		require.NoError(t, l.Fresh(t.Context(), refresh.Incremental))
+		assert.Empty(t, s.began[refresh.Incremental])
+		assert.Len(t, s.began[refresh.Full], 2)
+		close(first)
+		require.NoError(t, l.Fresh(t.Context(), refresh.Incremental))
+		assert.Len(t, s.began[refresh.Incremental], 1)
+		pass(time.Minute)
+		assert.Len(t, s.began[refresh.Incremental], 2, "Every after the last")
+	})
+}
+
+func TestARefreshEndsWithItsBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.takes[refresh.Full] = time.Hour
+		l, _ := start(t, s, nil)
+		pass(50 * time.Minute)
+		assert.ErrorIs(t, l.Stats(refresh.Full).Err, context.DeadlineExceeded)
+		assert.ErrorContains(t, l.Stats(refresh.Full).Err, "budget of 50m")
+	})
+}
+
+func TestASkippedRefreshIsNeitherSuccessNorFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full] = errors.Join(refresh.ErrSkipped)
+		told := 0
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) { cfg.Ended = func(refresh.Kind, refresh.Outcome) { told++ } })
+		pass(0)
+		assert.Zero(t, told)
+		stats := l.Stats(refresh.Full)
+		assert.Zero(t, stats.Succeeded+stats.Failed)
+		assert.False(t, stats.Running)
+	})
+}
+
+func TestWhoFollowsRefreshesOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, follows := &source{}, true
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) { cfg.Follow = func() bool { return follows } })
+		pass(time.Hour)
+		assert.Empty(t, s.began[refresh.Full])
+		require.NoError(t, l.Fresh(t.Context(), refresh.Full))
+		assert.Len(t, s.began[refresh.Full], 1)
+		follows = false
+		pass(20 * time.Minute)
+		assert.Greater(t, len(s.began[refresh.Full]), 1)
+	})
+}
+
+func TestTheEndOfTheTasksEndsRefreshes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.takes[refresh.Full] = time.Minute
+		l, tasks := start(t, s, nil)
+		pass(0)
+		waits := make(chan error, 1)
+		go func() { waits <- l.Fresh(context.Background(), refresh.Full) }()
+		synctest.Wait()
+		tasks.End()
+		tasks.Wait()
+		assert.Equal(t, refresh.ErrEnded, <-waits)
+		assert.Equal(t, refresh.ErrEnded, l.Fresh(t.Context(), refresh.Full))
+		assert.Zero(t, l.Stats(refresh.Full).Failed)
+	})
+}
+
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slept := time.Duration(0)
+		s := &source{}
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.Clock = func() clock.Instant {
+				i := clock.Read()
+				i.Wall += int64(slept)
+				return i
+			}
+		})
+		pass(time.Minute)
+		assert.False(t, l.Overdue(refresh.Full, 0))
+		slept = 10 * time.Minute // the machine was suspended: the timers know nothing of it
+		assert.True(t, l.Overdue(refresh.Full, 0))
+		assert.False(t, l.Overdue(refresh.Full, 2*time.Minute))
+	})
+}

@@ -1,0 +1,91 @@
+package refresh
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+)
+
+// A Tail is what a [Cursor] has to know of the list that a full refresh shows:
+// its end. Only one goroutine uses it. Make it with [Cursor.Tail].
+type Tail struct {
+	from  int64     // from where an incremental refresh would have asked at the beginning
+	last  []userRow // the last rows that came
+	next  int       // of last, which is a ring, the one to be replaced
+	above []userRow // all those above from
+	most  int64     // the highest sequence of all
+}
+
+type userRow struct{ id, sequence int64 }
+
+// tailRows is how many of the last rows a tail remembers.
+const tailRows = 1024
+
+// Tail returns the tail of a full refresh that begins now.
+func (c *Cursor) Tail() *Tail {
+	c.mu.Lock()
+	fresh := len(c.known) == 0
+	c.mu.Unlock()
+	if fresh {
+		return &Tail{from: math.MaxInt64} // nobody has asked for anything yet
+	}
+	return &Tail{from: c.From()}
+}
+
+// Add takes in the next row.
+func (t *Tail) Add(id, sequence int64) {
+	t.most = max(t.most, sequence)
+	if sequence > t.from {
+		t.above = append(t.above, userRow{id, sequence})
+	}
+	if len(t.last) < tailRows {
+		t.last = append(t.last, userRow{id, sequence})
+		return
+	}
+	t.last[t.next] = userRow{id, sequence}
+	t.next = (t.next + 1) % tailRows
+}
+
+// Above returns the highest sequence that was shown of each user above that from
+// which an incremental refresh would have asked at the beginning.
+func (t *Tail) Above() map[int64]int64 {
+	above := make(map[int64]int64, len(t.above))
+	for _, row := range t.above {
+		above[row.id] = max(above[row.id], row.sequence)
+	}
+	return above
+}
+
+// highest returns the highest sequence that moves a cursor, and those above it:
+// the ones that did not move it before, and the ones that are absurd.
+func (t *Tail) highest(outliers map[int64]struct{}) (int64, map[int64]struct{}) {
+	distinct := map[int64]struct{}{}
+	for _, row := range t.last {
+		distinct[row.sequence] = struct{}{}
+	}
+	down := slices.SortedFunc(maps.Keys(distinct), func(a, b int64) int { return cmp.Compare(b, a) })
+	if len(down) == 0 || down[0] < t.most { // the list is in no order
+		return t.most, nil
+	}
+	moves := -1 // the highest in down that moves the cursor
+	for i, sequence := range down[:min(len(down), maxOutliers+1)] {
+		if _, out := outliers[sequence]; out {
+			continue
+		}
+		if moves < 0 || absurd(down[moves], sequence) {
+			moves = i
+		}
+	}
+	if moves < 0 {
+		return t.most, nil
+	}
+	var out map[int64]struct{}
+	for _, sequence := range down[:moves] {
+		if out == nil {
+			out = map[int64]struct{}{}
+		}
+		out[sequence] = struct{}{}
+	}
+	return down[moves], out
+}
