@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -189,17 +190,11 @@ type tickClock struct {
 func tickWithClock(cfg *rolegate.Config, c *tickClock) {
 	c.start = time.Now()
 	field := reflect.ValueOf(cfg).Elem().FieldByName("clock")
-	read := reflect.MakeFunc(field.Type(), func([]reflect.Value) []reflect.Value {
+	*(*func() clock.Instant)(unsafe.Pointer(field.UnsafeAddr())) = func() clock.Instant {
 		now := time.Now()
-		at := reflect.New(field.Type().Out(0)).Elem()
-		tickSet(at.FieldByName("mono"), int64(time.Hour)+int64(now.Sub(c.start))+c.mono.Load())
-		tickSet(at.FieldByName("wall"), now.UnixNano()+c.wall.Load())
-		return []reflect.Value{at}
-	})
-	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(read)
+		return clock.Instant{Mono: int64(time.Hour) + int64(now.Sub(c.start)) + c.mono.Load(), Wall: now.UnixNano() + c.wall.Load()}
+	}
 }
-
-func tickSet(field reflect.Value, v int64) { *(*int64)(unsafe.Pointer(field.UnsafeAddr())) = v }
 
 // When the wall clock is set, or the machine sleeps, the intervals keep and no
 // age gets younger.
