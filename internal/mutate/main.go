@@ -37,8 +37,8 @@ const tool = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
 // decides are the files with rules in them about who is let in, and with what
 // these rules are applied to.
 var decides = []string{
-	"middleware.go", "roles.go", "store.go", "refresher.go", "identity.go",
-	"policy.go", "decision.go", "gate.go", "gatestore.go", "watch.go", "refuse.go", "hold.go", "pull.go", "maxage.go", "build.go",
+	"middleware.go", "roles.go", "internal/index/table.go", "refresher.go", "identity.go",
+	"policy.go", "decision.go", "gate.go", "gatestore.go", "watch.go", "refuse.go", "hold.go", "pull.go", "maxage.go", "internal/index/builder.go", "internal/snapshot/removals.go", "internal/snapshot/snapshot.go",
 	"marketplace/quick.go", "marketplace/record.go", "marketplace/secondlook.go", "marketplace/envelope.go", "marketplace/walk.go",
 }
 
