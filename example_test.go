@@ -429,36 +429,6 @@ func ExampleRefresh() {
 	// Output: true
 }
 
-// In a test of the app: no route is open that nobody has thought about.
-func ExampleRoutes() {
-	gate := exampleGate()
-	defer gate.Close()
-	r := chi.NewRouter()
-	r.Get("/healthz", examplePage)
-	r.Group(func(r chi.Router) {
-		r.Use(gate.Admit)
-		r.Get("/lessons", examplePage)
-		r.With(gate.Require(rolegate.AnyRole("teacher"))).Post("/grades", examplePage)
-	})
-
-	routes, err := rolegate.Routes(r)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, route := range routes {
-		fmt.Printf("%v: guarded %t", route, route.Guarded())
-		for _, guard := range route.Guards {
-			fmt.Printf(", %s", guard.Policy)
-		}
-		fmt.Println()
-	}
-	// Unordered output:
-	// GET /healthz: guarded false
-	// GET /lessons: guarded true, Admit
-	// POST /grades: guarded true, Admit, AnyRole(teacher)
-}
-
 // exampleLines is a source that reads a list which somebody keeps by hand, a
 // user on each line.
 type exampleLines struct{ read func() (string, error) }

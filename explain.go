@@ -195,16 +195,6 @@ func (g *Gate) Explain(ctx context.Context, id Identity) Explanation {
 	return g.admit.Explain(ctx, id, 0)
 }
 
-// Explain tells what the guard makes of a request of that identity: see
-// [Policy.Explain]. org is what its InOrg would read from the request; a guard
-// without InOrg looks at no particular organisation, whatever org is.
-func (g Guard) Explain(ctx context.Context, id Identity, org int64) Explanation {
-	if !g.InOrg {
-		org = 0
-	}
-	return g.policy.Explain(ctx, id, org)
-}
-
 // standing puts into a word what the look-up of a decision has found.
 func standing(gen *snapshot.Generation, d *Decision, id Identity) Standing {
 	switch {

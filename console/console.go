@@ -3,7 +3,7 @@
 // which role, what guards the routes, and why a user may or may not pass.
 //
 //	r.With(gate.Require(rolegate.AnyRole("admin"))).
-//		Handle("/console", console.New(gate, console.Config{Router: r}))
+//		Handle("/console", console.New(gate, console.Config{Routes: chiroutes.Lister(r)}))
 //
 // It is one page under one path, without files of its own to serve: everything
 // else is in its query. It speaks English and Chinese, by Accept-Language, is
@@ -35,19 +35,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 )
 
 // Config says what a console is to show. The zero Config is ready for use.
 type Config struct {
 	_ struct{}
 
-	// Router is the app's router, whose routes are listed. It may be the one
-	// that the console is mounted on, and need not be complete before the first
-	// request. Nil lists none: an http.ServeMux cannot tell its routes.
-	Router chi.Routes
+	// Routes lists the app's routes, each time that the page is shown. For chi it
+	// is chiroutes.Lister(router): the router may be the one that the console is
+	// mounted on. Nil lists none. It must be safe for concurrent use.
+	Routes func() ([]chiroutes.Route, error)
 
 	// Name is what the app is called on the page, "" for nothing.
 	Name string

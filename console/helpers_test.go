@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/console"
 	"github.com/rolegate/rolegate/rolegatetest"
 
@@ -62,7 +63,7 @@ func newApp(t *testing.T, cfg rolegate.Config, records ...rolegate.Record) *app 
 }
 
 func (a *app) console() http.Handler {
-	return console.New(a.gate, console.Config{Router: a.router, Name: "school", Logger: slog.New(slog.NewJSONHandler(a.log, nil))})
+	return console.New(a.gate, console.Config{Routes: chiroutes.Lister(a.router), Name: "school", Logger: slog.New(slog.NewJSONHandler(a.log, nil))})
 }
 
 // A page is an answer of the console.

@@ -1,10 +1,9 @@
 package console
 
 import (
+	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/go-chi/chi/v5"
 
 	"github.com/rolegate/rolegate"
 )
@@ -20,10 +19,10 @@ type routeList struct {
 // A routeLine is the methods of one pattern that have the same guards.
 type routeLine struct {
 	Methods []string
-	Any     bool // all methods that chi knows
+	Any     bool // all methods
 	Pattern string
 	Guards  []guardLine
-	guards  []rolegate.Guard
+	guards  []*rolegate.Policy
 }
 
 // A guardLine is a guard in front of a route.
@@ -33,7 +32,7 @@ type guardLine struct {
 }
 
 // Value names the route in a form.
-func (l routeLine) Value() string { return l.Methods[0] + " " + l.Pattern }
+func (l routeLine) Value() string { return strings.TrimLeft(l.Methods[0]+" "+l.Pattern, " ") }
 
 // Label names it for people.
 func (l routeLine) Label(v *view) string {
@@ -47,10 +46,11 @@ func (l routeLine) Label(v *view) string {
 // once for each.
 const chiMethods = 9
 
-func listRoutes(gate *rolegate.Gate, router chi.Routes) routeList {
+func (c *console) listRoutes(r *http.Request) routeList {
 	list := routeList{Known: true}
-	routes, err := rolegate.Routes(router)
+	routes, err := c.cfg.Routes()
 	if err != nil {
+		c.cfg.Logger.ErrorContext(r.Context(), "rolegate console: the routes cannot be listed", "err", err)
 		list.Failed = true
 		return list
 	}
@@ -65,14 +65,14 @@ func listRoutes(gate *rolegate.Gate, router chi.Routes) routeList {
 			continue
 		}
 		l := routeLine{Methods: []string{r.Method}, Pattern: r.Pattern, guards: r.Guards}
-		for _, g := range r.Guards {
-			l.Guards = append(l.Guards, guardLine{Policy: plain(g.Policy), Shadow: g.Shadow, Other: g.Gate != gate})
+		for _, p := range r.Guards {
+			l.Guards = append(l.Guards, guardLine{Policy: plain(p.String()), Shadow: p.IsShadow(), Other: p.Gate() != c.gate})
 		}
 		list.Lines = append(list.Lines, l)
 	}
 	list.Guarded, list.Open = 0, 0
 	for i, l := range list.Lines {
-		list.Lines[i].Any = len(l.Methods) >= chiMethods
+		list.Lines[i].Any = l.Methods[0] == "" || len(l.Methods) >= chiMethods
 		if len(l.Guards) > 0 {
 			list.Guarded++
 		} else {

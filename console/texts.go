@@ -179,7 +179,7 @@ var texts = map[string][2]string{
 	"routes.none":      {"No router was given to the console.", "未向控制台提供路由器。"},
 	"routes.failed":    {"The routes cannot be listed.", "无法列出路由。"},
 	"routes.says":      {"%d guarded, %d open", "%d 条受保护，%d 条公开"},
-	"routes.note":      {"A route may be guarded though it is not said to be: see rolegate.Routes.", "个别受保护的路由可能显示为公开，参见 rolegate.Routes。"},
+	"routes.note":      {"A route may be guarded though it is not said to be: see package chiroutes.", "个别受保护的路由可能显示为公开，参见 chiroutes 包。"},
 	"route":            {"Route", "路由"},
 	"route.guards":     {"Guards, from the outside in", "守卫（由外到内）"},
 	"route.open":       {"open: nothing guards it", "公开：没有守卫"},

@@ -62,8 +62,8 @@ func (c *console) newView(r *http.Request, user rolegate.User, s rolegate.Status
 	pulls, samples := c.history.recent()
 	v.pulls = pulls
 	v.Timeline = newTimeline(v.lang, samples, v.Now, s.StaleAfter, s.ExpireAfter)
-	if c.cfg.Router != nil && r.URL.Query().Get("part") != "live" {
-		v.Routes = listRoutes(c.gate, c.cfg.Router)
+	if c.cfg.Routes != nil && r.URL.Query().Get("part") != "live" {
+		v.Routes = c.listRoutes(r)
 	}
 	return v
 }

@@ -131,7 +131,7 @@ func (v *view) identity(text string) (id rolegate.Identity, who string) {
 // admitOnly is asked about instead of a route: whether the user is listed.
 const admitOnly = ""
 
-func (v *view) guardsOf(route string) (guards []rolegate.Guard, known bool) {
+func (v *view) guardsOf(route string) (guards []*rolegate.Policy, known bool) {
 	if route == admitOnly {
 		return nil, true
 	}
@@ -144,7 +144,7 @@ func (v *view) guardsOf(route string) (guards []rolegate.Guard, known bool) {
 }
 
 // answer asks the guards from the outside in. The first that refuses decides.
-func (v *view) answer(r *http.Request, guards []rolegate.Guard, id rolegate.Identity, org int64) *answer {
+func (v *view) answer(r *http.Request, guards []*rolegate.Policy, id rolegate.Identity, org int64) *answer {
 	ctx := r.Context()
 	if len(guards) == 0 {
 		e := v.gate.Explain(ctx, id)
@@ -154,15 +154,19 @@ func (v *view) answer(r *http.Request, guards []rolegate.Guard, id rolegate.Iden
 	}
 	a := &answer{}
 	depends := false
-	for i, g := range guards {
-		ga := guardAnswer{Title: v.T("why.guard", i+1, len(guards)), Policy: plain(g.Policy)}
+	for i, p := range guards {
+		ga := guardAnswer{Title: v.T("why.guard", i+1, len(guards)), Policy: plain(p.String())}
 		switch {
 		case a.Verdict != "" && a.Verdict != "ok":
 			ga.Steps = []step{{Mark: "note", Says: v.T("why.not.reached")}}
-		case g.Gate != v.gate:
+		case p.Gate() != v.gate:
 			ga.Steps = []step{{Mark: "note", Says: v.T("why.other.gate")}}
 		default:
-			e := g.Explain(ctx, id, org)
+			where := org
+			if !p.HasOrg() {
+				where = 0
+			}
+			e := p.Explain(ctx, id, where)
 			ga.Steps = v.steps(e, id)
 			if e.AsksRequest && !e.Decision.Allowed() {
 				depends = true

@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/console"
 )
 
@@ -31,7 +32,7 @@ func routes(gate *rolegate.Gate) chi.Router {
 		r.With(gate.Require(rolegate.AnyRole("admin"))).
 			Get("/status", app.status)
 		r.With(gate.Require(rolegate.AnyRole("admin"))).
-			Handle("/console", console.New(gate, console.Config{Router: r, Name: "example"}))
+			Handle("/console", console.New(gate, console.Config{Routes: chiroutes.Lister(r), Name: "example"}))
 
 		// For the few routes on which a revocation must count at once: the list
 		// must have been walked within the last five seconds, or is now.

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -183,7 +184,7 @@ func TestRoutesAreGuarded(t *testing.T) {
 	})
 	require.NoError(t, err)
 	defer gate.Close()
-	rolegatetest.RequireGuarded(t, routes(gate), "GET /healthz")
+	rolegatetest.RequireGuarded(t, chiroutes.Must(chiroutes.Routes(routes(gate))), "GET /healthz")
 }
 
 // A marketplace of 100,000 users, ids above 2^53 as strings, pages of 1,000:

@@ -4,23 +4,23 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
-	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 )
 
-// RequireGuarded fails the test, at once and with a list, if a route of the
-// router has no guard in front of it, unless it is one of public, written as
-// chi has it: "GET /healthz". It also fails if public names a route that does
-// not exist or is guarded after all, so that the exceptions stay true.
+// RequireGuarded fails the test, at once and with a list, if one of the routes
+// has no guard in front of it, unless it is named as public, written as the
+// listing has it: "GET /healthz". It also fails if public names a route that does
+// not exist or is guarded after all, so that the exceptions stay true, and if there
+// is no route at all.
 //
-// See [rolegate.Routes] for which guards it can see. The routes of an
-// [net/http.ServeMux] cannot be listed: wrap the whole mux in Admit instead.
-func RequireGuarded(t TB, router chi.Routes, public ...string) {
+// [chiroutes.Routes] lists the routes of a chi router: what it dispatches, with
+// "NotFound /*" and "MethodNotAllowed /*" where the app serves something of its
+// own. [chiroutes.ServeMux] lists those patterns of an [net/http.ServeMux] that
+// you name; one that you forget is not looked at, so wrap the whole mux in Admit.
+func RequireGuarded(t TB, routes []chiroutes.Route, public ...string) {
 	t.Helper()
-	routes, err := rolegate.Routes(router)
-	if err != nil {
-		t.Fatalf("rolegatetest: the router's routes cannot be listed: %v", err)
+	if len(routes) == 0 {
+		t.Fatalf("rolegatetest: there are no routes: list them when all are registered")
 		return
 	}
 	var open, known []string
@@ -50,8 +50,8 @@ func RequireGuarded(t TB, router chi.Routes, public ...string) {
 }
 
 // notPublic says why name is no public route: it is guarded, or there is none.
-func notPublic(routes []rolegate.Route, name string) string {
-	i := slices.IndexFunc(routes, func(r rolegate.Route) bool { return r.String() == name })
+func notPublic(routes []chiroutes.Route, name string) string {
+	i := slices.IndexFunc(routes, func(r chiroutes.Route) bool { return r.String() == name })
 	if i < 0 {
 		text := "there is no route " + name
 		if near := nearest(routes, name); near != "" {
@@ -61,9 +61,9 @@ func notPublic(routes []rolegate.Route, name string) string {
 	}
 	cure := "register it outside of r.Use(gate.Admit), beside an r.Group"
 	var guards []string
-	for _, g := range routes[i].Guards {
-		guards = append(guards, g.Policy)
-		if g.Policy != "Admit" {
+	for _, p := range routes[i].Guards {
+		guards = append(guards, p.String())
+		if p.String() != "Admit" {
 			cure = "register it without them"
 		}
 	}
@@ -75,7 +75,7 @@ func notPublic(routes []rolegate.Route, name string) string {
 
 // nearest is the route that name could stand for: of the same method, with a path
 // that goes on where the other ends, or else of the same path. "" is none.
-func nearest(routes []rolegate.Route, name string) string {
+func nearest(routes []chiroutes.Route, name string) string {
 	method, path, ok := strings.Cut(name, " ")
 	if !ok {
 		method, path = "", name

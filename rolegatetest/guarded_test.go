@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -70,12 +71,12 @@ func TestRequireGuardedNotPublic(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			tb := new(saidTB)
-			rolegatetest.RequireGuarded(tb, r, "GET /open", c.public)
+			rolegatetest.RequireGuarded(tb, chiroutes.Must(chiroutes.Routes(r)), "GET /open", c.public)
 			assert.Equal(t, []string{"rolegatetest: " + c.says}, tb.said)
 		})
 	}
 	tb := new(saidTB)
-	rolegatetest.RequireGuarded(tb, r, "GET /open", "GET /healthz", "GET /gone")
+	rolegatetest.RequireGuarded(tb, chiroutes.Must(chiroutes.Routes(r)), "GET /open", "GET /healthz", "GET /gone")
 	require.Len(t, tb.said, 1, "everything at once")
 	assert.Len(t, strings.Split(tb.said[0], "\n"), 2)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/console"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -104,8 +105,8 @@ func openSchool(t *testing.T, refresh rolegate.Refresh, more ...rolegate.Record)
 			Get("/pupils/{id}", ok)
 		r.With(s.gate.Require(rolegate.NoRole("pupil"), rolegate.Shadow())).Get("/library", ok)
 	})
-	r.With(s.gate.Require(rolegate.AnyRole("admin"))).Handle("/console", console.New(s.gate, console.Config{Router: r, Name: "第一中学", Logger: logger}))
-	r.Handle("/bare", console.New(s.gate, console.Config{Router: r, Logger: logger}))
+	r.With(s.gate.Require(rolegate.AnyRole("admin"))).Handle("/console", console.New(s.gate, console.Config{Routes: chiroutes.Lister(r), Name: "第一中学", Logger: logger}))
+	r.Handle("/bare", console.New(s.gate, console.Config{Routes: chiroutes.Lister(r), Logger: logger}))
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
 	s.url = server.URL

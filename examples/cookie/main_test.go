@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -36,7 +37,7 @@ func newApp(t *testing.T) (http.Handler, *store) {
 	require.NoError(t, err)
 	t.Cleanup(func() { gate.Close() })
 	app := routes(gate, func(http.ResponseWriter, *http.Request) {})
-	rolegatetest.RequireGuarded(t, app, "GET /login", "POST /login")
+	rolegatetest.RequireGuarded(t, chiroutes.Must(chiroutes.Routes(app)), "GET /login", "POST /login")
 	return app, sessions
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -37,7 +38,7 @@ func TestSessions(t *testing.T) {
 		id, _ := strconv.ParseInt(r.URL.Query().Get("id"), 10, 64) // a password is checked elsewhere
 		assert.NoError(t, logIn(r.Context(), sessions, id))
 	})
-	rolegatetest.RequireGuarded(t, app.(chi.Routes), "POST /login")
+	rolegatetest.RequireGuarded(t, chiroutes.Must(chiroutes.Routes(app.(chi.Routes))), "POST /login")
 
 	ask := func(method, path string, cookie *http.Cookie) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, nil)

@@ -121,7 +121,7 @@ func (d *daemon) openGate(ctx context.Context, f *settings.File, wait bool) (*sh
 		return nil, errors.Join(settings.Named(err, settings.InFile), release())
 	}
 	shared := &sharedGate{Gate: gate, close: release, routes: &routes{}}
-	shared.console = console.New(gate, console.Config{Router: shared.routes, Logger: d.Logger})
+	shared.console = console.New(gate, console.Config{Routes: shared.routes.list, Logger: d.Logger})
 	return shared, nil
 }
 

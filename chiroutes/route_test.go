@@ -1,11 +1,8 @@
-package rolegate_test
+package chiroutes_test
 
 import (
-	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/go-chi/chi/v5"
@@ -13,40 +10,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/rolegatetest"
+	"github.com/rolegate/rolegate/chiroutes"
 )
 
-func routesGate(t *testing.T) *rolegate.Gate {
-	return openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher")))})
-}
+// chi.RegisterMethod adds a method for good.
+func init() { chi.RegisterMethod("REPORT") }
 
-// routesList lists routes as "GET /path: outer, inner", sorted.
-func routesList(t *testing.T, router chi.Routes) []string {
-	t.Helper()
-	routes, err := rolegate.Routes(router)
-	require.NoError(t, err)
-	list := make([]string, len(routes))
-	for i, r := range routes {
-		names := make([]string, len(r.Guards))
-		for j, g := range r.Guards {
-			names[j] = g.Policy
-			if g.Shadow {
-				names[j] += " (shadow)"
-			}
-		}
-		list[i] = strings.TrimSuffix(r.String()+": "+strings.Join(names, ", "), " ")
-		assert.Equal(t, len(r.Guards) > 0, r.Guarded())
+// everyMethod is a route of all the methods that chi knows.
+func everyMethod(rest string) (list []string) {
+	for _, m := range []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "REPORT", "TRACE"} {
+		list = append(list, m+" "+rest)
 	}
-	slices.Sort(list)
 	return list
 }
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	gate := routesGate(t)
+	gate := newGate(t)
 	teacher := gate.Require(rolegate.AnyRole("teacher"))
 	shadow := gate.Policy(rolegate.NoRole("suspended"), rolegate.Shadow())
-	h := never(t).ServeHTTP
+	h := never(t)
 	for _, c := range []struct {
 		name  string
 		build func(chi.Router)
@@ -137,21 +120,102 @@ func TestRoutes(t *testing.T) {
 		}, []string{"GET /a:"}},
 		{"a guard inside another handler is not seen", func(r chi.Router) {
 			r.Method("GET", "/a", http.StripPrefix("/a", gate.Admit(http.HandlerFunc(h))))
-			r.Get("/b", gate.Admit(http.HandlerFunc(h)).ServeHTTP)
+			r.Get("/b", func(w http.ResponseWriter, r *http.Request) { gate.Admit(http.HandlerFunc(h)).ServeHTTP(w, r) })
 		}, []string{"GET /a:", "GET /b:"}},
+		{"a guard that is given as a func", func(r chi.Router) {
+			r.Get("/a", gate.Admit(teacher(http.HandlerFunc(h))).ServeHTTP)
+		}, []string{"GET /a: Admit, AnyRole(teacher)"}},
+		{"a route over a mounted router", func(r chi.Router) {
+			sub := chi.NewRouter()
+			sub.Get("/a", h)
+			sub.Post("/new", h)
+			r.With(gate.Admit).Mount("/files", sub)
+			r.Get("/files/*", h)
+		}, []string{"GET /files/*:", "POST /files/new: Admit"}},
+		{"all methods over a mounted router", func(r chi.Router) {
+			sub := chi.NewRouter()
+			sub.Get("/", h)
+			sub.Get("/a", h)
+			r.With(gate.Admit).Mount("/files", sub)
+			r.Handle("/files/*", http.HandlerFunc(h))
+		}, append([]string{"GET /files/: Admit"}, everyMethod("/files/*:")...)},
+		{"routes over what a mounted router is reached by", func(r chi.Router) {
+			sub := chi.NewRouter()
+			sub.Get("/", h)
+			sub.Get("/a", h)
+			r.With(gate.Admit).Mount("/files", sub)
+			r.Get("/files/", h)
+			r.Mount("/other", sub)
+			r.Get("/other", h)
+		}, []string{"GET /files/:", "GET /files/a: Admit", "GET /files: Admit", "GET /other/:", "GET /other/a:", "GET /other:"}},
+		{"a route over what a router in a mounted router is reached by", func(r chi.Router) {
+			r.Route("/files", func(r chi.Router) {
+				r.Use(gate.Admit)
+				r.Route("/", func(r chi.Router) { r.Get("/", h); r.Get("/a", h) })
+			})
+			r.Get("/files/", h)
+		}, []string{"GET /files/:", "GET /files/a: Admit", "GET /files: Admit"}},
+		{"a route over a mounted router that has a NotFound", func(r chi.Router) {
+			r.Route("/files", func(r chi.Router) {
+				r.Use(gate.Admit)
+				r.NotFound(h)
+				r.Get("/a", h)
+			})
+			r.Get("/files/*", h)
+		}, []string{"GET /files/*:", "NotFound /files/*: Admit"}},
+		{"routes over all but one of what a mounted router is reached by", func(r chi.Router) {
+			r.Route("/files", func(r chi.Router) {
+				r.Use(gate.Admit)
+				r.NotFound(h)
+				r.Get("/a", h)
+			})
+			r.Handle("/files/*", http.HandlerFunc(h))
+			r.Get("/files/", h)
+		}, append(everyMethod("/files/*:"), "GET /files/:", "NotFound /files/*: Admit")},
+		{"a router mounted under another one's name for the same place", func(r chi.Router) {
+			r.Get("/{n:[0-9]+}/x", h)
+			r.With(gate.Admit).Mount("/{a}", http.HandlerFunc(h))
+			r.Route("/{b}/", func(r chi.Router) { r.Get("/x", h) })
+		}, append(everyMethod("/{a}/: Admit"), "GET /{b}/x:", "GET /{n:[0-9]+}/x:")},
+		{"a route over a mounted handler", func(r chi.Router) {
+			r.Mount("/files", http.NotFoundHandler())
+			r.With(gate.Admit).Handle("/files/*", http.HandlerFunc(h))
+		}, append(everyMethod("/files/*: Admit"), everyMethod("/files/:")...)},
+		{"NotFound and MethodNotAllowed", func(r chi.Router) {
+			r.Use(gate.Admit)
+			r.Get("/", h)
+			r.NotFound(h)
+			r.MethodNotAllowed(h)
+		}, []string{"GET /: Admit", "MethodNotAllowed /*: Admit", "NotFound /*: Admit"}},
+		{"NotFound of a router without routes has no guard", func(r chi.Router) {
+			r.Use(gate.Admit)
+			r.NotFound(h)
+		}, []string{"NotFound /*:"}},
+		{"NotFound of With", func(r chi.Router) {
+			r.With(teacher).NotFound(h)
+			r.With(gate.Admit).MethodNotAllowed(h)
+			r.Get("/", h)
+		}, []string{"GET /:", "MethodNotAllowed /*: Admit", "NotFound /*: AnyRole(teacher)"}},
+		{"NotFound of a mounted router", func(r chi.Router) {
+			r.NotFound(h)
+			r.Route("/same", func(r chi.Router) { r.Get("/", h) })
+			r.Route("/guarded", func(r chi.Router) { r.Use(gate.Admit); r.Get("/", h) })
+			r.Route("/own", func(r chi.Router) { r.Get("/", h); r.NotFound(says("own")) })
+		}, []string{"GET /guarded/: Admit", "GET /own/:", "GET /same/:", "NotFound /*:", "NotFound /guarded/*: Admit", "NotFound /own/*:"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := chi.NewRouter()
 			c.build(r)
-			assert.Equal(t, c.want, routesList(t, r))
+			slices.Sort(c.want)
+			assert.Equal(t, c.want, list(t, r))
 		})
 	}
 }
 
 func TestRoutesCallsNothingOfTheApps(t *testing.T) {
 	t.Parallel()
-	gate := routesGate(t)
+	gate := newGate(t)
 	calls := 0
 	count := func(next http.Handler) http.Handler {
 		calls++
@@ -159,47 +223,47 @@ func TestRoutesCallsNothingOfTheApps(t *testing.T) {
 	}
 	r := chi.NewRouter()
 	r.Use(count, gate.Admit, count)
-	r.With(count, gate.Require(rolegate.AnyRole("teacher")), count).Get("/", never(t).ServeHTTP)
+	r.With(count, gate.Require(rolegate.AnyRole("teacher")), count).Get("/", never(t))
 	r.Method("POST", "/", count(gate.Admit(count(never(t)))))
 	before := calls
-	assert.Equal(t, []string{"GET /: Admit, AnyRole(teacher)", "POST /: Admit, Admit"}, routesList(t, r))
+	assert.Equal(t, []string{"GET /: Admit, AnyRole(teacher)", "POST /: Admit, Admit"}, list(t, r))
 	assert.Equal(t, before, calls)
 }
 
 func TestRoutesOfTwoGates(t *testing.T) {
 	t.Parallel()
-	a, b := routesGate(t), routesGate(t)
+	a, b := newGate(t), newGate(t)
 	r := chi.NewRouter()
 	r.Use(a.Admit)
-	r.With(b.Require(rolegate.AnyRole("teacher"), rolegate.Shadow())).Get("/", never(t).ServeHTTP)
-	routes, err := rolegate.Routes(r)
+	r.With(b.Require(rolegate.AnyRole("teacher"), rolegate.Shadow())).Get("/", never(t))
+	routes, err := chiroutes.Routes(r)
 	require.NoError(t, err)
 	require.Len(t, routes, 1)
 	guards := routes[0].Guards
 	require.Len(t, guards, 2)
-	assert.True(t, guards[0].Gate == a)
-	assert.Equal(t, "Admit", guards[0].Policy)
-	assert.False(t, guards[0].Shadow)
-	assert.True(t, guards[1].Gate == b)
-	assert.Equal(t, "AnyRole(teacher)", guards[1].Policy)
-	assert.True(t, guards[1].Shadow)
-	assert.False(t, guards[1].InOrg)
+	assert.Same(t, a, guards[0].Gate())
+	assert.Equal(t, "Admit", guards[0].String())
+	assert.False(t, guards[0].IsShadow())
+	assert.Same(t, b, guards[1].Gate())
+	assert.Equal(t, "AnyRole(teacher)", guards[1].String())
+	assert.True(t, guards[1].IsShadow())
+	assert.False(t, guards[1].HasOrg())
 }
 
 func TestRoutesInOrder(t *testing.T) {
 	t.Parallel()
-	gate := routesGate(t)
+	gate := newGate(t)
 	r := chi.NewRouter()
 	r.Use(gate.Admit)
 	for _, path := range []string{"/b", "/a", "/c/{id}", "/c/x", "/a/b"} {
-		r.Get(path, never(t).ServeHTTP)
+		r.Get(path, never(t))
 	}
 	var chis []string
 	require.NoError(t, chi.Walk(r, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		chis = append(chis, method+" "+route)
 		return nil
 	}))
-	routes, err := rolegate.Routes(r)
+	routes, err := chiroutes.Routes(r)
 	require.NoError(t, err)
 	var ours []string
 	for _, route := range routes {
@@ -212,13 +276,13 @@ func TestRoutesInOrder(t *testing.T) {
 // methods.
 func TestRoutesAreAlwaysInTheSameOrder(t *testing.T) {
 	t.Parallel()
-	gate := routesGate(t)
+	gate := newGate(t)
 	r := chi.NewRouter()
-	r.With(gate.Admit).HandleFunc("/all", never(t).ServeHTTP)
-	r.Get("/two", never(t).ServeHTTP)
-	r.Post("/two", never(t).ServeHTTP)
+	r.With(gate.Admit).HandleFunc("/all", never(t))
+	r.Get("/two", never(t))
+	r.Post("/two", never(t))
 	list := func() (names []string) {
-		routes, err := rolegate.Routes(r)
+		routes, err := chiroutes.Routes(r)
 		require.NoError(t, err)
 		for _, route := range routes {
 			names = append(names, route.String())
@@ -235,73 +299,21 @@ func TestRoutesAreAlwaysInTheSameOrder(t *testing.T) {
 // its guards stand in front of its own alone.
 func TestRoutesOfARouterThatCameFromWith(t *testing.T) {
 	t.Parallel()
-	gate := routesGate(t)
+	gate := newGate(t)
 	root := chi.NewRouter()
-	root.Get("/open", ok(gate).ServeHTTP)
+	root.Get("/open", says("ok"))
 	api := root.With(gate.Admit)
-	api.Get("/closed", ok(gate).ServeHTTP)
-	require.Equal(t, 200, ask(api, "GET", "/open", 0).Code, "nothing guards it")
-	require.Equal(t, 401, ask(api, "GET", "/closed", 0).Code)
+	api.Get("/closed", says("ok"))
+	open, _ := get(api, "GET", "/open")
+	require.Equal(t, 200, open, "nothing guards it")
+	closed, _ := get(api, "GET", "/closed")
+	require.Equal(t, 500, closed)
 
 	for name, router := range map[string]chi.Routes{"the first": root, "the one of With": api} {
-		routes, err := rolegate.Routes(router)
+		routes, err := chiroutes.Routes(router)
 		require.NoError(t, err)
 		for _, r := range routes {
 			assert.Equal(t, r.Pattern == "/closed", r.Guarded(), "%s: %v", name, r)
 		}
-	}
-}
-
-// A routesTB takes down what RequireGuarded has to say.
-type routesTB struct {
-	said   []string
-	failed bool
-}
-
-func (*routesTB) Helper()        {}
-func (*routesTB) Cleanup(func()) {}
-func (b *routesTB) Errorf(format string, args ...any) {
-	b.said, b.failed = append(b.said, fmt.Sprintf(format, args...)), true
-}
-func (b *routesTB) Fatalf(format string, args ...any) { b.Errorf(format, args...) }
-
-func TestRequireGuarded(t *testing.T) {
-	t.Parallel()
-	gate := routesGate(t)
-	h := never(t).ServeHTTP
-	r := chi.NewRouter()
-	r.Get("/healthz", h)
-	r.Get("/forgotten", h)
-	r.With(gate.Admit).Get("/closed", h)
-	r.With(gate.Require(rolegate.AnyRole("teacher"), rolegate.Shadow())).Post("/trial", h)
-	for _, c := range []struct {
-		name     string
-		public   []string
-		says     []string
-		saysNot  []string
-		mayMatch bool
-	}{
-		{"one forgotten", []string{"GET /healthz"}, []string{"nothing guards", "GET /forgotten", "Admit or Require"}, []string{"/healthz", "/closed", "/trial"}, false},
-		{"nothing is public", nil, []string{"GET /forgotten", "GET /healthz"}, []string{"/closed"}, false},
-		{"all named", []string{"GET /healthz", "GET /forgotten"}, nil, nil, true},
-		{"a public route that is guarded", []string{"GET /healthz", "GET /forgotten", "GET /closed"}, []string{"GET /closed is guarded by Admit"}, []string{"nothing guards"}, false},
-		{"a public route that does not exist", []string{"GET /healthz", "GET /forgotten", "GET /gone"}, []string{"there is no route GET /gone"}, []string{"nothing guards"}, false},
-		{"a public route of another method", []string{"POST /healthz", "GET /forgotten"}, []string{"GET /healthz", "POST /healthz"}, nil, false},
-		{"both kinds of mistake", []string{"GET /gone"}, []string{"GET /forgotten", "GET /healthz", "GET /gone"}, nil, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			tb := new(routesTB)
-			rolegatetest.RequireGuarded(tb, r, c.public...)
-			assert.Equal(t, !c.mayMatch, tb.failed)
-			assert.LessOrEqual(t, len(tb.said), 1, "everything at once")
-			said := cmp.Or(strings.Join(tb.said, "\n"), "nothing")
-			for _, part := range c.says {
-				assert.Contains(t, said, part)
-			}
-			for _, part := range c.saysNot {
-				assert.NotContains(t, said, part)
-			}
-		})
 	}
 }
