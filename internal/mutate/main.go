@@ -38,7 +38,7 @@ const tool = "github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0"
 // these rules are applied to.
 var decides = []string{
 	"middleware.go", "roles.go", "internal/index/table.go", "refresher.go", "identity.go",
-	"policy.go", "decision.go", "gate.go", "gatestore.go", "watch.go", "refuse.go", "hold.go", "pull.go", "maxage.go", "internal/index/builder.go", "internal/snapshot/removals.go", "internal/snapshot/snapshot.go",
+	"check.go", "policy.go", "decision.go", "gate.go", "gatestore.go", "watch.go", "refuse.go", "hold.go", "pull.go", "maxage.go", "internal/index/builder.go", "internal/snapshot/removals.go", "internal/snapshot/snapshot.go",
 	"marketplace/quick.go", "marketplace/record.go", "marketplace/secondlook.go", "marketplace/envelope.go", "marketplace/walk.go",
 }
 

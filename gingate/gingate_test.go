@@ -1,0 +1,115 @@
+package gingate_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/assert"
+	"go.uber.org/goleak"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/gingate"
+	"github.com/rolegate/rolegate/internal/frametest"
+)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.ReleaseMode)
+	goleak.VerifyTestMain(m)
+}
+
+func TestGin(t *testing.T) {
+	for _, fallback := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ContextWithFallback %v", fallback), func(t *testing.T) {
+			frametest.Run(t, frametest.Want{}, func(t *testing.T, app frametest.App) string {
+				engine := school(app)
+				engine.ContextWithFallback = fallback
+				server := httptest.NewServer(engine)
+				t.Cleanup(server.Close)
+				return server.URL
+			})
+		})
+	}
+}
+
+func school(app frametest.App) *gin.Engine {
+	r := gin.New()
+	r.MaxMultipartMemory = 1
+	r.Use(func(c *gin.Context) {
+		before := c.Request
+		defer func() { app.Outer(c.Request.Context()) }()
+		c.Next()
+		if c.Request != before {
+			panic("the guard has left its request behind")
+		}
+	})
+	r.Use(gingate.Admit(app.Gate))
+	r.GET("/me", func(c *gin.Context) {
+		user, _ := gingate.User(c)
+		fromContext, _ := app.Gate.UserFrom(c.Request.Context())
+		c.String(http.StatusOK, "%d", min(user.ID(), fromContext.ID()))
+	})
+	r.GET("/grades", gingate.Require(app.Gate, rolegate.AnyRole("teacher")), func(c *gin.Context) {
+		user, _ := gingate.User(c)
+		c.String(http.StatusOK, "grades for %d", user.ID())
+	})
+	inOrg := rolegate.InOrg(rolegate.PathOrg("orgID"))
+	r.GET("/orgs/:orgID", gingate.Require(app.Gate, rolegate.AnyRole("teacher"), inOrg), gingate.Admit(app.Gate), func(c *gin.Context) {
+		org, _ := gingate.Org(c)
+		c.String(http.StatusOK, strconv.FormatInt(org, 10))
+	})
+	r.POST("/upload", func(c *gin.Context) {
+		if _, err := c.FormFile("report"); err != nil {
+			_ = c.AbortWithError(http.StatusBadRequest, err)
+			return
+		}
+		c.String(http.StatusOK, "%d", frametest.FilesIn(frametest.TempDir()))
+	})
+	live := gingate.Require(app.Gate, rolegate.Listed(), rolegate.EndOnRevoke())
+	r.GET("/stream", live, func(c *gin.Context) {
+		c.Writer.WriteHeaderNow()
+		c.Writer.Flush()
+		c.Stream(func(w io.Writer) bool {
+			<-app.Ticks
+			_, _ = io.WriteString(w, "tick\n")
+			return true
+		})
+	})
+	r.GET("/socket", live, func(c *gin.Context) {
+		conn, _, err := c.Writer.Hijack()
+		if err == nil {
+			frametest.Copy(conn)
+		}
+	})
+	return r
+}
+
+// TestNoGuard asks who the user is where no guard is in front of the handler,
+// and after one has been there.
+func TestNoGuard(t *testing.T) {
+	t.Parallel()
+	gate := frametest.Open(t, frametest.School())
+	r := gin.New()
+	r.Use(func(c *gin.Context) {
+		c.Next()
+		_, ok := gingate.User(c)
+		assert.False(t, ok)
+	})
+	r.GET("/open", func(c *gin.Context) {
+		_, ok := gingate.User(c)
+		_, named := gingate.Org(c)
+		assert.False(t, ok || named)
+	})
+	r.GET("/guarded", gingate.Admit(gate), func(*gin.Context) {})
+	for _, path := range []string{"/open", "/guarded"} {
+		request := httptest.NewRequest("GET", path, nil)
+		request.Header.Set("X-User-Id", "1")
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, request)
+		assert.Equal(t, 200, w.Code)
+	}
+}
