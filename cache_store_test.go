@@ -357,7 +357,7 @@ func TestLoadingTakesLong(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			data, _ := storedBy(t, rolegate.Config{Source: rolegatetest.NewStatic(users(100)...)}).stored()
-			const magic = len("rolegate index 1\n")
+			const magic = len("rolegate index 2\n")
 			head := data[:magic+5+int(binary.LittleEndian.Uint32(data[magic+1:]))]
 			cache := &memoryCache{load: func(context.Context) (io.ReadCloser, error) {
 				return io.NopCloser(io.MultiReader(bytes.NewReader(head), readerFunc(func(p []byte) (int, error) {

@@ -64,25 +64,6 @@ func Remember(g *Gate) (putBack func()) {
 	return func() { g.now.Store(gen) }
 }
 
-// RestoreIndex reads a stored index as a gate does that has its list and its
-// fields, and returns what it says and what would be stored of it.
-func RestoreIndex(data []byte) (says string, again []byte, err error) {
-	s, err := snapshot.Decode(bytes.NewReader(data))
-	if err != nil {
-		return "", nil, err
-	}
-	key := s.Key
-	gen, _, _, err := restored(s)
-	if err != nil {
-		return "", nil, err
-	}
-	var b bytes.Buffer
-	if err := gen.Encode(&b, key, clock.WallStamp); err != nil {
-		return "", nil, err
-	}
-	return contents(gen, key), b.Bytes(), nil
-}
-
 var endOfTime = clock.Instant{Wall: math.MaxInt64}
 
 func restored(s *snapshot.Stored) (*snapshot.Generation, *index.RoleSpace, kindSet, error) {

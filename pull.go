@@ -226,11 +226,12 @@ func (c *collector) take(r Record) {
 	if c.known != nil && r.Sequence == c.after && c.known.Invalid(r.UserID) {
 		return // an inclusive list repeats what the pull that barred him has seen
 	}
-	c.row.ID, c.row.Sequence, c.row.Invalid = r.UserID, r.Sequence, false
+	c.row.ID, c.row.Sequence, c.row.Invalid, c.row.DroppedGrant = r.UserID, r.Sequence, false, false
 	c.row.Grants = c.row.Grants[:0]
 	for _, g := range r.Grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
 			c.dropped++
+			c.row.DroppedGrant = true
 			continue
 		}
 		id, ok := c.table.Role(g.RoleCode)

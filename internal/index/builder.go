@@ -11,14 +11,25 @@ import (
 	"strings"
 )
 
-// This file makes the tables and snapshots that store.go describes.
+// This file makes the tables and snapshots that table.go describes.
 
 // A Row is one user on the way into a table.
 type Row struct {
 	ID, Sequence int64
 	Grants       []Grant // sorted, each once
 	Text         [NumFields]string
-	Invalid      bool
+	Invalid      bool // the record is invalid: the user is not listed
+	DroppedGrant bool // there was another grant, which could not be understood
+}
+
+func (r *Row) marks() (m marks) {
+	if r.Invalid {
+		return invalid
+	}
+	if r.DroppedGrant {
+		m = droppedGrant
+	}
+	return m
 }
 
 // A Builder collects rows. Only one goroutine uses it.
@@ -29,11 +40,11 @@ type Builder struct {
 	record   []byte
 	assigned RoleSet
 
-	// What finish notices: the same user more than once, and those of them
+	// What Finish notices: the same user more than once, and those of them
 	// whose roles differed.
 	Duplicates, Conflicts int
 
-	// The codes by the numbers that rows have until settle, and which of them
+	// The codes by the numbers that rows have until Settle, and which of them
 	// are in use. final has the numbers that they get, nil if they are the same.
 	codes        []string
 	known, fresh map[string]uint16
@@ -42,18 +53,18 @@ type Builder struct {
 	regrant      []Grant
 }
 
-// NewBuilder makes a builder of rows whose roles are numbered by role, and
-// then settle. roles are the codes that are known already. If like is not nil
-// and the new table turns out to have about as many users, it is made so that
-// the two compare fast: the same user is in the same bucket.
+// NewBuilder makes a builder of rows whose roles are numbered by [Builder.Role],
+// and then by [Builder.Settle]. roles are the codes that are known already. If
+// like is not nil and the new table turns out to have about as many users, it is
+// made so that the two compare fast: the same user is in the same bucket.
 func NewBuilder(fields FieldSet, like *Table, roles *RoleTable) *Builder {
 	b := NewCopier(fields, like)
 	b.codes, b.known = slices.Clip(roles.codes), roles.ids
 	return b
 }
 
-// NewCodedBuilder makes a builder of contents whose roles are numbered as in
-// codes, "" being nobody's. settle gives them numbers of a roleSpace.
+// NewCodedBuilder makes a builder of encoded users whose roles are numbered as
+// in codes, "" being nobody's: see [Builder.PutUsers] and [Builder.Settle].
 func NewCodedBuilder(fields FieldSet, codes []string) *Builder {
 	b := NewCopier(fields, nil)
 	b.codes = codes
@@ -65,8 +76,8 @@ func NewCodedBuilder(fields FieldSet, codes []string) *Builder {
 	return b
 }
 
-// NewCopier makes a builder of contents of other tables with the same fields,
-// whose roles have their numbers.
+// NewCopier makes a builder of users of other tables with the same fields, whose
+// roles have their numbers: see [Builder.Copy].
 func NewCopier(fields FieldSet, like *Table) *Builder {
 	b := &Builder{table: Table{seed: rand.Uint64(), Fields: fields}}
 	if like != nil {
@@ -77,46 +88,46 @@ func NewCopier(fields FieldSet, like *Table) *Builder {
 }
 
 // ErrTooLarge is more than addresses can tell apart.
-var ErrTooLarge = errors.New("the list is larger than the index can hold: 32 GiB, and 2 GiB for one user")
+var ErrTooLarge = errors.New("the list is larger than the index can hold: 32 GiB, and 1 GiB for one user")
 
-// The record of a row is its id, with a bit for a user who is barred, its
-// sequence, and the user's content.
+// The record of a row is the id, the marks in a byte, the sequence, and the
+// user's content.
 
-const RecordInvalid = 1 << 63 // ids are above 0
+func recordID(record []byte) int64 { return int64(binary.LittleEndian.Uint64(record)) }
 
-func recordID(record []byte) int64 {
-	return int64(binary.LittleEndian.Uint64(record) &^ RecordInvalid)
+const recordHead = 9
+
+const marksShift = 30
+
+func appendRecordHead(dst []byte, id int64, m marks, sequence int64) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(id))
+	dst = append(dst, byte(m>>marksShift))
+	return binary.AppendVarint(dst, sequence)
 }
 
-// AppendRecordID appends what recordID reads.
-func AppendRecordID(dst []byte, id int64, barred bool) []byte {
-	bits := uint64(id)
-	if barred {
-		bits |= RecordInvalid
-	}
-	return binary.LittleEndian.AppendUint64(dst, bits)
-}
-
-// Put takes in a row.
+// Put takes in a row, of which it keeps a copy.
 func (b *Builder) Put(r *Row) {
-	b.record = AppendRecordID(b.record[:0], r.ID, r.Invalid)
-	b.record = binary.AppendVarint(b.record, r.Sequence)
+	b.record = appendRecordHead(b.record[:0], r.ID, r.marks(), r.Sequence)
 	if !r.Invalid {
 		b.record = appendContent(b.record, r.Grants, &r.Text, b.table.Fields)
 	}
 	b.rows.add(b.record)
 }
 
-// PutContent takes in a user of another table with the same fields.
-func (b *Builder) PutContent(id int64, content []byte, barred bool) {
-	b.record = AppendRecordID(b.record[:0], id, barred)
-	b.record = binary.AppendVarint(b.record, 0)
+// Copy takes in a user of another table with the same fields.
+func (b *Builder) Copy(from *Table, at Place) {
+	block := from.block(at)
+	b.putContent(from.ID(at), block.content(int(at.i)), block.marks(int(at.i)))
+}
+
+func (b *Builder) putContent(id int64, content []byte, m marks) {
+	b.record = appendRecordHead(b.record[:0], id, m, 0)
 	b.record = append(b.record, content...)
 	b.rows.add(b.record)
 }
 
-// Role returns a number for a code, which counts until settle. There are at most
-// maxRoles: ok is false for one more.
+// Role returns a number for a code, which counts until Settle. There are at most
+// MaxRoles: ok is false for one more.
 func (b *Builder) Role(code string) (role uint16, ok bool) {
 	id, known := b.known[code]
 	if !known {
@@ -138,9 +149,9 @@ func (b *Builder) Role(code string) (role uint16, ok bool) {
 	return id, true
 }
 
-// Settle gives the codes that are in use numbers of the roleSpace. Only now,
-// since that keeps them: what was not read to its end must not fill it up. It
-// must come before finish, and ok is false if there are too many codes.
+// Settle gives the codes that are in use their numbers in roles: not before, so
+// that a list that was not read to its end does not fill those up. It must come
+// before Finish; ok is false if there are too many codes.
 func (b *Builder) Settle(roles *RoleSpace) (ok bool) {
 	var codes []string
 	for i, code := range b.codes {
@@ -170,12 +181,14 @@ func (b *Builder) Settle(roles *RoleSpace) (ok bool) {
 type draft struct {
 	id, sequence int64
 	content      []byte
-	invalid      bool
+	marks        marks
 }
 
+func (d *draft) listed() bool { return d.marks&invalid == 0 }
+
 // Finish returns the table; the builder is spent. Of two rows of one user the
-// higher sequence counts, and of equal ones the later; who is barred by one row
-// is barred.
+// higher sequence counts, and of equal ones the later; but an invalid one counts
+// in any case.
 func (b *Builder) Finish() (*Table, error) {
 	var drafts []draft
 	var err error
@@ -185,7 +198,7 @@ func (b *Builder) Finish() (*Table, error) {
 			drafts = b.merge(drafts, record)
 		}
 		for _, d := range drafts {
-			if !d.invalid {
+			if d.listed() {
 				gs := grantsIn(d.content, b.table.Fields)
 				b.table.Users++
 				b.table.GrantCount += gs.Len()
@@ -200,23 +213,23 @@ func (b *Builder) Finish() (*Table, error) {
 
 // merge adds a record to those of its bucket.
 func (b *Builder) merge(drafts []draft, record []byte) []draft {
-	d := draft{id: recordID(record), invalid: binary.LittleEndian.Uint64(record)&RecordInvalid != 0}
+	d := draft{id: recordID(record), marks: marks(record[8]) << marksShift}
 	var width int
-	d.sequence, width = binary.Varint(record[8:])
-	d.content = record[8+width:]
+	d.sequence, width = binary.Varint(record[recordHead:])
+	d.content = record[recordHead+width:]
 	b.renumberIn(d.content)
 	i := slices.IndexFunc(drafts, func(other draft) bool { return other.id == d.id })
 	if i < 0 {
 		return append(drafts, d)
 	}
 	old := &drafts[i]
-	if !old.invalid && !d.invalid {
+	if old.listed() && d.listed() {
 		b.Duplicates++
 		if !bytes.Equal(grantsIn(old.content, b.table.Fields), grantsIn(d.content, b.table.Fields)) {
 			b.Conflicts++
 		}
 	}
-	if !old.invalid && (d.invalid || d.sequence >= old.sequence) {
+	if old.listed() && (!d.listed() || d.sequence >= old.sequence) {
 		*old = d
 	}
 	return drafts
@@ -224,7 +237,7 @@ func (b *Builder) merge(drafts []draft, record []byte) []draft {
 
 // renumberIn gives the roles of one user the numbers they are to have.
 func (b *Builder) renumberIn(content []byte) {
-	if b.final == nil || len(content) == 0 { // a barred user has no content
+	if b.final == nil || len(content) == 0 { // there is none of an invalid record
 		return
 	}
 	gs := grantsIn(content, b.table.Fields)
@@ -247,14 +260,10 @@ func appendUserBlock(dst []byte, drafts []draft) ([]byte, error) {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(drafts)))
 	end := uint64(4 + 12*len(drafts)) // on some machines an int is too small
 	for _, d := range drafts {
-		if end += uint64(len(d.content)); end >= invalidBit {
+		if end += uint64(len(d.content)); end > maxBlock {
 			return dst, ErrTooLarge
 		}
-		bits := uint32(end)
-		if d.invalid {
-			bits |= invalidBit
-		}
-		dst = binary.LittleEndian.AppendUint32(dst, bits)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(end)|uint32(d.marks))
 	}
 	for _, d := range drafts {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(d.id))
@@ -268,7 +277,7 @@ func appendUserBlock(dst []byte, drafts []draft) ([]byte, error) {
 // drafts reads a block back.
 func (b userBlock) drafts(to []draft) []draft {
 	for i := range b.len() {
-		to = append(to, draft{id: b.id(i), content: b.content(i), invalid: b.invalid(i)})
+		to = append(to, draft{id: b.id(i), content: b.content(i), marks: b.marks(i)})
 	}
 	return to
 }
@@ -295,7 +304,7 @@ func NewSnapshot(b *Builder, roles *RoleSpace, aliases FieldSet) (*Snapshot, err
 type edit struct {
 	draft
 	bucket int
-	gone   bool // nothing is left of him
+	gone   bool // nothing is left of them
 }
 
 // With returns the snapshot that has these changes too; the same snapshot if
@@ -306,23 +315,24 @@ func (s *Snapshot) With(changes *Table, roles *RoleSpace, aliases FieldSet) (*Sn
 	return s.Changed(changes, nil, roles, aliases)
 }
 
-// Changed is with, and takes the users in gone, none of whom is in changes, out
-// of the table.
+// Changed is With, and takes the users in gone out of the table. None of them may
+// be in changes.
 func (s *Snapshot) Changed(changes *Table, gone []int64, roles *RoleSpace, aliases FieldSet) (*Snapshot, error) {
 	next := &Snapshot{Table: s.Table, aliases: s.aliases, Assigned: slices.Clone(s.Assigned)}
 	var edits []edit
-	changes.Each(func(id int64, from Place, barred bool) {
+	changes.Each(func(id int64, from Place, isInvalid bool) {
 		at, known := s.Place(id)
 		listed := known && !s.InvalidAt(at)
-		e := edit{draft: draft{id: id, content: changes.Content(from), invalid: barred}, bucket: s.bucket(hashID(id, s.seed))}
-		if barred && known && !listed || !barred && listed && bytes.Equal(e.content, s.Content(at)) {
+		if known && changes.same(from, &s.Table, at) {
 			return
 		}
+		block := changes.block(from)
+		e := edit{draft: draft{id: id, content: block.content(int(from.i)), marks: block.marks(int(from.i))}, bucket: s.bucket(hashID(id, s.seed))}
 		if listed {
 			next.Users--
 			next.GrantCount -= s.Grants(at).Len()
 		}
-		if !barred {
+		if !isInvalid {
 			gs := changes.Grants(from)
 			next.Users++
 			next.GrantCount += gs.Len()
@@ -412,12 +422,12 @@ func (t *Table) regrow(edits []edit) error {
 	for _, e := range edits {
 		edited[e.id] = struct{}{}
 		if !e.gone {
-			b.PutContent(e.id, e.content, e.invalid)
+			b.putContent(e.id, e.content, e.marks)
 		}
 	}
-	t.Each(func(id int64, at Place, barred bool) {
+	t.Each(func(id int64, at Place, _ bool) {
 		if _, ok := edited[id]; !ok {
-			b.PutContent(id, t.Content(at), barred)
+			b.Copy(t, at)
 		}
 	})
 	grown, err := b.Finish()

@@ -9,7 +9,7 @@ import (
 type Counts struct {
 	Users        int // listed users
 	WithoutRoles int // those of them without any role
-	Invalid      int // users who are out for a bad record
+	Invalid      int // users who are not listed for an invalid record
 	Orgs         int // organisations in which somebody has a role
 
 	// roles has the roles that somebody has, by how many do, most first.
@@ -31,8 +31,8 @@ func (s *Snapshot) Count() Counts {
 	recent := make([]Grant, 1<<14)          // of those in the map: most of a list's grants are alike
 	seen := make([]int, len(s.Roles.codes)) // the last user who was counted for a role
 	n := 0
-	s.Each(func(_ int64, at Place, barred bool) {
-		if barred {
+	s.Each(func(_ int64, at Place, invalid bool) {
+		if invalid {
 			c.Invalid++
 			return
 		}

@@ -1,7 +1,5 @@
 package index
 
-import "bytes"
-
 // A Comparison counts what differs between two snapshots.
 type Comparison struct {
 	Before, After *Snapshot
@@ -27,7 +25,7 @@ func (c *Comparison) Look(id int64) Difference {
 	to, is := c.After.Find(id)
 	switch {
 	case was && is:
-		if bytes.Equal(c.Before.Content(at), c.After.Content(to)) {
+		if c.Before.same(at, &c.After.Table, to) {
 			return UserSame
 		}
 		c.Changed++

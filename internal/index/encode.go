@@ -1,22 +1,20 @@
 package index
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // This file is how users are written down and read back, one behind the other:
-// for each the id, with a bit for one who is barred, and the content after its
-// length.
+// for each the id, the length of the content with the marks in its lowest two
+// bits, and the content.
 
 // AppendUser appends the user in that place to dst.
 func (t *Table) AppendUser(dst []byte, at Place) []byte {
-	content := t.Content(at)
-	dst = AppendRecordID(dst, t.ID(at), t.InvalidAt(at))
-	dst = binary.AppendUvarint(dst, uint64(len(content)))
+	content := t.content(at)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.ID(at)))
+	dst = binary.AppendUvarint(dst, uint64(len(content))<<2|uint64(t.block(at).marks(int(at.i))>>marksShift))
 	return append(dst, content...)
 }
 
-// PutUsers takes in what appendUser wrote, whoever wrote it. It reports whether
+// PutUsers takes in what AppendUser wrote, whoever wrote it. It reports whether
 // every user in it is one that the table can have.
 func (b *Builder) PutUsers(users []byte) (ok bool) {
 	for len(users) > 0 {
@@ -24,18 +22,23 @@ func (b *Builder) PutUsers(users []byte) (ok bool) {
 			return false
 		}
 		id := recordID(users)
-		barred := binary.LittleEndian.Uint64(users)&RecordInvalid != 0
 		n, width := uvarint(users[8:])
+		m := marks(n&3) << marksShift
+		n >>= 2
 		users = users[8+width:]
-		if width == 0 || n > uint64(len(users)) {
+		if width == 0 || n > uint64(len(users)) || id <= 0 {
 			return false
 		}
 		content := users[:n]
 		users = users[n:]
-		if id == 0 || barred && n > 0 || !barred && !validContent(content, b.table.Fields, b.codes) {
+		if m&invalid != 0 {
+			if n > 0 || m != invalid {
+				return false
+			}
+		} else if !validContent(content, b.table.Fields, b.codes) {
 			return false
 		}
-		b.PutContent(id, content, barred)
+		b.putContent(id, content, m)
 	}
 	return true
 }

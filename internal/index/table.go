@@ -5,23 +5,22 @@ import (
 	"encoding/binary"
 )
 
-// This file is the in-memory role index as requests see it: immutable, read
-// without a lock, without an allocation. build.go makes it; blocks.go stores
-// it.
+// This file is the role index as requests see it: immutable, read without a lock
+// and without an allocation. builder.go makes it; blocks.go stores it.
 
 // A Snapshot is one generation of the index.
 type Snapshot struct {
 	Table
 	aliases  [NumFields]aliasIndex
 	Roles    *RoleTable
-	Assigned RoleSet // roles that somebody holds, or has held since the last walk
+	Assigned RoleSet // roles that a listed user has, or has had since the last full refresh
 }
 
 // A Table is an immutable set of users with their grants and, if asked for,
 // strings, by user id.
 //
-// It can also bar users: they are not listed because of a bad record, and the
-// table remembers them.
+// It also knows users with an invalid record: they are not listed, whatever else
+// is known of them.
 type Table struct {
 	blocks
 	seed   uint64
@@ -32,8 +31,8 @@ type Table struct {
 
 // A Place is where a table has a user: valid for that table alone.
 type Place struct {
-	address uint32 // of his block
-	i       uint32 // which of its users he is
+	address uint32 // of their block
+	i       uint32 // which of its users it is
 }
 
 // Find returns the place of a listed user.
@@ -42,13 +41,13 @@ func (t *Table) Find(id int64) (at Place, ok bool) {
 	return at, ok && !t.InvalidAt(at)
 }
 
-// Invalid reports whether the user is not listed because of a bad record.
+// Invalid reports whether the user is not listed because of an invalid record.
 func (t *Table) Invalid(id int64) bool {
 	at, ok := t.Place(id)
 	return ok && t.InvalidAt(at)
 }
 
-// Place returns the place of a user, who may be barred.
+// Place returns the place of a user, whose record may be invalid.
 func (t *Table) Place(id int64) (at Place, ok bool) {
 	if len(t.dir) == 0 || id <= 0 { // nobody has such an id
 		return Place{}, false
@@ -66,43 +65,48 @@ func (t *Table) block(at Place) userBlock { return t.at(at.address) }
 // ID returns the id of the user in that place.
 func (t *Table) ID(at Place) int64 { return t.block(at).id(int(at.i)) }
 
-// InvalidAt reports whether the user in that place is barred.
-func (t *Table) InvalidAt(at Place) bool { return t.block(at).invalid(int(at.i)) }
+// InvalidAt reports whether the record of the user in that place is invalid.
+func (t *Table) InvalidAt(at Place) bool { return t.block(at).marks(int(at.i))&invalid != 0 }
 
-// Content returns what the table has of a user besides his id. Two contents of
-// tables with the same fields say the same if their bytes are the same.
-func (t *Table) Content(at Place) []byte { return t.block(at).content(int(at.i)) }
+// DroppedGrant reports whether the user has a grant that could not be
+// understood. It may have been any role, so nobody can tell that they do not
+// have one.
+func (t *Table) DroppedGrant(at Place) bool { return t.block(at).marks(int(at.i))&droppedGrant != 0 }
+
+// content returns the grants and the strings of a user. Two contents of tables
+// with the same fields say the same if their bytes are the same.
+func (t *Table) content(at Place) []byte { return t.block(at).content(int(at.i)) }
 
 // Grants returns a user's grants.
-func (t *Table) Grants(at Place) Grants { return grantsIn(t.Content(at), t.Fields) }
+func (t *Table) Grants(at Place) Grants { return grantsIn(t.content(at), t.Fields) }
 
 // Field returns one of a user's strings, empty if it is not kept.
-func (t *Table) Field(at Place, f Field) []byte { return fieldIn(t.Content(at), t.Fields, f) }
+func (t *Table) Field(at Place, f Field) []byte { return fieldIn(t.content(at), t.Fields, f) }
 
 // eachUser calls f for every listed user.
 func (t *Table) eachUser(f func(id int64, at Place)) {
-	t.Each(func(id int64, at Place, barred bool) {
-		if !barred {
+	t.Each(func(id int64, at Place, invalid bool) {
+		if !invalid {
 			f(id, at)
 		}
 	})
 }
 
-// Each calls f for every user, those who are barred too.
-func (t *Table) Each(f func(id int64, at Place, barred bool)) {
+// Each calls f for every user, those with an invalid record too.
+func (t *Table) Each(f func(id int64, at Place, invalid bool)) {
 	for _, address := range t.dir {
 		if address == 0 {
 			continue
 		}
 		b := userBlock(t.at(address))
 		for i := range b.len() {
-			f(b.id(i), Place{address: address, i: uint32(i)}, b.invalid(i))
+			f(b.id(i), Place{address: address, i: uint32(i)}, b.marks(i)&invalid != 0)
 		}
 	}
 }
 
-// Differing calls f, once, for every user of whom the tables say something else,
-// and no other. It is fast for tables that were made alike: see tableBuilder.
+// Differing calls f once for every user of whom the tables say something else,
+// and for no other. It is fast for tables that were made alike: see [NewBuilder].
 func (t *Table) Differing(other *Table, f func(id int64)) {
 	if t.seed != other.seed || len(t.dir) != len(other.dir) {
 		t.Each(func(id int64, at Place, _ bool) {
@@ -148,18 +152,26 @@ func (t *Table) Differing(other *Table, f func(id int64)) {
 
 // same reports whether two tables say the same of one user.
 func (t *Table) same(at Place, other *Table, to Place) bool {
-	return t.InvalidAt(at) == other.InvalidAt(to) &&
-		bytes.Equal(t.Content(at), other.Content(to))
+	return t.block(at).marks(int(at.i)) == other.block(to).marks(int(to.i)) &&
+		bytes.Equal(t.content(at), other.content(to))
 }
 
 // A userBlock has the users of one bucket: how many they are, for each of them
-// where his content ends, for each his id, ascending, and then the contents. All
-// numbers are little-endian. There may be something else behind it.
+// where the content ends, with the marks in the highest bits; for each the id,
+// ascending; and then the contents. All numbers are little-endian. Something else
+// may follow it.
 type userBlock []byte
 
-// barredBit in the place of an end says that the user is barred: he has no
-// content.
-const invalidBit = 1 << 31
+// marks are what else is known of a user.
+type marks uint32
+
+const (
+	invalid      marks = 1 << 31 // the record is invalid: the user is not listed and has no content
+	droppedGrant marks = 1 << 30 // see Table.DroppedGrant
+	allMarks           = invalid | droppedGrant
+
+	maxBlock = 1<<30 - 1
+)
 
 func (b userBlock) len() int {
 	if len(b) == 0 {
@@ -172,8 +184,8 @@ func (b userBlock) id(i int) int64 {
 	return int64(binary.LittleEndian.Uint64(b[4+4*b.len()+8*i:]))
 }
 
-func (b userBlock) invalid(i int) bool {
-	return binary.LittleEndian.Uint32(b[4+4*i:])&invalidBit != 0
+func (b userBlock) marks(i int) marks {
+	return marks(binary.LittleEndian.Uint32(b[4+4*i:])) & allMarks
 }
 
 // begin returns where the content of a user begins, and for the one after the
@@ -182,7 +194,7 @@ func (b userBlock) begin(i int) int {
 	if i == 0 {
 		return 4 + 12*b.len()
 	}
-	return int(binary.LittleEndian.Uint32(b[4*i:]) &^ invalidBit)
+	return int(binary.LittleEndian.Uint32(b[4*i:]) &^ uint32(allMarks))
 }
 
 func (b userBlock) content(i int) []byte { return b[b.begin(i):b.begin(i+1)] }
@@ -211,25 +223,27 @@ func (b userBlock) search(id int64) (i int, ok bool) {
 	return 0, false
 }
 
-// A Grants is a user's grants, sorted by organisation and then role, ten
+// Grants are a user's grants, sorted by organisation and then role, ten
 // bytes each. The organisation is stored as it is: interning it would save some
 // bytes and cost a look-up in every decision.
 type Grants []byte
 
 const grantSize = 10
 
+// Len returns how many grants there are.
 func (l Grants) Len() int { return len(l) / grantSize }
 
+// Org returns the organisation of a grant: an id above 0.
 func (l Grants) Org(i int) int64 {
 	return int64(binary.LittleEndian.Uint64(l[grantSize*i:]))
 }
 
-// Role returns a role's number: see roleSpace.
+// Role returns the number of a grant's role: see [RoleTable].
 func (l Grants) Role(i int) uint16 {
 	return binary.LittleEndian.Uint16(l[grantSize*i+8:])
 }
 
-// A user's content is his grants, if no strings are kept. Else it is their
+// A user's content is the grants, if no strings are kept. Else it is their
 // number, the grants, and each string after its length.
 
 func appendContent(dst []byte, gs []Grant, text *[NumFields]string, fields FieldSet) []byte {
@@ -257,8 +271,8 @@ func grantsIn(content []byte, fields FieldSet) Grants {
 	return list
 }
 
-// splitContent parts the grants of a content with strings from the strings. A
-// barred user has no content.
+// splitContent parts the grants of a content with strings from the strings. There
+// must be a content.
 func splitContent(content []byte) (gs Grants, text []byte) {
 	n, width := binary.Uvarint(content)
 	content = content[width:]
@@ -305,4 +319,5 @@ const (
 // A FieldSet has a bit for each field.
 type FieldSet uint8
 
+// Has reports whether the field is in the set.
 func (s FieldSet) Has(f Field) bool { return s&(1<<f) != 0 }

@@ -15,7 +15,7 @@ import (
 // [SharedCache]: docs/replicas.md describes it.
 
 // changeMagic is what every change begins with; the number is the version.
-const changeMagic = "rolegate change 1\n"
+const changeMagic = "rolegate change 2\n"
 
 // EncodePublished writes a whole generation as encode does, and when that was.
 // A clock that was put back since gives itself away by it.

@@ -15,7 +15,7 @@ import (
 
 // cacheMagic is what every stored index begins with; the number is the
 // version.
-const cacheMagic = "rolegate index 1\n"
+const cacheMagic = "rolegate index 2\n"
 
 // Encode writes the generation. key says which list it is, and stamp what is to
 // be written for an instant that is not zero.

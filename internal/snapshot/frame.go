@@ -90,7 +90,7 @@ func readFrames(r io.Reader, magic string, take func(kind byte, payload []byte) 
 		return err
 	}
 	if string(begin) != magic {
-		return damaged("it does not begin as version 1 does")
+		return damaged("it does not begin as version 2 does")
 	}
 	sum.Write(begin)
 	var payload bytes.Buffer

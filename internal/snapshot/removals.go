@@ -130,7 +130,7 @@ func (next *Generation) HoldBack(before *Generation, l Limits, c RemovalContext,
 	kept := index.NewCopier(next.Fields, &next.Table)
 	for id := range next.Held.Users {
 		at, _ := before.Find(id)
-		kept.PutContent(id, before.Content(at), false)
+		kept.Copy(&before.Table, at)
 	}
 	t, err := kept.Finish()
 	if err != nil {
