@@ -86,7 +86,7 @@ func (r rolesRule) holds(here, everywhere map[string]bool, request bool) bool {
 	case "all":
 		return !slices.ContainsFunc(r.codes, func(code string) bool { return !has(code) })
 	case "none":
-		return !slices.ContainsFunc(r.codes, func(code string) bool { return everywhere[code] })
+		return !everywhere[droppedRole] && !slices.ContainsFunc(r.codes, func(code string) bool { return everywhere[code] })
 	case "where":
 		return r.says && request
 	default:
@@ -94,12 +94,16 @@ func (r rolesRule) holds(here, everywhere map[string]bool, request bool) bool {
 	}
 }
 
+// droppedRole stands for a grant that could not be understood, whatever it was.
+const droppedRole = "\x00"
+
 // rolesOf lists what roles these grants come to in each organisation, and in
 // all of them.
 func rolesOf(grants []rolegate.Grant, implies map[string][]string) (in map[int64]map[string]bool, everywhere map[string]bool) {
 	in, everywhere = map[int64]map[string]bool{0: {}}, map[string]bool{}
 	for _, g := range grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
+			everywhere[droppedRole], in[0][droppedRole] = true, true
 			continue
 		}
 		if in[g.OrgID] == nil {
@@ -109,7 +113,18 @@ func rolesOf(grants []rolegate.Grant, implies map[string][]string) (in map[int64
 			in[g.OrgID][todo[0]], everywhere[todo[0]] = true, true
 		}
 	}
+	for _, here := range in {
+		here[droppedRole] = everywhere[droppedRole]
+	}
 	return in, everywhere
+}
+
+// rolesIn returns what rolesOf says of one organisation.
+func rolesIn(in map[int64]map[string]bool, org int64) map[string]bool {
+	if here, ok := in[org]; ok {
+		return here
+	}
+	return in[0]
 }
 
 // rolesPass says whether all rules hold: in that organisation or, if org is 0,
@@ -117,7 +132,7 @@ func rolesOf(grants []rolegate.Grant, implies map[string][]string) (in map[int64
 func rolesPass(rules []rolesRule, grants []rolegate.Grant, implies map[string][]string, org int64, request bool) bool {
 	in, everywhere := rolesOf(grants, implies)
 	if org > 0 {
-		in, everywhere = map[int64]map[string]bool{org: in[org]}, in[org]
+		in, everywhere = map[int64]map[string]bool{org: rolesIn(in, org)}, rolesIn(in, org)
 	}
 	for _, here := range in {
 		if !slices.ContainsFunc(rules, func(r rolesRule) bool { return !r.holds(here, everywhere, request) }) {

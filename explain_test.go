@@ -100,7 +100,7 @@ func compareExplained(w *rolesWorld) int {
 	grants := w.known[d.User.ID()].Grants
 	in, everywhere := rolesOf(grants, w.implies)
 	if org > 0 {
-		everywhere = in[org]
+		everywhere = rolesIn(in, org)
 	}
 	yes := withWheres(p.rules)
 	assert.Equal(t, !passes && rolesPass(yes, grants, w.implies, org, true), e.AsksRequest)
@@ -112,9 +112,9 @@ func compareExplained(w *rolesWorld) int {
 		for i, rule := range p.rules {
 			want := rolegate.CheckFails
 			switch {
-			case rule.holds(in[o.Org], everywhere, false):
+			case rule.holds(rolesIn(in, o.Org), everywhere, false):
 				want = rolegate.CheckHolds
-			case yes[i].holds(in[o.Org], everywhere, true):
+			case yes[i].holds(rolesIn(in, o.Org), everywhere, true):
 				want = rolegate.CheckAsksRequest
 			}
 			at := slices.IndexFunc(o.Checks, func(c rolegate.CheckExplanation) bool { return c.Check == rule.name() })

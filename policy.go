@@ -163,7 +163,7 @@ func (t *trial) fulfils(role uint16) uint64 {
 
 // inOrg judges with the terms that the user fulfils in one organisation.
 func (t *trial) inOrg(here uint64) verdict {
-	if here&t.p.need != t.p.need || t.forbidden(here)&t.p.forbid != 0 {
+	if here&t.p.need != t.p.need || t.p.forbid != 0 && t.forbidden(here)&t.p.forbid != 0 {
 		return roleFails
 	}
 	for i := range t.p.nodes {
@@ -180,8 +180,12 @@ func (t *trial) inOrg(here uint64) verdict {
 }
 
 // forbidden returns the terms that a NoRole looks at: those of the named
-// organisation, or of all of them if none was named.
+// organisation, or of all of them if none was named; and all there are for a user
+// with a dropped grant, which may have been any role.
 func (t *trial) forbidden(here uint64) uint64 {
+	if t.user.s.DroppedGrant(t.user.at) {
+		return ^uint64(0)
+	}
 	if t.scoped {
 		return here
 	}

@@ -191,12 +191,13 @@ func propRead(records []rolegate.Record, after int64, barred map[int64]bool) (sa
 	return said, cursor, !drift
 }
 
-// propGrants leaves out what names no organisation.
+// propGrants has one zero grant for all that name no organisation.
 func propGrants(all []rolegate.Grant) (grants []rolegate.Grant) {
 	for _, g := range all {
-		if g.OrgID > 0 {
-			grants = append(grants, g)
+		if g.OrgID <= 0 {
+			g = rolegate.Grant{}
 		}
+		grants = append(grants, g)
 	}
 	slices.SortFunc(grants, func(a, b rolegate.Grant) int {
 		return cmp.Or(cmp.Compare(a.OrgID, b.OrgID), cmp.Compare(a.RoleCode, b.RoleCode))
@@ -396,6 +397,9 @@ func (g *propGate) ambiguous() (n int) {
 func (g *propGate) grants() (n int) {
 	for _, u := range g.users {
 		n += len(u.grants)
+		if len(u.grants) > 0 && u.grants[0] == (rolegate.Grant{}) {
+			n-- // it was dropped
+		}
 	}
 	return n
 }

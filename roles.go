@@ -44,7 +44,9 @@ func AllRoles(codes ...string) Check { return newRoleCheck(opAll, codes) }
 
 // NoRole holds for a user who has none of these roles, nor one that includes
 // them: with [InOrg] in that organisation, without it in any. It panics if
-// there is no code, or an empty one.
+// there is no code, or an empty one. It fails for a user with a grant that was
+// dropped, because it had no organisation above 0 or no role code: that may have
+// been one of these.
 //
 // A role that the marketplace takes away shows only at the next full walk, and
 // one that it adds at the next incremental pull: so does what NoRole says.
