@@ -90,6 +90,12 @@ func Copy(conn net.Conn) {
 	_, _ = io.Copy(conn, conn)
 }
 
+// CopyUntil is Copy for frameworks in which the handler has to heed the context.
+func CopyUntil(ctx context.Context, conn net.Conn) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	Copy(conn)
+}
+
 // FilesIn counts the temporary files of uploads.
 func FilesIn(dir string) int {
 	found, _ := filepath.Glob(filepath.Join(dir, "*"))
