@@ -1,6 +1,6 @@
 module github.com/rolegate/rolegate/rediscache
 
-go 1.25.0
+go 1.26.0
 
 replace github.com/rolegate/rolegate => ../
 

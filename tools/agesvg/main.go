@@ -2,7 +2,7 @@
 // hours, by the rules and the defaults of the package, through an outage of the
 // marketplace.
 //
-//	go run ./internal/agesvg >docs/ages.svg
+//	go run ./tools/agesvg >docs/ages.svg
 package main
 
 import (

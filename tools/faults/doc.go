@@ -2,7 +2,7 @@
 // correct outcome of it: docs/faults.md lists them. Its files read like that
 // catalogue; a line that needs several tests has subtests.
 //
-// It is tests alone. Those of many replicas are in e2e, for they need Redis. go run ./internal/faults/report runs them and writes the
+// It is tests alone. Those of many replicas are in e2e, for they need Redis. go run ./tools/faults/report runs them and writes the
 // document.
 package faults
 

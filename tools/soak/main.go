@@ -2,7 +2,7 @@
 // every way that it can be, and judges each answer by what the marketplace had
 // said:
 //
-//	go run ./internal/soak -for 20s
+//	go run ./tools/soak -for 20s
 //
 // It exits with 1, and says what is needed to see it again, if anybody was let
 // in or refused wrongly, or if the example printed, answered or grew as it must

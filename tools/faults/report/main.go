@@ -1,7 +1,7 @@
 // Command report runs the tests of the fault catalogue and writes
 // docs/faults.md: each line, the tests of it, and how they ended.
 //
-//	go run ./internal/faults/report
+//	go run ./tools/faults/report
 //
 // It fails, and writes nothing, if a line has no test, or a test failed or was
 // skipped, or there is no Redis for those that need one. With -check it only
@@ -23,7 +23,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rolegate/rolegate/internal/faults"
+	"github.com/rolegate/rolegate/tools/faults"
 )
 
 const document = "docs/faults.md"
@@ -42,7 +42,7 @@ func run(check bool) error {
 		return err
 	}
 	results := map[int][]result{}
-	for folder, only := range map[string]string{"internal/faults": "", "e2e": "^TestFault"} {
+	for folder, only := range map[string]string{"tools/faults": "", "e2e": "^TestFault"} {
 		found, err := test(folder, only)
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func run(check bool) error {
 		return err
 	}
 	if !bytes.Equal(before, page) {
-		return fmt.Errorf("%s is not what the tests say: run go run ./internal/faults/report", document)
+		return fmt.Errorf("%s is not what the tests say: run go run ./tools/faults/report", document)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func read(out io.Reader) (map[int][]result, error) {
 func write(catalogue []faults.Line, results map[int][]result) ([]byte, error) {
 	var b strings.Builder
 	b.WriteString("# What will go wrong, and what comes of it\n\n" +
-		"Each line has tests in `internal/faults`, or in `e2e` if they need Redis, which `go run ./internal/faults/report` runs to write this page. " +
+		"Each line has tests in `tools/faults`, or in `e2e` if they need Redis, which `go run ./tools/faults/report` runs to write this page. " +
 		"\"The list stays\" means: the index, the cursor and the ages are as before, the failure is counted by its reason, the next pull backs off, the loop goes on, and nothing secret or personal is in an error or a log line.\n")
 	part := ""
 	var missing []error

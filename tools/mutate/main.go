@@ -3,9 +3,9 @@
 // is let in, runs the tests on each of these mutants, and prints those that
 // survive:
 //
-//	go run ./internal/mutate
-//	go run ./internal/mutate -files store.go,marketplace/quick.go
-//	go run ./internal/mutate -page >docs/mutation.md
+//	go run ./tools/mutate
+//	go run ./tools/mutate -files store.go,marketplace/quick.go
+//	go run ./tools/mutate -page >docs/mutation.md
 //
 // Known survivors are listed, each with the reason, in equivalents.txt. The
 // command fails if there are others, if an entry of that list is out of date, or

@@ -48,7 +48,7 @@ type stage struct {
 
 // stages are what a mutant in a package has to survive.
 func stages(pkg string) []stage {
-	users := []stage{{pkg: "./internal/faults", most: 150 * time.Second}, {pkg: "./rolegatetest", most: 20 * time.Second}}
+	users := []stage{{pkg: "./tools/faults", most: 150 * time.Second}, {pkg: "./rolegatetest", most: 20 * time.Second}}
 	if pkg == "." {
 		return append([]stage{
 			{".", 30 * time.Second, []string{"-test.skip=" + slow}},

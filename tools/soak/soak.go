@@ -376,6 +376,6 @@ func (s *soak) exitCode(out io.Writer) int {
 	if s.child != nil {
 		fmt.Fprintf(out, "\nthe example printed last\n%s", s.child.last())
 	}
-	fmt.Fprintf(out, "\nagain: go run ./internal/soak -for %v -seed %d\n", s.length, s.seed)
+	fmt.Fprintf(out, "\nagain: go run ./tools/soak -for %v -seed %d\n", s.length, s.seed)
 	return 1
 }
