@@ -103,6 +103,16 @@ type Call struct {
 	Request func() *http.Request
 }
 
+// Identify asks the func of Config.Identify who is asking, for a [Call] whose
+// Request has what it reads. It returns [ErrNobody] or another error if that is
+// not known; a panic in the func becomes one. A nil or zero Gate knows nobody.
+func (g *Gate) Identify(r *http.Request) (Identity, error) {
+	if g == nil {
+		return Identity{}, ErrNobody
+	}
+	return g.cfg.identify(r)
+}
+
 // CheckCall is [Policy.Check] for frameworks that are not net/http, and for RPC:
 // all of it but the identifying, without a copy of each request.
 func (p *Policy) CheckCall(ctx context.Context, c Call) (a Admission, denial *Denial) {

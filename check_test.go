@@ -248,3 +248,26 @@ func TestCheckAllocations(t *testing.T) {
 		a.End()
 	}), 1.0, "the context")
 }
+
+// TestIdentify asks Config.Identify apart from a decision.
+func TestIdentify(t *testing.T) {
+	t.Parallel()
+	var none *rolegate.Gate
+	_, err := none.Identify(httptest.NewRequest("GET", "/", nil))
+	assert.ErrorIs(t, err, rolegate.ErrNobody)
+	_, err = new(rolegate.Gate).Identify(httptest.NewRequest("GET", "/", nil))
+	assert.Error(t, err)
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(), Identify: rolegate.ByUserID(func(r *http.Request) (int64, error) {
+		if r.Header.Get("X-User-Id") == "" {
+			panic("no header")
+		}
+		return 7, nil
+	})})
+	r := httptest.NewRequest("GET", "/", nil)
+	_, err = gate.Identify(r)
+	assert.ErrorContains(t, err, "panicked")
+	r.Header.Set("X-User-Id", "7")
+	id, err := gate.Identify(r)
+	require.NoError(t, err)
+	assert.Equal(t, rolegate.UserID(7), id)
+}
