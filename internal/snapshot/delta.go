@@ -24,6 +24,7 @@ func (gen *Generation) EncodePublished(w io.Writer, key string, stamp func(clock
 	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned)
 	f.told(now, Stamps{})
 	gen.encodeUsers(f)
+	gen.encodeAbove(f)
 	gen.Held.encode(f, stamp)
 	return f.end()
 }

@@ -3,7 +3,9 @@ package snapshot
 import (
 	"encoding/binary"
 	"io"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
@@ -23,6 +25,7 @@ func (gen *Generation) Encode(w io.Writer, key string, stamp func(clock.Instant)
 	f := newFrameWriter(w, cacheMagic)
 	gen.encodeHead(f, key, stamp, gen.Snapshot.Assigned) // or codes that nobody has any more would outlive every restart
 	gen.encodeUsers(f)
+	gen.encodeAbove(f)
 	gen.Held.encode(f, stamp)
 	return f.end()
 }
@@ -30,6 +33,17 @@ func (gen *Generation) Encode(w io.Writer, key string, stamp func(clock.Instant)
 func (gen *Generation) encodeUsers(f *frameWriter) {
 	gen.Each(func(_ int64, at index.Place, _ bool) { gen.encodeUser(f, at) })
 	f.frame(frameUsers, 1)
+}
+
+func (gen *Generation) encodeAbove(f *frameWriter) {
+	if len(gen.Above) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(gen.Above)) {
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
+		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(gen.Above[id]))
+	}
+	f.frame(frameAbove, 0)
 }
 
 // encodeHead writes the head, with the role codes in used.
@@ -63,7 +77,8 @@ func (h *HeldRemovals) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 		forSync = stamp(h.SyncSince)
 	}
 	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(forSync))
-	for id, seen := range h.Users {
+	for _, id := range slices.Sorted(maps.Keys(h.Users)) {
+		seen := h.Users[id]
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
 		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(stamp(seen)))
 	}
@@ -81,6 +96,7 @@ type Stored struct {
 	rows                         *index.Builder
 	users                        int
 
+	above   map[int64]int64 // see Generation.Above
 	Held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
 	cause   string
 	forSync int64 // likewise; 0 for none
@@ -101,8 +117,10 @@ func decodeFrames(r io.Reader, published bool) (*Stored, error) {
 			err = damaged("it does not say once, and first, when it was published")
 		case kind == framePublished && published && s != nil:
 			err = s.takeTold(&reader{b: payload})
-		case kind == frameUsers && s != nil && s.Held == nil:
+		case kind == frameUsers && s != nil && s.above == nil && s.Held == nil:
 			err = s.takeUsers(payload)
+		case kind == frameAbove && s != nil && s.above == nil && s.Held == nil:
+			err = s.takeAbove(payload)
 		case kind == frameHeld && s != nil && s.Held == nil:
 			err = s.takeHeld(payload)
 		default:
@@ -154,6 +172,19 @@ func (s *Stored) takeUsers(payload []byte) error {
 	return nil
 }
 
+func (s *Stored) takeAbove(payload []byte) error {
+	c := &reader{b: payload}
+	s.above = map[int64]int64{}
+	for len(c.b) > 0 {
+		id, sequence := int64(c.uint64()), int64(c.uint64())
+		if _, again := s.above[id]; c.short || id <= 0 || sequence <= 0 || again {
+			return damaged("the sequences in it are not in order")
+		}
+		s.above[id] = sequence
+	}
+	return nil
+}
+
 func (s *Stored) takeHeld(payload []byte) error {
 	c := &reader{b: payload}
 	wrong := damaged("the removals in it are not in order")
@@ -185,7 +216,7 @@ func (s *Stored) Generation(roles *index.RoleSpace, aliases index.FieldSet, at f
 	return &Generation{
 		Snapshot: made, Cursor: s.cursor,
 		Contact: at(s.Contact), Verified: at(s.Verified), Refreshed: at(s.Refreshed),
-		Held: s.hold(at),
+		Held: s.hold(at), Above: s.above,
 	}, nil
 }
 

@@ -87,6 +87,9 @@ func (r restored) says() string {
 		}
 		lines = append(lines, line)
 	})
+	for id, sequence := range r.Above {
+		lines = append(lines, fmt.Sprintf("above %d %d", id, sequence))
+	}
 	if h := r.Held; h != nil {
 		for id, seen := range h.Users {
 			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.Wall))
@@ -141,6 +144,12 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 					gen.Held.Since = seen
 				}
 			}
+		}
+		for _, id := range rapid.SliceOfNDistinct(rapid.Int64Range(1, 1<<40), 0, 3, rapid.ID).Draw(t, "above") {
+			if gen.Above == nil {
+				gen.Above = map[int64]int64{}
+			}
+			gen.Above[id] = rapid.Int64Range(1, 1<<60).Draw(t, "sequence")
 		}
 		return gen
 	})
@@ -212,6 +221,15 @@ func TestForgedIndexes(t *testing.T) {
 		{"two frames", sealed(head(0, times, 2), one, frame('U', user(2))), true},
 		{"a code that nobody has", sealed(head(0, times, 1, "", "", "b"), frame('U', user(1, grant(7, 2)...))), true},
 		{"a string", sealed(head(1, times, 1), frame('U', user(1, 0, 1, 'x'))), true},
+
+		{"a sequence", sealed(head(0, times, 1), one, frame('S', i64(1, 9))), true},
+		{"half a sequence", sealed(head(0, times, 1), one, frame('S', i64(1))), false},
+		{"a sequence below 1", sealed(head(0, times, 1), one, frame('S', i64(1, 0))), false},
+		{"a sequence of nobody", sealed(head(0, times, 1), one, frame('S', i64(0, 9))), false},
+		{"a sequence twice", sealed(head(0, times, 1), one, frame('S', i64(1, 9, 1, 9))), false},
+		{"sequences twice", sealed(head(0, times, 1), one, frame('S', i64(1, 9)), frame('S', i64(2, 9))), false},
+		{"users behind the sequences", sealed(head(0, times, 1), frame('S', i64(1, 9)), one), false},
+		{"sequences behind the removals", sealed(head(0, times, 1), one, held("sync", 9, 1, 50), frame('S', i64(1, 9))), false},
 
 		{"nothing at all", sealed(), false},
 		{"no head", sealed(one), false},

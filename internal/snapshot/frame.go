@@ -20,6 +20,7 @@ const (
 	frameHead      = 'H' // once, first
 	frameUsers     = 'U'
 	frameGone      = 'G' // of a change: users who are gone
+	frameAbove     = 'S' // sequences: see Generation.Above
 	frameHeld      = 'R' // removals that are held back
 	frameKeep      = 'K' // of a change: the same removals are held as before
 	frameAnswers   = 'A' // of a change: to those who have asked for a pull
@@ -165,6 +166,13 @@ func (c *reader) bytes(n uint64) []byte {
 	piece := c.b[:n]
 	c.b = c.b[n:]
 	return piece
+}
+
+func (c *reader) byte() byte {
+	if b := c.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
 }
 
 func (c *reader) uint64() uint64 {

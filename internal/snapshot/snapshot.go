@@ -5,20 +5,27 @@ import (
 	"github.com/rolegate/rolegate/internal/index"
 )
 
-// A Generation is a snapshot with what is known about how old it is.
+// A Generation is an index with what is known about how old it is. What a full
+// refresh makes is a base: see [Generation.WithRows]. It is immutable once requests
+// see it.
 type Generation struct {
 	*index.Snapshot
-	Number    uint64        // counts swaps
-	Cursor    int64         // the sequence that the next incremental pull goes on from
-	Contact   clock.Instant // start of the last pull that succeeded, of either kind
-	Verified  clock.Instant // start of the last full walk that succeeded and held nothing back
-	Refreshed clock.Instant // start of the last full walk that was swapped in, whatever it held back
-	Held      *HeldRemovals // removals that a walk has seen and not applied; nil if there are none
+	Number    uint64        // counts what requests have seen
+	Cursor    int64         // the sequence that the next incremental refresh goes on from
+	Contact   clock.Instant // start of the last refresh that succeeded, of either kind
+	Verified  clock.Instant // start of the last full refresh that held nothing back
+	Refreshed clock.Instant // start of the last full refresh that was applied, whatever it held back
+	Held      *HeldRemovals // removals that a full refresh has seen and not applied; nil if there are none
+
+	// Above has for each user whom the last full refresh has shown with a sequence
+	// above that from which an incremental refresh would have asked when it began,
+	// the highest such sequence.
+	Above map[int64]int64
 }
 
-// KnownFor is up to when revocations are known that could concern a user, whose
-// removal is held or not. A hold keeps the verified age old for all, but only those who are
-// held have lost something that is not known to requests.
+// KnownFor returns up to when all revocations are known that could concern a user,
+// whose removal is held or not. A hold keeps the verified age old for all; but only
+// those whose removal is held have lost something that requests do not know of.
 func (gen *Generation) KnownFor(held bool) clock.Instant {
 	if held {
 		return gen.Verified
