@@ -1,4 +1,4 @@
-package main
+package school
 
 import (
 	"encoding/json"
@@ -104,6 +104,6 @@ func TestRestartOfTheWalkThrough(t *testing.T) {
 
 func TestAFileThatCannotBeKeptSaysSo(t *testing.T) {
 	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-cache", filepath.Join(t.TempDir(), "none", "list")},
-		func(string) string { return "" }, &output{}, &output{})
+		func(string) string { return "" }, &output{}, &output{}, nil)
 	require.ErrorContains(t, err, "make it with: install -d")
 }

@@ -1,4 +1,4 @@
-package main
+package school
 
 import (
 	"context"
@@ -285,13 +285,13 @@ func (d *demo) printCurl(out io.Writer, url string) {
 // printRestart prints how to start the app again when this marketplace is gone,
 // if its list is kept.
 func (d *demo) printRestart(out io.Writer, s *settings) {
-	if s.cache == "" {
+	if s.file == "" {
 		return
 	}
 	fmt.Fprintf(out, "The list is kept in %s. End this, and start the app while its marketplace is away: it serves\n"+
 		"the last list at once, until it is %v old. The requests above then work as before.\n\n"+
 		"  ROLEGATE_BASE_URL=%s ROLEGATE_APP_ID=%s ROLEGATE_ACCESS_TOKEN=none go run ./example -cache %[1]s\n\n",
-		s.cache, s.expire, s.baseURL, s.appID)
+		s.file, s.expire, s.baseURL, s.appID)
 }
 
 // A reasonLog is a slog.Handler that remembers why decisions were refused, by

@@ -1,4 +1,4 @@
-package main
+package school
 
 import (
 	"errors"
@@ -6,12 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/filecache"
 	"github.com/rolegate/rolegate/marketplace"
-	"github.com/rolegate/rolegate/rediscache"
 )
 
 // settings are what the environment says.
@@ -20,12 +16,10 @@ type settings struct {
 	baseURL, appID          string
 	token                   marketplace.StaticToken
 	refresh, resync, expire time.Duration
-	sync                    rolegate.SyncChecker  // the demo's; nil asks nobody
-	cache                   string                // a file name; "" keeps nothing
-	redis                   redis.UniversalClient // what replicas share; nil for none
-	secret                  rediscache.Secret
-	lease                   time.Duration
-	login                   *login // the demo's, for browsers; nil for none
+	sync                    rolegate.SyncChecker // the demo's; nil asks nobody
+	cache                   rolegate.Cache       // nil keeps nothing
+	file                    string               // that it is in, if it is one
+	login                   *login               // the demo's, for browsers; nil for none
 }
 
 // shortest is how often at most the example bothers a marketplace.
@@ -53,7 +47,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 	for _, d := range []struct {
 		name string
 		to   *time.Duration
-	}{{"ROLEGATE_REFRESH", &s.refresh}, {"ROLEGATE_RESYNC", &s.resync}, {"ROLEGATE_REDIS_LEASE", &s.lease}} {
+	}{{"ROLEGATE_REFRESH", &s.refresh}, {"ROLEGATE_RESYNC", &s.resync}} {
 		text := getenv(d.name)
 		if text == "" {
 			continue
@@ -85,35 +79,11 @@ func (s *settings) config() rolegate.Config {
 			ExpireAfter: s.expire,
 		},
 		Sync:  s.sync,
+		Cache: s.cache,
 		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
 	}
 	if s.login != nil {
 		cfg.Identify = rolegate.FirstOf(cfg.Identify, rolegate.ByUserID(s.login.userID))
 	}
-	switch {
-	case s.redis != nil:
-		cfg.Cache = rediscache.New(rediscache.Config{Client: s.redis, Secret: s.secret, Lease: s.lease})
-	case s.cache != "":
-		cfg.Cache = filecache.New(s.cache)
-	}
 	return cfg
-}
-
-// demoSecret is for the fake marketplace alone.
-const demoSecret = "not a secret: the list of the fake marketplace"
-
-// share has the app share its list with others by that Redis.
-func (s *settings) share(addr string, getenv func(string) string) error {
-	if s.cache != "" {
-		return errors.New("give -cache or -redis, not both: what is in Redis outlives a restart too")
-	}
-	s.secret = rediscache.Secret(getenv("ROLEGATE_REDIS_SECRET"))
-	if s.secret == "" {
-		if s.real {
-			return errors.New("set ROLEGATE_REDIS_SECRET, the same for all replicas, and no one else's; make it with: openssl rand -base64 48")
-		}
-		s.secret = demoSecret
-	}
-	s.redis = redis.NewClient(&redis.Options{Addr: addr, Password: getenv("ROLEGATE_REDIS_PASSWORD")})
-	return nil
 }

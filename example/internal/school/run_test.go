@@ -1,4 +1,4 @@
-package main
+package school
 
 import (
 	"bytes"
@@ -57,7 +57,7 @@ func start(t *testing.T, env map[string]string, args ...string) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &running{stdout: &output{}, stderr: &output{}, ended: make(chan error, 1), stop: stop}
 	go func() {
-		p.ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), func(name string) string { return env[name] }, p.stdout, p.stderr)
+		p.ended <- run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), func(name string) string { return env[name] }, p.stdout, p.stderr, nil)
 	}()
 	t.Cleanup(func() { p.end(t) })
 	listening := regexp.MustCompile(`serving on (http://\S+)`)
@@ -318,6 +318,6 @@ func TestSettings(t *testing.T) {
 
 func TestABusyAddressSaysSo(t *testing.T) {
 	p := start(t, nil)
-	err := run(t.Context(), []string{"-addr", strings.TrimPrefix(p.url, "http://")}, func(string) string { return "" }, io.Discard, io.Discard)
+	err := run(t.Context(), []string{"-addr", strings.TrimPrefix(p.url, "http://")}, func(string) string { return "" }, io.Discard, io.Discard, nil)
 	require.ErrorContains(t, err, "-addr")
 }
