@@ -207,12 +207,18 @@ func (c *collector) fail(why Failure, format string, args ...any) {
 	c.stop(c.err)
 }
 
+// errUnreadable is why a record is invalid that is right but for a text.
+var errUnreadable = errors.New("a text that is indexed or kept could not be read: expected valid UTF-8, or null")
+
 // take takes in one record.
 func (c *collector) take(r Record) {
 	if c.err != nil {
 		return
 	}
 	c.records++
+	if r.Bad == nil && index.FieldSet(r.Unreadable)&c.f.cfg.fields != 0 {
+		r.Bad = errUnreadable
+	}
 	good := r.Bad == nil && r.UserID > 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
 		c.fail(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full walk will follow it", c.after, r.Sequence)

@@ -129,7 +129,6 @@ const (
 	FailureNetwork         Failure = "network"          // no connection, or it broke
 	FailureTimeout         Failure = "timeout"          // a deadline passed
 	FailureHTTPStatus      Failure = "http_status"      // an HTTP status other than 200
-	FailureThrottled       Failure = "throttled"        // HTTP 429: too many requests
 	FailureRefused         Failure = "refused"          // the token or the app id is not accepted
 	FailureToken           Failure = "token"            // no token could be had
 	FailureUpstream        Failure = "upstream_error"   // the envelope says that it failed

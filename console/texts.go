@@ -113,7 +113,6 @@ var texts = map[string][2]string{
 	"failure.network":          {"no connection", "网络不通"},
 	"failure.timeout":          {"timed out", "超时"},
 	"failure.http_status":      {"unexpected HTTP status", "HTTP 状态异常"},
-	"failure.throttled":        {"too many requests", "请求过于频繁，被限流"},
 	"failure.refused":          {"token or app id refused", "令牌或应用标识被拒绝"},
 	"failure.token":            {"no token", "无法取得令牌"},
 	"failure.upstream_error":   {"the marketplace reports an error", "市场返回错误"},

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -86,11 +88,23 @@ type Config struct {
 	// limits.
 	Transport http.RoundTripper
 
+	// RefusedCodes are the codes in the envelope by which this marketplace
+	// refuses a token, if that is known: 40014 for example. Those and 401, as
+	// code or HTTP status, make the client ask Token for another one at once.
+	// Any other refusal does so only when it comes twice in a row, and not more
+	// than once in two minutes.
+	RefusedCodes []int
+
+	// MaxRequestsPerSecond is how many requests the client sends in a second at
+	// most, all pulls together: 2.5 for example. 0 means no limit, until the
+	// marketplace answers 429: then the client finds out how many are borne.
+	MaxRequestsPerSecond float64
+
 	// Refused decides whether a failed reply means that the token is not
 	// accepted (any more). httpStatus is that of the reply, code that of its
-	// envelope, 0 if there is none. nil means HTTP status 401, or code 401
-	// under any HTTP status. Which codes the marketplace uses is documented
-	// nowhere.
+	// envelope, 0 if there is none. nil means HTTP status 401, or code 401 or
+	// one of RefusedCodes under any HTTP status. Which codes the marketplace
+	// uses is documented nowhere.
 	Refused func(httpStatus, code int) bool
 
 	// UniqueSequences says that no two users of the list ever have the same
@@ -125,10 +139,15 @@ type Client struct {
 	unique    bool
 	buster    string
 	tokens    *tokens
+	pacer     *pacer
 	secrets   *wire.Secrets
 
-	// The first pages of walks and of increments, and the roles: see dateGuard.
-	walks, increments, roles *dateGuard
+	// capacity is how many users the last full refresh has seen in a page.
+	capacity atomic.Int64
+
+	// The first pages of full refreshes and of others, and the roles: see
+	// dateGuard.
+	fullDates, newsDates, roles *dateGuard
 }
 
 // New returns a client for cfg. It opens no connection. Mistakes in cfg are
@@ -136,19 +155,20 @@ type Client struct {
 // into the literal of a rolegate.Config.
 func New(cfg Config) *Client {
 	c := &Client{
-		appID:      cfg.AppID,
-		pageSize:   cfg.PageSize,
-		timeout:    wire.Or(cfg.PageTimeout, defaultPageTimeout),
-		maxBytes:   wire.Or(cfg.MaxPageBytes, defaultMaxPageBytes),
-		maxUsers:   wire.Or(cfg.MaxUsers, defaultMaxUsers),
-		transport:  cfg.Transport,
-		refused:    cfg.Refused,
-		unique:     cfg.UniqueSequences,
-		buster:     cfg.CacheBuster,
-		secrets:    new(wire.Secrets),
-		walks:      new(dateGuard),
-		increments: new(dateGuard),
-		roles:      new(dateGuard),
+		appID:     cfg.AppID,
+		pageSize:  cfg.PageSize,
+		timeout:   wire.Or(cfg.PageTimeout, defaultPageTimeout),
+		maxBytes:  wire.Or(cfg.MaxPageBytes, defaultMaxPageBytes),
+		maxUsers:  wire.Or(cfg.MaxUsers, defaultMaxUsers),
+		transport: cfg.Transport,
+		refused:   cfg.Refused,
+		unique:    cfg.UniqueSequences,
+		buster:    cfg.CacheBuster,
+		secrets:   new(wire.Secrets),
+		pacer:     newPacer(cfg.MaxRequestsPerSecond),
+		fullDates: new(dateGuard),
+		newsDates: new(dateGuard),
+		roles:     new(dateGuard),
 	}
 	c.pulls.Store(rand.Uint32())
 	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
@@ -167,6 +187,8 @@ func New(cfg Config) *Client {
 		wire.CheckRange("PageTimeout", int64(cfg.PageTimeout), 0, "as a duration, 0 for 15s"),
 		wire.CheckRange("MaxPageBytes", cfg.MaxPageBytes, mostPageBytes, "bytes, 0 for 16 MiB"),
 		wire.CheckRange("MaxUsers", int64(cfg.MaxUsers), 0, "records a pull, 0 for 20 million"),
+		checkRate(cfg.MaxRequestsPerSecond),
+		checkCodes(cfg.RefusedCodes),
 		checkCacheBuster(cfg.CacheBuster),
 	)
 	if c.invalid != nil {
@@ -179,8 +201,9 @@ func New(cfg Config) *Client {
 	}
 	c.tokens = newTokens(cfg.Token, c.timeout, c.secrets)
 	if c.refused == nil {
+		codes := slices.Clone(cfg.RefusedCodes)
 		c.refused = func(httpStatus, code int) bool {
-			return httpStatus == http.StatusUnauthorized || code == http.StatusUnauthorized
+			return httpStatus == http.StatusUnauthorized || code == http.StatusUnauthorized || slices.Contains(codes, code)
 		}
 	}
 	if c.transport == nil {
@@ -205,6 +228,20 @@ func checkAppID(id string) error {
 		return errors.New("Config.AppID: it is empty: expected the client id that the marketplace gave to the app")
 	case !wire.IsHeaderText(id):
 		return errors.New("Config.AppID: expected visible ASCII without blanks, since it is sent as a header: look for a line break or a quotation mark that was copied with it")
+	}
+	return nil
+}
+
+func checkRate(perSecond float64) error {
+	if perSecond < 0 || math.IsNaN(perSecond) || math.IsInf(perSecond, 0) {
+		return errors.New("Config.MaxRequestsPerSecond: expected requests a second, like 2.5, or 0 for no limit")
+	}
+	return nil
+}
+
+func checkCodes(codes []int) error {
+	if slices.Contains(codes, 200) || slices.Contains(codes, 0) {
+		return errors.New("Config.RefusedCodes: 200 is success and 0 is no code: expected the codes by which the marketplace refuses a token, like 40014")
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/rolegate/rolegate"
 )
@@ -15,7 +14,7 @@ func (f *fetcher) fail(why rolegate.Failure, err error) *rolegate.PullError {
 }
 
 // interrupted is the error of a call whose ctx is over.
-func interrupted(ctx context.Context) error {
+func interrupted(ctx context.Context) *rolegate.PullError {
 	f := rolegate.FailureOther
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		f = rolegate.FailureTimeout
@@ -23,8 +22,23 @@ func interrupted(ctx context.Context) error {
 	return &rolegate.PullError{Failure: f, Err: fmt.Errorf("marketplace: the call was ended by its caller: %w", ctx.Err())}
 }
 
-// withRetryAfter notes how long the marketplace asked to be left alone.
-func withRetryAfter(err *rolegate.PullError, d time.Duration) *rolegate.PullError {
-	err.RetryAfter = d
-	return err
+// A trouble is what a request has met with, and what may help.
+type trouble struct {
+	*rolegate.PullError
+	remedy remedy
+}
+
+// A remedy is what may help after a request that brought no page.
+type remedy uint8
+
+const (
+	noRemedy        remedy = iota
+	askAgain               // it is the network's fault, or passes by itself
+	askSlower              // too many requests
+	newToken               // the token was refused
+	perhapsNewToken        // it may have been: nobody knows how this marketplace says so
+)
+
+func (f *fetcher) trouble(r remedy, why rolegate.Failure, err error) *trouble {
+	return &trouble{f.fail(why, err), r}
 }

@@ -33,46 +33,19 @@ func DecodePage(body []byte, yield func(rolegate.Record)) (rows int, err error) 
 }
 
 // A Decoder decodes the pages of one pull.
-type Decoder struct {
-	scanner *scanner
-	records *recordDecoder
-}
+type Decoder struct{ *decoder }
 
-func NewDecoder() *Decoder { return &Decoder{newScanner(), newRecordDecoder()} }
+func NewDecoder() Decoder { return Decoder{newDecoder()} }
 
 // Page is DecodePage.
-func (d *Decoder) Page(body []byte, yield func(rolegate.Record)) (rows int, err error) {
-	if p, ok := d.records.quickly(body); ok {
-		return d.each(p, yield)
-	}
-	return d.Carefully(body, yield)
-}
-
-// Carefully is Page for a page that cannot be read quickly.
-func (d *Decoder) Carefully(body []byte, yield func(rolegate.Record)) (rows int, err error) {
-	e, err := d.scanner.parseEnvelope(body)
-	if err != nil || !e.ok() || e.data == nil || e.data[0] != '[' {
+func (d Decoder) Page(body []byte, yield func(rolegate.Record)) (rows int, err error) {
+	e, err := d.page(body)
+	if err != nil || !e.ok() || e.data != dataList {
 		return 0, errors.Join(err, errors.New("no list"))
 	}
-	return d.each(page{data: e.data}, yield)
-}
-
-// IsQuick reports whether a page can be read quickly.
-func (d *Decoder) IsQuick(body []byte) bool {
-	_, ok := d.records.quickly(body)
-	return ok
-}
-
-func (d *Decoder) each(p page, yield func(rolegate.Record)) (rows int, err error) {
-	err = d.records.each(p, func(el *element) error {
-		rows++
-		yield(el.record)
-		for _, id := range el.more {
-			r := el.record
-			r.UserID = id
-			yield(r)
-		}
-		return nil
-	})
-	return rows, err
+	rows = len(d.records)
+	for _, r := range d.yield() {
+		yield(r)
+	}
+	return rows, nil
 }

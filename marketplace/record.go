@@ -3,356 +3,388 @@ package marketplace
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // Why a record cannot be understood. None of these has anything from the wire
 // in it.
 var (
 	errNotObject    = errors.New("record: expected an object")
-	errDuplicateKey = errors.New("record: expected each key once in each object")
-	errUTF8         = errors.New("record: expected valid UTF-8")
+	errDuplicateKey = errors.New("record: expected each key once")
 	errUserID       = errors.New("userId: expected an integer above 0, as a number or a decimal string")
 	errSequence     = errors.New("lastSequence: expected an integer of at least 0, as a number or a decimal string")
 	errRoleList     = errors.New("roleList: expected an array, an empty one for a user without roles")
 	errRole         = errors.New("roleList[]: expected an object")
 	errOrgID        = errors.New("roleList[].orgId: expected an integer, as a number or a decimal string")
 	errRoleCode     = errors.New("roleList[].roleCode: expected a string")
-	errGrantUser    = errors.New("roleList[].userId: expected none, or the userId of the record")
-	errAccount      = errors.New("account: expected a string or null")
-	errEmail        = errors.New("email: expected a string or null")
-	errThirdAccount = errors.New("thirdAccount: expected a string or null")
-	errThirdUserID  = errors.New("thirdUserId: expected a string, an integer or null")
+	errRoleCodeText = errors.New("roleList[].roleCode: expected valid UTF-8")
+	errRoleUser     = errors.New("roleList[].userId: expected none, or the userId of the record")
 )
 
-// The keys that are read. A key that differs from one of them only by its case
-// makes the record bad: which one counts would depend on who reads it. The
-// document's other keys are ignored, like any that are not in it.
-var (
-	keysOfRecord = []string{
-		"userId", "lastSequence", "roleList", "account", "email",
-		"thirdAccount", "thirdUserId", "nickname", "thirdUserName",
-	}
-	keysOfGrant = []string{"orgId", "roleCode", "userId"}
-)
-
-// An element is one element of the list: a record, and what a
-// [rolegate.Record] has no room for.
-type element struct {
-	record rolegate.Record
-
-	// grants is how many the record has. Where they are is known only when all
-	// of a page have been read: until then they move.
-	grants int
-
-	// sequenced is whether record.Sequence was readable.
-	sequenced bool
-
-	// more are the user ids of a bad record besides record.UserID: it names
-	// several, and all of them are to be barred.
-	more []int64
-}
+// unreadable stands for a sequence that could not be read.
+const unreadable = -1
 
 // maxInterned bounds the role codes that are kept to be shared: an app has
 // dozens of them, and users have millions.
 const maxInterned = 1024
 
-// A recordDecoder decodes the records of pages, one page after the other. What
-// it returns does not share memory with the page.
-type recordDecoder struct {
-	strict, lenient *scanner
-	quick           bool             // quickly is at work, and strict does not look for doubled keys
-	elements        []element        // of the page that quickly has read
-	grants          []rolegate.Grant // of elements, or of the element at hand
-	codes           map[string]string
-	texts           texts
+// A decoder decodes pages, one after the other, in one go and by their syntax
+// alone: what is wrong inside a record concerns its own user, and is noted
+// there. What it returns does not share memory with the page, and is valid
+// until the next one.
+type decoder struct {
+	*scanner
+	records []rolegate.Record // of the page; Sequence may be unreadable
+	grants  []rolegate.Grant  // of all of them
+	counts  []int             // how many grants each has
+	more    []rolegate.Record // for the further ids of records that name several
+	garbled int               // records with a text that is not UTF-8
+	codes   map[string]string
+	texts   texts
 
-	// The keys of the record and of the grant at hand.
-	recordKeys, grantKeys keySet
+	// Of the record at hand.
+	invalid    error
+	structural bool
+	noUTF8     bool
 }
 
-func newRecordDecoder() *recordDecoder {
-	return &recordDecoder{strict: newScanner(), lenient: newScanner(), codes: make(map[string]string)}
+func newDecoder() *decoder {
+	return &decoder{scanner: newScanner(), codes: make(map[string]string)}
 }
 
-// each calls visit for each element of p, the page that was fetched last. It
-// stops at the first error of visit and returns it. The grants of an element
-// are valid until visit returns.
-func (d *recordDecoder) each(p page, visit func(*element) error) error {
-	if len(p.elements) == 0 {
-		return d.carefully(p.data, visit)
+// page decodes a whole page. Nothing of what was decoded counts if it returns
+// an error, or an envelope that is not ok or has no list.
+func (d *decoder) page(body []byte) (envelope, error) {
+	d.reset()
+	e, err := d.parseEnvelope(body, d.list)
+	if err != nil {
+		return envelope{}, err
+	}
+	if d.garbled >= minGarbled && 2*d.garbled > len(d.records) {
+		return envelope{}, errNotUTF8
 	}
 	rest := d.grants
-	for i := range p.elements {
-		e := &p.elements[i]
-		e.record.Grants, rest = rest[:e.grants:e.grants], rest[e.grants:]
-		if err := visit(e); err != nil {
-			return err
+	for i, n := range d.counts {
+		if n > 0 {
+			d.records[i].Grants, rest = rest[:n:n], rest[n:]
 		}
 	}
+	return e, nil
+}
+
+// reset forgets the page there was.
+func (d *decoder) reset() {
+	clear(d.records)
+	d.records, d.grants, d.counts, d.more, d.garbled = d.records[:0], d.grants[:0], d.counts[:0], d.more[:0], 0
+}
+
+// yield returns the records of the page as they are handed over.
+func (d *decoder) yield() []rolegate.Record {
+	for i := range d.records {
+		d.records[i].Sequence = max(d.records[i].Sequence, 0)
+	}
+	return append(d.records, d.more...)
+}
+
+// minGarbled is how many records must have texts in another encoding for the
+// page to be taken for one that has, and not for one with a few odd names.
+const minGarbled = 10
+
+// errNotUTF8 says that a page is encoded in another way than JSON is.
+var errNotUTF8 = errors.New("the reply is not in UTF-8: it looks like GBK: have the marketplace or the proxy in between answer in UTF-8")
+
+// list reads the array of records that comes next.
+func (d *decoder) list() error {
+	_, _ = d.ReadToken() // the '[' that was seen
+	for d.PeekKind() != ']' {
+		if err := d.record(); err != nil {
+			return err
+		}
+		if n := len(d.records); n > maxPageSize && int64(n)*leastRecordBytes > d.InputOffset() {
+			return errNoUsers
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+// leastRecordBytes is less than any user takes. Small change, millions of them,
+// would take up more memory than the page.
+const leastRecordBytes = 32
+
+var errNoUsers = errors.New("data: expected users")
+
+// fault notes what is wrong with the record at hand: the first thing counts.
+// It is structural if nobody can have written it into a field.
+func (d *decoder) fault(err error, structural bool) {
+	if d.invalid == nil {
+		d.invalid, d.structural = err, structural
+	}
+}
+
+// record reads the next value as a record. Its errors are those of the syntax.
+func (d *decoder) record() error {
+	d.invalid, d.noUTF8 = nil, false
+	first := len(d.grants)
+	r := rolegate.Record{Sequence: unreadable}
+	var ids []int64 // what it names besides r.UserID
+	if d.PeekKind() != '{' {
+		d.fault(errNotObject, true)
+		if err := d.SkipValue(); err != nil {
+			return err
+		}
+	} else if err := d.members(&r, &ids); err != nil {
+		return err
+	}
+	if d.noUTF8 {
+		d.garbled++
+	}
+	if d.invalid != nil {
+		d.grants = d.grants[:first]
+		r = rolegate.Record{UserID: r.UserID, Sequence: r.Sequence, Bad: d.invalid, Structural: d.structural}
+		for _, id := range ids {
+			if id != r.UserID {
+				d.more = append(d.more, rolegate.Record{UserID: id, Sequence: max(r.Sequence, 0), Bad: r.Bad, Structural: r.Structural})
+			}
+		}
+	}
+	d.records = append(d.records, r)
+	d.counts = append(d.counts, len(d.grants)-first)
 	return nil
 }
 
-// carefully is each for data, the raw JSON of an array whose syntax has been
-// checked.
-func (d *recordDecoder) carefully(data []byte, visit func(*element) error) error {
-	var (
-		e   element
-		n   int64
-		err error
-	)
-	rest := bytes.TrimLeft(data[1:], " \t\r\n")
-	for rest[0] != ']' {
-		// Each element is read as if it stood alone, right where it is: so
-		// what is wrong with one is not wrong with the next.
-		if e, n, err = d.alone(rest); err != nil {
-			e, n = d.secondLook(rest, err)
-		}
-		if err := visit(&e); err != nil {
-			return err
-		}
-		rest = bytes.TrimLeft(rest[n:], " \t\r\n")
-		if rest[0] == ',' {
-			rest = bytes.TrimLeft(rest[1:], " \t\r\n")
-		}
-	}
-	return nil
-}
-
-// alone decodes the record that b begins with, and returns its length.
-func (d *recordDecoder) alone(b []byte) (e element, n int64, err error) {
-	d.quick, d.grants = false, d.grants[:0]
-	d.strict.Strictly(b)
-	if err := d.element(&e); err != nil {
-		return element{}, 0, err
-	}
-	e.record.Grants = d.grants
-	return e, d.strict.InputOffset(), nil
-}
-
-// element reads the next value into e, which has to be zero, and its grants into
-// the end of d.grants. After an error, d.strict is anywhere.
-func (d *recordDecoder) element(e *element) error {
-	s, r := d.strict, &e.record
-	if s.PeekKind() != '{' {
-		return errNotObject
-	}
-	_, _ = s.ReadToken() // the '{' that was seen
-	d.recordKeys.reset()
-	from := len(d.grants)
-	var (
-		hasRoles bool
-		owner    int64 // the userId in the grants, 0 if there is none
-	)
-	for s.PeekKind() != '}' {
-		k, name, err := d.key(&d.recordKeys)
+// members reads the object of a record.
+func (d *decoder) members(r *rolegate.Record, ids *[]int64) error {
+	_, _ = d.ReadToken() // the '{' that was seen
+	var seen keySet
+	var owner int64 // the userId in the roles, 0 if there is none
+	agree := true   // all sequences are the same
+	for d.PeekKind() != '}' {
+		name, err := d.name()
 		if err != nil {
-			return strictError(err)
+			return err
 		}
-		ok, bad := true, error(nil)
+		k := keyOf(name)
+		if k == otherKey || k >= keyOrgID {
+			k = otherKey
+			if !isIgnored(name) {
+				k = d.recordKeyInOtherCase(name, r)
+			}
+		} else if seen.add(k) {
+			switch k {
+			case keyUserID, keyLastSequence, keyRoleList:
+				d.fault(errDuplicateKey, false)
+			default:
+				r.Unreadable |= textOf(k)
+			}
+		}
 		switch k {
 		case keyUserID:
-			bad = errUserID
-			r.UserID, ok, err = d.int()
-			ok = ok && r.UserID > 0
-		case keyLastSequence:
-			bad = errSequence
-			r.Sequence, ok, err = d.int()
-			ok = ok && r.Sequence >= 0
-			e.sequenced = ok
-		case keyRoleList:
-			hasRoles = true
-			owner, err = d.roleList()
-		case keyAccount:
-			bad = errAccount
-			r.Account, ok, err = d.text()
-		case keyEmail:
-			bad = errEmail
-			r.Email, ok, err = d.text()
-		case keyThirdAccount:
-			bad = errThirdAccount
-			r.ThirdAccount, ok, err = d.text()
-		case keyThirdUserID:
-			bad = errThirdUserID
-			r.ThirdUserID, ok, err = d.thirdUserID()
-		case keyNickname:
-			r.Nickname, _, err = d.text()
-		case keyThirdUserName:
-			r.ThirdUserName, _, err = d.text()
-		case keyGender:
-			_, err = d.value()
-		default:
-			if bad = wire.OtherCase(string(name), keysOfRecord, ""); bad != nil {
-				return bad
+			// A record with several ids bars each of them: whichever the
+			// marketplace means, it is not let in by an older record.
+			n, ok, err := d.ReadInt()
+			switch {
+			case err != nil:
+				return err
+			case !ok || n <= 0:
+				d.fault(errUserID, true)
+			case r.UserID == 0:
+				r.UserID = n
+			default:
+				*ids = append(*ids, n)
 			}
-			_, err = d.value()
+		case keyLastSequence:
+			// One that is too high would make the cursor skip users: they have
+			// to agree.
+			n, ok, err := d.ReadInt()
+			switch {
+			case err != nil:
+				return err
+			case !ok || n < 0:
+				d.fault(errSequence, true)
+			case r.Sequence != unreadable && r.Sequence != n:
+				agree = false
+			default:
+				r.Sequence = n
+			}
+		case keyRoleList:
+			err = d.roleList(r, &owner)
+		case keyAccount:
+			r.Account, err = d.text(r, rolegate.KeepAccount)
+		case keyEmail:
+			r.Email, err = d.text(r, rolegate.KeepEmail)
+		case keyThirdAccount:
+			r.ThirdAccount, err = d.text(r, rolegate.KeepThirdAccount)
+		case keyThirdUserID:
+			r.ThirdUserID, err = d.thirdUserID(r)
+		case keyNickname:
+			r.Nickname, err = d.text(r, rolegate.KeepNickname)
+		case keyThirdUserName:
+			r.ThirdUserName, err = d.text(r, rolegate.KeepThirdUserName)
+		default:
+			err = d.SkipValue()
 		}
 		if err != nil {
-			return strictError(err)
-		}
-		if !ok {
-			return bad
+			return err
 		}
 	}
-	if _, err := s.ReadToken(); err != nil {
-		return strictError(err)
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	if !agree {
+		r.Sequence = unreadable
 	}
 	switch {
 	case r.UserID == 0:
-		return errUserID
-	case !e.sequenced:
-		return errSequence
-	case !hasRoles:
-		return errRoleList
+		d.fault(errUserID, true)
+	case r.Sequence == unreadable:
+		d.fault(errSequence, true)
+	case seen&(1<<keyRoleList) == 0:
+		d.fault(errRoleList, true)
 	case owner != 0 && owner != r.UserID:
-		return errGrantUser
+		d.fault(errRoleUser, true)
 	}
-	e.grants = len(d.grants) - from
+	if r.Unreadable != 0 {
+		forget(r)
+	}
 	return nil
 }
 
-// roleList reads the value of roleList into the end of d.grants. It returns the
-// userId that the grants name, 0 if they name none.
-func (d *recordDecoder) roleList() (owner int64, err error) {
-	s := d.strict
-	if s.PeekKind() != '[' {
-		return 0, errRoleList
+// recordKeyInOtherCase returns what the value of an unknown key is to be read
+// as. A key that differs from one that is read by its case alone leaves open
+// which of the two counts: that depends on who reads it.
+func (d *decoder) recordKeyInOtherCase(name []byte, r *rolegate.Record) key {
+	k := inOtherCase(name, keyUserID, keyLastSequence, keyRoleList, keyAccount, keyEmail,
+		keyThirdAccount, keyThirdUserID, keyNickname, keyThirdUserName)
+	switch k {
+	case otherKey:
+	case keyUserID, keyLastSequence:
+		d.fault(fmt.Errorf("%s: expected this key in this case", keyNames[k]), true)
+		return k
+	case keyRoleList:
+		d.fault(fmt.Errorf("%s: expected this key in this case", keyNames[k]), true)
+	default:
+		r.Unreadable |= textOf(k)
 	}
-	_, _ = s.ReadToken() // the '[' that was seen
-	for s.PeekKind() != ']' {
-		g, user, err := d.grant()
-		if err != nil {
-			return 0, err
-		}
-		if user != 0 {
-			if owner != 0 && user != owner {
-				return 0, errGrantUser
-			}
-			owner = user
-		}
-		d.grants = append(d.grants, g)
-	}
-	_, err = s.ReadToken()
-	return owner, err
+	return otherKey
 }
 
-// grant reads one element of roleList.
-func (d *recordDecoder) grant() (g rolegate.Grant, user int64, err error) {
-	s := d.strict
-	if s.PeekKind() != '{' {
-		return g, 0, errRole
+// textOf is the text of a key.
+func textOf(k key) rolegate.Keep {
+	switch k {
+	case keyAccount:
+		return rolegate.KeepAccount
+	case keyEmail:
+		return rolegate.KeepEmail
+	case keyThirdAccount:
+		return rolegate.KeepThirdAccount
+	case keyThirdUserID:
+		return rolegate.KeepThirdUserID
+	case keyNickname:
+		return rolegate.KeepNickname
+	case keyThirdUserName:
+		return rolegate.KeepThirdUserName
 	}
-	_, _ = s.ReadToken() // the '{' that was seen
-	d.grantKeys.reset()
-	var hasOrg, hasCode bool
-	for s.PeekKind() != '}' {
-		k, name, err := d.key(&d.grantKeys)
-		if err != nil {
-			return g, 0, err
-		}
-		switch k {
-		case keyOrgID:
-			if g.OrgID, hasOrg, err = d.int(); err == nil && !hasOrg {
-				err = errOrgID
-			}
-		case keyRoleCode:
-			var v jsontext.Value
-			if v, err = d.value(); err != nil {
-				break
-			}
-			if hasCode = v.Kind() == '"'; !hasCode {
-				err = errRoleCode
-				break
-			}
-			g.RoleCode = d.intern(s.Unquote(v))
-		case keyUserID:
-			var v jsontext.Value
-			if v, err = d.value(); err != nil || v.Kind() == 'n' {
-				break
-			}
-			var ok bool
-			if user, ok = s.Int(v); !ok {
-				err = errGrantUser
-			}
-			user = max(user, 0) // the platform writes -1 for a null number
-		case keyRoleID, keyRoleName:
-			_, err = d.value()
-		default:
-			if err = wire.OtherCase(string(name), keysOfGrant, "roleList[]."); err == nil {
-				_, err = d.value()
-			}
-		}
-		if err != nil {
-			return g, 0, err
-		}
-	}
-	switch _, err = s.ReadToken(); {
-	case err != nil:
-		return g, 0, err
-	case !hasOrg:
-		return g, 0, errOrgID
-	case !hasCode:
-		return g, 0, errRoleCode
-	}
-	return g, user, nil
+	return 0
 }
 
-// intern returns code as a string, the same one for the same code.
-func (d *recordDecoder) intern(code []byte) string {
-	if s, ok := d.codes[string(code)]; ok {
-		return s
+// forget empties the texts that are unreadable.
+func forget(r *rolegate.Record) {
+	for _, t := range []struct {
+		text *string
+		is   rolegate.Keep
+	}{
+		{&r.Account, rolegate.KeepAccount},
+		{&r.Email, rolegate.KeepEmail},
+		{&r.ThirdAccount, rolegate.KeepThirdAccount},
+		{&r.ThirdUserID, rolegate.KeepThirdUserID},
+		{&r.Nickname, rolegate.KeepNickname},
+		{&r.ThirdUserName, rolegate.KeepThirdUserName},
+	} {
+		if r.Unreadable&t.is != 0 {
+			*t.text = ""
+		}
 	}
-	s := string(code)
-	if len(d.codes) < maxInterned {
-		d.codes[s] = s
-	}
-	return s
 }
 
-// text reads the next value as a string, ok if it is one or null.
-func (d *recordDecoder) text() (text string, ok bool, err error) {
-	v, err := d.value()
+// name reads the next key of an object. It is valid until the next read.
+func (d *decoder) name() ([]byte, error) {
+	v, err := d.ReadValue()
 	if err != nil {
-		return "", false, err
+		return nil, err
+	}
+	name, _ := d.unquote(v)
+	return name, nil
+}
+
+// unquote returns what the JSON string v stands for, valid until the next read,
+// and whether that is valid UTF-8.
+func (d *decoder) unquote(v jsontext.Value) (text []byte, ok bool) {
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], utf8.Valid(v)
+	}
+	d.unquoted, ok = d.unquoted[:0], utf8.Valid(v)
+	var err error
+	d.unquoted, err = jsontext.AppendUnquote(d.unquoted, v)
+	return d.unquoted, ok && err == nil
+}
+
+// text reads the next value as a string or null; anything else makes it
+// unreadable.
+func (d *decoder) text(r *rolegate.Record, is rolegate.Keep) (string, error) {
+	v, err := d.ReadValue()
+	if err != nil {
+		return "", err
 	}
 	switch v.Kind() {
-	case '"':
-		return d.texts.string(d.strict.Unquote(v)), true, nil
 	case 'n':
-		return "", true, nil
+		return "", nil
+	case '"':
+		if b, ok := d.readable(v); ok {
+			return d.texts.string(b), nil
+		}
 	}
-	return "", false, nil
+	r.Unreadable |= is
+	return "", nil
+}
+
+// readable is unquote, and notes a text that is not UTF-8 as it came.
+func (d *decoder) readable(v jsontext.Value) (text []byte, ok bool) {
+	text, ok = d.unquote(v)
+	d.noUTF8 = d.noUTF8 || !ok && !utf8.Valid(v)
+	return text, ok
 }
 
 // thirdUserID reads a thirdUserId: an integer in the document of the list, text
 // in others of the same platform, and so text here. Ids that are not above 0
 // are what the platform writes for "none".
-func (d *recordDecoder) thirdUserID() (text string, ok bool, err error) {
-	v, err := d.value()
+func (d *decoder) thirdUserID(r *rolegate.Record) (string, error) {
+	v, err := d.ReadValue()
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
-	var b []byte
+	b, ok := []byte(v), false
 	switch v.Kind() {
 	case 'n':
-		return "", true, nil
+		return "", nil
 	case '"':
-		b = d.strict.Unquote(v)
+		b, ok = d.readable(v)
 	case '0':
-		if b = v; bytes.ContainsAny(b, ".eE") {
-			return "", false, nil
-		}
-	default:
-		return "", false, nil
+		ok = !bytes.ContainsAny(b, ".eE")
 	}
-	if namesNobody(b) {
-		return "", true, nil
+	switch {
+	case !ok:
+		r.Unreadable |= rolegate.KeepThirdUserID
+		return "", nil
+	case namesNobody(b):
+		return "", nil
 	}
-	return d.texts.string(b), true, nil
+	return d.texts.string(b), nil
 }
 
 // namesNobody reports whether an id is empty or an integer not above 0.
@@ -362,18 +394,4 @@ func namesNobody(id []byte) bool {
 		return !negative
 	}
 	return len(bytes.Trim(digits, "0")) == 0 || negative && len(bytes.Trim(digits, "0123456789")) == 0
-}
-
-// strictError says what the decoder found wrong with a record whose syntax is
-// right, and passes our own errors on. The decoder's texts quote the record.
-func strictError(err error) error {
-	var syntax *jsontext.SyntacticError
-	switch {
-	case errors.Is(err, jsontext.ErrDuplicateName):
-		return errDuplicateKey
-	case errors.As(err, &syntax):
-		return errUTF8
-	default:
-		return err
-	}
 }

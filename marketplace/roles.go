@@ -1,9 +1,12 @@
 package marketplace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/wire"
@@ -30,16 +33,28 @@ func (c *Client) RoleCodes(ctx context.Context) ([]string, error) {
 		return nil, errors.New("marketplace: Config.RoleListPath is empty: set it to the path, below BaseURL, of the call that lists the app's roles")
 	}
 	f := c.fetcher(c.rolesURL)
-	p, err := f.fetch(ctx, "")
+	var codes []string
+	f.decode = func(body []byte) (e envelope, err error) {
+		codes = nil
+		var bad error
+		e, err = f.decoder.parseEnvelope(body, func() (err error) {
+			codes, bad, err = f.decoder.roleCodes()
+			return err
+		})
+		if err == nil && e.ok() {
+			err = bad
+		}
+		return e, err
+	}
+	r, err := f.fetch(ctx, "", false)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.ownDate(c.roles, 0, p); err != nil {
-		return nil, err
+	if r.data != dataList {
+		return nil, f.fail(rolegate.FailureMalformed, errNoArray)
 	}
-	codes, err := f.scanner.roleCodes(p.data)
-	if err != nil {
-		return nil, f.fail(rolegate.FailureMalformed, err)
+	if err := f.ownDate(c.roles, 0, r); err != nil {
+		return nil, err
 	}
 	return codes, nil
 }
@@ -48,68 +63,73 @@ func (c *Client) RoleCodes(ctx context.Context) ([]string, error) {
 var (
 	errListedRole     = errors.New("expected an object")
 	errListedRoleCode = errors.New("roleCode: expected a string")
+	errRoleCodeUTF8   = errors.New("roleCode: expected valid UTF-8")
 )
 
 // The keys of a role that are read. The others (roleId, roleName) are ignored,
 // as they are in a user's roleList.
 var roleKeys = []string{"roleCode"}
 
-// roleCodes reads data, the raw JSON of an array whose syntax has been checked.
-// Its errors have nothing from the wire in them.
-func (s *scanner) roleCodes(data []byte) ([]string, error) {
-	s.Strictly(data)
-	_, _ = s.ReadToken() // the '[' that fetch has seen
-	var codes []string
+// roleCodes reads the array that comes next. Why one of the roles cannot be
+// understood is in bad; err is of the syntax.
+func (s *scanner) roleCodes() (codes []string, bad, err error) {
+	_, _ = s.ReadToken()              // the '[' that was seen
 	seen := map[string]bool{"": true} // an empty code names no role
 	for n := 1; s.PeekKind() != ']'; n++ {
-		code, err := s.roleCode()
+		code, badRole, err := s.roleCode()
 		if err != nil {
-			return nil, fmt.Errorf("role %d of the list: %w", n, strictError(err))
+			return nil, nil, err
+		}
+		if badRole != nil && bad == nil {
+			bad = fmt.Errorf("role %d of the list: %w", n, badRole)
 		}
 		if !seen[code] {
 			seen[code] = true
 			codes = append(codes, code)
 		}
 	}
-	return codes, nil
+	_, err = s.ReadToken()
+	return codes, bad, err
 }
 
 // roleCode reads the next role.
-func (s *scanner) roleCode() (code string, err error) {
+func (s *scanner) roleCode() (code string, bad, err error) {
 	if s.PeekKind() != '{' {
-		return "", errListedRole
+		return "", errListedRole, s.SkipValue()
 	}
 	_, _ = s.ReadToken() // the '{' that was seen
 	found := false
 	for s.PeekKind() != '}' {
 		name, err := s.ReadValue()
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		key := string(s.Unquote(name))
-		if key != "roleCode" {
+		v, err := s.ReadValue()
+		switch {
+		case err != nil:
+			return "", nil, err
+		case key != "roleCode":
 			if err := wire.OtherCase(key, roleKeys, ""); err != nil {
-				return "", err
-			}
-			if err := s.SkipValue(); err != nil {
-				return "", err
+				bad = cmp.Or(bad, err)
 			}
 			continue
+		case found:
+			bad = cmp.Or(bad, errDuplicateKey)
+		case v.Kind() != '"':
+			bad = cmp.Or(bad, errListedRoleCode)
+		default:
+			text, unquoteErr := jsontext.AppendUnquote(nil, v)
+			if unquoteErr != nil {
+				bad = cmp.Or(bad, errRoleCodeUTF8)
+			}
+			code = string(text)
 		}
-		v, err := s.ReadValue()
-		if err != nil {
-			return "", err
-		}
-		if found = v.Kind() == '"'; !found {
-			return "", errListedRoleCode
-		}
-		code = string(s.Unquote(v))
-	}
-	if _, err := s.ReadToken(); err != nil {
-		return "", err
+		found = true
 	}
 	if !found {
-		return "", errListedRoleCode
+		bad = cmp.Or(bad, errListedRoleCode)
 	}
-	return code, nil
+	_, err = s.ReadToken()
+	return code, bad, err
 }

@@ -177,7 +177,7 @@ var reasons = []rolegate.Reason{
 
 // failures are the reasons that the root package knows, but for FailureOther.
 var failures = []rolegate.Failure{
-	rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureThrottled, rolegate.FailureRefused, rolegate.FailureToken,
+	rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, rolegate.FailureToken,
 	rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop,
 	rolegate.FailureCursorTie, rolegate.FailureCursorRegressed, rolegate.FailureDescending, rolegate.FailureOlderList, rolegate.FailureDrift, rolegate.FailurePanic,
 }

@@ -63,7 +63,7 @@ func (s *Scanner) Object(known []string, set func(key string, value jsontext.Val
 	return s.Members(known, func(key string) error {
 		v, err := s.ReadValue()
 		if err != nil {
-			return s.malformed(err)
+			return s.Malformed(err)
 		}
 		return set(key, v)
 	})
@@ -79,7 +79,7 @@ func (s *Scanner) Members(known []string, read func(key string) error) error {
 	var seen []string
 	if s.PeekKind() != '{' {
 		if err := s.SkipValue(); err != nil {
-			return s.malformed(err)
+			return s.Malformed(err)
 		}
 		return errors.New("the reply is JSON, but no object")
 	}
@@ -87,7 +87,7 @@ func (s *Scanner) Members(known []string, read func(key string) error) error {
 	for s.PeekKind() != '}' {
 		name, err := s.ReadValue()
 		if err != nil {
-			return s.malformed(err)
+			return s.Malformed(err)
 		}
 		b, err := jsontext.AppendUnquote(nil, name)
 		if err != nil {
@@ -110,7 +110,7 @@ func (s *Scanner) Members(known []string, read func(key string) error) error {
 		}
 	}
 	if _, err := s.ReadToken(); err != nil {
-		return s.malformed(err)
+		return s.Malformed(err)
 	}
 	if _, err := s.ReadToken(); err != io.EOF {
 		return errors.New("the reply has something after the end of the envelope")
@@ -118,8 +118,8 @@ func (s *Scanner) Members(known []string, read func(key string) error) error {
 	return nil
 }
 
-// malformed says where JSON ends to be JSON. The decoder's own errors quote it.
-func (s *Scanner) malformed(err error) error {
+// Malformed says where JSON ends to be JSON. The decoder's own errors quote it.
+func (s *Scanner) Malformed(err error) error {
 	at := s.InputOffset()
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {

@@ -19,7 +19,7 @@ import (
 )
 
 // A full page that does not advance could hide everybody behind it: the list
-// stays, as cursor_loop. A short one that does not advance is what a server
+// stays, as cursor_tie if all of it has one sequence. A short one that does not advance is what a server
 // sends whose cursor is inclusive: there the list ends.
 func TestFault15PageThatDoesNotAdvance(t *testing.T) {
 	t.Parallel()
@@ -29,17 +29,20 @@ func TestFault15PageThatDoesNotAdvance(t *testing.T) {
 	full := func(sequence string) rolegatetest.Fault {
 		return rolegatetest.Body(tickPage200(row("9", sequence), row("10", sequence), row("11", sequence), row("12", sequence)))
 	}
-	for name, fault := range map[string]rolegatetest.Fault{
-		"full, of the sequence asked for":       rolegatetest.NoProgress(),
-		"full, the same whatever is asked for":  full("90"),
-		"full, without sequences to go on from": full(`"?"`),
+	for name, c := range map[string]struct {
+		fault rolegatetest.Fault
+		want  rolegate.Failure
+	}{
+		"full, of the sequence asked for":       {rolegatetest.NoProgress(), rolegate.FailureCursorTie},
+		"full, the same whatever is asked for":  {full("90"), rolegate.FailureCursorTie},
+		"full, without sequences to go on from": {full(`"?"`), rolegate.FailureCursorLoop},
 	} {
 		for _, pull := range tickPulls {
 			tickRun(t, name+": "+pull.name, tickSetup{}, func(t *testing.T, h *tickHouse) {
 				tickAfter(time.Second)
-				h.m.Fail(fault)
+				h.m.Fail(c.fault)
 				began := h.line.count()
-				h.keeps(t, pull, rolegate.FailureCursorLoop)
+				h.keeps(t, pull, c.want)
 				assert.LessOrEqual(t, h.line.count()-began, 4, "it does not go round and round")
 				h.goesOn(t)
 			})
@@ -60,8 +63,8 @@ func TestFault15PageThatDoesNotAdvance(t *testing.T) {
 			h := tickOpen(t, tickSetup{marketplace: rolegatetest.MarketplaceConfig{Inclusive: true}})
 			tickAfter(time.Second)
 			tied(5)(h.m)
-			h.keeps(t, tickPulls[0], rolegate.FailureCursorLoop)
-			h.keeps(t, tickPulls[1], rolegate.FailureCursorLoop)
+			h.keeps(t, tickPulls[0], rolegate.FailureCursorTie)
+			h.keeps(t, tickPulls[1], rolegate.FailureCursorTie)
 			h.m.Touch(4, 5) // so that fewer share one
 			h.goesOn(t)
 			assert.Equal(t, 8, h.gate.Status().Users)
@@ -133,7 +136,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		var walks atomic.Int64
 		h.m.FailWhen(rolegatetest.Request.BeginsWalk, func(w http.ResponseWriter, r *http.Request, normal http.Handler) {
 			if walks.Add(1) == 1 {
-				rolegatetest.HTTPStatus(http.StatusBadGateway)(w, r, normal)
+				rolegatetest.HTTPStatus(http.StatusInternalServerError)(w, r, normal)
 				return
 			}
 			rolegatetest.Slow(10*time.Second)(w, r, normal)
@@ -298,7 +301,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 	}{
 		"breaks off":     {rolegatetest.Truncated(), rolegate.FailureMalformed},
 		"is an error":    {rolegatetest.ErrorEnvelope(500, "no"), rolegate.FailureUpstream},
-		"is no list":     {rolegatetest.EmptyData(), rolegate.FailureMalformed},
+		"is no list":     {rolegatetest.Body(`{"code":200}`), rolegate.FailureMalformed},
 		"loses the line": {rolegatetest.Reset(), rolegate.FailureNetwork},
 	} {
 		for _, pull := range tickPulls {
@@ -311,7 +314,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 					h.m.FailWhen(func(rolegatetest.Request) bool {
 						page++
 						h.kept(t, before, decided) // in the middle of the pull
-						return page == k
+						return page >= k           // and when it is asked for again
 					}, c.fault)
 					if err := pull.pull(t.Context(), h.gate); err != nil {
 						h.failed(t, pull, c.want, err, before, decided)

@@ -130,7 +130,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 		return fmt.Sprintf(`{"userId":2,"lastSequence":%d,"roleList":[{"orgId":7,"roleCode":"admin"}]}`, sequence)
 	}
 	bad := func(sequence int64) string {
-		return fmt.Sprintf(`{"userId":2,"lastSequence":%d,"roleList":null}`, sequence)
+		return fmt.Sprintf(`{"userId":2,"lastSequence":%d}`, sequence)
 	}
 	nameless := func(int64) string { return `{"userId":2,"roleList":[]}` }
 	for name, rows := range map[string][]func(sequence int64) string{

@@ -142,7 +142,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			m.Raw(3, `{"userId":"3\n","lastSequence":3,"roleList":[]}`)
 			m.Raw(4, `{"userId":4,"lastSequence":`+quoted+`,"roleList":[]}`)
 			m.Raw(5, `{"userId":5,"lastSequence":5,"account":"a","account":`+quoted+`,"roleList":[]}`)
-			m.Raw(6, `{"userId":6,"lastSequence":6,`+quoted+`:1,`+quoted+`:2,"roleList":[]}`)
+			m.Raw(6, `{"userId":6,"lastSequence":6,"roleList":[{"orgId":7,"roleCode":[`+quoted+`]}]}`)
 			m.Raw(7, `{"userId":7,"lastSequence":7,"roleList":[{"orgId":`+quoted+`,"roleCode":"x"}]}`)
 			book := new(webBook)
 			cfg := webConfig(webClient(m))

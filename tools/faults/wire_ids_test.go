@@ -83,8 +83,8 @@ func TestFault09Ids(t *testing.T) {
 	for name, value := range keepNoIDs {
 		bad("userId "+name, keepReplaced(keepUserID, `"userId":`+value))
 		bad("lastSequence "+name, keepWithSequence(value), keepTeacher)
-		bad("orgId "+name, keepReplaced(`"orgId":7`, `"orgId":`+value), keepTeacher)
-		if name != "null" { // is none, which a role need not have
+		if name != "null" && name != "empty" { // is none: the role is dropped, or names no user of its own
+			bad("orgId "+name, keepReplaced(`"orgId":7`, `"orgId":`+value), keepTeacher)
 			bad("userId of a role "+name, keepReplaced(keepRoles, `"roleList":[{"orgId":7,"roleCode":"teacher","userId":`+value+`},{"orgId":7,"roleCode":"teacher",`), keepTeacher)
 		}
 	}
@@ -95,7 +95,6 @@ func TestFault09Ids(t *testing.T) {
 	bad("userId 0", keepReplaced(keepUserID, `"userId":0`))
 	bad("userId 0 as text", keepReplaced(keepUserID, `"userId":"0"`))
 	bad("no userId", keepReplaced(keepUserID+",", ""))
-	bad("no orgId", keepReplaced(`"orgId":7,`, ""), keepTeacher)
 	bad("the userId of a role is another's", keepReplaced(keepRoles, `"roleList":[{"orgId":7,"roleCode":"teacher","userId":1},{"orgId":7,"roleCode":"teacher",`), keepTeacher)
 	for _, value := range []string{`-1`, `"-1"`, `0`, `"0"`} {
 		t.Run("a role in organisation "+value+" is dropped", func(t *testing.T) {
@@ -144,8 +143,8 @@ func TestFault10RoleList(t *testing.T) {
 		return `"roleList":` + list + "]"
 	}
 	for name, list := range map[string]string{
-		"absent": "", "null": `"roleList":null,`, "an object": `"roleList":{},`, "empty text": `"roleList":"",`, "false": `"roleList":false,`,
-		"the text []": `"roleList":"[]",`, "a list of texts": `"roleList":["teacher"],`, "a list with a null": `"roleList":[null],`, "a list of lists": `"roleList":[[]],`,
+		"absent": "", "an object": `"roleList":{},`, "empty text": `"roleList":"",`, "false": `"roleList":false,`,
+		"the text []": `"roleList":"[]",`, "a list of texts": `"roleList":["teacher"],`, "a list of lists": `"roleList":[[]],`,
 		"with another name": `"roles":[],`,
 	} {
 		t.Run("bad: "+name, func(t *testing.T) {
@@ -153,7 +152,7 @@ func TestFault10RoleList(t *testing.T) {
 			keepBad(t, func(good string) string { return strings.Replace(good, whole(good)+",", list, 1) }, keepTeacher)
 		})
 	}
-	for name, code := range map[string]string{"null": `"roleCode":null,`, "a number": `"roleCode":5,`, "absent": ""} {
+	for name, code := range map[string]string{"a number": `"roleCode":5,`, "an object": `"roleCode":{},`} {
 		t.Run("bad: a roleCode that is "+name, func(t *testing.T) {
 			t.Parallel()
 			keepBad(t, keepReplaced(`"roleCode":"teacher",`, code), keepTeacher)
@@ -177,9 +176,24 @@ func TestFault10RoleList(t *testing.T) {
 			assert.Equal(w, http.StatusForbidden, keepStatus(w.T, w.gate.Require(rolegate.AnyRole("teacher")), keepTeacher))
 		})
 	})
-	t.Run("a role without a code is dropped", func(t *testing.T) {
+	for name, role := range map[string]string{
+		"with an empty code": `{"orgId":7,"roleCode":"","roleName":"admin"}`, "without a code": `{"orgId":7}`, "with null for a code": `{"orgId":7,"roleCode":null}`,
+		"without an organisation": `{"roleCode":"admin"}`, "that is null": `null`,
+	} {
+		t.Run("a role "+name+" is dropped", func(t *testing.T) {
+			t.Parallel()
+			keepDropped(t, role)
+		})
+	}
+	t.Run("null is no roles", func(t *testing.T) {
 		t.Parallel()
-		keepDropped(t, `{"orgId":7,"roleCode":"","roleName":"admin"}`)
+		keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
+			w.m.Respell(keepTeacher, func(good string) string { return strings.Replace(good, whole(good), `"roleList":null`, 1) })
+			require.NoError(w, w.gate.Resync(w.Context()))
+			assert.True(w, w.admits(keepTeacher), "a listed user")
+			assert.False(w, w.has(keepTeacher, "teacher"))
+			assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
+		})
 	})
 	t.Run("and a user who has no other has no roles", func(t *testing.T) {
 		t.Parallel()

@@ -3,6 +3,7 @@ package faults_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func TestFault01ReplyThatIsNoList(t *testing.T) {
 		{"data without a code", `{"status":"success","data":[]}`, "no code"},
 		{"users without a code", `{"data":[` + keepNewUser + `]}`, "no code"},
 		{"a code that is null", `{"code":null,"data":[]}`, "code"},
-		{"a code that is text", `{"code":"200","data":[]}`, "code"},
+		{"a code that is text", `{"code":"ok","data":[]}`, "code"},
 		{"a code without data", `{"code":200,"status":"success","message":` + keepLeakJSON + `}`, "no data"},
 	} {
 		faults = append(faults, rawBodies(f.name, f.body, rolegate.FailureMalformed, f.says)...)
@@ -90,12 +91,24 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 	t.Parallel()
 	var faults []rawFault
 	for name, data := range map[string]string{
-		"an object": `{}`, "null": `null`, "text": `"[]"`, "a number": `0`, "true": `true`, "false": `false`, "an object with users": `{"0":` + keepNewUser + `}`,
+		"text": `"[]"`, "a number": `0`, "true": `true`, "false": `false`, "an object with users": `{"0":` + keepNewUser + `}`,
 	} {
 		body := `{"code":200,"status":"success","message":"请求成功","data":` + data + `}`
 		faults = append(faults, rawBodies("data is "+name, body, rolegate.FailureMalformed, "data: expected an array")...)
 	}
 	rawKeeps(t, faults)
+	for name, data := range map[string]string{"null": `null`, "empty text": `""`, "an empty object": `{}`} {
+		t.Run("of a full refresh: data is "+name, func(t *testing.T) {
+			t.Parallel()
+			rawBubble(t, func(w *keepWorld, server *rawServer) {
+				before := w.decisions()
+				server.fail(rawOK(`{"code":200,"status":"success","message":"请求成功","data":` + data + `}`))
+				w.fails(func(ctx context.Context) error { return w.gate.Resync(ctx) }, rolegate.FailureMalformed, []string{"data: expected an array"})
+				require.NoError(w, w.gate.Refresh(w.Context()), "for an incremental refresh it is no news")
+				assert.Equal(w, before, w.decisions())
+			})
+		})
+	}
 	t.Run("an empty list is another thing", func(t *testing.T) {
 		t.Parallel()
 		rawBubble(t, func(w *keepWorld, server *rawServer) {

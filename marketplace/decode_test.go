@@ -43,74 +43,6 @@ func decoded(decode func([]byte, func(rolegate.Record)) (int, error), page []byt
 	return got, rows, err
 }
 
-func TestQuicklyAndCarefullyAgree(t *testing.T) {
-	t.Parallel()
-	a, b := full(1, 1), full(2, 2)
-	many := strings.Repeat(user(1, 1)+",", 2000) + user(1, 1)
-	for _, tc := range []struct {
-		name, page string
-		quick      bool
-	}{
-		{"as documented", ok(a, b), true},
-		{"empty", ok(), true},
-		{"blanks everywhere", " { \"code\" : 200 ,\n\"data\" : [ \t" + strings.ReplaceAll(a, ",", " ,\r\n") + " , " + b + " ] } ", true},
-		{"data first", `{"data":[` + a + `,` + b + `],"code":200,"status":"success"}`, true},
-		{"keys of the envelope with escapes", `{"c\u006fde":200,"d\u0061ta":[` + a + `]}`, true},
-		{"a key of a record with escapes", ok(strings.ReplaceAll(a, `"userId"`, `"user\u0049d"`)), false},
-		{"unknown keys", ok(with(`"deptList":[{"x":{"y":[1]}}],"x":"X"`)), true},
-		{"ids as strings", ok(`{"userId":"7","lastSequence":"9","roleList":[{"orgId":"3","roleCode":"r","userId":"7"}]}`), true},
-		{"an unreadable name for display", ok(with(`"nickname":5,"thirdUserName":{"a":[]}`)), true},
-		{"as many users as were asked for", ok(strings.TrimSuffix(strings.Repeat(user(1, 1)+",", 1000), ",")), true},
-		{"far more users than were asked for", ok(many), false},
-		{"a bad record between good ones", ok(a, `{"userId":7,"USERID":8,"lastSequence":3}`, b), false},
-		{"a bad record at the end", ok(a, b, `null`), false},
-		{"a doubled key", ok(a, with(`"x":1,"x":2`)), false},
-		{"a doubled key with another between", ok(a, with(`"x":1,"y":1,"x":2`)), false},
-		{"a doubled key, once with escapes", ok(a, with(`"x":1,"\u0078":2`)), false},
-		{"a doubled key of the document", ok(a, `{"gender":1,`+full(2, 2)[1:]), false},
-		{"a doubled name for display", ok(a, `{"nickname":"",`+full(2, 2)[1:]), false},
-		{"a doubled key in a name for display", ok(a, with(`"nickname":{"z":1,"z":2}`)), false},
-		{"a doubled key in a gender", ok(a, with(`"gender":{"z":1,"z":2}`)), false},
-		{"a doubled key in a grant", ok(a, strings.Replace(b, `"roleId":5`, `"roleId":5,"roleId":5`, 1)), false},
-		{"a doubled unknown key in a grant", ok(a, strings.Replace(b, `"roleId":5`, `"x":5,"x":5`, 1)), false},
-		{"a doubled key in a value of a grant", ok(a, strings.Replace(b, `"roleId":5`, `"roleId":[{"x":5,"x":5}]`, 1)), false},
-		{"a doubled key in an unknown value of a grant", ok(a, strings.Replace(b, `"roleId":5`, `"x":{"y":[{"z":1,"z":2}]}`, 1)), false},
-		{"a doubled key in a roleName", ok(a, strings.Replace(b, `"老师"`, `{"z":1,"z":2}`, 1)), false},
-		{"the same key in two grants", ok(with(`"x":0,"roleList":[{"x":1,"orgId":1,"roleCode":"r"},{"x":2,"orgId":2,"roleCode":"r"}]`)), true},
-		{"a doubled key deep inside", ok(a, with(`"x":[{"y":{"z":1,"z":2}}]`)), false},
-		{"invalid UTF-8 in a record", ok(a, with(`"x":"`+"\xff"+`"`)), false},
-		{"invalid UTF-8 in the message", "{\"code\":200,\"message\":\"\xff\",\"data\":[" + a + "]}", false},
-		{"a doubled key in something that is not data", `{"code":200,"data":[` + a + `],"page":{"a":1,"a":2}}`, true},
-		{"as many unknown keys as are kept in mind", ok(with(strings.TrimPrefix(manyKeys(16), ","))), true},
-		{"more of them", ok(with(strings.TrimPrefix(manyKeys(17), ","))), false},
-		{"so many in each of two objects", ok(with(strings.TrimPrefix(manyKeys(10), ",") + `,"roleList":[{"orgId":1,"roleCode":"r"` + manyKeys(10) + `},{"orgId":2,"roleCode":"r"` + manyKeys(10) + `}]`)), true},
-		{"a failure after the data", `{"data":[` + a + `],"code":500}`, false},
-		{"another status after the data", `{"data":[` + a + `],"code":200,"status":"fail"}`, false},
-		{"no code", `{"data":[` + a + `]}`, false},
-		{"data twice", `{"code":200,"data":[` + a + `],"data":[` + b + `]}`, false},
-		{"data in two cases", `{"code":200,"data":[` + a + `],"Data":[` + b + `]}`, false},
-		{"data an object", `{"code":200,"data":{}}`, false},
-		{"no data", `{"code":200}`, false},
-		{"something after the end", ok(a) + "x", false},
-		{"cut in the second record", ok(a, b)[:len(ok(a))+20], false},
-		{"cut before the last brace", strings.TrimSuffix(ok(a, b), "}"), false},
-		{"a comma too many", ok(a, b+","), false},
-		{"a comma too few", ok(a + b), false},
-		{"a record nested too deeply", ok(with(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000))), false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			d := marketplace.NewDecoder()
-			assert.Equal(t, tc.quick, d.IsQuick([]byte(tc.page)))
-			got, rows, err := decoded(d.Page, []byte(tc.page))
-			want, wantRows, wantErr := decoded(marketplace.NewDecoder().Carefully, []byte(tc.page))
-			assert.Equal(t, want, got)
-			assert.Equal(t, wantRows, rows)
-			assert.Equal(t, wantErr, err)
-		})
-	}
-}
-
 // Many records are held at once, and must not have each other's grants or names,
 // nor those of a page before.
 func TestHeldRecordsAreTheirOwn(t *testing.T) {
@@ -129,7 +61,6 @@ func TestHeldRecordsAreTheirOwn(t *testing.T) {
 			want = append(want, wantFull(n+i+1, i+1))
 		}
 		page := []byte(ok(records...))
-		require.True(t, d.IsQuick(page))
 		got, _, err := decoded(d.Page, page)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
@@ -141,20 +72,15 @@ func TestAppendingToGrantsReachesNobodyElse(t *testing.T) {
 	t.Parallel()
 	page := []byte(ok(full(1, 1), full(2, 2), user(3, 3), full(4, 4)))
 	want := []rolegate.Record{wantFull(1, 1), wantFull(2, 2), {UserID: 3, Sequence: 3}, wantFull(4, 4)}
-	for name, decode := range map[string]func(*marketplace.Decoder, []byte, func(rolegate.Record)) (int, error){
-		"quickly":   (*marketplace.Decoder).Page,
-		"carefully": (*marketplace.Decoder).Carefully,
-	} {
-		var got []rolegate.Record
-		_, err := decode(marketplace.NewDecoder(), page, func(r rolegate.Record) {
-			grants := slices.Clone(r.Grants)
-			_ = append(r.Grants, rolegate.Grant{OrgID: 1, RoleCode: "admin"}, rolegate.Grant{OrgID: 2, RoleCode: "admin"})
-			r.Grants = grants
-			got = append(got, clean(r))
-		})
-		require.NoError(t, err)
-		assert.Equal(t, want, got, name)
-	}
+	var got []rolegate.Record
+	_, err := marketplace.NewDecoder().Page(page, func(r rolegate.Record) {
+		grants := slices.Clone(r.Grants)
+		_ = append(r.Grants, rolegate.Grant{OrgID: 1, RoleCode: "admin"}, rolegate.Grant{OrgID: 2, RoleCode: "admin"})
+		r.Grants = grants
+		got = append(got, clean(r))
+	})
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
 }
 
 // The next page is read into the same memory.
@@ -170,7 +96,7 @@ func TestStringsOutliveTheirPage(t *testing.T) {
 			records = append(records, full(id, id))
 			want = append(want, wantFull(id, id))
 		}
-		if p%3 == 2 { // is read carefully
+		if p%3 == 2 {
 			records = append(records, `{"userId":5000}`)
 		}
 		bodies = append(bodies, ok(records...))
@@ -229,18 +155,13 @@ func TestAPageThatFailsAtItsEnd(t *testing.T) {
 // Allocations a user would be felt in a list of a million.
 func TestDecodingHardlyAllocates(t *testing.T) {
 	page := pageOf(1000)
-	for name, decode := range map[string]func(*marketplace.Decoder, []byte, func(rolegate.Record)) (int, error){
-		"quickly":   (*marketplace.Decoder).Page,
-		"carefully": (*marketplace.Decoder).Carefully,
-	} {
-		d := marketplace.NewDecoder()
-		allocations := testing.AllocsPerRun(5, func() {
-			if rows, err := decode(d, page, func(rolegate.Record) {}); rows != 1000 || err != nil {
-				t.Fatal(rows, err)
-			}
-		})
-		assert.Less(t, allocations, 50., name)
-	}
+	d := marketplace.NewDecoder()
+	allocations := testing.AllocsPerRun(5, func() {
+		if rows, err := d.Page(page, func(rolegate.Record) {}); rows != 1000 || err != nil {
+			t.Fatal(rows, err)
+		}
+	})
+	assert.Less(t, allocations, 50.)
 }
 
 // A decoder lives as long as its pull, and each string that somebody keeps has

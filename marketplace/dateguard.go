@@ -53,7 +53,7 @@ func (g *dateGuard) repeats(after int64, date string, asked, received time.Time)
 
 // ownDate returns an error if a page has the Date of an earlier one that guard
 // has seen.
-func (f *fetcher) ownDate(guard *dateGuard, after int64, p page) error {
+func (f *fetcher) ownDate(guard *dateGuard, after int64, p reply) error {
 	if !guard.repeats(after, p.date, p.asked, p.received) {
 		return nil
 	}
