@@ -7,6 +7,7 @@ require (
 	github.com/rolegate/rolegate v0.0.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
+	golang.org/x/mod v0.43.0
 )
 
 require (
