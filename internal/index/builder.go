@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -49,6 +50,8 @@ type Builder struct {
 	codes        []string
 	known, fresh map[string]uint16
 	used         RoleSet
+	reused       bool // a number of known was needed for another code
+	scanned      int  // no number below is free
 	final        []uint16
 	regrant      []Grant
 }
@@ -129,24 +132,43 @@ func (b *Builder) putContent(id int64, content []byte, m marks) {
 // Role returns a number for a code, which counts until Settle. There are at most
 // MaxRoles: ok is false for one more.
 func (b *Builder) Role(code string) (role uint16, ok bool) {
-	id, known := b.known[code]
-	if !known {
-		id, known = b.fresh[code]
+	role, ok = b.known[code]
+	if ok && b.reused && b.codes[role] != code {
+		ok = false // another has got it
 	}
-	if !known {
-		if len(b.codes) == MaxRoles {
+	if !ok {
+		role, ok = b.fresh[code]
+	}
+	if !ok {
+		if role, ok = b.newRole(); !ok {
 			return 0, false
 		}
-		id = uint16(len(b.codes))
 		code = strings.Clone(code) // it may be a piece of a page
-		b.codes = append(b.codes, code)
+		b.codes[role] = code
 		if b.fresh == nil {
 			b.fresh = map[string]uint16{}
 		}
-		b.fresh[code] = id
+		b.fresh[code] = role
 	}
-	b.used = b.used.with(id)
-	return id, true
+	b.used = b.used.with(role)
+	return role, true
+}
+
+// newRole returns a number that no row has.
+func (b *Builder) newRole() (role uint16, ok bool) {
+	if len(b.codes) < MaxRoles {
+		b.codes = append(b.codes, "")
+		return uint16(len(b.codes) - 1), true
+	}
+	if !b.reused {
+		b.codes, b.reused = slices.Clone(b.codes), true
+	}
+	for ; b.scanned < MaxRoles; b.scanned++ {
+		if role := uint16(b.scanned); !b.used.has(role) {
+			return role, true
+		}
+	}
+	return 0, false
 }
 
 // Settle gives the codes that are in use their numbers in roles: not before, so
@@ -159,10 +181,11 @@ func (b *Builder) Settle(roles *RoleSpace) (ok bool) {
 			codes = append(codes, code)
 		}
 	}
-	ids, ok := roles.internAll(codes)
+	ids, numbers, ok := roles.use(codes)
 	if !ok {
 		return false
 	}
+	b.table.numbers = numbers
 	final := make([]uint16, len(b.codes)) // of a code that is not in use: anything
 	same := true
 	for i := range b.codes {
@@ -357,7 +380,9 @@ func (s *Snapshot) Changed(changes *Table, gone []int64, roles *RoleSpace, alias
 	if err := next.apply(edits); err != nil {
 		return nil, err
 	}
-	next.Roles = roles.Publish()
+	next.Roles, next.numbers = roles.Publish(), roles.keep(next.Assigned)
+	runtime.KeepAlive(s) // until then the numbers are theirs
+	runtime.KeepAlive(changes)
 	ids := make([]int64, len(edits))
 	for i, e := range edits {
 		ids[i] = e.id

@@ -3,19 +3,24 @@ package index
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"weak"
 )
 
-// MaxRoles is how many different role codes a gate tells apart. A marketplace
-// has tens; a list with more is not what it claims to be.
+// MaxRoles is how many different role codes a gate tells apart at a time. A
+// marketplace has tens; a list with more is not what it claims to be.
 const MaxRoles = 1 << 16
 
-// A RoleSpace numbers role codes. Numbers are never used again for another
-// code, so that a compiled check stays right for every snapshot to come.
+// A RoleSpace numbers role codes. The number of a code that a check or the
+// hierarchy names stays its own, so that a compiled check is right for every
+// snapshot to come. The numbers of others are used again when there are no new
+// ones left: those that occur in no snapshot and in no table that anybody still
+// has, which the garbage collector tells. It is safe for concurrent use.
 type RoleSpace struct {
 	// holders is the role hierarchy turned round: for a code, every other code
 	// that includes it. It does not change.
@@ -23,9 +28,13 @@ type RoleSpace struct {
 
 	mu    sync.Mutex
 	ids   map[string]uint16
-	codes []string
-	named map[string]bool // codes that checks name, and whether one was reported: see firstReport
-	news  chan struct{}   // has a value after a check has named another code
+	codes []string // by number; "" if it is free
+	free  []uint16
+	fixed RoleSet                 // that a check or the hierarchy names
+	uses  []weak.Pointer[RoleSet] // the numbers that each snapshot has in it
+	fresh bool                    // a code has come or gone since table
+	named map[string]bool         // codes that checks name, and whether one was reported: see firstReport
+	news  chan struct{}           // has a value after a check has named another code
 
 	table atomic.Pointer[RoleTable]
 }
@@ -72,9 +81,9 @@ func NewRoleSpace(implies map[string][]string) (*RoleSpace, []HierarchyFault) {
 	s := &RoleSpace{holders: holders, ids: map[string]uint16{}, news: make(chan struct{}, 1)}
 	for included, codes := range holders {
 		sort.Strings(codes)
-		s.intern(included)
+		s.fix(included)
 		for _, code := range codes {
-			s.intern(code)
+			s.fix(code)
 		}
 	}
 	s.Publish()
@@ -101,62 +110,136 @@ func reach(implies map[string][]string, code string, path []string, reached map[
 
 func blankCode(s string) bool { return strings.TrimSpace(s) == "" }
 
-// intern returns the number of a code, a new one if it is new; ok is false if
-// there are too many.
-func (s *RoleSpace) intern(code string) (id uint16, ok bool) {
-	ids, ok := s.internAll([]string{code})
+// fix returns the number of a code, which stays its own; ok is false if there are
+// too many.
+func (s *RoleSpace) fix(code string) (id uint16, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids, ok := s.number([]string{code})
 	if !ok {
 		return 0, false
 	}
+	s.fixed = s.fixed.with(ids[0])
 	return ids[0], true
 }
 
-// internAll does so for several codes, or for none of them.
-func (s *RoleSpace) internAll(codes []string) (ids []uint16, ok bool) {
+// use returns the numbers of codes, new ones for those that are new, or, if there
+// are too many, of none. They are in use for as long as somebody has the set that
+// it returns too.
+func (s *RoleSpace) use(codes []string) (ids []uint16, used *RoleSet, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := 0
+	if ids, ok = s.number(codes); !ok {
+		return nil, nil, false
+	}
+	used = new(RoleSet)
+	for _, id := range ids {
+		*used = used.with(id)
+	}
+	s.register(used)
+	return ids, used, true
+}
+
+// keep says that the numbers in a set are in use for as long as somebody has what
+// it returns.
+func (s *RoleSpace) keep(roles RoleSet) (used *RoleSet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used = new(RoleSet)
+	*used = roles
+	s.register(used)
+	return used
+}
+
+func (s *RoleSpace) register(used *RoleSet) {
+	if len(s.uses) == cap(s.uses) { // it grows: are all of them still there?
+		s.uses = slices.DeleteFunc(s.uses, func(p weak.Pointer[RoleSet]) bool { return p.Value() == nil })
+	}
+	s.uses = append(s.uses, weak.Make(used))
+}
+
+// number needs mu.
+func (s *RoleSpace) number(codes []string) (ids []uint16, ok bool) {
+	need := 0
 	for _, code := range codes {
 		if _, known := s.ids[code]; !known {
-			fresh++
+			need++
 		}
 	}
-	if len(s.codes)+fresh > MaxRoles {
-		return nil, false
+	if !s.room(need) {
+		if s.reclaim(codes); !s.room(need) {
+			runtime.GC() // what nobody has any more may still look as if somebody had it
+			s.reclaim(codes)
+		}
+		if !s.room(need) {
+			return nil, false
+		}
 	}
 	ids = make([]uint16, len(codes))
 	for i, code := range codes {
 		id, known := s.ids[code]
 		if !known {
-			id = uint16(len(s.codes))
 			code = strings.Clone(code) // it may be a piece of a page
-			s.codes = append(s.codes, code)
+			if last := len(s.free) - 1; last >= 0 {
+				id, s.free = s.free[last], s.free[:last]
+				s.codes[id] = code
+			} else {
+				id = uint16(len(s.codes))
+				s.codes = append(s.codes, code)
+			}
 			s.ids[code] = id
+			s.fresh = true
 		}
 		ids[i] = id
 	}
 	return ids, true
 }
 
-// Publish returns a table of all codes so far; the same one if there are no
-// new ones.
+func (s *RoleSpace) room(need int) bool { return need <= MaxRoles-len(s.codes)+len(s.free) }
+
+// reclaim frees the numbers that nobody uses, but for those of the codes that are
+// about to be.
+func (s *RoleSpace) reclaim(but []string) {
+	used := slices.Clone(s.fixed)
+	for _, code := range but {
+		if id, known := s.ids[code]; known {
+			used = used.with(id)
+		}
+	}
+	for _, p := range s.uses {
+		if roles := p.Value(); roles != nil {
+			used = used.union(*roles)
+		}
+	}
+	for id, code := range s.codes {
+		if code != "" && !used.has(uint16(id)) {
+			delete(s.ids, code)
+			s.codes[id] = ""
+			s.free = append(s.free, uint16(id))
+			s.fresh = true
+		}
+	}
+}
+
+// Publish returns a table of all codes so far; the same one if nothing is new.
 func (s *RoleSpace) Publish() *RoleTable {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.table.Load(); t != nil && len(t.codes) == len(s.codes) {
+	if t := s.table.Load(); t != nil && !s.fresh {
 		return t
 	}
+	s.fresh = false
 	t := &RoleTable{ids: maps.Clone(s.ids), codes: slices.Clone(s.codes), holders: s.holders}
 	s.table.Store(t)
 	return t
 }
 
 // Satisfying returns the numbers of the roles that count as code: itself and
-// those that include it.
+// those that include it. They stay theirs.
 func (s *RoleSpace) Satisfying(code string) []uint16 {
 	ids := make([]uint16, 0, 1+len(s.holders[code]))
 	for _, c := range append([]string{code}, s.holders[code]...) {
-		id, ok := s.intern(c)
+		id, ok := s.fix(c)
 		if !ok {
 			panic(fmt.Sprintf("rolegate: more than %d different role codes", MaxRoles))
 		}
@@ -233,8 +316,8 @@ func (t *RoleTable) CodesIn(used RoleSet) []string {
 	return codes
 }
 
-// Size is how many numbers are given out.
-func (t *RoleTable) Size() int { return len(t.codes) }
+// Size is how many codes have a number.
+func (t *RoleTable) Size() int { return len(t.ids) }
 
 // A RoleSet has a bit for each role number.
 type RoleSet []uint64
@@ -249,6 +332,16 @@ func (s RoleSet) WithGrants(gs Grants) RoleSet {
 		if role := gs.Role(i); !s.has(role) {
 			s = s.with(role)
 		}
+	}
+	return s
+}
+
+func (s RoleSet) union(other RoleSet) RoleSet {
+	for len(s) < len(other) {
+		s = append(s, 0)
+	}
+	for i, word := range other {
+		s[i] |= word
 	}
 	return s
 }

@@ -27,6 +27,8 @@ type Table struct {
 	Fields FieldSet // the strings that are kept
 
 	Users, GrantCount int // of those who are listed
+
+	numbers *RoleSet // has the numbers of all roles in it for its own: see RoleSpace
 }
 
 // A Place is where a table has a user: valid for that table alone.

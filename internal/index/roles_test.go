@@ -1,0 +1,184 @@
+package index_test
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate/internal/index"
+)
+
+func TestHierarchyFaults(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		implies map[string][]string
+		want    []index.HierarchyFault
+	}{
+		{"none", map[string][]string{"principal": {"admin", "teacher"}, "admin": {"teacher"}, "teacher": nil}, nil},
+		{"a blank code", map[string][]string{" ": {"a"}, "b": {"c"}}, []index.HierarchyFault{{Code: " "}}},
+		{"a blank code that is included", map[string][]string{"b": {"c", "\t"}}, []index.HierarchyFault{{Code: "b"}}},
+		{"a code that includes itself", map[string][]string{"a": {"a"}}, []index.HierarchyFault{{Cycle: []string{"a", "a"}}}},
+		{"a cycle, told once", map[string][]string{"a": {"b"}, "b": {"c"}, "c": {"a"}}, []index.HierarchyFault{{Cycle: []string{"a", "b", "c", "a"}}}},
+		{"two cycles", map[string][]string{"a": {"b"}, "b": {"a"}, "x": {"y"}, "y": {"x"}},
+			[]index.HierarchyFault{{Cycle: []string{"a", "b", "a"}}, {Cycle: []string{"x", "y", "x"}}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, faults := index.NewRoleSpace(c.implies)
+			assert.Equal(t, c.want, faults)
+		})
+	}
+}
+
+// A role counts as itself and as all that it includes, over any number of steps.
+func TestHierarchy(t *testing.T) {
+	t.Parallel()
+	roles, faults := index.NewRoleSpace(map[string][]string{"principal": {"admin"}, "admin": {"teacher", "clerk"}, "teacher": {"pupil"}})
+	require.Empty(t, faults)
+	table := roles.Publish()
+	names := func(numbers []uint16) (codes []string) {
+		for _, n := range numbers {
+			codes = append(codes, table.Code(n))
+		}
+		slices.Sort(codes)
+		return codes
+	}
+	for code, want := range map[string][]string{
+		"pupil":     {"admin", "principal", "pupil", "teacher"},
+		"clerk":     {"admin", "clerk", "principal"},
+		"principal": {"principal"},
+	} {
+		numbers := roles.Satisfying(code)
+		assert.Equal(t, want, names(numbers))
+		for _, other := range []string{"principal", "admin", "teacher", "clerk", "pupil"} {
+			n := roles.Satisfying(other)[0]
+			assert.Equal(t, slices.Contains(want, other), table.Counts(n, code), "%s as %s", other, code)
+		}
+	}
+	assert.Equal(t, 5, table.Size())
+	assert.Same(t, table, roles.Publish(), "nothing is new")
+	roles.Satisfying("new")
+	assert.Equal(t, 6, roles.Publish().Size())
+	assert.Equal(t, 5, table.Size(), "what was published does not change")
+}
+
+func TestNamedCodes(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	assert.Empty(t, roles.NamedCodes())
+	roles.Name("b")
+	roles.Name("a")
+	roles.Name("b")
+	assert.Equal(t, []string{"a", "b"}, roles.NamedCodes())
+	<-roles.NewNames()
+	select {
+	case <-roles.NewNames():
+		t.Error("one value tells of all that came before it")
+	default:
+	}
+	roles.Name("a")
+	select {
+	case <-roles.NewNames():
+		t.Error("it was named already")
+	default:
+	}
+	assert.True(t, roles.FirstReport("a"))
+	assert.False(t, roles.FirstReport("a"))
+	assert.True(t, roles.FirstReport("b"))
+}
+
+// unique is a list in which everybody has a role of their own.
+func unique(name string, users int64) map[int64]person {
+	list := map[int64]person{}
+	for id := range users {
+		list[id+1] = person{Grants: []role{{7, "pupil"}, {7, fmt.Sprint(name, "-", id)}}}
+	}
+	return list
+}
+
+// requireRoles checks the roles of a unique list.
+func requireRoles(t *testing.T, s *index.Snapshot, list map[int64]person) {
+	t.Helper()
+	for id, p := range list {
+		at, ok := s.Find(id)
+		require.True(t, ok)
+		require.Equal(t, sortRoles(p.Grants), read(s, at).Grants)
+	}
+}
+
+// A list whose codes are all new in every term goes on for ever: the numbers of
+// codes that nobody has any more are used again. Never those of a snapshot that
+// somebody still has, of a code that a check names, or of a list that is being
+// read.
+func TestRoleNumbersAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	const users = 8000
+	roles, _ := index.NewRoleSpace(map[string][]string{"principal": {"teacher"}})
+	named := roles.Satisfying("class-0-5")
+	first, firstList := build(t, 0, nil, roles, unique("class-0", users)), unique("class-0", users)
+	slow := index.NewBuilder(0, nil, roles.Publish()) // a list that takes years to read
+	slowList := unique("class-0", 100)
+	for id, p := range slowList {
+		put(t, slow, id, 1, p)
+	}
+	now := first
+	for term := 1; term <= 20; term++ {
+		list := unique(fmt.Sprint("class-", term), users)
+		if term%2 == 0 {
+			now = build(t, 0, &now.Table, roles, list)
+		} else {
+			b := index.NewBuilder(0, nil, roles.Publish())
+			for id, p := range list {
+				put(t, b, id, 1, p)
+			}
+			require.True(t, b.Settle(roles))
+			changes, err := b.Finish()
+			require.NoError(t, err)
+			now, err = now.With(changes, roles, 0)
+			require.NoError(t, err)
+		}
+		requireRoles(t, now, list)
+		if term == 12 {
+			requireRoles(t, first, firstList)
+			first = nil // nobody has it any more
+		}
+	}
+	assert.Equal(t, named, roles.Satisfying("class-0-5"), "a check names it")
+	assert.Equal(t, "class-0-5", now.Roles.Code(named[0]))
+	assert.LessOrEqual(t, now.Roles.Size(), index.MaxRoles)
+	assert.False(t, now.Assigns(named...))
+
+	require.True(t, slow.Settle(roles))
+	s, err := index.NewSnapshot(slow, roles, 0)
+	require.NoError(t, err)
+	requireRoles(t, s, slowList)
+	assert.True(t, s.Assigns(named...))
+	runtime.KeepAlive(now)
+}
+
+// More codes than there are numbers, at once, are refused, and nothing is lost by
+// it: neither the numbers that are in use nor the list of before.
+func TestTooManyRoles(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	list := unique("class", 8000)
+	s := build(t, 0, nil, roles, list)
+	b := index.NewBuilder(0, nil, roles.Publish())
+	for i := range index.MaxRoles {
+		_, ok := b.Role(fmt.Sprint("another-", i))
+		require.True(t, ok, "%d", i)
+	}
+	_, ok := b.Role("one more")
+	require.False(t, ok)
+	_, ok = b.Role("another-7")
+	require.True(t, ok, "it has a number")
+	require.False(t, b.Settle(roles), "8,001 are in use")
+	requireRoles(t, s, list)
+	require.Equal(t, 8001, roles.Publish().Size())
+	runtime.KeepAlive(s)
+}
