@@ -27,11 +27,11 @@ func TestNothingWaitsForEver(t *testing.T) {
 	require.NoError(t, gate.Refresh(ctx))
 	assertHas(t, gate, upTo(21)...)
 	source.Remove(21)
-	require.NoError(t, gate.Resync(ctx))
+	require.NoError(t, gate.RefreshAll(ctx))
 	assert.False(t, allowed(gate, 21))
 	source.Fail(down)
 	require.ErrorIs(t, gate.Refresh(ctx), down)
-	require.ErrorIs(t, gate.Resync(ctx), down)
+	require.ErrorIs(t, gate.RefreshAll(ctx), down)
 
 	source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Err: rolegate.ErrRefused})
 	_, err = rolegate.Open(ctx, quiet(rolegate.Config{Source: source}))

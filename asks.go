@@ -13,7 +13,7 @@ import (
 )
 
 // This file is how replicas that follow have the one that leads pull: for a
-// refusal that may be out of date, a MaxAge, Refresh and Resync.
+// refusal that may be out of date, a MaxAge, Refresh and RefreshAll.
 
 // An ask is the wish for a pull that begins after it.
 type ask struct {

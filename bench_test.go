@@ -80,7 +80,7 @@ func benchmarkSwapping(b *testing.B, users int, slice time.Duration, rounds int)
 	generations := []func(){rolegate.Remember(gate)}
 	for seed := range uint64(3) {
 		source.Set(benchRecords(users, 10+seed)...)
-		require.NoError(b, gate.Resync(b.Context()))
+		require.NoError(b, gate.RefreshAll(b.Context()))
 		generations = append(generations, rolegate.Remember(gate))
 	}
 	// decided is how many decisions so many goroutines make in a slice.

@@ -16,7 +16,7 @@ import (
 func TestRestartKeepsHolds(t *testing.T) {
 	t.Parallel()
 	syncs := func(s *syncing) func(*rolegate.Config) {
-		return func(c *rolegate.Config) { c.Sync = s }
+		return func(c *rolegate.Config) { c.UpstreamSync = s }
 	}
 	for name, f := range map[string]func(*testing.T, *rolegatetest.Static, *memoryCache, opener){
 		"by the brake": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
@@ -39,8 +39,8 @@ func TestRestartKeepsHolds(t *testing.T) {
 			assert.False(t, gate.Decide(t.Context(), rolegate.UserID(1)).Held)
 			after(time.Minute)
 			young := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(2*minutes))
-			assert.Equal(t, rolegate.Granted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the walk a minute ago has seen him")
-			assert.Equal(t, rolegate.TooOld, young.Decide(t.Context(), rolegate.UserID(50), 0).Reason)
+			assert.Equal(t, rolegate.ReasonGranted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the walk a minute ago has seen him")
+			assert.Equal(t, rolegate.ReasonTooOld, young.Decide(t.Context(), rolegate.UserID(50), 0).Reason)
 		},
 		"the first walk does not confirm at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
@@ -77,7 +77,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			gate := open()
 			after(0)
 			assert.Equal(t, 100, listed(gate, 100), "although this process has never seen them listed")
-			assert.Equal(t, rolegate.HeldByBrake, gate.Status().Held.Cause)
+			assert.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
 			after(67 * time.Second)
 			assert.Equal(t, 10, listed(gate, 100))
 		},

@@ -156,7 +156,7 @@ func TestRestartForgetsRolesThatNobodyHas(t *testing.T) {
 		gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: rolegatetest.NewStatic(records...), Cache: cache}))
 		require.NoError(t, err)
 		assert.Equal(t, term > 0, gate.Status().Cache.Loaded, gate.Status().Cache.Error)
-		require.NoError(t, gate.Resync(t.Context()), "term %d", term)
+		require.NoError(t, gate.RefreshAll(t.Context()), "term %d", term)
 		assert.Equal(t, 30_000, gate.Status().Grants)
 		require.NoError(t, gate.Close())
 	}
@@ -187,7 +187,7 @@ func testRestartKeepsBars(t *testing.T) {
 	gate = openGate(t, cfg)
 	require.True(t, gate.Status().Cache.Loaded, gate.Status().Cache.Error)
 	assert.False(t, allowed(gate, 2))
-	assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-2")).Reason)
+	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-2")).Reason)
 	assert.Equal(t, 2, gate.Status().Users)
 	synctest.Wait() // the first walk has failed
 	repeated := named(2)

@@ -57,7 +57,7 @@ func TestStoring(t *testing.T) {
 			for n := 2; n < 6; n++ {
 				before := gate.Status().Verified
 				after(6 * time.Second)
-				require.NoError(t, gate.Resync(t.Context()))
+				require.NoError(t, gate.RefreshAll(t.Context()))
 				synctest.Wait()
 				_, stores := cache.stored()
 				assert.Equal(t, n, stores)
@@ -75,9 +75,9 @@ func TestStoring(t *testing.T) {
 		},
 		"nothing while no list is there": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			source.Fail(errAway)
-			open(func(c *rolegate.Config) { c.Async = true })
+			open(func(c *rolegate.Config) { c.StartEmpty = true })
 			after(10 * minutes)
-			open(func(c *rolegate.Config) { c.Async = true })
+			open(func(c *rolegate.Config) { c.StartEmpty = true })
 			data, stores := cache.stored()
 			assert.Zero(t, stores)
 			assert.Nil(t, data)
@@ -102,7 +102,7 @@ func TestStoring(t *testing.T) {
 			cache.set(func(c *memoryCache) {
 				c.store = func(context.Context, func(io.Writer) error) error { return errors.New("full again") }
 			})
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			after(6 * time.Second)
 			assert.Len(t, book.lines(notStored), 2)
 		},
@@ -177,7 +177,7 @@ func TestStoring(t *testing.T) {
 				require.NoError(t, gate.Refresh(t.Context()))
 				require.True(t, allowed(gate, 200+n))
 			}
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.Zero(t, time.Since(begun))
 			after(61 * time.Second)
 			assert.EqualValues(t, 1, gate.Status().Cache.Failed, "a minute, and it is over")
@@ -333,7 +333,7 @@ func TestLoadingTakesLong(t *testing.T) {
 	t.Run("an app that pulls by itself meanwhile", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(users(50)...), Cache: slowly(t, 4*time.Second), Async: true})
+			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(users(50)...), Cache: slowly(t, 4*time.Second), StartEmpty: true})
 			after(time.Second)
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.Equal(t, 50, listed(gate, 100))
@@ -350,7 +350,7 @@ func TestLoadingTakesLong(t *testing.T) {
 			assert.Equal(t, 100, listed(gate, 100))
 			after(46 * time.Second) // the walk, and what came meanwhile
 			assert.Equal(t, 99, listed(gate, 100))
-			assert.Equal(t, 1, gate.Status().Walk.Outcome.Removed)
+			assert.Equal(t, 1, gate.Status().Full.Outcome.Removed)
 		})
 	})
 	t.Run("an index without end", func(t *testing.T) {
@@ -388,7 +388,7 @@ func TestLoadingTakesLong(t *testing.T) {
 	t.Run("the gate is closed first", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			gate := openGate(t, rolegate.Config{Source: away(), Cache: slowly(t, time.Hour), Async: true})
+			gate := openGate(t, rolegate.Config{Source: away(), Cache: slowly(t, time.Hour), StartEmpty: true})
 			synctest.Wait()
 			require.NoError(t, gate.Close())
 			assert.Zero(t, gate.Status().Cache.Failed)

@@ -60,7 +60,7 @@ func TestRestart(t *testing.T) {
 			assert.True(t, allowed(gate, 1), "nobody knows yet")
 			assert.True(t, allowed(gate, 100))
 			synctest.Wait()
-			assert.Equal(t, uint64(1), gate.Status().Walk.Failed, "a walk was due at once")
+			assert.Equal(t, uint64(1), gate.Status().Full.Failed, "a walk was due at once")
 			after(10 * minutes)
 			assert.Equal(t, 100, listed(gate, 100))
 			source.Recover()
@@ -78,7 +78,7 @@ func TestRestart(t *testing.T) {
 			assert.True(t, allowed(gate, 1), "it is brought up to date first")
 			after(time.Second)
 			assert.False(t, allowed(gate, 1))
-			assert.Equal(t, 1, gate.Status().Walk.Outcome.Removed)
+			assert.Equal(t, 1, gate.Status().Full.Outcome.Removed)
 		},
 		"makes nothing younger": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			before := open().Status()
@@ -103,7 +103,7 @@ func TestRestart(t *testing.T) {
 			after(5 * minutes)
 			assert.True(t, allowed(gate, 1), "an hour")
 			after(time.Second)
-			assert.Equal(t, rolegate.Expired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+			assert.Equal(t, rolegate.ReasonExpired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 			assert.Equal(t, rolegate.StateExpired, gate.Status().State)
 		},
 		"contact and verified are two ages": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
@@ -137,7 +137,7 @@ func TestRestart(t *testing.T) {
 			source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Err: errors.New("no")})
 			gate := open()
 			synctest.Wait()
-			assert.Equal(t, rolegate.FailureRefused, gate.Status().Walk.Failure)
+			assert.Equal(t, rolegate.FailureRefused, gate.Status().Full.Failure)
 			assert.True(t, allowed(gate, 1), "as for a gate that runs: until it expires")
 			after(time.Hour + time.Second)
 			assert.False(t, allowed(gate, 1))
@@ -145,7 +145,7 @@ func TestRestart(t *testing.T) {
 		"Async": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			open()
 			source.Fail(errAway)
-			gate := open(func(c *rolegate.Config) { c.Async = true })
+			gate := open(func(c *rolegate.Config) { c.StartEmpty = true })
 			synctest.Wait()
 			assert.True(t, allowed(gate, 1))
 			assert.Equal(t, rolegate.StateReady, gate.Status().State)
@@ -172,7 +172,7 @@ func TestRestart(t *testing.T) {
 			synctest.Wait()
 			require.Len(t, changes, 1)
 			change := <-changes
-			assert.True(t, change.Walk)
+			assert.True(t, change.Full)
 			assert.Equal(t, []rolegate.UserChange{{UserID: 200}}, change.Added)
 			assert.Equal(t, []rolegate.UserChange{{UserID: 7, Before: []rolegate.Grant{in(7, "teacher")}}}, change.Removed)
 		},
@@ -385,7 +385,7 @@ func TestCloseDuringARestart(t *testing.T) {
 	t.Parallel()
 	cache := storedBy(t, rolegate.Config{Source: rolegatetest.NewStatic(users(1000)...)})
 	for i := range 200 {
-		gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Cache: cache.another(), Async: true}))
+		gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Cache: cache.another(), StartEmpty: true}))
 		require.NoError(t, err)
 		if i%2 == 0 {
 			gate.Decide(context.Background(), rolegate.UserID(1))

@@ -49,7 +49,7 @@ func heldIndex(t testing.TB, bySync bool) []byte {
 	t.Helper()
 	source, cache := rolegatetest.NewStatic(users(3)...), &memoryCache{}
 	sync := &syncing{}
-	gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: source, Cache: cache, Sync: sync}))
+	gate, err := rolegate.Open(t.Context(), quiet(rolegate.Config{Source: source, Cache: cache, UpstreamSync: sync}))
 	require.NoError(t, err)
 	if bySync {
 		sync.set(rolegate.SyncRunning)
@@ -57,7 +57,7 @@ func heldIndex(t testing.TB, bySync bool) []byte {
 	} else {
 		source.Set()
 	}
-	require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	require.NoError(t, gate.Close())
 	data, _ := cache.stored()
 	require.Len(t, frames(t, data), 4)

@@ -44,7 +44,7 @@ func publishedChanges(t testing.TB, keep rolegate.Keep) (list []publishedChange)
 	} {
 		wait(t.Context(), time.Second)
 		change()
-		_ = gate.Resync(t.Context())
+		_ = gate.RefreshAll(t.Context())
 		wait(t.Context(), time.Second)
 		store.do(func(s *fakeStore) {
 			for ; taken < len(s.log); taken++ {
@@ -62,7 +62,7 @@ func publishedChanges(t testing.TB, keep rolegate.Keep) (list []publishedChange)
 
 func smallChanges(t *testing.T) (list []publishedChange) {
 	synctest.Test(t, func(t *testing.T) {
-		list = append(publishedChanges(t, rolegate.KeepNothing), publishedChanges(t, rolegate.KeepAll)...)
+		list = append(publishedChanges(t, 0), publishedChanges(t, rolegate.KeepAll)...)
 	})
 	return list
 }

@@ -18,7 +18,7 @@ import (
 // not one.
 type Admission struct {
 	// Decision is why it may pass, with the user and the organisation. Its
-	// Reason is [Granted] unless it is Shadowed.
+	// Reason is [ReasonGranted] unless it is Shadowed.
 	Decision
 
 	ctx          context.Context
@@ -177,13 +177,13 @@ func (p *Policy) known(d *Decision, err error) bool {
 		return true
 	}
 	// A gate that cannot tell about anybody says so to nobody too.
-	if _, _, reason := p.store.current(); reason != Granted {
+	if _, _, reason := p.store.current(); reason != ReasonGranted {
 		d.Reason = reason
 		return false
 	}
-	d.Reason, d.err = IdentifyFailed, err
+	d.Reason, d.err = ReasonIdentifyFailed, err
 	if errors.Is(err, ErrNobody) {
-		d.Reason = NoIdentity
+		d.Reason = ReasonNoIdentity
 	}
 	return false
 }
@@ -198,7 +198,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 			g.onDeny.refuse(id)
 		}
 	}
-	if d.Reason == TooOld {
+	if d.Reason == ReasonTooOld {
 		asked := g.clock()
 		g.refresher.resyncFor(ctx, p.maxAge, asked, d.Held)
 		p.store.judge(d, p, id, d.scope(scope), r, asked)
@@ -216,7 +216,7 @@ func (d *Decision) scope(first orgScope) orgScope {
 // begin makes the context that an admitted request goes on with.
 func (a *Admission) begin(ctx context.Context, p *Policy, id Identity) {
 	org := p.gate.orgFor(ctx, &a.Decision)
-	if p.endOnRevoke && a.Reason == Granted {
+	if p.endOnRevoke && a.Reason == ReasonGranted {
 		a.watch, ctx = p.gate.watches.begin(p, id, &a.Decision, ctx)
 	}
 	a.ctx = &guardedContext{Context: ctx, gate: p.gate, user: a.User, org: org}

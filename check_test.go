@@ -68,7 +68,7 @@ func TestCheckAnswersAsAGuard(t *testing.T) {
 				handler(gate, p).ServeHTTP(w, r)
 				a := answer{w.Code, w.Header(), denyID.ReplaceAllString(w.Body.String(), "ID"), len(book.lines("rolegate: refused")), 0}
 				for reason, n := range gate.Status().Decisions {
-					if reason != rolegate.Granted {
+					if reason != rolegate.ReasonGranted {
 						a.denied += n
 					}
 				}
@@ -111,21 +111,21 @@ func TestCheckCall(t *testing.T) {
 		want    rolegate.Reason
 		org     int64
 	}{
-		{"in any organisation", rolegate.Call{Identity: rolegate.UserID(1)}, nil, rolegate.Granted, 0},
-		{"in one", rolegate.Call{Identity: rolegate.UserID(1), Org: 7}, nil, rolegate.Granted, 7},
-		{"in another", rolegate.Call{Identity: rolegate.UserID(1), Org: 8}, nil, rolegate.RoleMissing, 8},
-		{"in one that cannot be told", rolegate.Call{Identity: rolegate.UserID(1), Org: -1, Request: request}, nil, rolegate.OrgUnreadable, 0},
-		{"InOrg and no request", rolegate.Call{Identity: rolegate.UserID(1)}, []rolegate.Option{inOrg}, rolegate.OrgUnreadable, 0},
-		{"InOrg and an organisation", rolegate.Call{Identity: rolegate.UserID(1), Org: 7}, []rolegate.Option{inOrg}, rolegate.Granted, 7},
-		{"InOrg and a request", rolegate.Call{Identity: rolegate.UserID(1), Request: request}, []rolegate.Option{inOrg}, rolegate.Granted, 7},
-		{"InOrg that the call overrides", rolegate.Call{Identity: rolegate.UserID(1), Org: 8, Request: request}, []rolegate.Option{inOrg}, rolegate.RoleMissing, 8},
-		{"Where and no request", rolegate.Call{Identity: rolegate.UserID(1)}, []rolegate.Option{yes}, rolegate.ConditionFailed, 0},
-		{"Where and a request", rolegate.Call{Identity: rolegate.UserID(1), Request: request}, []rolegate.Option{yes}, rolegate.Granted, 0},
-		{"nobody", rolegate.Call{Err: rolegate.ErrNobody}, nil, rolegate.NoIdentity, 0},
-		{"the zero identity", rolegate.Call{}, nil, rolegate.NoIdentity, 0},
-		{"an error beside an identity", rolegate.Call{Identity: rolegate.UserID(1), Err: errors.New("the store is away")}, nil, rolegate.IdentifyFailed, 0},
-		{"a kind that is not indexed", rolegate.Call{Identity: rolegate.Account("a")}, nil, rolegate.IdentifyFailed, 0},
-		{"not listed", rolegate.Call{Identity: rolegate.UserID(9)}, nil, rolegate.NotAuthorized, 0},
+		{"in any organisation", rolegate.Call{Identity: rolegate.UserID(1)}, nil, rolegate.ReasonGranted, 0},
+		{"in one", rolegate.Call{Identity: rolegate.UserID(1), Org: 7}, nil, rolegate.ReasonGranted, 7},
+		{"in another", rolegate.Call{Identity: rolegate.UserID(1), Org: 8}, nil, rolegate.ReasonRoleMissing, 8},
+		{"in one that cannot be told", rolegate.Call{Identity: rolegate.UserID(1), Org: -1, Request: request}, nil, rolegate.ReasonOrgUnreadable, 0},
+		{"InOrg and no request", rolegate.Call{Identity: rolegate.UserID(1)}, []rolegate.Option{inOrg}, rolegate.ReasonOrgUnreadable, 0},
+		{"InOrg and an organisation", rolegate.Call{Identity: rolegate.UserID(1), Org: 7}, []rolegate.Option{inOrg}, rolegate.ReasonGranted, 7},
+		{"InOrg and a request", rolegate.Call{Identity: rolegate.UserID(1), Request: request}, []rolegate.Option{inOrg}, rolegate.ReasonGranted, 7},
+		{"InOrg that the call overrides", rolegate.Call{Identity: rolegate.UserID(1), Org: 8, Request: request}, []rolegate.Option{inOrg}, rolegate.ReasonRoleMissing, 8},
+		{"Where and no request", rolegate.Call{Identity: rolegate.UserID(1)}, []rolegate.Option{yes}, rolegate.ReasonConditionFailed, 0},
+		{"Where and a request", rolegate.Call{Identity: rolegate.UserID(1), Request: request}, []rolegate.Option{yes}, rolegate.ReasonGranted, 0},
+		{"nobody", rolegate.Call{Err: rolegate.ErrNobody}, nil, rolegate.ReasonNoIdentity, 0},
+		{"the zero identity", rolegate.Call{}, nil, rolegate.ReasonNoIdentity, 0},
+		{"an error beside an identity", rolegate.Call{Identity: rolegate.UserID(1), Err: errors.New("the store is away")}, nil, rolegate.ReasonIdentifyFailed, 0},
+		{"a kind that is not indexed", rolegate.Call{Identity: rolegate.Account("a")}, nil, rolegate.ReasonIdentifyFailed, 0},
+		{"not listed", rolegate.Call{Identity: rolegate.UserID(9)}, nil, rolegate.ReasonNotAuthorized, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,7 +140,7 @@ func TestCheckCall(t *testing.T) {
 			if e := <-events; assert.Equal(t, c.want, e.Reason) {
 				assert.Equal(t, "POST /school.Grades/List", e.Method+" "+e.Route)
 			}
-			if c.want != rolegate.Granted {
+			if c.want != rolegate.ReasonGranted {
 				require.NotNil(t, denial)
 				assert.Equal(t, c.want.Status(), denial.Status)
 				assert.NotEmpty(t, denial.Body)
@@ -173,11 +173,11 @@ func TestCheckOfNothing(t *testing.T) {
 	} {
 		_, denial := p.Check(httptest.NewRequest("GET", "/", nil))
 		if assert.NotNil(t, denial, name) {
-			assert.Equal(t, rolegate.NotReady, denial.Reason, name)
+			assert.Equal(t, rolegate.ReasonNotReady, denial.Reason, name)
 		}
 		_, denial = p.CheckCall(t.Context(), rolegate.Call{Identity: rolegate.UserID(1)})
 		if assert.NotNil(t, denial, name) {
-			assert.Equal(t, rolegate.NotReady, denial.Reason, name)
+			assert.Equal(t, rolegate.ReasonNotReady, denial.Reason, name)
 		}
 	}
 }
@@ -204,7 +204,7 @@ func TestCheckCallWaits(t *testing.T) {
 		source.Remove(1)
 		_, denial := gate.Policy(rolegate.Listed(), rolegate.MaxAge(time.Nanosecond)).CheckCall(t.Context(), rolegate.Call{Identity: rolegate.UserID(1)})
 		require.NotNil(t, denial)
-		assert.Equal(t, rolegate.NotAuthorized, denial.Reason, "a walk was waited for")
+		assert.Equal(t, rolegate.ReasonNotAuthorized, denial.Reason, "a walk was waited for")
 	})
 	t.Run("the context ends", func(t *testing.T) {
 		t.Parallel()
@@ -217,7 +217,7 @@ func TestCheckCallWaits(t *testing.T) {
 			require.Nil(t, denial)
 			require.NoError(t, a.Context().Err())
 			source.Remove(1)
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			synctest.Wait()
 			assert.ErrorIs(t, context.Cause(a.Context()), rolegate.ErrRevoked)
 			assert.NoError(t, outer.Err())

@@ -59,7 +59,7 @@ type Config struct {
 
 	// Async makes Open return without waiting for the first list. Until it is
 	// there, the gate answers 503.
-	Async bool
+	StartEmpty bool
 
 	// ShadowAdmit lets users who are not listed pass [Gate.Admit], and guards
 	// with [Shadow], while counting and logging them as refused. It is for
@@ -80,7 +80,7 @@ type Config struct {
 	// Sync tells whether a sync of organisations and users is running
 	// upstream, usually a cloudcommand.Client. While one runs, removals are
 	// held back for Refresh.SyncHold at most. Nil asks nobody.
-	Sync SyncChecker
+	UpstreamSync SyncChecker
 
 	// OnDeny is what happens before a user is refused for not being listed or
 	// for lacking a role; its zero value looks once whether he has been granted
@@ -105,7 +105,7 @@ type Config struct {
 	// RoleCodes fetches the role codes that the platform knows, such as
 	// marketplace.Client's RoleCodes. It is asked when a check names a role
 	// that nobody holds, to tell a typo from a role that is only new: see
-	// Status.UnheldRoles. Nil asks nobody.
+	// Status.UnassignedRoles. Nil asks nobody.
 	RoleCodes func(context.Context) ([]string, error)
 
 	clock func() clock.Instant
@@ -143,7 +143,7 @@ type Refresh struct {
 	// remove everybody is always held.
 	MaxShrink float64
 
-	// SyncHold is how long removals are held because Config.Sync says that a
+	// SyncHold is how long removals are held because Config.UpstreamSync says that a
 	// sync is running, from the first one that is held: 30 min by default, or
 	// less if that could make the list expire. One that could is a mistake. A
 	// list that is near its expiry, after an outage, is not held for a sync.
@@ -170,8 +170,7 @@ const (
 	KeepNickname
 	KeepThirdUserName
 
-	KeepNothing Keep = 0
-	KeepAll          = KeepAccount | KeepEmail | KeepThirdAccount | KeepThirdUserID | KeepNickname | KeepThirdUserName
+	KeepAll = KeepAccount | KeepEmail | KeepThirdAccount | KeepThirdUserID | KeepNickname | KeepThirdUserName
 )
 
 // settings is a Config that was found right, with the defaults filled in.
@@ -244,9 +243,9 @@ func (c Config) validate() (settings, error) {
 
 	errs = append(errs, s.Refresh.fill()...)
 	errs = append(errs, s.OnDeny.fill()...)
-	if v, ok := c.Sync.(interface{ Validate() error }); ok {
+	if v, ok := c.UpstreamSync.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
-			wrong("Sync: %w", err)
+			wrong("UpstreamSync: %w", err)
 		}
 	}
 	if v, ok := c.Cache.(interface{ Validate() error }); ok {

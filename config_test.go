@@ -166,7 +166,7 @@ func TestConfigWithoutMistakes(t *testing.T) {
 			c.Refresh = rolegate.Refresh{Every: time.Millisecond, ResyncEvery: time.Millisecond, StaleAfter: time.Millisecond, ExpireAfter: time.Hour}
 		}},
 		{"a challenge", func(c *rolegate.Config) { c.Challenge = `Bearer realm="学校", error="invalid_token"` }},
-		{"Async", func(c *rolegate.Config) { c.Async = true }},
+		{"Async", func(c *rolegate.Config) { c.StartEmpty = true }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -182,12 +182,12 @@ func TestConfigWithoutMistakes(t *testing.T) {
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, configGood())
-	require.NoError(t, gate.Resync(t.Context())) // both intervals begin anew
+	require.NoError(t, gate.RefreshAll(t.Context())) // both intervals begin anew
 	require.NoError(t, gate.Refresh(t.Context()))
 	s := gate.Status()
 	assert.Equal(t, rolegate.StateReady, s.State)
 	assert.InDelta(t, time.Minute, s.Incremental.NextIn, float64(7*time.Second))
-	assert.InDelta(t, 10*time.Minute, s.Walk.NextIn, float64(61*time.Second))
+	assert.InDelta(t, 10*time.Minute, s.Full.NextIn, float64(61*time.Second))
 	assert.Empty(t, s.Ambiguous)
 	u := gate.Decide(t.Context(), rolegate.UserID(1)).User
 	assert.True(t, u.HasRole("admin"))
@@ -217,8 +217,8 @@ func TestChangingAConfigAfterwardsChangesNothing(t *testing.T) {
 		assert.Equal(t, want, gate.Policy(rolegate.AnyRole(code)).Decide(t.Context(), rolegate.UserID(1), 0).Allowed(), code)
 		assert.Equal(t, want, gate.Decide(t.Context(), rolegate.UserID(1)).User.HasRole(code), code)
 	}
-	assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.Email("x")).Reason)
-	assert.Equal(t, rolegate.IdentifyFailed, gate.Decide(t.Context(), rolegate.Account("x")).Reason)
+	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Email("x")).Reason)
+	assert.Equal(t, rolegate.ReasonIdentifyFailed, gate.Decide(t.Context(), rolegate.Account("x")).Reason)
 	assert.Equal(t, 401, ask(gate.Admit(never(t)), "GET", "/", 0).Code)
 }
 

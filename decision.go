@@ -8,7 +8,7 @@ import (
 // A Decision is the answer to "may this user do that?". The zero Decision
 // denies.
 type Decision struct {
-	// Reason is [Granted], or why not.
+	// Reason is [ReasonGranted], or why not.
 	Reason Reason
 
 	// User is the listed user it is about; the zero User if there is none.
@@ -33,7 +33,7 @@ type Decision struct {
 }
 
 // Allowed reports whether the user may pass.
-func (d Decision) Allowed() bool { return d.Reason == Granted || d.Shadowed }
+func (d Decision) Allowed() bool { return d.Reason == ReasonGranted || d.Shadowed }
 
 // String is the reason, marked if a Shadow let it pass.
 func (d Decision) String() string {
@@ -46,27 +46,27 @@ func (d Decision) String() string {
 // mayHaveChanged reports whether a grant that the index does not have yet would
 // have made a difference. A shadow makes nobody wait.
 func (d *Decision) mayHaveChanged() bool {
-	return !d.Shadowed && (d.Reason == NotAuthorized || d.Reason == RoleMissing)
+	return !d.Shadowed && (d.Reason == ReasonNotAuthorized || d.Reason == ReasonRoleMissing)
 }
 
 // A Reason says in a stable word why a decision is what it is. The zero Reason
-// is [NotReady], which denies.
+// is [ReasonNotReady], which denies.
 type Reason uint8
 
 // The reasons, with the HTTP status that answers each.
 const (
-	NotReady        Reason = iota // 503: there is no list yet
-	Granted                       // the handler runs
-	NoIdentity                    // 401: the app knows nobody
-	IdentifyFailed                // 500: the app's identify func failed or panicked
-	Expired                       // 503: the list is older than ExpireAfter
-	NotAuthorized                 // 403: not on the list
-	RoleMissing                   // 403: on the list, but a role check does not hold
-	ConditionFailed               // 403: a Where said no
-	OrgUnreadable                 // 403: the organisation cannot be read from the request
-	TooOld                        // 503: a MaxAge was not reached in time
-	Closed                        // 503: the gate was closed
-	Ambiguous                     // 403: several users share this alias
+	ReasonNotReady        Reason = iota // 503: there is no list yet
+	ReasonGranted                       // the handler runs
+	ReasonNoIdentity                    // 401: the app knows nobody
+	ReasonIdentifyFailed                // 500: the app's identify func failed or panicked
+	ReasonExpired                       // 503: the list is older than ExpireAfter
+	ReasonNotAuthorized                 // 403: not on the list
+	ReasonRoleMissing                   // 403: on the list, but a role check does not hold
+	ReasonConditionFailed               // 403: a Where said no
+	ReasonOrgUnreadable                 // 403: the organisation cannot be read from the request
+	ReasonTooOld                        // 503: a MaxAge was not reached in time
+	ReasonClosed                        // 503: the gate was closed
+	ReasonAmbiguous                     // 403: several users share this alias
 	numReasons
 )
 
@@ -74,18 +74,18 @@ var reasons = [numReasons]struct {
 	name   string
 	status int
 }{
-	NotReady:        {"not_ready", http.StatusServiceUnavailable},
-	Granted:         {"granted", http.StatusOK},
-	NoIdentity:      {"no_identity", http.StatusUnauthorized},
-	IdentifyFailed:  {"identify_failed", http.StatusInternalServerError},
-	Expired:         {"expired", http.StatusServiceUnavailable},
-	NotAuthorized:   {"not_authorized", http.StatusForbidden},
-	RoleMissing:     {"role_missing", http.StatusForbidden},
-	ConditionFailed: {"condition_failed", http.StatusForbidden},
-	OrgUnreadable:   {"org_unreadable", http.StatusForbidden},
-	TooOld:          {"too_old", http.StatusServiceUnavailable},
-	Closed:          {"closed", http.StatusServiceUnavailable},
-	Ambiguous:       {"ambiguous", http.StatusForbidden},
+	ReasonNotReady:        {"not_ready", http.StatusServiceUnavailable},
+	ReasonGranted:         {"granted", http.StatusOK},
+	ReasonNoIdentity:      {"no_identity", http.StatusUnauthorized},
+	ReasonIdentifyFailed:  {"identify_failed", http.StatusInternalServerError},
+	ReasonExpired:         {"expired", http.StatusServiceUnavailable},
+	ReasonNotAuthorized:   {"not_authorized", http.StatusForbidden},
+	ReasonRoleMissing:     {"role_missing", http.StatusForbidden},
+	ReasonConditionFailed: {"condition_failed", http.StatusForbidden},
+	ReasonOrgUnreadable:   {"org_unreadable", http.StatusForbidden},
+	ReasonTooOld:          {"too_old", http.StatusServiceUnavailable},
+	ReasonClosed:          {"closed", http.StatusServiceUnavailable},
+	ReasonAmbiguous:       {"ambiguous", http.StatusForbidden},
 }
 
 // String returns the reason as logs, metrics and [Status] write it.
@@ -97,7 +97,7 @@ func (r Reason) String() string {
 }
 
 // Status returns the HTTP status that answers a refusal for this reason, and
-// 200 for [Granted].
+// 200 for [ReasonGranted].
 func (r Reason) Status() int {
 	if r < numReasons {
 		return reasons[r].status

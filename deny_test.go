@@ -33,18 +33,18 @@ type denyRefusal struct {
 const denyTwin = -100
 
 var denyRefusals = []denyRefusal{
-	{"nobody", rolegate.NoIdentity, 0, "/admit"},
-	{"identify failed", rolegate.IdentifyFailed, -5, "/admit"},
-	{"not listed", rolegate.NotAuthorized, 999, "/admit"},
-	{"not listed, at a role", rolegate.NotAuthorized, 999, "/role"},
-	{"ambiguous", rolegate.Ambiguous, denyTwin, "/admit"},
-	{"role missing", rolegate.RoleMissing, 1, "/role"},
-	{"role missing there", rolegate.RoleMissing, 1, "/orgs/8"},
-	{"condition failed", rolegate.ConditionFailed, 1, "/where"},
-	{"condition panicked", rolegate.ConditionFailed, 1, "/panic"},
-	{"org unreadable", rolegate.OrgUnreadable, 1, "/orgs/08"},
-	{"closed", rolegate.Closed, 1, "/closed"},
-	{"not ready", rolegate.NotReady, 1, "/not-ready"},
+	{"nobody", rolegate.ReasonNoIdentity, 0, "/admit"},
+	{"identify failed", rolegate.ReasonIdentifyFailed, -5, "/admit"},
+	{"not listed", rolegate.ReasonNotAuthorized, 999, "/admit"},
+	{"not listed, at a role", rolegate.ReasonNotAuthorized, 999, "/role"},
+	{"ambiguous", rolegate.ReasonAmbiguous, denyTwin, "/admit"},
+	{"role missing", rolegate.ReasonRoleMissing, 1, "/role"},
+	{"role missing there", rolegate.ReasonRoleMissing, 1, "/orgs/8"},
+	{"condition failed", rolegate.ReasonConditionFailed, 1, "/where"},
+	{"condition panicked", rolegate.ReasonConditionFailed, 1, "/panic"},
+	{"org unreadable", rolegate.ReasonOrgUnreadable, 1, "/orgs/08"},
+	{"closed", rolegate.ReasonClosed, 1, "/closed"},
+	{"not ready", rolegate.ReasonNotReady, 1, "/not-ready"},
 }
 
 // A denyApp has a route for each refusal.
@@ -94,7 +94,7 @@ func newDenyApp(t *testing.T, change func(*rolegate.Config)) *denyApp {
 		change(&cfg)
 	}
 	app.gate = openGate(t, cfg)
-	cfg.Async = true
+	cfg.StartEmpty = true
 	closed := openGate(t, cfg)
 	require.NoError(t, closed.Close())
 	failing := rolegatetest.NewStatic()
@@ -436,14 +436,14 @@ func TestDenyRedirect(t *testing.T) {
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for reason := rolegate.NotReady; reason.String() != fmt.Sprintf("Reason(%d)", reason); reason++ {
+	for reason := rolegate.ReasonNotReady; reason.String() != fmt.Sprintf("Reason(%d)", reason); reason++ {
 		names = append(names, reason.String())
 		text, err := reason.MarshalText()
 		require.NoError(t, err)
 		assert.Equal(t, reason.String(), string(text))
 		d := rolegate.Decision{Reason: reason}
-		assert.Equal(t, reason == rolegate.Granted, d.Allowed())
-		assert.Equal(t, reason == rolegate.Granted, reason.Status() < 400)
+		assert.Equal(t, reason == rolegate.ReasonGranted, d.Allowed())
+		assert.Equal(t, reason == rolegate.ReasonGranted, reason.Status() < 400)
 		assert.NotEmpty(t, http.StatusText(reason.Status()))
 	}
 	assert.Equal(t, 12, len(names))

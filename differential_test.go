@@ -226,7 +226,7 @@ func newRolesWorld(t *testing.T, rnd *rand.Rand, n uint64) *rolesWorld {
 		release = w.source.Block()
 	}
 	w.gate = openGate(t, rolegate.Config{
-		Source: w.source, Async: async, Implies: w.implies,
+		Source: w.source, StartEmpty: async, Implies: w.implies,
 		Aliases: []rolegate.Kind{rolegate.KindAccount},
 		OnDeny:  rolegate.OnDeny{Off: true}, // one request is one decision
 	})
@@ -337,7 +337,7 @@ func (w *rolesWorld) putSome(n int) {
 func (w *rolesWorld) resync() {
 	// A small list of which one user is gone and the rest are bad looks emptied:
 	// the brake is for other tests.
-	require.NoError(w.t, w.gate.Resync(w.t.Context(), rolegate.AcceptShrink))
+	require.NoError(w.t, w.gate.AcceptShrink(w.t.Context()))
 	w.known = map[int64]rolegate.Record{}
 	for id := range w.listed {
 		w.learn(id)
@@ -431,15 +431,15 @@ func (w *rolesWorld) morePolicies(n int) {
 func (w *rolesWorld) expect(p rolesPolicy, users []int64, org int64, named, request bool) rolegate.Reason {
 	switch {
 	case len(users) == 0:
-		return rolegate.NotAuthorized
+		return rolegate.ReasonNotAuthorized
 	case len(users) > 1:
-		return rolegate.Ambiguous
+		return rolegate.ReasonAmbiguous
 	case org < 0 || named && org == 0:
-		return rolegate.OrgUnreadable
+		return rolegate.ReasonOrgUnreadable
 	case rolesPass(p.rules, w.known[users[0]].Grants, w.implies, org, request):
-		return rolegate.Granted
+		return rolegate.ReasonGranted
 	default:
-		return rolegate.RoleMissing
+		return rolegate.ReasonRoleMissing
 	}
 }
 
@@ -493,10 +493,10 @@ func (w *rolesWorld) compare() {
 }
 
 func (w *rolesWorld) check(p rolesPolicy, id rolegate.Identity, users []int64, org int64, want, got rolegate.Reason, allowed bool) {
-	if got == rolegate.ConditionFailed {
-		got = rolegate.RoleMissing
+	if got == rolegate.ReasonConditionFailed {
+		got = rolegate.ReasonRoleMissing
 	}
-	mayPass := want == rolegate.Granted || p.shadow && want == rolegate.RoleMissing
+	mayPass := want == rolegate.ReasonGranted || p.shadow && want == rolegate.ReasonRoleMissing
 	if got == want && allowed == mayPass {
 		return
 	}

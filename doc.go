@@ -45,7 +45,7 @@
 //
 // A walk that would remove very many users at once, or while a sync is running
 // upstream, is not believed at once: its removals are held until a second walk
-// agrees, or the sync has ended (Refresh.MaxShrink, Config.Sync). Before a user
+// agrees, or the sync has ended (Refresh.MaxShrink, Config.UpstreamSync). Before a user
 // is refused, the gate looks once whether he has been granted access a moment
 // ago (Config.OnDeny).
 //

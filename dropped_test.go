@@ -38,9 +38,9 @@ func TestDroppedGrantFailsNoRole(t *testing.T) {
 		} {
 			for id := int64(1); id <= 4; id++ {
 				for _, org := range []int64{0, 7, 9} {
-					want := rolegate.Granted
+					want := rolegate.ReasonGranted
 					if isDropped[id] {
-						want = rolegate.RoleMissing
+						want = rolegate.ReasonRoleMissing
 					}
 					assert.Equal(t, want, policy.Decide(t.Context(), rolegate.UserID(id), org).Reason, "%s: user %d in %d", name, id, org)
 				}
@@ -53,7 +53,7 @@ func TestDroppedGrantFailsNoRole(t *testing.T) {
 		}
 	}
 	check(gate, 1, 2, 3, 4)
-	assert.Equal(t, 4, gate.Status().Walk.Outcome.DroppedGrants)
+	assert.Equal(t, 4, gate.Status().Full.Outcome.DroppedGrants)
 
 	source.Put(record(1, in(7, "teacher")))
 	require.NoError(t, gate.Refresh(t.Context()))

@@ -81,12 +81,12 @@ func TestASyncDuringAPartOfAWalk(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				source, sync := rolegatetest.NewStatic(users(20)...), &syncing{}
-				gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+				gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 				source.Remove(20)
 				source.SetDelay(4 * time.Second)
 				sync.set(c.begin)
 				answer := make(chan error, 1)
-				go func() { answer <- gate.Resync(t.Context()) }()
+				go func() { answer <- gate.RefreshAll(t.Context()) }()
 				after(2 * time.Second)
 				sync.set(c.end)
 				err := <-answer
@@ -106,7 +106,7 @@ func TestAPullThatIsCutShortDoesNotCount(t *testing.T) {
 	t.Parallel()
 	for name, pull := range map[string]func(*rolegate.Gate, context.Context) error{
 		"incremental": (*rolegate.Gate).Refresh,
-		"walk":        func(g *rolegate.Gate, ctx context.Context) error { return g.Resync(ctx) },
+		"walk":        func(g *rolegate.Gate, ctx context.Context) error { return g.RefreshAll(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,11 +141,11 @@ func TestAgesToTheNanosecond(t *testing.T) {
 		reason rolegate.Reason
 		stale  uint64 // how many decisions more
 	}{
-		{"young", 0, rolegate.Granted, 0},
-		{"as old as StaleAfter", 5 * time.Minute, rolegate.Granted, 0},
-		{"stale", 5*time.Minute + 1, rolegate.Granted, 1},
-		{"as old as ExpireAfter", time.Hour, rolegate.Granted, 1},
-		{"expired", time.Hour + 1, rolegate.Expired, 0},
+		{"young", 0, rolegate.ReasonGranted, 0},
+		{"as old as StaleAfter", 5 * time.Minute, rolegate.ReasonGranted, 0},
+		{"stale", 5*time.Minute + 1, rolegate.ReasonGranted, 1},
+		{"as old as ExpireAfter", time.Hour, rolegate.ReasonGranted, 1},
+		{"expired", time.Hour + 1, rolegate.ReasonExpired, 0},
 	} {
 		now.Store(int64(time.Hour + c.age))
 		before := gate.Status().StaleDecisions
@@ -156,7 +156,7 @@ func TestAgesToTheNanosecond(t *testing.T) {
 
 func TestTheFirstReasonThatIsNone(t *testing.T) {
 	t.Parallel()
-	none := rolegate.Ambiguous + 1
+	none := rolegate.ReasonAmbiguous + 1
 	assert.Equal(t, http.StatusInternalServerError, none.Status())
 	assert.Equal(t, "Reason(12)", none.String())
 }

@@ -162,7 +162,7 @@ func ExampleShadow() {
 
 	exampleVisit(trial(examplePage), "GET /", 1, 2, 99)
 	s := gate.Status()
-	fmt.Println(s.Shadowed, "let pass,", s.Decisions[rolegate.NotAuthorized], "refused all the same")
+	fmt.Println(s.Shadowed, "let pass,", s.Decisions[rolegate.ReasonNotAuthorized], "refused all the same")
 	// Output:
 	// user 1: 200 welcome
 	// user 2: 200 welcome

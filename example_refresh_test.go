@@ -59,7 +59,7 @@ func ExampleEndOnRevoke() {
 	}()
 	<-opened
 	list.Remove(1)
-	if err := gate.Resync(context.Background()); err != nil { // or the next walk by itself
+	if err := gate.RefreshAll(context.Background()); err != nil { // or the next walk by itself
 		fmt.Println(err)
 	}
 	<-ended
@@ -85,12 +85,12 @@ func ExampleConfig_onChange() {
 	)
 	fmt.Println(gate.Refresh(ctx))
 	c := <-changes
-	fmt.Println(c.Walk, "added", c.Added, "changed", c.Changed, "removed", c.Removed)
+	fmt.Println(c.Full, "added", c.Added, "changed", c.Changed, "removed", c.Removed)
 
 	list.Remove(1)
-	fmt.Println(gate.Resync(ctx))
+	fmt.Println(gate.RefreshAll(ctx))
 	c = <-changes
-	fmt.Println(c.Walk, "added", c.Added, "changed", c.Changed, "removed", c.Removed)
+	fmt.Println(c.Full, "added", c.Added, "changed", c.Changed, "removed", c.Removed)
 	// Output:
 	// <nil>
 	// false added [{12 [] []}] changed [{6 [] [{7 teacher}]}] removed []
@@ -128,22 +128,22 @@ func ExampleConfig_onDecision() {
 // A list without its users is more often a mishap than the truth, so that
 // their removal waits for a second walk. An operator who knows better need not
 // wait.
-func ExampleGate_Resync_acceptShrink() {
+func ExampleGate_RefreshAll_acceptShrink() {
 	list := rolegatetest.NewStatic(exampleList...)
 	gate := exampleGateWith(func(c *rolegate.Config) { c.Source = list })
 	defer gate.Close()
 	ctx := context.Background()
 
 	list.Remove(1, 2, 3, 4, 5, 6)
-	fmt.Println(errors.Is(gate.Resync(ctx), rolegate.ErrHeld))
+	fmt.Println(errors.Is(gate.RefreshAll(ctx), rolegate.ErrHeld))
 	held := gate.Status().Held
 	fmt.Println(held.Users, held.Cause, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 
-	fmt.Println(gate.Resync(ctx, rolegate.AcceptShrink))
+	fmt.Println(gate.AcceptShrink(ctx))
 	fmt.Println(gate.Status().Held.Users, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	// Output:
 	// true
-	// 6 shrink_brake true
+	// 6 shrink_guard true
 	// <nil>
 	// 0 false
 }
@@ -164,18 +164,18 @@ func (i *exampleImport) CheckSync(context.Context) (rolegate.SyncReport, error) 
 func ExampleConfig_sync() {
 	list := rolegatetest.NewStatic(exampleList...)
 	nightly := new(exampleImport)
-	gate := exampleGateWith(func(c *rolegate.Config) { c.Source, c.Sync = list, nightly })
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Source, c.UpstreamSync = list, nightly })
 	defer gate.Close()
 	ctx := context.Background()
 
 	nightly.running.Store(true)
 	list.Remove(1)
-	fmt.Println(errors.Is(gate.Resync(ctx), rolegate.ErrHeld), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
+	fmt.Println(errors.Is(gate.RefreshAll(ctx), rolegate.ErrHeld), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	s := gate.Status()
 	fmt.Println(s.Sync.State, s.Sync.Text, "-", s.Held.Users, "held because of", s.Held.Cause)
 
 	nightly.running.Store(false)
-	fmt.Println(gate.Resync(ctx), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
+	fmt.Println(gate.RefreshAll(ctx), gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	// Output:
 	// true true
 	// running 42 % - 1 held because of sync
@@ -211,11 +211,11 @@ func ExampleStatus_unheldRoles() {
 	defer gate.Close()
 	gate.Require(rolegate.AnyRole("teacher", "principal"))
 	gate.Require(rolegate.NoRole("suspendet"))
-	if err := gate.Resync(context.Background()); err != nil { // the platform's roles are asked for after a walk
+	if err := gate.RefreshAll(context.Background()); err != nil { // the platform's roles are asked for after a walk
 		fmt.Println(err)
 	}
 
-	for _, role := range gate.Status().UnheldRoles {
+	for _, role := range gate.Status().UnassignedRoles {
 		if role.Known {
 			fmt.Printf("nobody is %q yet\n", role.Code)
 			continue

@@ -326,7 +326,7 @@ func ExampleGate_Refresh() {
 }
 
 // What was taken away shows only when the whole list is walked.
-func ExampleGate_Resync() {
+func ExampleGate_RefreshAll() {
 	list := rolegatetest.NewStatic(exampleList...)
 	gate := exampleGateWith(func(c *rolegate.Config) { c.Source = list })
 	defer gate.Close()
@@ -334,7 +334,7 @@ func ExampleGate_Resync() {
 
 	list.Remove(1)
 	fmt.Println(gate.Refresh(ctx), gate.Decide(ctx, rolegate.UserID(1)))
-	fmt.Println(gate.Resync(ctx), gate.Decide(ctx, rolegate.UserID(1)))
+	fmt.Println(gate.RefreshAll(ctx), gate.Decide(ctx, rolegate.UserID(1)))
 	// Output:
 	// <nil> granted
 	// <nil> not_authorized
@@ -407,7 +407,7 @@ func ExampleConfig_shadowAdmit() {
 
 	exampleVisit(gate.Admit(examplePage), "GET /", 1, 99, 0)
 	s := gate.Status()
-	fmt.Println(s.Decisions[rolegate.NotAuthorized], s.Shadowed)
+	fmt.Println(s.Decisions[rolegate.ReasonNotAuthorized], s.Shadowed)
 	// Output:
 	// user 1: 200 welcome
 	// user 99: 200 welcome
@@ -425,7 +425,7 @@ func ExampleRefresh() {
 		}
 	})
 	defer gate.Close()
-	fmt.Println(gate.Status().Walk.NextIn < 2*time.Minute)
+	fmt.Println(gate.Status().Full.NextIn < 2*time.Minute)
 	// Output: true
 }
 

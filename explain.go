@@ -53,7 +53,7 @@ type Explanation struct {
 	// AsksRequest says that the answer depends on a [Where]: without a request
 	// there is none to ask, and the decision denies, but if every Where holds,
 	// the checks pass.
-	AsksRequest bool
+	NeedsRequest bool
 
 	// Wait is how long a request that is to be refused for this reason waits at
 	// most for a pull that may change the answer: an incremental one for a user
@@ -68,13 +68,13 @@ type Standing string
 // What the list can have of an identity. The empty Standing says that it was
 // not asked.
 const (
-	StandingNobody     Standing = "nobody"      // the identity names nobody at all
-	StandingNotIndexed Standing = "not_indexed" // identities of this kind are not looked for: see Config.Aliases
-	StandingUnlisted   Standing = "unlisted"    // it is not on the list
-	StandingBarred     Standing = "barred"      // the user's record could not be understood: he is out
-	StandingAmbiguous  Standing = "ambiguous"   // several users share this alias
-	StandingListed     Standing = "listed"      // it is on the list
-	StandingHeld       Standing = "held"        // it is gone from the list, but its removal is held back
+	StandingNobody        Standing = "nobody"         // the identity names nobody at all
+	StandingNotIndexed    Standing = "not_indexed"    // identities of this kind are not looked for: see Config.Aliases
+	StandingUnlisted      Standing = "unlisted"       // it is not on the list
+	StandingInvalidRecord Standing = "invalid_record" // the user's record could not be understood: he is out
+	StandingAmbiguous     Standing = "ambiguous"      // several users share this alias
+	StandingListed        Standing = "listed"         // it is on the list
+	StandingHeld          Standing = "held"           // it is gone from the list, but its removal is held back
 )
 
 // An OrgExplanation is what the checks of a policy come to in one organisation.
@@ -108,9 +108,9 @@ type CheckOutcome string
 
 // The outcomes of a check.
 const (
-	CheckHolds       CheckOutcome = "holds"
-	CheckFails       CheckOutcome = "fails"
-	CheckAsksRequest CheckOutcome = "asks_request" // it holds if a Where does, which only a request can be asked
+	CheckHolds        CheckOutcome = "holds"
+	CheckFails        CheckOutcome = "fails"
+	CheckNeedsRequest CheckOutcome = "needs_request" // it holds if a Where does, which only a request can be asked
 )
 
 // A compiledCheck is a check with what it has become.
@@ -147,8 +147,8 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	if known != nil {
 		e.ContactAge, e.VerifiedAge = known.Contact.Age(now), known.Verified.Age(now)
 	}
-	if reason != Granted {
-		e.State = map[Reason]State{NotReady: StateStarting, Expired: StateExpired, Closed: StateClosed}[reason]
+	if reason != ReasonGranted {
+		e.State = map[Reason]State{ReasonNotReady: StateStarting, ReasonExpired: StateExpired, ReasonClosed: StateClosed}[reason]
 		return e
 	}
 	e.State = StateReady
@@ -169,7 +169,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	switch {
 	case e.Decision.mayHaveChanged() && g.onDeny != nil:
 		e.Wait = g.cfg.OnDeny.Wait
-	case e.Decision.Reason == TooOld:
+	case e.Decision.Reason == ReasonTooOld:
 		e.Wait = g.cfg.Refresh.MaxAgeWait
 	}
 	return e
@@ -177,7 +177,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 
 // OrgOf reads from a request the organisation that a guard with this policy
 // would look at: what its [InOrg] says, and 0 without one. An error is what
-// would deny the request with [OrgUnreadable]; a panic in the func is one.
+// would deny the request with [ReasonOrgUnreadable]; a panic in the func is one.
 func (p *Policy) OrgOf(r *http.Request) (int64, error) {
 	if p == nil || p.org == nil {
 		return 0, nil
@@ -202,14 +202,14 @@ func standing(gen *snapshot.Generation, d *Decision, id Identity) Standing {
 		return StandingHeld
 	case d.User.s != nil:
 		return StandingListed
-	case d.Reason == NoIdentity:
+	case d.Reason == ReasonNoIdentity:
 		return StandingNobody
-	case d.Reason == IdentifyFailed:
+	case d.Reason == ReasonIdentifyFailed:
 		return StandingNotIndexed
-	case d.Reason == Ambiguous:
+	case d.Reason == ReasonAmbiguous:
 		return StandingAmbiguous
 	case id.kind == KindUserID && gen.Invalid(id.id):
-		return StandingBarred
+		return StandingInvalidRecord
 	default:
 		return StandingUnlisted
 	}
@@ -223,7 +223,7 @@ func (e *Explanation) explainChecks(p *Policy, org int64) {
 	strict := trial{p: p, user: e.Decision.User}
 	lenient := trial{p: p, user: e.Decision.User, again: true, held: ^uint64(0)}
 	now, then := strict.judge(org), lenient.judge(org)
-	e.AsksRequest = now != passes && then == passes
+	e.NeedsRequest = now != passes && then == passes
 
 	orgs := []int64{org}
 	if of := e.Decision.User.Orgs(); org == 0 && len(of) > 0 {
@@ -253,7 +253,7 @@ func (x *explainer) explain(c Check, n *node) CheckExplanation {
 	case x.strict.holds(n, x.here):
 		e.Outcome = CheckHolds
 	case x.lenient.holds(n, x.here):
-		e.Outcome = CheckAsksRequest
+		e.Outcome = CheckNeedsRequest
 	}
 	switch n.op {
 	case opAny, opAll:

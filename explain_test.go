@@ -79,22 +79,22 @@ func compareExplained(w *rolesWorld) int {
 	assert.Zero(t, e.Wait, "OnDeny is off")
 
 	wanted := map[rolegate.Reason][]rolegate.Standing{
-		rolegate.NoIdentity:     {rolegate.StandingNobody},
-		rolegate.IdentifyFailed: {rolegate.StandingNotIndexed},
-		rolegate.Ambiguous:      {rolegate.StandingAmbiguous},
-		rolegate.NotAuthorized:  {rolegate.StandingUnlisted, rolegate.StandingBarred},
+		rolegate.ReasonNoIdentity:     {rolegate.StandingNobody},
+		rolegate.ReasonIdentifyFailed: {rolegate.StandingNotIndexed},
+		rolegate.ReasonAmbiguous:      {rolegate.StandingAmbiguous},
+		rolegate.ReasonNotAuthorized:  {rolegate.StandingUnlisted, rolegate.StandingInvalidRecord},
 	}[d.Reason]
 	if wanted == nil {
 		wanted = []rolegate.Standing{rolegate.StandingListed}
 	}
 	assert.Contains(t, wanted, e.Standing)
-	if e.Standing != rolegate.StandingListed || d.Reason == rolegate.OrgUnreadable {
+	if e.Standing != rolegate.StandingListed || d.Reason == rolegate.ReasonOrgUnreadable {
 		assert.Empty(t, e.Orgs)
-		assert.False(t, e.AsksRequest)
+		assert.False(t, e.NeedsRequest)
 		return 1
 	}
 	passes := slices.ContainsFunc(e.Orgs, rolegate.OrgExplanation.Passes)
-	assert.Equal(t, d.Reason == rolegate.Granted, passes, "%v: %+v", p.Policy, e.Orgs)
+	assert.Equal(t, d.Reason == rolegate.ReasonGranted, passes, "%v: %+v", p.Policy, e.Orgs)
 	assert.True(t, slices.IsSortedFunc(e.Orgs, func(a, b rolegate.OrgExplanation) int { return cmp.Compare(a.Org, b.Org) }))
 
 	grants := w.known[d.User.ID()].Grants
@@ -103,7 +103,7 @@ func compareExplained(w *rolesWorld) int {
 		everywhere = rolesIn(in, org)
 	}
 	yes := withWheres(p.rules)
-	assert.Equal(t, !passes && rolesPass(yes, grants, w.implies, org, true), e.AsksRequest)
+	assert.Equal(t, !passes && rolesPass(yes, grants, w.implies, org, true), e.NeedsRequest)
 	for _, o := range e.Orgs {
 		if org > 0 {
 			require.Equal(t, org, o.Org)
@@ -115,7 +115,7 @@ func compareExplained(w *rolesWorld) int {
 			case rule.holds(rolesIn(in, o.Org), everywhere, false):
 				want = rolegate.CheckHolds
 			case yes[i].holds(rolesIn(in, o.Org), everywhere, true):
-				want = rolegate.CheckAsksRequest
+				want = rolegate.CheckNeedsRequest
 			}
 			at := slices.IndexFunc(o.Checks, func(c rolegate.CheckExplanation) bool { return c.Check == rule.name() })
 			require.GreaterOrEqual(t, at, 0, "no %s in %+v", rule.name(), o.Checks)
@@ -179,22 +179,22 @@ func TestExplain(t *testing.T) {
 		wait     time.Duration
 		orgs     []rolegate.OrgExplanation
 	}{
-		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.Granted, standing: rolegate.StandingListed,
+		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.ReasonGranted, standing: rolegate.StandingListed,
 			orgs: []rolegate.OrgExplanation{
 				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}}}},
 				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"admin"}}}},
 			}},
 		{name: "in one organisation", policy: gate.Policy(rolegate.AllRoles("teacher", "homeroom"), byOrg), id: rolegate.UserID(1), org: 7,
-			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
 				{Check: "AllRoles(teacher, homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"teacher"}}}}}},
 		{name: "no organisation is named", policy: gate.Policy(teacher, byOrg), id: rolegate.UserID(1),
-			reason: rolegate.OrgUnreadable, standing: rolegate.StandingListed},
+			reason: rolegate.ReasonOrgUnreadable, standing: rolegate.StandingListed},
 		{name: "without any role", policy: gate.Policy(teacher), id: rolegate.UserID(2),
-			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}}}}},
 		{name: "NoRole looks everywhere", policy: gate.Policy(teacher, rolegate.NoRole("homeroom")), id: rolegate.UserID(1), org: 0,
-			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{
 				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
 					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}},
@@ -204,26 +204,26 @@ func TestExplain(t *testing.T) {
 					{Check: "NoRole(homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"homeroom"}}}},
 			}},
 		{name: "a Where", policy: gate.Policy(rolegate.Either(teacher, rolegate.Where("own", own))), id: rolegate.UserID(3),
-			reason: rolegate.RoleMissing, standing: rolegate.StandingListed, asks: true, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, asks: true, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{{
-				Check: "Either(AnyRole(teacher), Where(own))", Outcome: rolegate.CheckAsksRequest, Either: []rolegate.CheckExplanation{
-					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}, {Check: "Where(own)", Outcome: rolegate.CheckAsksRequest}}}}}}},
+				Check: "Either(AnyRole(teacher), Where(own))", Outcome: rolegate.CheckNeedsRequest, Either: []rolegate.CheckExplanation{
+					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}, {Check: "Where(own)", Outcome: rolegate.CheckNeedsRequest}}}}}}},
 		{name: "too old", policy: gate.Policy(rolegate.AnyRole("pupil"), rolegate.MaxAge(time.Nanosecond)), id: rolegate.UserID(3),
-			reason: rolegate.TooOld, standing: rolegate.StandingListed, wait: 9 * time.Millisecond,
+			reason: rolegate.ReasonTooOld, standing: rolegate.StandingListed, wait: 9 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{
 				{Check: "AnyRole(pupil)", Outcome: rolegate.CheckHolds, Roles: []string{"pupil"}}}}}},
-		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.NotAuthorized, standing: rolegate.StandingUnlisted, wait: 7 * time.Millisecond},
-		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.NotAuthorized, standing: rolegate.StandingBarred, wait: 7 * time.Millisecond},
-		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.Ambiguous, standing: rolegate.StandingAmbiguous},
-		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.IdentifyFailed, standing: rolegate.StandingNotIndexed},
-		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.NoIdentity, standing: rolegate.StandingNobody},
+		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.ReasonNotAuthorized, standing: rolegate.StandingUnlisted, wait: 7 * time.Millisecond},
+		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, standing: rolegate.StandingInvalidRecord, wait: 7 * time.Millisecond},
+		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.ReasonAmbiguous, standing: rolegate.StandingAmbiguous},
+		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.ReasonIdentifyFailed, standing: rolegate.StandingNotIndexed},
+		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.ReasonNoIdentity, standing: rolegate.StandingNobody},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := c.policy.Explain(t.Context(), c.id, c.org)
 			assert.Equal(t, c.reason, e.Decision.Reason)
 			assert.Equal(t, c.standing, e.Standing)
-			assert.Equal(t, c.asks, e.AsksRequest)
+			assert.Equal(t, c.asks, e.NeedsRequest)
 			assert.Equal(t, c.wait, e.Wait)
 			assert.Equal(t, c.orgs, e.Orgs)
 			assert.Equal(t, rolegate.StateReady, e.State)
@@ -238,13 +238,13 @@ func TestExplainAHeldUser(t *testing.T) {
 	source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
 	gate := openGate(t, rolegate.Config{Source: source})
 	source.Set()
-	require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	e := gate.Explain(t.Context(), rolegate.UserID(1))
-	assert.Equal(t, rolegate.Granted, e.Decision.Reason)
+	assert.Equal(t, rolegate.ReasonGranted, e.Decision.Reason)
 	assert.Equal(t, rolegate.StandingHeld, e.Standing)
 	assert.Equal(t, []int64{1}, gate.HeldUsers(5))
 	assert.Empty(t, gate.HeldUsers(0))
-	require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+	require.NoError(t, gate.AcceptShrink(t.Context()))
 	assert.Equal(t, rolegate.StandingUnlisted, gate.Explain(t.Context(), rolegate.UserID(1)).Standing)
 	assert.Empty(t, gate.HeldUsers(5))
 }
@@ -261,18 +261,18 @@ func TestExplainWithoutAList(t *testing.T) {
 
 	source := rolegatetest.NewStatic(record(1))
 	release := source.Block()
-	gate := openGate(t, rolegate.Config{Source: source, Async: true})
+	gate := openGate(t, rolegate.Config{Source: source, StartEmpty: true})
 	e := gate.Explain(t.Context(), rolegate.UserID(1))
 	assert.Equal(t, rolegate.StateStarting, e.State)
-	assert.Equal(t, rolegate.NotReady, e.Decision.Reason)
+	assert.Equal(t, rolegate.ReasonNotReady, e.Decision.Reason)
 	assert.Zero(t, gate.Overview())
 	release()
-	require.NoError(t, gate.Resync(t.Context()))
-	assert.Equal(t, rolegate.Granted, gate.Explain(t.Context(), rolegate.UserID(1)).Decision.Reason)
+	require.NoError(t, gate.RefreshAll(t.Context()))
+	assert.Equal(t, rolegate.ReasonGranted, gate.Explain(t.Context(), rolegate.UserID(1)).Decision.Reason)
 	require.NoError(t, gate.Close())
 	e = gate.Explain(t.Context(), rolegate.UserID(1))
 	assert.Equal(t, rolegate.StateClosed, e.State)
-	assert.Equal(t, rolegate.Closed, e.Decision.Reason)
+	assert.Equal(t, rolegate.ReasonClosed, e.Decision.Reason)
 	assert.Empty(t, e.Standing)
 }
 
@@ -290,9 +290,9 @@ func TestExplainAnOldList(t *testing.T) {
 		state  rolegate.State
 		reason rolegate.Reason
 	}{
-		{time.Minute, rolegate.StateReady, rolegate.Granted},
-		{6 * time.Minute, rolegate.StateStale, rolegate.Granted},
-		{61 * time.Minute, rolegate.StateExpired, rolegate.Expired},
+		{time.Minute, rolegate.StateReady, rolegate.ReasonGranted},
+		{6 * time.Minute, rolegate.StateStale, rolegate.ReasonGranted},
+		{61 * time.Minute, rolegate.StateExpired, rolegate.ReasonExpired},
 	} {
 		later.Store(int64(c.later))
 		e := gate.Explain(t.Context(), rolegate.UserID(1))
@@ -345,8 +345,8 @@ func TestExplainListed(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolesStaff()})
 	e := gate.Policy(rolegate.Listed()).Explain(t.Context(), rolegate.UserID(4), 0)
-	assert.Equal(t, rolegate.Granted, e.Decision.Reason)
+	assert.Equal(t, rolegate.ReasonGranted, e.Decision.Reason)
 	require.Len(t, e.Orgs, 1)
 	assert.Equal(t, []rolegate.CheckExplanation{{Check: "Listed", Outcome: rolegate.CheckHolds}}, e.Orgs[0].Checks)
-	assert.Empty(t, gate.Status().UnheldRoles)
+	assert.Empty(t, gate.Status().UnassignedRoles)
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // A Gate keeps the list of authorised users in memory and guards HTTP handlers
 // with it. [Open] makes one. All its methods are safe for concurrent use.
 //
-// The nil and the zero Gate deny everything with [NotReady].
+// The nil and the zero Gate deny everything with [ReasonNotReady].
 type Gate struct {
 	store
 	observer *observer // nil before Open
@@ -42,16 +41,16 @@ func (g *Gate) state() *store {
 // ErrClosed is returned by the methods of a gate that was closed.
 var ErrClosed = errors.New("rolegate: the gate is closed")
 
-// ErrHeld is in the chain of what [Gate.Resync] returns when the walk was
+// ErrHeld is in the chain of what [Gate.RefreshAll] returns when the walk was
 // swapped in, but the users whom it found gone are let in still: see
-// Status.Held, and [AcceptShrink].
+// Status.Held, and [Gate.AcceptShrink].
 var ErrHeld = errors.New("removals are held back")
 
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
 // again as often as it takes and logging each attempt. With a Config.Cache that
 // has an index young enough, that is the first list, and a walk follows it. With
-// Config.Async it returns at once, and the gate answers 503 until the list is
+// Config.StartEmpty it returns at once, and the gate answers 503 until the list is
 // there.
 //
 // It returns an error that names every mistake of the config; an error that
@@ -73,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	g.watches = &watches{store: &g.store}
 	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true}
 	startRefresher(g)
-	if set.Async {
+	if set.StartEmpty {
 		return g, nil
 	}
 	if err := g.refresher.awaitFirst(ctx); err != nil {
@@ -83,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	return g, nil
 }
 
-// Close ends the refreshing and makes the gate deny everything with [Closed].
+// Close ends the refreshing and makes the gate deny everything with [ReasonClosed].
 // It waits for pulls under way to end, which it cancels, and until Config.Cache
 // has stored the last list, but not longer than a second: then it returns an
 // error that says so. Closing again waits likewise and is harmless.
@@ -108,33 +107,30 @@ func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
 // Refresh makes an incremental pull and returns when it has been swapped in: a
 // pull that started after the call, and that is shared by everybody who waits
 // for it. What the marketplace granted or changed before the call counts when
-// it returns nil. Whether it took something away shows only in [Gate.Resync].
+// it returns nil. Whether it took something away shows only in [Gate.RefreshAll].
 //
 // It blocks until then or until ctx ends; the pull goes on without the caller.
 // It returns the pull's error, ctx's, or [ErrClosed].
 func (g *Gate) Refresh(ctx context.Context) error { return g.pull(ctx, incremental) }
 
-// Resync walks the whole list and returns when it has been swapped in: a walk
+// RefreshAll walks the whole list and returns when it has been swapped in: a walk
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
 // nil; [ErrHeld] says that the walk counts, but that removals are held back. It
 // blocks and returns other errors as [Gate.Refresh] does.
-//
-// With [AcceptShrink] it applies every removal that the walk shows, although
-// they are many or a sync is running: for an operator who has looked.
-func (g *Gate) Resync(ctx context.Context, options ...ResyncOption) error {
-	if slices.Contains(options, AcceptShrink) && g != nil && g.refresher != nil {
-		g.refresher.accepting.Add(1)
-		defer g.refresher.accepting.Add(-1)
+func (g *Gate) RefreshAll(ctx context.Context) error { return g.pull(ctx, walk) }
+
+// AcceptShrink is a [Gate.RefreshAll] that holds no removals back: it applies
+// every removal that the list shows, although they are many or a sync is running.
+// It is for an operator who has looked.
+func (g *Gate) AcceptShrink(ctx context.Context) error {
+	if g == nil || g.refresher == nil {
+		return ErrClosed
 	}
+	g.refresher.accepting.Add(1)
+	defer g.refresher.accepting.Add(-1)
 	return g.pull(ctx, walk)
 }
-
-// A ResyncOption changes what [Gate.Resync] does.
-type ResyncOption uint8
-
-// AcceptShrink makes [Gate.Resync] hold no removals back.
-const AcceptShrink ResyncOption = 1
 
 func (g *Gate) pull(ctx context.Context, k pullKind) error {
 	if g == nil || g.refresher == nil {

@@ -47,20 +47,20 @@ func (s *store) init(cfg settings) {
 // the loop hung.
 func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason Reason) {
 	if s == nil {
-		return nil, now, NotReady
+		return nil, now, ReasonNotReady
 	}
 	if s.closed.Load() {
-		return nil, now, Closed
+		return nil, now, ReasonClosed
 	}
 	gen = s.now.Load()
 	if gen == nil {
-		return nil, now, NotReady
+		return nil, now, ReasonNotReady
 	}
 	now = s.clock()
 	if gen.Verified.Age(now) > s.cfg.Refresh.ExpireAfter {
-		return nil, now, Expired
+		return nil, now, ReasonExpired
 	}
-	return gen, now, Granted
+	return gen, now, ReasonGranted
 }
 
 // judge decides by the generation of the moment, and does not count. r is nil
@@ -69,7 +69,7 @@ func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason R
 // decides is in d, which is too large to be handed up step by step.
 func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked clock.Instant) {
 	gen, now, reason := s.current()
-	if reason != Granted {
+	if reason != ReasonGranted {
 		*d = Decision{Reason: reason}
 		return
 	}
@@ -108,17 +108,17 @@ func (s *store) unlockSwap() { <-s.swapping }
 // lookUp finds the listed user with that identity.
 func lookUp(gen *snapshot.Generation, indexed kindSet, id Identity) (at index.Place, reason Reason) {
 	if id.nobody() {
-		return at, NoIdentity
+		return at, ReasonNoIdentity
 	}
 	if id.kind == KindUserID {
 		at, ok := gen.Find(id.id)
 		if !ok {
-			return at, NotAuthorized
+			return at, ReasonNotAuthorized
 		}
-		return at, Granted
+		return at, ReasonGranted
 	}
 	if !indexed.has(id.kind) {
-		return at, IdentifyFailed
+		return at, ReasonIdentifyFailed
 	}
 	at, found := gen.FindAlias(id.kind.field(), id.text, nil)
 	if found > 1 && gen.Held != nil {
@@ -130,10 +130,10 @@ func lookUp(gen *snapshot.Generation, indexed kindSet, id Identity) (at index.Pl
 	}
 	switch found {
 	case 0:
-		return at, NotAuthorized
+		return at, ReasonNotAuthorized
 	case 1:
-		return at, Granted
+		return at, ReasonGranted
 	default:
-		return at, Ambiguous
+		return at, ReasonAmbiguous
 	}
 }

@@ -18,8 +18,8 @@ type HoldCause string
 
 // The causes of a hold.
 const (
-	HeldByBrake HoldCause = HoldCause(snapshot.HeldByShrinkGuard) // too many at once: a second walk must agree
-	HeldBySync  HoldCause = HoldCause(snapshot.HeldBySync)        // a sync is running upstream
+	HeldByShrinkGuard HoldCause = HoldCause(snapshot.HeldByShrinkGuard) // too many at once: a second walk must agree
+	HeldBySync        HoldCause = HoldCause(snapshot.HeldBySync)        // a sync is running upstream
 )
 
 // limits are what bounds the removals of a full refresh.
@@ -41,23 +41,23 @@ func (f *refresher) tellHold(h *snapshot.HeldRemovals, before *snapshot.HeldRemo
 		f.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.Size(), "held_for", h.Since.Age(now).Round(time.Second),
 			"at_most", f.cfg.Refresh.SyncHold)
 	default:
-		f.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink",
+		f.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or AcceptShrink is called",
 			"users", h.Size(), "of", f.now.Load().Users, "again_in", f.untilNext(walk).Round(time.Second))
 	}
 }
 
 // tellBereft logs a pull that left very many users without any role. The brake
 // does not hold that: they are listed, and nobody else says what they may do.
-func (f *refresher) tellBereft(o PullOutcome, users int) {
-	if f.cfg.limits().TooMany(o.Bereft, users, users) {
-		f.log.Error("rolegate: very many users have lost all their roles at once: look at the source", "users", o.Bereft, "of", users)
+func (f *refresher) tellBereft(o RefreshOutcome, users int) {
+	if f.cfg.limits().TooMany(o.LostAllRoles, users, users) {
+		f.log.Error("rolegate: very many users have lost all their roles at once: look at the source", "users", o.LostAllRoles, "of", users)
 	}
 }
 
-// checkSync asks Config.Sync. It never takes longer than syncTimeout, and never
+// checkSync asks Config.UpstreamSync. It never takes longer than syncTimeout, and never
 // fails: what goes wrong is SyncUnknown, and is told in Status.
 func (f *refresher) checkSync(ctx context.Context) SyncState {
-	checker := f.cfg.Sync
+	checker := f.cfg.UpstreamSync
 	if checker == nil {
 		return SyncUnknown
 	}
@@ -99,10 +99,10 @@ const syncTimeout = 5 * time.Second
 // syncPoll is how often a running sync is asked about while removals are held.
 const syncPoll = 15 * time.Second
 
-// syncMeanwhile asks Config.Sync while a walk begins.
+// syncMeanwhile asks Config.UpstreamSync while a walk begins.
 func (f *refresher) syncMeanwhile(ctx context.Context) <-chan SyncState {
 	answer := make(chan SyncState, 1)
-	if f.cfg.Sync == nil || !f.enter() {
+	if f.cfg.UpstreamSync == nil || !f.enter() {
 		answer <- SyncUnknown
 		return answer
 	}

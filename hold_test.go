@@ -36,9 +36,9 @@ func listed(gate *rolegate.Gate, n int64) (count int) {
 // walkNow walks; what it holds back is what these tests are about.
 func walkNow(t *testing.T, gate *rolegate.Gate) {
 	t.Helper()
-	if err := gate.Resync(t.Context()); !errors.Is(err, rolegate.ErrHeld) {
+	if err := gate.RefreshAll(t.Context()); !errors.Is(err, rolegate.ErrHeld) {
 		require.NoError(t, err)
-		require.Zero(t, gate.Status().Held, "Resync tells of what it holds back")
+		require.Zero(t, gate.Status().Held, "RefreshAll tells of what it holds back")
 	}
 }
 
@@ -80,11 +80,11 @@ func TestShrinkBrake(t *testing.T) {
 					return
 				}
 				assert.Equal(t, int(c.before-c.after), s.Held.Users)
-				assert.Equal(t, rolegate.HeldByBrake, s.Held.Cause)
+				assert.Equal(t, rolegate.HeldByShrinkGuard, s.Held.Cause)
 				assert.Equal(t, verified, s.Verified, "verified waits until the removals are applied")
 				assert.True(t, s.Contact.After(verified))
 				assert.True(t, gate.Decide(t.Context(), rolegate.UserID(c.before)).Held)
-				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or Resync is called with AcceptShrink"), 1)
+				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or AcceptShrink is called"), 1)
 
 				after(67 * time.Second)
 				assert.Equal(t, c.then, listed(gate, c.before), "the second walk, a minute later, agrees")
@@ -184,7 +184,7 @@ func TestShrinkBrake(t *testing.T) {
 			source.Set(users(1)...)
 			walkNow(t, gate)
 			assert.Equal(t, 100, listed(gate, 100))
-			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			require.NoError(t, gate.AcceptShrink(t.Context()))
 			assert.Equal(t, 1, listed(gate, 100))
 			source.Set()
 			walkNow(t, gate)
@@ -198,7 +198,7 @@ func TestShrinkBrake(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			require.ErrorIs(t, gate.Resync(ctx, rolegate.AcceptShrink), context.Canceled)
+			require.ErrorIs(t, gate.AcceptShrink(ctx), context.Canceled)
 			synctest.Wait()
 			source.Set(users(1)...)
 			walkNow(t, gate)
@@ -227,7 +227,7 @@ func TestShrinkBrake(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic()})
 			assert.Equal(t, rolegate.StateReady, gate.Status().State)
-			assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 		})
 	})
 }
@@ -259,7 +259,7 @@ func TestSyncHold(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
-			gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+			gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 			f(t, source, sync, gate)
 		})
 	}
@@ -310,7 +310,7 @@ func TestSyncHold(t *testing.T) {
 			sync.set(rolegate.SyncDone)
 			after(16 * time.Second)
 			assert.Equal(t, 100, listed(gate, 100), "a walk during a sync is no witness for the brake")
-			assert.Equal(t, rolegate.HeldByBrake, gate.Status().Held.Cause)
+			assert.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
 			after(67 * time.Second)
 			assert.Equal(t, 10, listed(gate, 100))
 		})
@@ -320,7 +320,7 @@ func TestSyncHold(t *testing.T) {
 		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
 			sync.set(rolegate.SyncRunning)
 			source.Set(users(10)...)
-			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			require.NoError(t, gate.AcceptShrink(t.Context()))
 			assert.Equal(t, 10, listed(gate, 100))
 		})
 	})

@@ -13,7 +13,7 @@ import (
 // hook's own.
 type Change struct {
 	Time       time.Time // when it was swapped in
-	Walk       bool      // a full walk; else an incremental pull
+	Full       bool      // a full walk; else an incremental pull
 	Generation uint64    // see Status.Generation
 
 	Added, Removed, Changed []UserChange // by user id ascending
@@ -29,11 +29,11 @@ type UserChange struct {
 // A DecisionEvent is one decision, for Config.OnDecision. It has no personal
 // data but the user's number.
 type DecisionEvent struct {
-	Time     time.Time
-	Decision string // the decision id that a refused client was told; "" without a request, and for grants
-	Reason   Reason
-	Shadowed bool // let pass by a Shadow in spite of the reason
-	Held     bool // the user is let in only because his removal is held
+	Time       time.Time
+	DecisionID string // the decision id that a refused client was told; "" without a request, and for grants
+	Reason     Reason
+	Shadowed   bool // let pass by a Shadow in spite of the reason
+	Held       bool // the user is let in only because his removal is held
 
 	UserID int64 // the user, or the unlisted id that was asked about; 0 if unknown
 	Org    int64 // the organisation in which roles were looked for; 0 if none was named
@@ -43,7 +43,7 @@ type DecisionEvent struct {
 }
 
 // Allowed reports whether the user was let through.
-func (e DecisionEvent) Allowed() bool { return e.Reason == Granted || e.Shadowed }
+func (e DecisionEvent) Allowed() bool { return e.Reason == ReasonGranted || e.Shadowed }
 
 // A queue hands events to a hook of the app's from a goroutine of its own, so
 // that a hook that is slow, or hangs, holds up nothing else. What does not fit
@@ -146,11 +146,11 @@ func (o *observer) observe(p *Policy, d *Decision, r *http.Request, decision str
 	if !o.reports() {
 		return
 	}
-	if d.Reason == Granted && (o.sample == 0 || rand.Float64() >= o.sample) {
+	if d.Reason == ReasonGranted && (o.sample == 0 || rand.Float64() >= o.sample) {
 		return
 	}
 	e := DecisionEvent{
-		Time: time.Now(), Decision: decision, Reason: d.Reason, Shadowed: d.Shadowed, Held: d.Held,
+		Time: time.Now(), DecisionID: decision, Reason: d.Reason, Shadowed: d.Shadowed, Held: d.Held,
 		UserID: d.asked, Org: d.Org, Guard: p.String(),
 	}
 	if d.User.s != nil {

@@ -36,15 +36,15 @@ func TestOnChange(t *testing.T) {
 		assert.WithinDuration(t, time.Now(), c.Time, time.Second)
 
 		source.Remove(40, 3)
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		c = <-changes
-		assert.True(t, c.Walk)
+		assert.True(t, c.Full)
 		assert.Equal(t, []rolegate.UserChange{
 			{UserID: 3, Before: []rolegate.Grant{in(7, "teacher")}},
 			{UserID: 40, Before: []rolegate.Grant{in(7, "teacher"), in(8, "admin")}},
 		}, c.Removed)
 
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		require.NoError(t, gate.Refresh(t.Context()))
 		synctest.Wait()
 		assert.Empty(t, changes, "a pull that changed nothing is no change")
@@ -143,15 +143,15 @@ func TestOnDecision(t *testing.T) {
 		})
 		require.Len(t, events, 4)
 		for i, e := range events {
-			assert.Equal(t, i < 2, e.Decision != "", "a refused client was told an id")
+			assert.Equal(t, i < 2, e.DecisionID != "", "a refused client was told an id")
 			assert.False(t, e.Time.IsZero())
-			events[i].Time, events[i].Decision = time.Time{}, ""
+			events[i].Time, events[i].DecisionID = time.Time{}, ""
 		}
 		assert.Equal(t, []rolegate.DecisionEvent{
-			{Reason: rolegate.RoleMissing, UserID: 1, Org: 7, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
-			{Reason: rolegate.NotAuthorized, UserID: 9, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
-			{Reason: rolegate.RoleMissing, Shadowed: true, UserID: 1, Method: "GET", Route: "GET /shadow", Guard: "AnyRole(admin)"},
-			{Reason: rolegate.RoleMissing, UserID: 2, Org: 8, Guard: "AnyRole(admin)"},
+			{Reason: rolegate.ReasonRoleMissing, UserID: 1, Org: 7, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
+			{Reason: rolegate.ReasonNotAuthorized, UserID: 9, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
+			{Reason: rolegate.ReasonRoleMissing, Shadowed: true, UserID: 1, Method: "GET", Route: "GET /shadow", Guard: "AnyRole(admin)"},
+			{Reason: rolegate.ReasonRoleMissing, UserID: 2, Org: 8, Guard: "AnyRole(admin)"},
 		}, events)
 		assert.True(t, events[2].Allowed())
 		assert.False(t, events[0].Allowed())
@@ -179,7 +179,7 @@ func TestUnheldRoles(t *testing.T) {
 		var book logBook
 		source := rolegatetest.NewStatic(record(1, in(7, "teacher")), record(2, in(7, "admin")))
 		cfg := quiet(rolegate.Config{
-			Source: source, Logger: book.logger(), Async: true,
+			Source: source, Logger: book.logger(), StartEmpty: true,
 			Implies: map[string][]string{"admin": {"auditor"}},
 			RoleCodes: func(context.Context) ([]string, error) {
 				return []string{"teacher", "admin", "principal", "janitor"}, nil
@@ -188,13 +188,13 @@ func TestUnheldRoles(t *testing.T) {
 		source.SetDelay(time.Second)
 		gate := openGate(t, cfg)
 		gate.Require(rolegate.AnyRole("teahcer", "auditor"), rolegate.Either(rolegate.NoRole("principal"), rolegate.AllRoles("teacher", "云")))
-		assert.Empty(t, gate.Status().UnheldRoles, "nothing is known before the first list")
+		assert.Empty(t, gate.Status().UnassignedRoles, "nothing is known before the first list")
 		after(2 * time.Second)
-		assert.Equal(t, []rolegate.UnheldRole{
+		assert.Equal(t, []rolegate.UnassignedRole{
 			{Code: "principal", Known: true},
 			{Code: "teahcer", Nearest: "teacher"},
 			{Code: "云"},
-		}, gate.Status().UnheldRoles)
+		}, gate.Status().UnassignedRoles)
 		typos := book.lines("rolegate: a check names a role that nobody holds: is it a typo?")
 		require.Len(t, typos, 2)
 		assert.Equal(t, "teahcer", typos[0]["role"])
@@ -203,7 +203,7 @@ func TestUnheldRoles(t *testing.T) {
 
 		source.Put(record(3, in(7, "principal")))
 		after(time.Hour)
-		assert.Len(t, gate.Status().UnheldRoles, 2)
+		assert.Len(t, gate.Status().UnassignedRoles, 2)
 		assert.Len(t, book.lines("rolegate: a check names a role that nobody holds: is it a typo?"), 2, "said once")
 	})
 }
@@ -249,7 +249,7 @@ func TestUnheldRolesWaitForThePlatform(t *testing.T) {
 		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
 		source.SetDelay(time.Second / 2)
 		gate := openGate(t, quiet(rolegate.Config{
-			Source: source, Logger: book.logger(), Async: true,
+			Source: source, Logger: book.logger(), StartEmpty: true,
 			RoleCodes: func(context.Context) ([]string, error) {
 				<-time.After(5 * time.Second)
 				return []string{"teacher", "principal"}, nil

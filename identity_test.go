@@ -58,9 +58,9 @@ func TestKindsNeverMatchEachOther(t *testing.T) {
 	} {
 		d := gate.Decide(t.Context(), c.id)
 		assert.Equal(t, c.user, d.User.ID(), "%v", c.id)
-		want := rolegate.Granted
+		want := rolegate.ReasonGranted
 		if c.user == 0 {
-			want = rolegate.NotAuthorized
+			want = rolegate.ReasonNotAuthorized
 		}
 		assert.Equal(t, want, d.Reason, "%v", c.id)
 	}
@@ -131,7 +131,7 @@ func TestIdentitiesOfNobody(t *testing.T) {
 		rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"), rolegate.ThirdUserID("-12"), rolegate.ThirdUserID("-90"),
 	} {
 		d := gate.Decide(t.Context(), id)
-		assert.Equal(t, rolegate.NoIdentity, d.Reason)
+		assert.Equal(t, rolegate.ReasonNoIdentity, d.Reason)
 		assert.Zero(t, d.User.ID())
 		assert.Zero(t, id.Kind())
 		assert.Equal(t, "nobody", id.String())
@@ -154,7 +154,7 @@ func TestAThirdUserIDMayBeginWithAHyphen(t *testing.T) {
 		Source:  rolegatetest.NewStatic(rolegate.Record{UserID: 1, ThirdUserID: "-oQ3vX_k"}),
 		Aliases: []rolegate.Kind{rolegate.KindThirdUserID},
 	})
-	assert.Equal(t, rolegate.Granted, gate.Decide(t.Context(), rolegate.ThirdUserID("-oQ3vX_k")).Reason)
+	assert.Equal(t, rolegate.ReasonGranted, gate.Decide(t.Context(), rolegate.ThirdUserID("-oQ3vX_k")).Reason)
 }
 
 func TestAliasesAreComparedByteForByte(t *testing.T) {
@@ -208,17 +208,17 @@ func TestAKindThatIsNotIndexed(t *testing.T) {
 		id   rolegate.Identity
 		want rolegate.Reason
 	}{
-		{rolegate.UserID(42), rolegate.Granted}, // always indexed
-		{rolegate.Email("42"), rolegate.Granted},
-		{rolegate.Account("42"), rolegate.IdentifyFailed},
-		{rolegate.Account("nobody has this one"), rolegate.IdentifyFailed},
-		{rolegate.ThirdAccount("42"), rolegate.IdentifyFailed},
-		{rolegate.ThirdUserID("42"), rolegate.IdentifyFailed},
-		{rolegate.Account(""), rolegate.NoIdentity},
+		{rolegate.UserID(42), rolegate.ReasonGranted}, // always indexed
+		{rolegate.Email("42"), rolegate.ReasonGranted},
+		{rolegate.Account("42"), rolegate.ReasonIdentifyFailed},
+		{rolegate.Account("nobody has this one"), rolegate.ReasonIdentifyFailed},
+		{rolegate.ThirdAccount("42"), rolegate.ReasonIdentifyFailed},
+		{rolegate.ThirdUserID("42"), rolegate.ReasonIdentifyFailed},
+		{rolegate.Account(""), rolegate.ReasonNoIdentity},
 	} {
 		assert.Equal(t, c.want, gate.Decide(t.Context(), c.id).Reason, "%v", c.id)
 		d := gate.Policy(rolegate.NoRole("suspended"), rolegate.Shadow()).Decide(t.Context(), c.id, 0)
-		assert.Equal(t, c.want == rolegate.Granted, d.Allowed())
+		assert.Equal(t, c.want == rolegate.ReasonGranted, d.Allowed())
 	}
 
 	noHTTP := openGate(t, rolegate.Config{
@@ -246,10 +246,10 @@ func TestSharedAliases(t *testing.T) {
 	gate := openGate(t, rolegate.Config{Source: source, Aliases: identityKinds, Logger: book.logger()})
 	reason := func(id rolegate.Identity) rolegate.Reason { return gate.Decide(t.Context(), id).Reason }
 
-	assert.Equal(t, rolegate.Ambiguous, reason(rolegate.Account("twin")))
+	assert.Equal(t, rolegate.ReasonAmbiguous, reason(rolegate.Account("twin")))
 	assert.Zero(t, gate.Decide(t.Context(), rolegate.Account("twin")).User.ID())
-	assert.Equal(t, rolegate.Granted, reason(rolegate.UserID(1)), "his other names are good")
-	assert.Equal(t, rolegate.Granted, reason(rolegate.Email("a@example.com")))
+	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.UserID(1)), "his other names are good")
+	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Email("a@example.com")))
 	assert.Equal(t, 1, gate.Status().Ambiguous[rolegate.KindAccount])
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindEmail])
 	assert.Len(t, book.lines("rolegate: several users share an alias; nobody enters by it"), 1)
@@ -257,15 +257,15 @@ func TestSharedAliases(t *testing.T) {
 
 	source.Put(rolegate.Record{UserID: 4, Account: "single"})
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.Equal(t, rolegate.Ambiguous, reason(rolegate.Account("single")))
+	assert.Equal(t, rolegate.ReasonAmbiguous, reason(rolegate.Account("single")))
 	assert.Equal(t, 2, gate.Status().Ambiguous[rolegate.KindAccount])
 
 	source.Put(rolegate.Record{UserID: 2, Account: "twin2"})
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.Equal(t, rolegate.Granted, reason(rolegate.Account("twin")), "the other one has a new name")
+	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Account("twin")), "the other one has a new name")
 	source.Remove(4)
-	require.NoError(t, gate.Resync(t.Context()))
-	assert.Equal(t, rolegate.Granted, reason(rolegate.Account("single")))
+	require.NoError(t, gate.RefreshAll(t.Context()))
+	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Account("single")))
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindAccount])
 }
 

@@ -121,7 +121,7 @@ func (w *indexWorld) checkUser(u rolegate.User, want rolegate.Record) {
 
 // checkOutcome compares what a pull counted with what has changed since the one
 // before.
-func (w *indexWorld) checkOutcome(got rolegate.PullOutcome) {
+func (w *indexWorld) checkOutcome(got rolegate.RefreshOutcome) {
 	w.t.Helper()
 	var added, removed, changed int
 	for id, r := range w.list {
@@ -152,7 +152,7 @@ func (w *indexWorld) check() {
 	for id, r := range w.list {
 		d := w.gate.Decide(w.t.Context(), rolegate.UserID(id))
 		if r.Bad != nil {
-			require.Equal(w.t, rolegate.NotAuthorized, d.Reason)
+			require.Equal(w.t, rolegate.ReasonNotAuthorized, d.Reason)
 			continue
 		}
 		users, grants = users+1, grants+len(r.Grants)
@@ -171,16 +171,16 @@ func (w *indexWorld) check() {
 	shared := 0
 	for n := range w.accounts {
 		account := fmt.Sprintf("account-%d", n)
-		want := rolegate.NotAuthorized
+		want := rolegate.ReasonNotAuthorized
 		switch ids := holders[account]; {
 		case len(ids) == 1:
-			want = rolegate.Granted
+			want = rolegate.ReasonGranted
 		case len(ids) > 1:
-			want = rolegate.Ambiguous
+			want = rolegate.ReasonAmbiguous
 			shared++
 		}
 		d := w.gate.Decide(w.t.Context(), rolegate.Account(account))
-		if d.Reason != want || want == rolegate.Granted && d.User.ID() != holders[account][0] {
+		if d.Reason != want || want == rolegate.ReasonGranted && d.User.ID() != holders[account][0] {
 			w.t.Fatalf("%s: %v, want %v", account, d, want)
 		}
 	}
@@ -233,8 +233,8 @@ func TestIndexAgainstAMap(t *testing.T) {
 					world.checkOutcome(world.gate.Status().Incremental.Outcome)
 				} else {
 					world.remove(world.rnd.IntN(w.gone + 1))
-					require.NoError(t, world.gate.Resync(t.Context(), rolegate.AcceptShrink))
-					world.checkOutcome(world.gate.Status().Walk.Outcome)
+					require.NoError(t, world.gate.AcceptShrink(t.Context()))
+					world.checkOutcome(world.gate.Status().Full.Outcome)
 				}
 				world.check()
 			}

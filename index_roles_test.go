@@ -74,7 +74,7 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 	}
 	gate := openGate(t, rolegate.Config{Source: source})
 	walked := make(chan error)
-	go func() { walked <- gate.Resync(t.Context()) }()
+	go func() { walked <- gate.RefreshAll(t.Context()) }()
 	<-source.waiting
 	require.NoError(t, gate.Refresh(t.Context()))
 	require.True(t, allowed(gate, 7) && !allowed(gate, 2), "the increment was first")
@@ -91,7 +91,7 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 			}
 		}
 	}
-	require.NoError(t, gate.Resync(t.Context()))
-	o := gate.Status().Walk.Outcome
+	require.NoError(t, gate.RefreshAll(t.Context()))
+	o := gate.Status().Full.Outcome
 	assert.Zero(t, o.Added+o.Removed+o.Changed, "a walk that numbers nothing anew finds the same")
 }

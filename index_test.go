@@ -65,8 +65,8 @@ func TestWalksOfManySizes(t *testing.T) {
 			assert.EqualValues(t, n, gate.Status().Users)
 			assert.EqualValues(t, n, gate.Status().Grants)
 			assertHas(t, gate, upTo(n)...)
-			assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(n+1)).Reason)
-			assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-0")).Reason)
+			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(n+1)).Reason)
+			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-0")).Reason)
 		})
 	}
 }
@@ -93,7 +93,7 @@ func TestIndexGrows(t *testing.T) {
 		require.NoError(t, gate.Refresh(t.Context()))
 		if from > 2 {
 			require.Equal(t, []rolegate.Grant{in(1000+from, "teacher")}, gate.Decide(t.Context(), rolegate.UserID(1)).User.Grants())
-			require.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(2)).Reason)
+			require.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(2)).Reason)
 			require.EqualValues(t, to-1, gate.Status().Users)
 		}
 		assertHas(t, gate, to, from+1)
@@ -101,8 +101,8 @@ func TestIndexGrows(t *testing.T) {
 	source.Put(named(1), named(2))
 	require.NoError(t, gate.Refresh(t.Context()))
 	assertHas(t, gate, upTo(users)...)
-	require.NoError(t, gate.Resync(t.Context()))
-	o := gate.Status().Walk.Outcome
+	require.NoError(t, gate.RefreshAll(t.Context()))
+	o := gate.Status().Full.Outcome
 	assert.Zero(t, o.Added+o.Removed+o.Changed, "the walk finds what the increments made")
 	assert.Zero(t, gate.Status().Ambiguous[rolegate.KindAccount])
 }
@@ -115,8 +115,8 @@ func TestWalksCountWhatDiffers(t *testing.T) {
 	gate := openGate(t, withAccounts(source))
 	walk := func(added, removed, changed int) {
 		t.Helper()
-		require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
-		o := gate.Status().Walk.Outcome
+		require.NoError(t, gate.AcceptShrink(t.Context()))
+		o := gate.Status().Full.Outcome
 		assert.Equal(t, [3]int{added, removed, changed}, [3]int{o.Added, o.Removed, o.Changed})
 	}
 	walk(0, 0, 0)
@@ -152,8 +152,8 @@ func TestWalksTellBarredFromBare(t *testing.T) {
 		added, removed int
 	}{{bad, 0, 1}, {bad, 0, 0}, {record(1), 1, 0}, {record(1), 0, 0}} {
 		source.Put(step.now)
-		require.NoError(t, gate.Resync(t.Context()))
-		o := gate.Status().Walk.Outcome
+		require.NoError(t, gate.RefreshAll(t.Context()))
+		o := gate.Status().Full.Outcome
 		assert.Equal(t, [3]int{step.added, step.removed, 0}, [3]int{o.Added, o.Removed, o.Changed})
 		assert.Equal(t, step.now.Bad == nil, allowed(gate, 1))
 	}
@@ -185,8 +185,8 @@ func TestBarsOutlastManyChanges(t *testing.T) {
 		}
 		source.Put(changed...)
 		require.NoError(t, gate.Refresh(t.Context()))
-		assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.UserID(barred)).Reason)
-		assert.Equal(t, rolegate.NotAuthorized, gate.Decide(t.Context(), rolegate.Account(good.Account)).Reason)
+		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(barred)).Reason)
+		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account(good.Account)).Reason)
 		require.Equal(t, users-1, gate.Status().Users)
 	}
 	source.Put(named(barred))
@@ -240,7 +240,7 @@ func TestVeryLargeUsers(t *testing.T) {
 		require.NoError(t, gate.Refresh(t.Context()))
 		check()
 	}
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	check()
 }
 
@@ -271,7 +271,7 @@ func TestDuplicatesInALongWalk(t *testing.T) {
 		d := gate.Decide(t.Context(), rolegate.UserID(id+1))
 		switch {
 		case id%100 == 1:
-			require.Equal(t, rolegate.NotAuthorized, d.Reason, "user %d is barred by one record", id+1)
+			require.Equal(t, rolegate.ReasonNotAuthorized, d.Reason, "user %d is barred by one record", id+1)
 		case id%100 == 0:
 			require.Equal(t, []rolegate.Grant{in(times, "teacher")}, d.User.Grants(), "user %d: the later", id+1)
 		default:
@@ -281,7 +281,7 @@ func TestDuplicatesInALongWalk(t *testing.T) {
 	s := gate.Status()
 	assert.Equal(t, users-users/100, s.Users)
 	assert.Equal(t, users-users/100, s.Grants)
-	o := s.Walk.Outcome
+	o := s.Full.Outcome
 	assert.Equal(t, (users-users/100)*(times-1)+users/100, o.Duplicates, "records of a user who was there, and not barred yet")
 	assert.Equal(t, o.Duplicates, o.Conflicts)
 }

@@ -81,18 +81,18 @@ func (g *Gate) Status() Status {
 	}
 	gen, now, reason := g.current()
 	switch {
-	case reason == Granted && gen.Contact.Age(now) > g.cfg.Refresh.StaleAfter:
+	case reason == ReasonGranted && gen.Contact.Age(now) > g.cfg.Refresh.StaleAfter:
 		s.State = StateStale
-	case reason == Granted:
+	case reason == ReasonGranted:
 		s.State = StateReady
-	case reason == Expired:
+	case reason == ReasonExpired:
 		s.State = StateExpired
-	case reason == Closed:
+	case reason == ReasonClosed:
 		s.State = StateClosed
 	}
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
-		s.UnheldRoles = g.unheld.list(gen.Snapshot)
+		s.UnassignedRoles = g.unheld.list(gen.Snapshot)
 		if h := gen.Held; h != nil {
 			s.Held = HeldStatus{Users: h.Size(), Cause: HoldCause(h.Cause), Since: h.Since.Time()}
 		}
@@ -124,17 +124,17 @@ func (g *Gate) Status() Status {
 // fill adds what the refresher knows.
 func (f *refresher) fill(s *Status) {
 	f.mu.Lock()
-	s.Incremental, s.Walk = f.pulls[incremental].PullStatus, f.pulls[walk].PullStatus
+	s.Incremental, s.Full = f.pulls[incremental].RefreshStatus, f.pulls[walk].RefreshStatus
 	maps.Copy(s.Failures, f.failures)
 	s.Sync, s.Cache = f.sync, f.cache
 	f.mu.Unlock()
 	s.Replica = f.replica.status()
-	s.Incremental.NextIn, s.Walk.NextIn = f.untilNext(incremental), f.untilNext(walk)
+	s.Incremental.NextIn, s.Full.NextIn = f.untilNext(incremental), f.untilNext(walk)
 }
 
 func overviewOf(s *index.Snapshot) Overview {
 	c := s.Count()
-	o := Overview{Users: c.Users, Roleless: c.WithoutRoles, Barred: c.Invalid, Orgs: c.Orgs}
+	o := Overview{Users: c.Users, WithoutRoles: c.WithoutRoles, InvalidRecords: c.Invalid, Orgs: c.Orgs}
 	for _, r := range c.Roles {
 		o.Roles = append(o.Roles, RoleHolders{Code: r.Code, Users: r.Users, Orgs: r.Orgs})
 	}

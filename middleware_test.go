@@ -163,7 +163,7 @@ func TestStatusesOfAGateThatCannotSay(t *testing.T) {
 		m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
 		m.Grant(1, 7, "teacher")
 		m.Fail(rolegatetest.HTTPStatus(http.StatusBadGateway))
-		gate := openGate(t, rolegate.Config{Source: client(m), Async: true, Refresh: rolegate.Refresh{ResyncEvery: 20 * time.Millisecond}})
+		gate := openGate(t, rolegate.Config{Source: client(m), StartEmpty: true, Refresh: rolegate.Refresh{ResyncEvery: 20 * time.Millisecond}})
 		server := httptest.NewServer(gate.Admit(ok(gate)))
 		defer server.Close()
 		get := func() int {
@@ -189,7 +189,7 @@ func TestStatusesOfAGateThatCannotSay(t *testing.T) {
 		w := ask(gate.Admit(never(t)), "GET", "/", 1)
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 		assert.NotEmpty(t, w.Header().Get("Retry-After"))
-		assert.Equal(t, rolegate.Closed, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+		assert.Equal(t, rolegate.ReasonClosed, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 	})
 	for name, gate := range map[string]*rolegate.Gate{"the zero Gate": {}, "a nil Gate": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -420,13 +420,13 @@ func TestPanicsDeny(t *testing.T) {
 	}{
 		{"identify panics", func(c *rolegate.Config) {
 			c.Identify = rolegate.ByUserID(func(*http.Request) (int64, error) { panic(secret) })
-		}, nil, 500, rolegate.IdentifyFailed},
+		}, nil, 500, rolegate.ReasonIdentifyFailed},
 		{"identify fails", func(c *rolegate.Config) {
 			c.Identify = rolegate.ByUserID(func(*http.Request) (int64, error) { return 1, errors.New("no database") })
-		}, nil, 500, rolegate.IdentifyFailed},
-		{"Where panics", nil, rolegate.Where("mine", func(rolegate.User, *http.Request) bool { panic(secret) }), 403, rolegate.ConditionFailed},
-		{"InOrg panics", nil, rolegate.InOrg(func(*http.Request) (int64, error) { panic(secret) }), 403, rolegate.OrgUnreadable},
-		{"Where aborts the handler", nil, rolegate.Where("mine", func(rolegate.User, *http.Request) bool { panic(http.ErrAbortHandler) }), 403, rolegate.ConditionFailed},
+		}, nil, 500, rolegate.ReasonIdentifyFailed},
+		{"Where panics", nil, rolegate.Where("mine", func(rolegate.User, *http.Request) bool { panic(secret) }), 403, rolegate.ReasonConditionFailed},
+		{"InOrg panics", nil, rolegate.InOrg(func(*http.Request) (int64, error) { panic(secret) }), 403, rolegate.ReasonOrgUnreadable},
+		{"Where aborts the handler", nil, rolegate.Where("mine", func(rolegate.User, *http.Request) bool { panic(http.ErrAbortHandler) }), 403, rolegate.ReasonConditionFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ func TestOverview(t *testing.T) {
 	)
 	gate := openGate(t, rolegate.Config{Source: source, Implies: map[string][]string{"admin": {"teacher"}}})
 	gate.Policy(rolegate.AnyRole("nobody has it"))
-	want := rolegate.Overview{Generation: 1, Users: 3, Roleless: 1, Barred: 1, Orgs: 3, Roles: []rolegate.RoleHolders{
+	want := rolegate.Overview{Generation: 1, Users: 3, WithoutRoles: 1, InvalidRecords: 1, Orgs: 3, Roles: []rolegate.RoleHolders{
 		{Code: "teacher", Users: 2, Orgs: 3}, {Code: "homeroom", Users: 1, Orgs: 1},
 	}}
 	got := gate.Overview()
@@ -33,7 +33,7 @@ func TestOverview(t *testing.T) {
 
 	source.Put(record(2, in(7, "homeroom")))
 	require.NoError(t, gate.Refresh(t.Context()))
-	want = rolegate.Overview{Generation: 2, Users: 3, Roleless: 1, Barred: 1, Orgs: 2, Roles: []rolegate.RoleHolders{
+	want = rolegate.Overview{Generation: 2, Users: 3, WithoutRoles: 1, InvalidRecords: 1, Orgs: 2, Roles: []rolegate.RoleHolders{
 		{Code: "homeroom", Users: 2, Orgs: 2}, {Code: "teacher", Users: 1, Orgs: 2},
 	}}
 	assert.Equal(t, want, gate.Overview())

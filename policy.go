@@ -62,9 +62,9 @@ func (g *Gate) policy(caller string, options []Option) *Policy {
 //
 // An org above 0 is as if [InOrg] had yielded it. With 0, a policy without
 // InOrg looks for the roles in any one organisation; a policy with InOrg denies
-// with [OrgUnreadable], as both do with a negative org. A [Where] denies without
+// with [ReasonOrgUnreadable], as both do with a negative org. A [Where] denies without
 // being called, since there is no request to ask it about. An identity of a
-// kind that is not indexed is [IdentifyFailed]: see Config.Aliases.
+// kind that is not indexed is [ReasonIdentifyFailed]: see Config.Aliases.
 //
 // A decision of a policy with [Shadow] may be Allowed although its Reason says
 // what would have been refused. Every decision is counted in [Status].
@@ -240,12 +240,12 @@ func (t *trial) run(i int) (ok bool) {
 // decideWith decides by one generation from beginning to end.
 func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, where orgScope, r *http.Request) {
 	at, reason := lookUp(gen, p.store.cfg.indexed, id)
-	if reason != Granted {
-		pass := reason == NotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
+	if reason != ReasonGranted {
+		pass := reason == ReasonNotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
 		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
 		return
 	}
-	*d = Decision{Reason: Granted, User: User{s: gen.Snapshot, at: at}}
+	*d = Decision{Reason: ReasonGranted, User: User{s: gen.Snapshot, at: at}}
 	if gen.Held != nil {
 		d.Held = gen.Held.Has(d.User.ID())
 	}
@@ -253,7 +253,7 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 		where, d.err = p.readOrg(r)
 	}
 	if where.unreadable {
-		d.Reason = OrgUnreadable
+		d.Reason = ReasonOrgUnreadable
 		return
 	}
 	d.Org = where.id
@@ -262,21 +262,21 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 	d.conditions = trial.held
 	switch {
 	case trial.panicked != nil:
-		d.Reason, d.err = ConditionFailed, panicError("a Where", trial.panicked)
+		d.Reason, d.err = ReasonConditionFailed, panicError("a Where", trial.panicked)
 		return // and no Shadow lets it pass
 	case verdict == roleFails:
-		d.Reason = RoleMissing
+		d.Reason = ReasonRoleMissing
 	case verdict == conditionFails:
-		d.Reason = ConditionFailed
+		d.Reason = ReasonConditionFailed
 	}
-	d.Shadowed = p.shadow && d.Reason != Granted
+	d.Shadowed = p.shadow && d.Reason != ReasonGranted
 }
 
 // refuseOld refuses a user who would pass if less is known of revocations than
 // the policy's MaxAge asks for.
 func refuseOld(gen *snapshot.Generation, d *Decision, p *Policy, asked clock.Instant) {
-	if d.Reason == Granted && p.maxAge != 0 && gen.KnownFor(d.Held).Age(asked) > p.maxAge {
-		d.Reason = TooOld
+	if d.Reason == ReasonGranted && p.maxAge != 0 && gen.KnownFor(d.Held).Age(asked) > p.maxAge {
+		d.Reason = ReasonTooOld
 	}
 }
 

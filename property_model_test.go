@@ -347,9 +347,9 @@ const (
 // find finds a user by his number.
 func (g *propGate) find(id int64) (int64, rolegate.Reason) {
 	if _, ok := g.users[id]; ok {
-		return id, rolegate.Granted
+		return id, rolegate.ReasonGranted
 	}
-	return 0, rolegate.NotAuthorized
+	return 0, rolegate.ReasonNotAuthorized
 }
 
 // findAccount finds a user by his account. Several share it: nobody enters by
@@ -368,15 +368,15 @@ func (g *propGate) findAccount(account string) (int64, rolegate.Reason) {
 	}
 	switch {
 	case account == "":
-		return 0, rolegate.NoIdentity
+		return 0, rolegate.ReasonNoIdentity
 	case len(listed) == 1:
-		return listed[0], rolegate.Granted
+		return listed[0], rolegate.ReasonGranted
 	case len(listed) == 0 && len(held) == 1:
-		return held[0], rolegate.Granted
+		return held[0], rolegate.ReasonGranted
 	case len(listed)+len(held) == 0:
-		return 0, rolegate.NotAuthorized
+		return 0, rolegate.ReasonNotAuthorized
 	}
-	return 0, rolegate.Ambiguous
+	return 0, rolegate.ReasonAmbiguous
 }
 
 // ambiguous counts the accounts that several users share.
@@ -404,15 +404,15 @@ func (g *propGate) grants() (n int) {
 	return n
 }
 
-// serves says why nobody may enter, or rolegate.Granted.
+// serves says why nobody may enter, or rolegate.ReasonGranted.
 func (g *propGate) serves(now time.Time) rolegate.Reason {
 	switch {
 	case !g.listed:
-		return rolegate.NotReady
+		return rolegate.ReasonNotReady
 	case now.Sub(g.verified) > propExpireAfter:
-		return rolegate.Expired
+		return rolegate.ReasonExpired
 	}
-	return rolegate.Granted
+	return rolegate.ReasonGranted
 }
 
 // knownFor is up to when revocations are known that could concern a user.

@@ -283,13 +283,13 @@ func (m *propMachine) walk(t *rapid.T, accept bool) {
 	broken, meets := m.fault(t, 2)
 	m.tell(t, "a walk, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
 	meets[0].then = m.meanwhile(t)
-	var options []rolegate.ResyncOption
+	refresh := m.gate.RefreshAll
 	if accept {
-		options = append(options, rolegate.AcceptShrink)
+		refresh = m.gate.AcceptShrink
 	}
 	w := propWalk{started: time.Now(), list: m.source.sends(0), late: m.source.sends, broken: broken, accept: accept}
 	m.source.expect(meets...)
-	err := m.gate.Resync(context.Background(), options...)
+	err := refresh(context.Background())
 	m.settle()
 	w.ended = time.Now()
 	m.ended(m.model.walk(w), err)
@@ -350,7 +350,7 @@ func (m *propMachine) restart(t *rapid.T) {
 	if err := m.gate.Close(); err != nil {
 		m.wrong("Close: %v", err)
 	}
-	if reason := m.gate.Decide(context.Background(), rolegate.UserID(1)).Reason; reason != rolegate.Closed {
+	if reason := m.gate.Decide(context.Background(), rolegate.UserID(1)).Reason; reason != rolegate.ReasonClosed {
 		m.wrong("a closed gate says %v", reason)
 	}
 	if data, _ := m.cache.stored(); state != "as it was" && len(data) > 0 {
@@ -381,7 +381,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		m.source.expect(meets...)
 	}
 	cfg := quiet(rolegate.Config{
-		Source: m.source, Cache: m.cache, Aliases: []rolegate.Kind{rolegate.KindAccount}, Implies: propImplies, Async: true,
+		Source: m.source, Cache: m.cache, Aliases: []rolegate.Kind{rolegate.KindAccount}, Implies: propImplies, StartEmpty: true,
 		Refresh: rolegate.Refresh{Every: propEvery, ResyncEvery: propEvery, ExpireAfter: propExpireAfter},
 	})
 	gate, err := rolegate.Open(context.Background(), cfg)
@@ -438,10 +438,10 @@ func (m *propMachine) check(*rapid.T) {
 }
 
 // compare asks about one identity, which is that user's if reason is
-// rolegate.Granted.
+// rolegate.ReasonGranted.
 func (m *propMachine) compare(who string, id rolegate.Identity, user int64, reason, serves rolegate.Reason) {
-	found := serves == rolegate.Granted && reason == rolegate.Granted
-	if serves != rolegate.Granted {
+	found := serves == rolegate.ReasonGranted && reason == rolegate.ReasonGranted
+	if serves != rolegate.ReasonGranted {
 		reason = serves
 	}
 	_, held := m.model.held[user]
@@ -460,9 +460,9 @@ func (m *propMachine) compare(who string, id rolegate.Identity, user int64, reas
 			switch {
 			case !found:
 			case !rolesPass(p.rules, m.model.users[user].grants, propImplies, org, false):
-				want = rolegate.RoleMissing
+				want = rolegate.ReasonRoleMissing
 			case p.maxAge > 0 && time.Since(m.model.knownFor(user)) > p.maxAge:
-				want = rolegate.TooOld
+				want = rolegate.ReasonTooOld
 			}
 			expect(p.policy.Decide(context.Background(), id, org), want, p.name)
 		}

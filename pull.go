@@ -11,13 +11,13 @@ import (
 )
 
 // PullOutcome is what a pull that succeeded saw and changed.
-type PullOutcome struct {
+type RefreshOutcome struct {
 	Records int `json:"records"` // records that the source yielded, of both pulls of a walk
 
-	Added   int `json:"added"`   // users who were not listed before
-	Removed int `json:"removed"` // users who are no longer listed
-	Changed int `json:"changed"` // users with other roles or names than before
-	Bereft  int `json:"bereft"`  // those of them who had roles and have none any more
+	Added        int `json:"added"`          // users who were not listed before
+	Removed      int `json:"removed"`        // users who are no longer listed
+	Changed      int `json:"changed"`        // users with other roles or names than before
+	LostAllRoles int `json:"lost_all_roles"` // those of them who had roles and have none any more
 
 	BadRecords    int `json:"bad_records"`    // records that could not be understood
 	DroppedGrants int `json:"dropped_grants"` // grants without an organisation above 0 or a role code
@@ -28,15 +28,15 @@ type PullOutcome struct {
 }
 
 // changes reports whether the pull changed anything.
-func (o PullOutcome) changes() bool { return o.Added+o.Removed+o.Changed > 0 }
+func (o RefreshOutcome) changes() bool { return o.Added+o.Removed+o.Changed > 0 }
 
 // trouble reports whether an operator should look at the source.
-func (o PullOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
+func (o RefreshOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
 
 // walk pulls the whole list into a fresh table, brings that up to date with
 // what changed meanwhile, and swaps it in. It changes nothing if any of it
 // fails.
-func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcome, error) {
+func (f *refresher) walk(ctx context.Context, started clock.Instant) (RefreshOutcome, error) {
 	f.walking.Store(true)
 	defer f.walking.Store(false)
 	view := snapshot.RemovalContext{Started: started, Accept: f.accepting.Load() > 0}
@@ -47,11 +47,11 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 	}
 	list := f.collect(0, nil, like)
 	if err := list.pull(ctx); err != nil {
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	s, err := index.NewSnapshot(list.table, f.roles, f.cfg.indexed.fields())
 	if err != nil {
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	next := &snapshot.Generation{Snapshot: s, Cursor: list.highest, Contact: started, Verified: started, Refreshed: started}
 	outcome := list.outcome()
@@ -60,7 +60,7 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 	f.syncRan.Store(view.Syncing)
 	before, late, err := f.finishWalk(ctx, next, view)
 	if err != nil {
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	outcome = outcome.plus(late)
 	if f.changes == nil {
@@ -73,7 +73,7 @@ func (f *refresher) walk(ctx context.Context, started clock.Instant) (PullOutcom
 
 // finishWalk brings a walk up to date and swaps it in. It returns the
 // generation that it replaced.
-func (f *refresher) finishWalk(ctx context.Context, next *snapshot.Generation, view snapshot.RemovalContext) (before *snapshot.Generation, late PullOutcome, err error) {
+func (f *refresher) finishWalk(ctx context.Context, next *snapshot.Generation, view snapshot.RemovalContext) (before *snapshot.Generation, late RefreshOutcome, err error) {
 	// No incremental pull may run meanwhile: it would go on from the old list
 	// and bring a removed user back.
 	if err := f.lockSwap(ctx); err != nil {
@@ -107,13 +107,13 @@ func (f *refresher) finishWalk(ctx context.Context, next *snapshot.Generation, v
 
 // increment pulls what was added and changed since the cursor, and swaps in a
 // generation that has it.
-func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullOutcome, error) {
+func (f *refresher) increment(ctx context.Context, started clock.Instant) (RefreshOutcome, error) {
 	if err := f.lockSwap(ctx); err != nil {
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	defer f.unlockSwap()
 	if f.replica.following() {
-		return PullOutcome{}, errOvertaken
+		return RefreshOutcome{}, errOvertaken
 	}
 	gen := f.now.Load()
 	news := f.collect(gen.Cursor, gen.Snapshot, &gen.Table)
@@ -121,7 +121,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 		if failureOf(err) == FailureCursorRegressed {
 			f.soon(walk)
 		}
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	if news.unreadable > 0 {
 		f.walkForUnreadable(started)
@@ -131,7 +131,7 @@ func (f *refresher) increment(ctx context.Context, started clock.Instant) (PullO
 	next := &snapshot.Generation{Snapshot: gen.Snapshot, Cursor: gen.Cursor, Contact: contact, Verified: gen.Verified, Refreshed: gen.Refreshed}
 	changes, err := next.Apply(news.table, news.highest, f.roles, f.cfg.indexed.fields())
 	if err != nil {
-		return PullOutcome{}, err
+		return RefreshOutcome{}, err
 	}
 	next.Held = gen.Held.Without(changes)
 	f.swap(next)
@@ -296,19 +296,19 @@ func (c *collector) takeBad(r Record) {
 }
 
 // outcome counts what the pull saw.
-func (c *collector) outcome() PullOutcome {
-	return PullOutcome{
+func (c *collector) outcome() RefreshOutcome {
+	return RefreshOutcome{
 		Records: c.records, BadRecords: c.bad, DroppedGrants: c.dropped,
 		Duplicates: c.table.Duplicates, Conflicts: c.table.Conflicts,
 	}
 }
 
 // plus adds up two parts of an outcome.
-func (o PullOutcome) plus(p PullOutcome) PullOutcome {
+func (o RefreshOutcome) plus(p RefreshOutcome) RefreshOutcome {
 	o.Added += p.Added
 	o.Removed += p.Removed
 	o.Changed += p.Changed
-	o.Bereft += p.Bereft
+	o.LostAllRoles += p.LostAllRoles
 	o.Records += p.Records
 	o.BadRecords += p.BadRecords
 	o.DroppedGrants += p.DroppedGrants

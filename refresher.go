@@ -29,7 +29,7 @@ const (
 	pullKinds
 )
 
-func (k pullKind) String() string { return [pullKinds]string{"incremental", "walk"}[k] }
+func (k pullKind) String() string { return [pullKinds]string{"incremental", "full"}[k] }
 
 // MarshalText has JSON logs tell the kind by its name.
 func (k pullKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
@@ -90,7 +90,7 @@ type refresher struct {
 
 // A pullState is what is remembered of one kind of pull.
 type pullState struct {
-	PullStatus
+	RefreshStatus
 	err error // the last failure
 }
 
@@ -138,7 +138,7 @@ func startRefresher(g *Gate) {
 	go f.loop(incremental)
 	go f.loop(walk)
 	go f.unheld.watch()
-	if g.cfg.Sync != nil {
+	if g.cfg.UpstreamSync != nil {
 		f.running.Add(1)
 		go f.watchSync()
 	}
@@ -317,7 +317,7 @@ func (f *refresher) runAndNote(k pullKind, started clock.Instant) error {
 // guarded makes one pull and turns a panic into an error, and likewise the end
 // of its goroutine, as by t.FailNow: whoever waits for the pull would wait for
 // ever.
-func (f *refresher) guarded(k pullKind, started clock.Instant) (o PullOutcome, err error) {
+func (f *refresher) guarded(k pullKind, started clock.Instant) (o RefreshOutcome, err error) {
 	err = &PullError{Failure: FailurePanic, Err: errors.New("the source ended its goroutine")}
 	ended := make(chan struct{})
 	go func() {
@@ -354,7 +354,7 @@ func (f *refresher) begin(k pullKind, started clock.Instant) {
 }
 
 // note remembers a pull that ended, logs it, and sets when the next is due.
-func (f *refresher) note(k pullKind, started clock.Instant, o PullOutcome, err error) {
+func (f *refresher) note(k pullKind, started clock.Instant, o RefreshOutcome, err error) {
 	now := f.clock()
 	took := time.Duration(now.Mono - started.Mono)
 	var hold *snapshot.HeldRemovals

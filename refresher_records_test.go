@@ -27,7 +27,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			require.NoError(t, gate.Refresh(t.Context()))
 			high := gate.Status().Cursor
 			m.Restore(backup)
-			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			require.NoError(t, gate.AcceptShrink(t.Context()))
 			assert.Less(t, gate.Status().Cursor, high, "a full walk whose highest sequence is lower is believed")
 			assert.False(t, allowed(gate, 100))
 			m.Grant(200, 7, "teacher")
@@ -155,10 +155,10 @@ func TestRecords(t *testing.T) {
 						source.list, source.err = []rolegate.Record{{UserID: 1, Sequence: 1}}, errors.New("broken")
 					}
 				})
-				err := gate.Resync(t.Context())
+				err := gate.RefreshAll(t.Context())
 				if c.fails != "" {
 					require.Error(t, err)
-					assert.Equal(t, c.fails, gate.Status().Walk.Failure)
+					assert.Equal(t, c.fails, gate.Status().Full.Failure)
 					assert.Zero(t, gate.Status().Users)
 					return
 				}
@@ -193,11 +193,11 @@ func TestAnUnreadableRecordMakesOneWalkDue(t *testing.T) {
 			source.news = []rolegate.Record{{Sequence: 2, Bad: errors.New("userId: expected an integer above 0")}}
 		})
 		after(70 * time.Second)
-		assert.EqualValues(t, 2, gate.Status().Walk.Succeeded)
+		assert.EqualValues(t, 2, gate.Status().Full.Succeeded)
 		after(7 * minutes)
-		assert.LessOrEqual(t, gate.Status().Walk.Succeeded, uint64(2))
+		assert.LessOrEqual(t, gate.Status().Full.Succeeded, uint64(2))
 		after(30 * minutes)
-		assert.LessOrEqual(t, gate.Status().Walk.Succeeded, uint64(9))
+		assert.LessOrEqual(t, gate.Status().Full.Succeeded, uint64(9))
 	})
 }
 
@@ -220,7 +220,7 @@ func TestAnIncrementBringsNobodyBack(t *testing.T) {
 		go func() { done <- gate.Refresh(t.Context()) }()
 		synctest.Wait()
 		source.script(func() { source.list, source.news = source.list[:1], nil })
-		go func() { done <- gate.Resync(t.Context()) }()
+		go func() { done <- gate.RefreshAll(t.Context()) }()
 		require.NoError(t, <-done)
 		require.NoError(t, <-done)
 		synctest.Wait()

@@ -120,16 +120,16 @@ func TestPromise(t *testing.T) {
 				UniqueSequences: true,
 			})})
 			m.SetLatency(2 * time.Second)
-			until(t, time.Hour, func() bool { return gate.Status().Walk.Running })
+			until(t, time.Hour, func() bool { return gate.Status().Full.Running })
 			after(3 * time.Minute)
 			for id := int64(2000); id < 2005; id++ {
 				m.Grant(id, 7, "teacher")
 				until(t, every*11/10+5*time.Second, func() bool { return allowed(gate, id) })
-				require.True(t, gate.Status().Walk.Running, "the walk goes on all the while")
+				require.True(t, gate.Status().Full.Running, "the walk goes on all the while")
 			}
 			m.Revoke(2000, 500)
-			walks := gate.Status().Walk.Succeeded
-			until(t, 2*time.Hour, func() bool { return gate.Status().Walk.Succeeded > walks+1 })
+			walks := gate.Status().Full.Succeeded
+			until(t, 2*time.Hour, func() bool { return gate.Status().Full.Succeeded > walks+1 })
 			assert.False(t, allowed(gate, 2000))
 			assert.False(t, allowed(gate, 500))
 			assert.True(t, allowed(gate, 2004))
@@ -161,7 +161,7 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 				m.Grant(3, 7, "teacher")
 				m.Revoke(2)
 				m.Fail(c.fault)
-				err := gate.Resync(t.Context())
+				err := gate.RefreshAll(t.Context())
 				require.Error(t, err)
 				assert.NotContains(t, err.Error(), m.Token())
 				require.Error(t, gate.Refresh(t.Context()))
@@ -198,11 +198,11 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 			for k := 2; k < 10; k++ {
 				page := 0
 				m.FailWhen(func(rolegatetest.Request) bool { page++; return page == k }, rolegatetest.Truncated())
-				require.Error(t, gate.Resync(t.Context()))
+				require.Error(t, gate.RefreshAll(t.Context()))
 				assert.True(t, allowed(gate, 1), "nothing of a walk that failed at page %d is visible", k)
 				m.Recover()
 			}
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.False(t, allowed(gate, 1))
 		})
 	})
@@ -250,7 +250,7 @@ func TestAges(t *testing.T) {
 			assert.Equal(t, rolegate.StateReady, gate.Status().State)
 			assert.Less(t, gate.Status().ContactAge, 70*time.Second)
 			after(2 * minutes)
-			assert.Equal(t, rolegate.Expired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+			assert.Equal(t, rolegate.ReasonExpired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 		})
 	})
 	t.Run("verified is when the walk began", func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestAges(t *testing.T) {
 		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
 			m.SetLatency(7 * time.Second)
 			begun := time.Now()
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.True(t, gate.Status().Verified.Equal(begun), "what was revoked while it ran may have been missed")
 			m.SetLatency(0)
 		})
@@ -300,9 +300,9 @@ func TestClocks(t *testing.T) {
 				m.Recover()
 				ask(gate.Admit(ok(gate)), "GET", "/", 1) // a request that finds it expired has it walk at once
 				until(t, every*11/10+time.Second, func() bool { return allowed(gate, 1) })
-				walks := gate.Status().Walk.Succeeded
+				walks := gate.Status().Full.Succeeded
 				after(30 * minutes)
-				assert.InDelta(t, walks+3, gate.Status().Walk.Succeeded, 1, "the intervals keep")
+				assert.InDelta(t, walks+3, gate.Status().Full.Succeeded, 1, "the intervals keep")
 			})
 		})
 	}
@@ -381,7 +381,7 @@ func TestBackOff(t *testing.T) {
 				after(c.quiet - 2*time.Second)
 				assert.Zero(t, m.RequestCount(), "neither kind of pull asks")
 				var failed *rolegate.PullError
-				require.ErrorAs(t, gate.Resync(t.Context()), &failed, "nor does one that is asked for")
+				require.ErrorAs(t, gate.RefreshAll(t.Context()), &failed, "nor does one that is asked for")
 				assert.Positive(t, failed.RetryAfter)
 				after(15 * time.Second)
 				assert.Positive(t, m.RequestCount())

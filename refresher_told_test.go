@@ -89,7 +89,7 @@ func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 		source := &twoKinds{list: []rolegate.Record{{UserID: 1, Sequence: 50}}}
 		gate := openGate(t, rolegate.Config{Source: source})
 		source.set(func() { source.walkErr = errors.New("down") })
-		until(t, time.Hour, func() bool { return gate.Status().Walk.Consecutive == 8 }) // so the next is most of a minute away
+		until(t, time.Hour, func() bool { return gate.Status().Full.Consecutive == 8 }) // so the next is most of a minute away
 		source.set(func() { source.news = []rolegate.Record{{UserID: 2, Sequence: 10}} })
 		for range 3 {
 			var failed *rolegate.PullError
@@ -97,9 +97,9 @@ func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 			require.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 			synctest.Wait()
 		}
-		assert.Equal(t, 8, gate.Status().Walk.Consecutive)
+		assert.Equal(t, 8, gate.Status().Full.Consecutive)
 		after(73 * time.Second)
-		assert.Equal(t, 9, gate.Status().Walk.Consecutive)
+		assert.Equal(t, 9, gate.Status().Full.Consecutive)
 	})
 }
 
@@ -129,7 +129,7 @@ func TestAWalkFollowsASleep(t *testing.T) {
 				slept.Store(int64(c.slept))
 				require.NoError(t, gate.Refresh(t.Context()))
 				synctest.Wait()
-				assert.Equal(t, c.walks, gate.Status().Walk.Succeeded)
+				assert.Equal(t, c.walks, gate.Status().Full.Succeeded)
 			})
 		})
 	}
@@ -141,12 +141,12 @@ func TestPullsTellHowTheyWent(t *testing.T) {
 		source := rolegatetest.NewStatic(users(3)...)
 		gate := openGate(t, rolegate.Config{Source: source})
 		source.SetDelay(7 * time.Second)
-		require.NoError(t, gate.Resync(t.Context()))
-		assert.GreaterOrEqual(t, gate.Status().Walk.Duration, 7*time.Second)
-		assert.LessOrEqual(t, gate.Status().Walk.Duration, 14*time.Second, "the walk, and what brings it up to date")
+		require.NoError(t, gate.RefreshAll(t.Context()))
+		assert.GreaterOrEqual(t, gate.Status().Full.Duration, 7*time.Second)
+		assert.LessOrEqual(t, gate.Status().Full.Duration, 14*time.Second, "the walk, and what brings it up to date")
 		require.NoError(t, gate.Refresh(t.Context()))
 		assert.Equal(t, 7*time.Second, gate.Status().Incremental.Duration)
-		assert.EqualValues(t, 2, gate.Status().Walk.Succeeded)
+		assert.EqualValues(t, 2, gate.Status().Full.Succeeded)
 		assert.EqualValues(t, 1, gate.Status().Incremental.Succeeded)
 		source.Fail(errors.New("down"))
 		require.Error(t, gate.Refresh(t.Context()))
@@ -211,7 +211,7 @@ func TestOpenSaysWhatIsKnown(t *testing.T) {
 				source.SetDelay(time.Hour)
 				cfg := rolegate.Config{Source: source}
 				if c.group {
-					openGate(t, rolegate.Config{Source: source, Cache: store.replica(), Async: true})
+					openGate(t, rolegate.Config{Source: source, Cache: store.replica(), StartEmpty: true})
 					after(time.Second)
 					cfg.Cache = store.replica()
 				}
@@ -237,7 +237,7 @@ func TestTheLogTellsTheEndOfAHold(t *testing.T) {
 		ends func(t *testing.T, gate *rolegate.Gate, source *rolegatetest.Static)
 	}{
 		{"an operator accepts it", func(t *testing.T, gate *rolegate.Gate, _ *rolegatetest.Static) {
-			require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+			require.NoError(t, gate.AcceptShrink(t.Context()))
 		}},
 		{"they are listed again", func(t *testing.T, gate *rolegate.Gate, source *rolegatetest.Static) {
 			source.Put(users(20)...)
@@ -251,17 +251,17 @@ func TestTheLogTellsTheEndOfAHold(t *testing.T) {
 				source := rolegatetest.NewStatic(users(20)...)
 				gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger()})
 				source.Set(users(2)...)
-				require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+				require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 				const over = "rolegate: no removals are held any more"
 				require.Empty(t, book.lines(over))
 				c.ends(t, gate, source)
 				for range 2 {
-					require.NoError(t, gate.Resync(t.Context()))
+					require.NoError(t, gate.RefreshAll(t.Context()))
 				}
 				lines := book.lines(over)
 				require.Len(t, lines, 1)
 				assert.EqualValues(t, 18, lines[0]["were"])
-				assert.EqualValues(t, rolegate.HeldByBrake, lines[0]["cause"])
+				assert.EqualValues(t, rolegate.HeldByShrinkGuard, lines[0]["cause"])
 			})
 		})
 	}
@@ -277,11 +277,11 @@ func TestAPullThatCloseEndsIsNoFailure(t *testing.T) {
 		require.NoError(t, err)
 		source.SetDelay(time.Minute)
 		answer := make(chan error, 1)
-		go func() { answer <- gate.Resync(t.Context()) }()
+		go func() { answer <- gate.RefreshAll(t.Context()) }()
 		synctest.Wait()
 		require.NoError(t, gate.Close())
 		require.ErrorIs(t, <-answer, rolegate.ErrClosed)
-		assert.Zero(t, gate.Status().Walk.Failed)
+		assert.Zero(t, gate.Status().Full.Failed)
 		assert.Empty(t, gate.Status().Failures)
 		assert.Empty(t, book.lines("rolegate: a pull failed; the list stays as it was"))
 	})

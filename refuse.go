@@ -118,13 +118,13 @@ func (g *Gate) challenge() string {
 // retryAfter is when a client may come again after a 503: about when the next
 // pull may have mended it.
 func (g *Gate) retryAfter(reason Reason) time.Duration {
-	if g == nil || g.refresher == nil || reason == Closed {
+	if g == nil || g.refresher == nil || reason == ReasonClosed {
 		return 30 * time.Second
 	}
 	switch reason {
-	case Expired:
+	case ReasonExpired:
 		g.refresher.expired()
-	case TooOld:
+	case ReasonTooOld:
 		return min(max(g.refresher.untilWalkForAge(), time.Second), time.Minute)
 	}
 	return min(max(g.refresher.untilNextWalk(), time.Second), time.Minute)
@@ -141,9 +141,9 @@ func (g *Gate) logger() *slog.Logger {
 func (g *Gate) logRefused(r *http.Request, p *Policy, d Decision, denial Denial) {
 	level := slog.LevelInfo
 	switch {
-	case denial.Status == http.StatusInternalServerError || d.Reason == ConditionFailed && d.err != nil:
+	case denial.Status == http.StatusInternalServerError || d.Reason == ReasonConditionFailed && d.err != nil:
 		level = slog.LevelError
-	case denial.Status == http.StatusServiceUnavailable || d.Reason == OrgUnreadable || d.Reason == Ambiguous:
+	case denial.Status == http.StatusServiceUnavailable || d.Reason == ReasonOrgUnreadable || d.Reason == ReasonAmbiguous:
 		level = slog.LevelWarn
 	}
 	g.logDecision(r.Context(), level, "rolegate: refused", r, p, d, slog.String("decision", denial.ID), slog.Int("status", denial.Status))

@@ -25,9 +25,9 @@ type ReplicaRole string
 
 // The roles of replicas.
 const (
-	ReplicaLeader   ReplicaRole = "leader"   // it pulls, and publishes what has changed
-	ReplicaFollower ReplicaRole = "follower" // it follows what the leader publishes
-	ReplicaAlone    ReplicaRole = "alone"    // it pulls by itself: the store is away or wrong, or is behind what it knows
+	ReplicaLeader     ReplicaRole = "leader"   // it pulls, and publishes what has changed
+	ReplicaFollower   ReplicaRole = "follower" // it follows what the leader publishes
+	ReplicaStandalone ReplicaRole = "standalone"    // it pulls by itself: the store is away or wrong, or is behind what it knows
 )
 
 // ReplicaStatus tells of the group of replicas that share Config.Cache.
@@ -179,7 +179,7 @@ func (r *replica) following() bool {
 		return false
 	}
 	switch *r.role.Load() {
-	case ReplicaAlone:
+	case ReplicaStandalone:
 		return false
 	case ReplicaLeader:
 		return r.until.Load() <= r.f.clock().Mono // it was paused for longer than its lease
@@ -313,22 +313,22 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	case r.lease.Held && r.caught && r.until.Load() > now.Mono:
 		role, r.apart = ReplicaLeader, clock.Instant{}
 	case r.touched.Age(now) > sharedGrace, r.broken != (clock.Instant{}) && r.broken.Age(now) > sharedGrace:
-		role = ReplicaAlone // the store is away, or what is in it cannot be used
+		role = ReplicaStandalone // the store is away, or what is in it cannot be used
 	case r.jumps > maxJumps:
-		role = ReplicaAlone // no age that is told by that clock can be believed
+		role = ReplicaStandalone // no age that is told by that clock can be believed
 	case own == nil || own == base:
 		r.apart = clock.Instant{}
 	case r.apart == clock.Instant{}:
 		r.apart = now
 	case r.apart.Age(now) > sharedGrace:
-		role = ReplicaAlone // it knows more than the store, or cannot use what is there
+		role = ReplicaStandalone // it knows more than the store, or cannot use what is there
 	}
 	switch {
 	case role != ReplicaFollower:
 	case base != nil && r.news.Age(now) > max(quietLeader, 3*r.f.cfg.Refresh.Every):
-		role = ReplicaAlone // whoever leads publishes nothing
+		role = ReplicaStandalone // whoever leads publishes nothing
 	case own == nil && r.news.Age(now) > r.f.cfg.Refresh.ResyncEvery:
-		role = ReplicaAlone // likewise, but a first walk may take its time
+		role = ReplicaStandalone // likewise, but a first walk may take its time
 	}
 	if role == before {
 		return role, before, r.highest
@@ -369,7 +369,7 @@ func (r *replica) schedule(role ReplicaRole, own *snapshot.Generation, now clock
 				from, spread = due, interval/10
 			}
 		}
-		if role == ReplicaAlone {
+		if role == ReplicaStandalone {
 			due = from.Add(rand.N(spread))
 			if set := f.next[k].Load(); set > now.Mono && set < due.Mono {
 				continue // it goes alone time and again, and is not to put its pull off each time

@@ -28,7 +28,7 @@ func TestADeadLeaderIsAwaited(t *testing.T) {
 		require.NoError(t, g.gates[old].Close())
 		g.gates, g.caches = append(g.gates[:old], g.gates[old+1:]...), append(g.caches[:old], g.caches[old+1:]...)
 		for g.settle(100 * time.Millisecond); g.leader() < 0; g.settle(100 * time.Millisecond) {
-			require.Zero(t, g.roles()[rolegate.ReplicaAlone])
+			require.Zero(t, g.roles()[rolegate.ReplicaStandalone])
 		}
 		g.settle(time.Minute)
 		require.Equal(t, map[rolegate.ReplicaRole]int{rolegate.ReplicaLeader: 1, rolegate.ReplicaFollower: 3}, g.roles())
@@ -48,7 +48,7 @@ func TestACutOffLeaderGoesOn(t *testing.T) {
 		i := g.leader()
 		g.caches[i].set(func(c *fakeCache) { c.away = true })
 		g.settle(fakeLease + 3*time.Second)
-		require.Equal(t, rolegate.ReplicaAlone, g.gates[i].Status().Replica.Role)
+		require.Equal(t, rolegate.ReplicaStandalone, g.gates[i].Status().Replica.Role)
 		g.source.Put(record(3))
 		g.settle(3 * time.Second)
 		require.True(t, g.all(true, 3))
@@ -65,7 +65,7 @@ func TestAStartThatIsSlowCostsNoWalk(t *testing.T) {
 			g.caches[len(g.caches)-1].set(func(c *fakeCache) { c.broken = errors.New("no") })
 		}
 		g.settle(6 * time.Second)
-		require.Greater(t, g.roles()[rolegate.ReplicaAlone], 10)
+		require.Greater(t, g.roles()[rolegate.ReplicaStandalone], 10)
 		for _, c := range g.caches {
 			c.set(func(c *fakeCache) { c.broken = nil })
 		}
@@ -89,11 +89,11 @@ func TestALaterWalkUndoesNoLaterChange(t *testing.T) {
 		require.True(t, teaches())
 		g.caches[i].set(func(c *fakeCache) { c.away = true })
 		g.settle(20 * time.Second)
-		require.Equal(t, rolegate.ReplicaAlone, alone.Status().Replica.Role)
+		require.Equal(t, rolegate.ReplicaStandalone, alone.Status().Replica.Role)
 
 		g.source.SetDelay(10 * time.Second) // the walk is two pulls: of the list, and of what has changed since
 		walked := make(chan error, 1)
-		go func() { walked <- lead.Resync(t.Context()) }()
+		go func() { walked <- lead.RefreshAll(t.Context()) }()
 		g.settle(11 * time.Second)
 		g.source.Put(record(2, in(7, "pupil")))
 		require.NoError(t, alone.Refresh(t.Context()))
@@ -119,7 +119,7 @@ func TestALeaderThatKnowsOfFewerRemovals(t *testing.T) {
 		away(alone, true)
 		g.settle(10 * time.Second)
 		g.source.Remove(2)
-		require.NoError(t, g.gates[leads].Resync(t.Context()))
+		require.NoError(t, g.gates[leads].RefreshAll(t.Context()))
 		g.settle(time.Second)
 		away(leads, true)
 		g.settle(time.Second)

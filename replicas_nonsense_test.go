@@ -237,7 +237,7 @@ func TestASharedCacheThatIsOutOfOrder(t *testing.T) {
 					}
 					odd := &oddCache{fakeCache: g.store.replica()}
 					c.odd(odd)
-					gate := openGate(t, rolegate.Config{Source: g.source, Cache: odd, Async: true})
+					gate := openGate(t, rolegate.Config{Source: g.source, Cache: odd, StartEmpty: true})
 					g.settle(time.Second)
 					if first {
 						g.add()
@@ -254,7 +254,7 @@ func TestASharedCacheThatIsOutOfOrder(t *testing.T) {
 						assert.Less(t, gate.Status().VerifiedAge, 17*time.Minute)
 					}
 					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-					_ = gate.Resync(ctx) // it may fail, and does not hang
+					_ = gate.RefreshAll(ctx) // it may fail, and does not hang
 					assert.NoError(t, ctx.Err())
 					cancel()
 					begun := time.Now()
@@ -291,7 +291,7 @@ func TestReplicasCloseWhateverTheStoreDoes(t *testing.T) {
 				g.settle(c.wait)
 				g.source.Put(record(9))
 				for _, gate := range g.gates {
-					go func() { _ = gate.Resync(context.Background()) }()
+					go func() { _ = gate.RefreshAll(context.Background()) }()
 				}
 				synctest.Wait()
 				for _, gate := range g.gates {

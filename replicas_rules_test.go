@@ -33,13 +33,13 @@ func TestANewReplicaIsUpToDateBeforeItServes(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
 		g.source.Remove(2)
-		require.NoError(t, g.gates[g.leader()].Resync(t.Context()))
+		require.NoError(t, g.gates[g.leader()].RefreshAll(t.Context()))
 		for range 10 {
 			g.settle(time.Minute) // as many changes, which say that somebody leads
 		}
 		late := g.store.replica()
 		late.slow = 50 * time.Millisecond
-		gate := openGate(t, rolegate.Config{Source: g.source, Cache: late, Async: true})
+		gate := openGate(t, rolegate.Config{Source: g.source, Cache: late, StartEmpty: true})
 		for range 400 {
 			g.settle(10 * time.Millisecond)
 			require.False(t, allowed(gate, 2), "a removal of ten minutes ago is not known")
@@ -134,7 +134,7 @@ func TestAResyncOnAFollowerEnds(t *testing.T) {
 				follower := g.follower()
 				gate := g.gates[follower]
 				ended := make(chan error, 1)
-				go func() { ended <- gate.Resync(t.Context()) }()
+				go func() { ended <- gate.RefreshAll(t.Context()) }()
 				g.settle(time.Second)
 				c.wrong(g, follower)
 				begun := time.Now()
@@ -158,7 +158,7 @@ func TestALeaderThatIsRefused(t *testing.T) {
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
 		refused := rolegatetest.NewStatic()
 		refused.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Err: errSimCut})
-		openGate(t, rolegate.Config{Source: refused, Cache: g.store.replica(), Async: true})
+		openGate(t, rolegate.Config{Source: refused, Cache: g.store.replica(), StartEmpty: true})
 		g.settle(time.Second)
 		g.add()
 		g.add()
@@ -194,7 +194,7 @@ func TestFollowersTell(t *testing.T) {
 		require.NoError(t, g.gates[0].Refresh(t.Context()))
 		g.settle(0) // or both are published as one change
 		g.source.Remove(2)
-		require.NoError(t, g.gates[0].Resync(t.Context()))
+		require.NoError(t, g.gates[0].RefreshAll(t.Context()))
 		g.settle(0)
 		require.False(t, stream.running())
 		require.ErrorIs(t, <-stream.ended, rolegate.ErrRevoked)
@@ -204,7 +204,7 @@ func TestFollowersTell(t *testing.T) {
 		require.Len(t, changes, 2)
 		require.Equal(t, int64(3), changes[0].Added[0].UserID)
 		require.Equal(t, int64(2), changes[1].Removed[0].UserID)
-		require.True(t, changes[1].Walk)
+		require.True(t, changes[1].Full)
 	})
 }
 
@@ -254,13 +254,13 @@ func TestAHoldOutlivesItsLeader(t *testing.T) {
 		for id := range int64(20) {
 			g.source.Remove(id + 10)
 		}
-		require.ErrorIs(t, g.gates[g.follower()].Resync(t.Context()), rolegate.ErrHeld)
+		require.ErrorIs(t, g.gates[g.follower()].RefreshAll(t.Context()), rolegate.ErrHeld)
 		g.settle(20 * time.Second)
 		g.kill(g.leader())
 		require.True(t, g.all(true, 10))
 		for _, gate := range g.gates {
 			require.Equal(t, 20, gate.Status().Held.Users)
-			require.Equal(t, rolegate.HeldByBrake, gate.Status().Held.Cause)
+			require.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
 		}
 		g.settle(50 * time.Second)
 		require.True(t, g.all(false, 10), "a minute later, not ten")
@@ -280,7 +280,7 @@ func TestWhatIsAskedIsForgotten(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 					go func() {
 						_ = gate.Refresh(ctx)
-						_ = gate.Resync(ctx)
+						_ = gate.RefreshAll(ctx)
 						cancel()
 					}()
 				}

@@ -42,7 +42,7 @@ func inGroup(t *testing.T, n int, test func(t *testing.T, g *replicaGroup)) {
 func (g *replicaGroup) add() *rolegate.Gate {
 	g.t.Helper()
 	cache := g.store.replica()
-	cfg := rolegate.Config{Source: g.source, Cache: cache, Async: true}
+	cfg := rolegate.Config{Source: g.source, Cache: cache, StartEmpty: true}
 	if g.config != nil {
 		g.config(&cfg)
 	}
@@ -134,7 +134,7 @@ func TestAChangeReachesAllReplicas(t *testing.T) {
 		require.True(t, g.all(true, 3))
 
 		g.source.Remove(3)
-		require.NoError(t, g.gates[g.leader()].Resync(t.Context()))
+		require.NoError(t, g.gates[g.leader()].RefreshAll(t.Context()))
 		g.settle(0)
 		require.True(t, g.all(false, 3))
 	})
@@ -154,7 +154,7 @@ func TestFollowersAsk(t *testing.T) {
 			}
 			return nil
 		}},
-		{"Resync", func(g *replicaGroup, f *rolegate.Gate) error { return f.Resync(g.t.Context()) }},
+		{"RefreshAll", func(g *replicaGroup, f *rolegate.Gate) error { return f.RefreshAll(g.t.Context()) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -176,19 +176,19 @@ func TestAResyncOnAFollowerSeesRemovals(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 3, func(t *testing.T, g *replicaGroup) {
 		g.source.Remove(2)
-		require.NoError(t, g.gates[g.follower()].Resync(t.Context()))
+		require.NoError(t, g.gates[g.follower()].RefreshAll(t.Context()))
 		g.settle(0)
 		require.True(t, g.all(false, 2))
 
 		g.source.Remove(1)
 		g.settle(time.Minute)
-		require.ErrorIs(t, g.gates[g.follower()].Resync(t.Context()), rolegate.ErrHeld)
+		require.ErrorIs(t, g.gates[g.follower()].RefreshAll(t.Context()), rolegate.ErrHeld)
 		g.settle(0) // until the others have heard of it
 		require.True(t, g.all(true, 1))
 		for _, gate := range g.gates {
 			require.Equal(t, 1, gate.Status().Held.Users)
 		}
-		require.NoError(t, g.gates[g.follower()].Resync(t.Context(), rolegate.AcceptShrink))
+		require.NoError(t, g.gates[g.follower()].AcceptShrink(t.Context()))
 		g.settle(0)
 		require.True(t, g.all(false, 1))
 	})
@@ -198,7 +198,7 @@ func TestAFailedPullIsToldToWhoAsked(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 3, func(t *testing.T, g *replicaGroup) {
 		g.source.Fail(&rolegate.PullError{Failure: rolegate.FailureUpstream, Err: errors.New("out of order")})
-		err := g.gates[g.follower()].Resync(t.Context())
+		err := g.gates[g.follower()].RefreshAll(t.Context())
 		var pe *rolegate.PullError
 		require.ErrorAs(t, err, &pe)
 		require.Equal(t, rolegate.FailureUpstream, pe.Failure)
@@ -291,12 +291,12 @@ func TestTheStoreGoesWrong(t *testing.T) {
 			t.Parallel()
 			inGroup(t, 6, func(t *testing.T, g *replicaGroup) {
 				g.source.Remove(2)
-				require.NoError(t, g.gates[g.follower()].Resync(t.Context()))
+				require.NoError(t, g.gates[g.follower()].RefreshAll(t.Context()))
 				g.settle(time.Minute)
 				mend := c.wrong(g)
 				g.settle(30 * time.Second)
 				if c.alone {
-					require.Equal(t, 6, g.roles()[rolegate.ReplicaAlone], g.roles())
+					require.Equal(t, 6, g.roles()[rolegate.ReplicaStandalone], g.roles())
 				}
 				g.source.Put(record(3))
 				g.settle(130 * time.Second)
@@ -325,7 +325,7 @@ func TestAnOlderBackupOfTheStore(t *testing.T) {
 	inGroup(t, 4, func(t *testing.T, g *replicaGroup) {
 		restore := g.store.backUp()
 		g.source.Remove(2)
-		require.NoError(t, g.gates[g.follower()].Resync(t.Context()))
+		require.NoError(t, g.gates[g.follower()].RefreshAll(t.Context()))
 		g.settle(0)
 		require.True(t, g.all(false, 2))
 		restore()
@@ -348,7 +348,7 @@ func TestALeaderThatWasPaused(t *testing.T) {
 		next := g.leader()
 		require.NotEqual(t, old, next)
 		g.source.Remove(2)
-		require.NoError(t, g.gates[next].Resync(t.Context()))
+		require.NoError(t, g.gates[next].RefreshAll(t.Context()))
 		g.caches[old].set(func(c *fakeCache) { c.away = false })
 		g.settle(10 * time.Second)
 		require.True(t, g.all(false, 2))
@@ -423,9 +423,9 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	store := newFakeStore()
 	lists := map[string]bool{}
-	for _, keep := range []rolegate.Keep{rolegate.KeepNothing, rolegate.KeepAccount} {
+	for _, keep := range []rolegate.Keep{0, rolegate.KeepAccount} {
 		cache := store.replica()
-		openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Cache: cache, Keep: keep, Async: true})
+		openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Cache: cache, Keep: keep, StartEmpty: true})
 		lists[cache.list] = true
 		_, err := rolegate.Open(context.Background(), quiet(rolegate.Config{Source: rolegatetest.NewStatic(), Cache: cache}))
 		require.ErrorContains(t, err, "Cache: it serves a gate already")

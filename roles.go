@@ -94,7 +94,7 @@ func Either(checks ...Check) Check {
 
 // InOrg names the organisation in which every role of the guard is looked for:
 // f reads its id from the request. [PathOrg] is the usual f. An error, and an
-// id that is not above 0, deny the request with [OrgUnreadable]. The handler
+// id that is not above 0, deny the request with [ReasonOrgUnreadable]. The handler
 // gets the id that was checked from [Gate.OrgFrom], so that guard and handler
 // cannot differ.
 //
@@ -405,7 +405,7 @@ func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
 // is held back, the last one that held nothing). If it did, the request
 // waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
 // is at most one such walk in each Refresh.ResyncMin. If that does not do, the
-// answer is 503 with [TooOld]. It is for the few routes on which a revocation
+// answer is 503 with [ReasonTooOld]. It is for the few routes on which a revocation
 // must count at once; only users who would pass otherwise make it walk.
 //
 // A [Policy] that decides without a request does not wait: it denies with

@@ -27,14 +27,14 @@ func TestOrgOfDecide(t *testing.T) {
 		org         int64
 		free, bound rolegate.Reason
 	}{
-		{"that organisation", 7, rolegate.Granted, rolegate.Granted},
-		{"another", 8, rolegate.RoleMissing, rolegate.RoleMissing},
-		{"none named", 0, rolegate.Granted, rolegate.OrgUnreadable},
-		{"negative", -1, rolegate.OrgUnreadable, rolegate.OrgUnreadable},
-		{"the negative of one", -7, rolegate.OrgUnreadable, rolegate.OrgUnreadable},
-		{"the same in its low 32 bits", 7 + 1<<32, rolegate.RoleMissing, rolegate.RoleMissing},
-		{"the least", -1 << 63, rolegate.OrgUnreadable, rolegate.OrgUnreadable},
-		{"the greatest", 1<<63 - 1, rolegate.RoleMissing, rolegate.RoleMissing},
+		{"that organisation", 7, rolegate.ReasonGranted, rolegate.ReasonGranted},
+		{"another", 8, rolegate.ReasonRoleMissing, rolegate.ReasonRoleMissing},
+		{"none named", 0, rolegate.ReasonGranted, rolegate.ReasonOrgUnreadable},
+		{"negative", -1, rolegate.ReasonOrgUnreadable, rolegate.ReasonOrgUnreadable},
+		{"the negative of one", -7, rolegate.ReasonOrgUnreadable, rolegate.ReasonOrgUnreadable},
+		{"the same in its low 32 bits", 7 + 1<<32, rolegate.ReasonRoleMissing, rolegate.ReasonRoleMissing},
+		{"the least", -1 << 63, rolegate.ReasonOrgUnreadable, rolegate.ReasonOrgUnreadable},
+		{"the greatest", 1<<63 - 1, rolegate.ReasonRoleMissing, rolegate.ReasonRoleMissing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +42,7 @@ func TestOrgOfDecide(t *testing.T) {
 			assert.Equal(t, c.bound, bound.Decide(t.Context(), rolegate.UserID(1), c.org).Reason)
 		})
 	}
-	assert.Equal(t, rolegate.NotAuthorized, bound.Decide(t.Context(), rolegate.UserID(999), -1).Reason, "who is not listed is that first")
+	assert.Equal(t, rolegate.ReasonNotAuthorized, bound.Decide(t.Context(), rolegate.UserID(999), -1).Reason, "who is not listed is that first")
 }
 
 func TestInOrg(t *testing.T) {
@@ -57,13 +57,13 @@ func TestInOrg(t *testing.T) {
 		reason rolegate.Reason
 		org    int64
 	}{
-		{"his", func(*http.Request) (int64, error) { return 7, nil }, 200, rolegate.Granted, 7},
-		{"his, above 2^53", func(*http.Request) (int64, error) { return 1 << 62, nil }, 200, rolegate.Granted, 1 << 62},
-		{"another", func(*http.Request) (int64, error) { return 8, nil }, 403, rolegate.RoleMissing, 0},
-		{"0, although the list says 0 as well", func(*http.Request) (int64, error) { return 0, nil }, 403, rolegate.OrgUnreadable, 0},
-		{"negative, although the list says so as well", func(*http.Request) (int64, error) { return -3, nil }, 403, rolegate.OrgUnreadable, 0},
-		{"an error along with his", func(*http.Request) (int64, error) { return 7, errors.New("no path") }, 403, rolegate.OrgUnreadable, 0},
-		{"a panic", func(*http.Request) (int64, error) { panic("no path") }, 403, rolegate.OrgUnreadable, 0},
+		{"his", func(*http.Request) (int64, error) { return 7, nil }, 200, rolegate.ReasonGranted, 7},
+		{"his, above 2^53", func(*http.Request) (int64, error) { return 1 << 62, nil }, 200, rolegate.ReasonGranted, 1 << 62},
+		{"another", func(*http.Request) (int64, error) { return 8, nil }, 403, rolegate.ReasonRoleMissing, 0},
+		{"0, although the list says 0 as well", func(*http.Request) (int64, error) { return 0, nil }, 403, rolegate.ReasonOrgUnreadable, 0},
+		{"negative, although the list says so as well", func(*http.Request) (int64, error) { return -3, nil }, 403, rolegate.ReasonOrgUnreadable, 0},
+		{"an error along with his", func(*http.Request) (int64, error) { return 7, errors.New("no path") }, 403, rolegate.ReasonOrgUnreadable, 0},
+		{"a panic", func(*http.Request) (int64, error) { panic("no path") }, 403, rolegate.ReasonOrgUnreadable, 0},
 	} {
 		for _, shadow := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/shadow=%t", c.name, shadow), func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestInOrg(t *testing.T) {
 				status := c.status
 				if shadow {
 					options = append(options, rolegate.Shadow())
-					if c.reason == rolegate.RoleMissing {
+					if c.reason == rolegate.ReasonRoleMissing {
 						status = 200
 					}
 				}
@@ -86,7 +86,7 @@ func TestInOrg(t *testing.T) {
 				}))
 				assert.Equal(t, status, ask(h, "GET", "/", 1).Code)
 				assert.Equal(t, 1, calls)
-				if c.reason == rolegate.Granted {
+				if c.reason == rolegate.ReasonGranted {
 					assert.Equal(t, c.org, org)
 				}
 			})
@@ -151,31 +151,31 @@ func TestWhere(t *testing.T) {
 		calls   int
 		reason  rolegate.Reason
 	}{
-		{"alone, yes", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, true, 1, rolegate.Granted},
-		{"alone, no", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, false, 1, rolegate.ConditionFailed},
-		{"not listed", 999, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, true, 0, rolegate.NotAuthorized},
-		{"the role is missing", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{anyRole("teacher"), w} }, true, 0, rolegate.RoleMissing},
-		{"the role is missing, given after it", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, anyRole("teacher")} }, true, 0, rolegate.RoleMissing},
-		{"a role that none may have, given after it", 6, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, rolegate.NoRole("suspended")} }, true, 0, rolegate.RoleMissing},
+		{"alone, yes", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, true, 1, rolegate.ReasonGranted},
+		{"alone, no", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, false, 1, rolegate.ReasonConditionFailed},
+		{"not listed", 999, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w} }, true, 0, rolegate.ReasonNotAuthorized},
+		{"the role is missing", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{anyRole("teacher"), w} }, true, 0, rolegate.ReasonRoleMissing},
+		{"the role is missing, given after it", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, anyRole("teacher")} }, true, 0, rolegate.ReasonRoleMissing},
+		{"a role that none may have, given after it", 6, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, rolegate.NoRole("suspended")} }, true, 0, rolegate.ReasonRoleMissing},
 		{"an Either of roles, given after it", 4, func(w rolegate.Check) []rolegate.Option {
 			return []rolegate.Option{w, either(anyRole("teacher"), anyRole("homeroom"))}
-		}, true, 0, rolegate.RoleMissing},
+		}, true, 0, rolegate.ReasonRoleMissing},
 		{"the roles hold", 2, func(w rolegate.Check) []rolegate.Option {
 			return []rolegate.Option{rolegate.AllRoles("teacher", "homeroom"), w}
-		}, true, 1, rolegate.Granted},
+		}, true, 1, rolegate.ReasonGranted},
 		{"the roles hold, it does not", 2, func(w rolegate.Check) []rolegate.Option {
 			return []rolegate.Option{rolegate.AllRoles("teacher", "homeroom"), w}
-		}, false, 1, rolegate.ConditionFailed},
+		}, false, 1, rolegate.ReasonConditionFailed},
 		{"several organisations in which the roles hold", 3, func(w rolegate.Check) []rolegate.Option {
 			return []rolegate.Option{anyRole("teacher", "homeroom"), w}
-		}, false, 1, rolegate.ConditionFailed},
-		{"the organisation is unreadable", 1, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, rolesOrg(0)} }, true, 0, rolegate.OrgUnreadable},
-		{"either the role", 1, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, false, 0, rolegate.Granted},
-		{"or the condition", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, true, 1, rolegate.Granted},
-		{"neither", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, false, 1, rolegate.RoleMissing},
+		}, false, 1, rolegate.ReasonConditionFailed},
+		{"the organisation is unreadable", 1, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{w, rolesOrg(0)} }, true, 0, rolegate.ReasonOrgUnreadable},
+		{"either the role", 1, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, false, 0, rolegate.ReasonGranted},
+		{"or the condition", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, true, 1, rolegate.ReasonGranted},
+		{"neither", 4, func(w rolegate.Check) []rolegate.Option { return []rolegate.Option{either(anyRole("teacher"), w)} }, false, 1, rolegate.ReasonRoleMissing},
 		{"asked for twice", 3, func(w rolegate.Check) []rolegate.Option {
 			return []rolegate.Option{either(anyRole("pupil"), w), anyRole("homeroom")}
-		}, true, 1, rolegate.Granted},
+		}, true, 1, rolegate.ReasonGranted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -190,7 +190,7 @@ func TestWhere(t *testing.T) {
 			w := ask(policy.Wrap(ok(gate)), "GET", "/path", c.user)
 			assert.Equal(t, c.reason.Status(), w.Code)
 			assert.Equal(t, c.calls, calls)
-			if c.reason != rolegate.Granted {
+			if c.reason != rolegate.ReasonGranted {
 				assert.NotZero(t, gate.Status().Decisions[c.reason])
 			}
 
@@ -214,18 +214,18 @@ func TestWhereWithoutARequest(t *testing.T) {
 		reason  rolegate.Reason
 		allowed bool
 	}{
-		{"alone", []rolegate.Option{yes}, rolegate.ConditionFailed, false},
-		{"with a role that holds", []rolegate.Option{yes, rolegate.AnyRole("teacher")}, rolegate.ConditionFailed, false},
-		{"with a role that does not", []rolegate.Option{yes, rolegate.AnyRole("pupil")}, rolegate.RoleMissing, false},
-		{"beside a role that holds", []rolegate.Option{rolegate.Either(yes, rolegate.AnyRole("teacher"))}, rolegate.Granted, true},
-		{"under a Shadow, which lets pass what it refuses", []rolegate.Option{yes, rolegate.Shadow()}, rolegate.ConditionFailed, true},
+		{"alone", []rolegate.Option{yes}, rolegate.ReasonConditionFailed, false},
+		{"with a role that holds", []rolegate.Option{yes, rolegate.AnyRole("teacher")}, rolegate.ReasonConditionFailed, false},
+		{"with a role that does not", []rolegate.Option{yes, rolegate.AnyRole("pupil")}, rolegate.ReasonRoleMissing, false},
+		{"beside a role that holds", []rolegate.Option{rolegate.Either(yes, rolegate.AnyRole("teacher"))}, rolegate.ReasonGranted, true},
+		{"under a Shadow, which lets pass what it refuses", []rolegate.Option{yes, rolegate.Shadow()}, rolegate.ReasonConditionFailed, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := gate.Policy(c.options...).Decide(t.Context(), rolegate.UserID(1), 0)
 			assert.Equal(t, c.reason, d.Reason)
 			assert.Equal(t, c.allowed, d.Allowed())
-			assert.Equal(t, c.reason != rolegate.Granted && c.allowed, d.Shadowed)
+			assert.Equal(t, c.reason != rolegate.ReasonGranted && c.allowed, d.Shadowed)
 		})
 	}
 }

@@ -105,20 +105,20 @@ func TestChecks(t *testing.T) {
 			}
 			for user := range int64(11) {
 				user++
-				want, status := rolegate.RoleMissing, 403
+				want, status := rolegate.ReasonRoleMissing, 403
 				if slices.Contains(c.pass, user) {
-					want, status = rolegate.Granted, 200
+					want, status = rolegate.ReasonGranted, 200
 				}
 				d := policy.Decide(t.Context(), rolegate.UserID(user), c.org)
 				assert.Equal(t, want, d.Reason, "user %d", user)
-				assert.Equal(t, want == rolegate.Granted, d.Allowed())
+				assert.Equal(t, want == rolegate.ReasonGranted, d.Allowed())
 				assert.Equal(t, user, d.User.ID(), "also of a user who may not")
 				assert.Equal(t, c.org, d.Org)
 				assert.Equal(t, want, named.Decide(t.Context(), rolegate.UserID(user), c.org).Reason, "user %d, with InOrg", user)
 				assert.Equal(t, status, ask(guarded, "GET", "/", user).Code, "user %d, by HTTP", user)
 			}
 			d := policy.Decide(t.Context(), rolegate.UserID(999), c.org)
-			assert.Equal(t, rolegate.NotAuthorized, d.Reason, "an unlisted user passes nothing, NoRole included")
+			assert.Equal(t, rolegate.ReasonNotAuthorized, d.Reason, "an unlisted user passes nothing, NoRole included")
 			assert.Zero(t, d.User.ID())
 		})
 	}
@@ -154,17 +154,17 @@ func TestShadow(t *testing.T) {
 		reason        rolegate.Reason
 		pass          bool
 	}{
-		{"role missing", false, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.RoleMissing, true},
-		{"role missing, without", false, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.RoleMissing, false},
-		{"role missing, only ShadowAdmit", true, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.RoleMissing, false},
-		{"a role too many", false, true, []rolegate.Option{rolegate.NoRole("teacher")}, 1, rolegate.RoleMissing, true},
-		{"condition failed", false, true, []rolegate.Option{no}, 1, rolegate.ConditionFailed, true},
-		{"role held", false, true, []rolegate.Option{rolegate.AnyRole("teacher")}, 1, rolegate.Granted, true},
-		{"not listed", false, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.NotAuthorized, false},
-		{"not listed, ShadowAdmit and Shadow", true, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.NotAuthorized, true},
-		{"not listed, ShadowAdmit only", true, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.NotAuthorized, false},
-		{"no identity", true, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 0, rolegate.NoIdentity, false},
-		{"org unreadable", true, true, []rolegate.Option{rolegate.AnyRole("teacher"), rolesOrg(-1)}, 1, rolegate.OrgUnreadable, false},
+		{"role missing", false, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.ReasonRoleMissing, true},
+		{"role missing, without", false, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.ReasonRoleMissing, false},
+		{"role missing, only ShadowAdmit", true, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 1, rolegate.ReasonRoleMissing, false},
+		{"a role too many", false, true, []rolegate.Option{rolegate.NoRole("teacher")}, 1, rolegate.ReasonRoleMissing, true},
+		{"condition failed", false, true, []rolegate.Option{no}, 1, rolegate.ReasonConditionFailed, true},
+		{"role held", false, true, []rolegate.Option{rolegate.AnyRole("teacher")}, 1, rolegate.ReasonGranted, true},
+		{"not listed", false, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.ReasonNotAuthorized, false},
+		{"not listed, ShadowAdmit and Shadow", true, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.ReasonNotAuthorized, true},
+		{"not listed, ShadowAdmit only", true, false, []rolegate.Option{rolegate.AnyRole("pupil")}, 999, rolegate.ReasonNotAuthorized, false},
+		{"no identity", true, true, []rolegate.Option{rolegate.AnyRole("pupil")}, 0, rolegate.ReasonNoIdentity, false},
+		{"org unreadable", true, true, []rolegate.Option{rolegate.AnyRole("teacher"), rolesOrg(-1)}, 1, rolegate.ReasonOrgUnreadable, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +178,7 @@ func TestShadow(t *testing.T) {
 			w := ask(policy.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				ran = true
 				u, known := gate.UserFrom(r.Context())
-				assert.Equal(t, c.reason != rolegate.NotAuthorized, known, "an unlisted user is nobody to the handler")
+				assert.Equal(t, c.reason != rolegate.ReasonNotAuthorized, known, "an unlisted user is nobody to the handler")
 				if known {
 					assert.Equal(t, c.user, u.ID())
 				}
@@ -187,11 +187,11 @@ func TestShadow(t *testing.T) {
 			assert.Equal(t, c.pass, w.Code == 200, w.Code)
 			status := gate.Status()
 			assert.EqualValues(t, 1, status.Decisions[c.reason])
-			shadowed := c.pass && c.reason != rolegate.Granted
+			shadowed := c.pass && c.reason != rolegate.ReasonGranted
 			assert.Equal(t, shadowed, status.Shadowed == 1)
 
 			org := int64(0)
-			if c.reason == rolegate.OrgUnreadable {
+			if c.reason == rolegate.ReasonOrgUnreadable {
 				org = -1
 			}
 			d := policy.Decide(t.Context(), rolegate.UserID(c.user), org)
@@ -333,12 +333,12 @@ func TestPoliciesOutliveLists(t *testing.T) {
 	t.Parallel()
 	source := rolesStaff()
 	release := source.Block()
-	gate := openGate(t, rolegate.Config{Source: source, Async: true, Implies: rolesHierarchy})
+	gate := openGate(t, rolegate.Config{Source: source, StartEmpty: true, Implies: rolesHierarchy})
 	early := gate.Policy(rolegate.AnyRole("teacher", "novice"))
 	unseen := gate.Policy(rolegate.NoRole("expelled"))
-	assert.Equal(t, rolegate.NotReady, early.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
+	assert.Equal(t, rolegate.ReasonNotReady, early.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
 	release()
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	assert.True(t, early.Decide(t.Context(), rolegate.UserID(5), 0).Allowed())
 	assert.True(t, unseen.Decide(t.Context(), rolegate.UserID(5), 0).Allowed())
 

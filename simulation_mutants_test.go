@@ -28,8 +28,8 @@ func TestSimulationNoticesABrokenRule(t *testing.T) {
 		want  simWrong
 	}{
 		{"the brake is off", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.MaxShrink = 1 }}, simShutOut},
-		{"somebody accepts every shrink", simRules{operator: []rolegate.ResyncOption{rolegate.AcceptShrink}}, simShutOut},
-		{"syncs hold nothing", simRules{config: func(cfg *rolegate.Config) { cfg.Sync = nil }}, simShutOut},
+		{"somebody accepts every shrink", simRules{acceptShrink: true}, simShutOut},
+		{"syncs hold nothing", simRules{config: func(cfg *rolegate.Config) { cfg.UpstreamSync = nil }}, simShutOut},
 		{"increments take no role away", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsRoles{Source: s} }}, simLateChange},
 		{"walks remove nobody", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simLateRemoval},
 		{"walks remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},

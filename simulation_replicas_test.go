@@ -142,7 +142,7 @@ func (g *simGroup) run(t *testing.T) {
 		g.watchTogether()
 	}, func() {
 		gate := g.any().gate
-		go func() { _ = gate.Resync(t.Context()) }()
+		go func() { _ = gate.RefreshAll(t.Context()) }()
 	})
 	for _, r := range g.replicas {
 		g.countWalks(r.simGate)
@@ -161,7 +161,7 @@ func (g *simGroup) start(t *testing.T) *simReplica {
 	case 2:
 		r.skew = -20 * time.Second
 	}
-	cfg := quiet(rolegate.Config{Source: simMarked{simSource{g.world}, g, r.number}, Sync: g.world.sync, Cache: r.cache, Async: true})
+	cfg := quiet(rolegate.Config{Source: simMarked{simSource{g.world}, g, r.number}, UpstreamSync: g.world.sync, Cache: r.cache, StartEmpty: true})
 	if g.rules.cache != nil {
 		cfg.Cache = g.rules.cache(r)
 	}
@@ -253,7 +253,7 @@ func (g *simGroup) watchTogether() {
 		case rolegate.ReplicaLeader:
 			lead++
 			g.leader, g.led = r, r.contact
-		case rolegate.ReplicaAlone:
+		case rolegate.ReplicaStandalone:
 			g.sayOf(r, simNotInGroup, "it is alone")
 		}
 		if leader != nil && r.contact < at {

@@ -58,10 +58,10 @@ type simRules struct {
 	wire   bool     // through the real client
 	until  simWrong // ends with the first of these, "": with nothing
 
-	config   func(*rolegate.Config)
-	wrap     func(rolegate.Source) rolegate.Source
-	operator []rolegate.ResyncOption // of those who call Resync by hand
-	each     func(*rolegate.Gate)    // is called every few seconds
+	config       func(*rolegate.Config)
+	wrap         func(rolegate.Source) rolegate.Source
+	acceptShrink bool                 // who refreshes by hand accepts every shrink
+	each         func(*rolegate.Gate) // is called every few seconds
 }
 
 // A simGate is a gate and what is asked of it.
@@ -105,7 +105,7 @@ func simulate(t *testing.T, rules simRules) (s *simulation) {
 		if rules.wrap != nil {
 			source = rules.wrap(source)
 		}
-		s.cfg = quiet(rolegate.Config{Source: source, Sync: s.world.sync})
+		s.cfg = quiet(rolegate.Config{Source: source, UpstreamSync: s.world.sync})
 		if rules.config != nil {
 			rules.config(&s.cfg)
 		}
@@ -176,7 +176,7 @@ func (s *simulation) goOn(second, press func()) {
 // open opens a gate: at once while the marketplace is away, for nobody can wait
 // for hours, and with its first list otherwise.
 func (s *simulation) open(t *testing.T, cfg rolegate.Config) *simGate {
-	cfg.Async = cfg.Async || s.world.ailing() || s.rng.IntN(2) == 0
+	cfg.StartEmpty = cfg.StartEmpty || s.world.ailing() || s.rng.IntN(2) == 0
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	g := &simGate{gate: gate, opened: s.world.now()}
@@ -201,15 +201,19 @@ func (s *simulation) restart(t *testing.T) {
 
 func (s *simulation) countWalks(g *simGate) {
 	status := g.gate.Status()
-	s.world.counts["walks"] += int(status.Walk.Succeeded)
+	s.world.counts["walks"] += int(status.Full.Succeeded)
 	s.world.counts["increments"] += int(status.Incremental.Succeeded)
-	s.world.counts["failed pulls"] += int(status.Walk.Failed + status.Incremental.Failed)
+	s.world.counts["failed pulls"] += int(status.Full.Failed + status.Incremental.Failed)
 }
 
 // resync is an operator who presses the button while the list is half-finished.
 func (s *simulation) resync() {
 	gate := s.only.gate
-	go func() { _ = gate.Resync(context.Background(), s.rules.operator...) }()
+	refresh := gate.RefreshAll
+	if s.rules.acceptShrink {
+		refresh = gate.AcceptShrink
+	}
+	go func() { _ = refresh(context.Background()) }()
 }
 
 // ask asks about one person who has lost something lately, one who has got
@@ -260,14 +264,14 @@ func (s *simulation) visit(g *simGate, n int, th simThing) {
 	w := discard{h: http.Header{}}
 	status := &simStatus{ResponseWriter: w, status: http.StatusOK}
 	g.guards[th].ServeHTTP(status, r)
-	reason := rolegate.Granted
+	reason := rolegate.ReasonGranted
 	switch {
 	case status.status == http.StatusForbidden:
-		reason = rolegate.NotAuthorized
+		reason = rolegate.ReasonNotAuthorized
 	case status.status == http.StatusServiceUnavailable && g.gate.Status().State == rolegate.StateExpired:
-		reason = rolegate.Expired
+		reason = rolegate.ReasonExpired
 	case status.status == http.StatusServiceUnavailable:
-		reason = rolegate.NotReady
+		reason = rolegate.ReasonNotReady
 	}
 	s.check(g, n, th, reason, begun, true)
 }
@@ -300,7 +304,7 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 		return // the marketplace means him, but nobody can know
 	}
 	switch reason {
-	case rolegate.Granted:
+	case rolegate.ReasonGranted:
 		if p.has(th) {
 			return
 		}
@@ -314,7 +318,7 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 		case !p.quiet[th] && at > s.due(lost, simBoundShown, false):
 			s.say(g, simLateChange, n, th, at, lost)
 		}
-	case rolegate.NotAuthorized, rolegate.RoleMissing:
+	case rolegate.ReasonNotAuthorized, rolegate.ReasonRoleMissing:
 		// A gate knows no more than it has seen itself, and a list that was put
 		// back is another list.
 		known := max(p.gained[th], g.opened, w.restored)
@@ -324,11 +328,11 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 			visit && at > known+simBoundVisit && s.well(at):
 			s.say(g, simShutOut, n, th, at, p.gained[th])
 		}
-	case rolegate.NotReady:
+	case rolegate.ReasonNotReady:
 		if at > s.due(g.opened, 2*simWalk, true) {
 			s.say(g, simClosed, n, th, at, g.opened)
 		}
-	case rolegate.Expired:
+	case rolegate.ReasonExpired:
 		// What was revoked so long ago should be known by now.
 		if since := at - time.Hour; at > s.due(max(since, g.opened), simBoundQuiet, true) {
 			s.say(g, simClosed, n, th, at, since)

@@ -165,7 +165,7 @@ const (
 	simOutage                          // for minutes or hours
 	simWalksFail                       // walks fail, increments work
 	simHalf                            // the list lacks more than a third of its end, and nothing says so
-	simSyncHalf                        // it lacks some of its end, and Config.Sync says why
+	simSyncHalf                        // it lacks some of its end, and Config.UpstreamSync says why
 	simSyncLong                        // a sync runs for longer than SyncHold; the list is right
 	simShrunk                          // a third of the users or more are really revoked
 	simRestored                        // the list is that of an earlier hour

@@ -43,7 +43,7 @@ type Status struct {
 	// Refresh.
 	StaleAfter, ExpireAfter time.Duration
 
-	Incremental, Walk PullStatus
+	Incremental, Full RefreshStatus
 
 	// Failures counts the pulls that failed, by reason.
 	Failures map[Failure]uint64
@@ -61,7 +61,7 @@ type Status struct {
 	// back.
 	Held HeldStatus
 
-	// Sync is what Config.Sync said last.
+	// Sync is what Config.UpstreamSync said last.
 	Sync SyncStatus
 
 	// Cache tells of Config.Cache.
@@ -70,9 +70,9 @@ type Status struct {
 	// Replica tells of the group of replicas that share Config.Cache.
 	Replica ReplicaStatus
 
-	// UnheldRoles are role codes that checks name and nobody holds: a typo, or
+	// UnassignedRoles are role codes that checks name and nobody holds: a typo, or
 	// a role that nobody has yet. Empty before the first list.
-	UnheldRoles []UnheldRole
+	UnassignedRoles []UnassignedRole
 
 	// DroppedChanges and DroppedDecisions count what OnChange and OnDecision
 	// were too slow for.
@@ -90,7 +90,7 @@ type HeldStatus struct {
 	Since time.Time // start of the walk that first held them
 }
 
-// SyncStatus is what Config.Sync said.
+// SyncStatus is what Config.UpstreamSync said.
 type SyncStatus struct {
 	State   SyncState
 	Text    string    // in the upstream's words
@@ -102,7 +102,7 @@ type SyncStatus struct {
 }
 
 // PullStatus says how the pulls of one kind have gone.
-type PullStatus struct {
+type RefreshStatus struct {
 	Running bool
 
 	Started  time.Time     // of the last one, be it running, done or failed
@@ -118,7 +118,7 @@ type PullStatus struct {
 	Error       string
 	FailedAt    time.Time
 
-	Outcome PullOutcome // of the last one that succeeded
+	Outcome RefreshOutcome // of the last one that succeeded
 
 	NextIn time.Duration // until the next one is due
 }
@@ -126,41 +126,41 @@ type PullStatus struct {
 // MarshalJSON implements json.Marshaler.
 func (s Status) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		State          State              `json:"state"`
-		Users          int                `json:"users"`
-		Grants         int                `json:"grants"`
-		Roles          int                `json:"roles"`
-		Generation     uint64             `json:"generation"`
-		Cursor         int64              `json:"cursor"`
-		Contact        *time.Time         `json:"contact"`
-		ContactAge     float64            `json:"contact_age_seconds"`
-		Verified       *time.Time         `json:"verified"`
-		VerifiedAge    float64            `json:"verified_age_seconds"`
-		StaleAfter     float64            `json:"stale_after_seconds"`
-		ExpireAfter    float64            `json:"expire_after_seconds"`
-		Incremental    PullStatus         `json:"incremental"`
-		Walk           PullStatus         `json:"walk"`
-		Failures       map[Failure]uint64 `json:"failures"`
-		Decisions      map[Reason]uint64  `json:"decisions"`
-		Shadowed       uint64             `json:"shadowed"`
-		StaleDecisions uint64             `json:"stale_decisions"`
-		Ambiguous      map[Kind]int       `json:"ambiguous_aliases"`
-		Held           heldJSON           `json:"held"`
-		Sync           syncJSON           `json:"sync"`
-		Cache          cacheJSON          `json:"cache"`
-		Replica        *replicaJSON       `json:"replica,omitempty"`
-		UnheldRoles    []UnheldRole       `json:"unheld_roles"`
-		DroppedC       uint64             `json:"dropped_changes"`
-		DroppedD       uint64             `json:"dropped_decisions"`
+		State           State              `json:"state"`
+		Users           int                `json:"users"`
+		Grants          int                `json:"grants"`
+		Roles           int                `json:"roles"`
+		Generation      uint64             `json:"generation"`
+		Cursor          int64              `json:"cursor"`
+		Contact         *time.Time         `json:"contact"`
+		ContactAge      float64            `json:"contact_age_seconds"`
+		Verified        *time.Time         `json:"verified"`
+		VerifiedAge     float64            `json:"verified_age_seconds"`
+		StaleAfter      float64            `json:"stale_after_seconds"`
+		ExpireAfter     float64            `json:"expire_after_seconds"`
+		Incremental     RefreshStatus      `json:"incremental"`
+		Full            RefreshStatus      `json:"full"`
+		Failures        map[Failure]uint64 `json:"failures"`
+		Decisions       map[Reason]uint64  `json:"decisions"`
+		Shadowed        uint64             `json:"shadowed"`
+		StaleDecisions  uint64             `json:"stale_decisions"`
+		Ambiguous       map[Kind]int       `json:"ambiguous_aliases"`
+		Held            heldJSON           `json:"held"`
+		Sync            syncJSON           `json:"sync"`
+		Cache           cacheJSON          `json:"cache"`
+		Replica         *replicaJSON       `json:"replica,omitempty"`
+		UnassignedRoles []UnassignedRole   `json:"unassigned_roles"`
+		DroppedC        uint64             `json:"dropped_changes"`
+		DroppedD        uint64             `json:"dropped_decisions"`
 	}{
 		s.State, s.Users, s.Grants, s.Roles, s.Generation, s.Cursor,
 		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
 		s.StaleAfter.Seconds(), s.ExpireAfter.Seconds(),
-		s.Incremental, s.Walk, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
+		s.Incremental, s.Full, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
 		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
 		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
 		cacheJSON{s.Cache.Loaded, s.Cache.Stored, jsonTime(s.Cache.Last), s.Cache.Failed, s.Cache.Error},
-		s.Replica.json(), s.UnheldRoles, s.DroppedChanges, s.DroppedDecisions,
+		s.Replica.json(), s.UnassignedRoles, s.DroppedChanges, s.DroppedDecisions,
 	})
 }
 
@@ -201,20 +201,20 @@ type cacheJSON struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (p PullStatus) MarshalJSON() ([]byte, error) {
+func (p RefreshStatus) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Running     bool        `json:"running"`
-		Started     *time.Time  `json:"started"`
-		Last        *time.Time  `json:"last"`
-		Duration    float64     `json:"duration_seconds"`
-		Succeeded   uint64      `json:"succeeded"`
-		Failed      uint64      `json:"failed"`
-		Consecutive int         `json:"consecutive_failures"`
-		Failure     Failure     `json:"failure,omitempty"`
-		Error       string      `json:"error,omitempty"`
-		FailedAt    *time.Time  `json:"failed_at"`
-		Outcome     PullOutcome `json:"outcome"`
-		NextIn      float64     `json:"next_in_seconds"`
+		Running     bool           `json:"running"`
+		Started     *time.Time     `json:"started"`
+		Last        *time.Time     `json:"last"`
+		Duration    float64        `json:"duration_seconds"`
+		Succeeded   uint64         `json:"succeeded"`
+		Failed      uint64         `json:"failed"`
+		Consecutive int            `json:"consecutive_failures"`
+		Failure     Failure        `json:"failure,omitempty"`
+		Error       string         `json:"error,omitempty"`
+		FailedAt    *time.Time     `json:"failed_at"`
+		Outcome     RefreshOutcome `json:"outcome"`
+		NextIn      float64        `json:"next_in_seconds"`
 	}{
 		p.Running, jsonTime(p.Started), jsonTime(p.Last), p.Duration.Seconds(), p.Succeeded, p.Failed, p.Consecutive,
 		p.Failure, p.Error, jsonTime(p.FailedAt), p.Outcome, p.NextIn.Seconds(),
@@ -231,11 +231,11 @@ func jsonTime(t time.Time) *time.Time {
 
 // An Overview is what the list has in it, counted. It is free of personal data.
 type Overview struct {
-	Generation uint64 // the list that it is of: see Status.Generation; 0 if there is none yet
-	Users      int    // listed users
-	Roleless   int    // those of them without any role
-	Barred     int    // users who are out because their record could not be understood
-	Orgs       int    // organisations in which somebody has a role
+	Generation     uint64 // the list that it is of: see Status.Generation; 0 if there is none yet
+	Users          int    // listed users
+	WithoutRoles   int    // those of them without any role
+	InvalidRecords int    // users who are out because their record could not be understood
+	Orgs           int    // organisations in which somebody has a role
 
 	// Roles has the role codes that somebody holds, by how many do, most first.
 	Roles []RoleHolders

@@ -74,14 +74,14 @@ func TestIndexFollowsManyChanges(t *testing.T) {
 			require.Equal(t, has, checks[code].Decide(t.Context(), rolegate.UserID(id), 0).Allowed())
 		}
 		old := gate.Decide(t.Context(), rolegate.Account(fmt.Sprintf("account-%d", changed[0].UserID)))
-		require.Equal(t, rolegate.NotAuthorized, old.Reason, "an account that was given up is nobody's")
+		require.Equal(t, rolegate.ReasonNotAuthorized, old.Reason, "an account that was given up is nobody's")
 	}
 	assert.Zero(t, gate.Status().Ambiguous[rolegate.KindAccount])
 	before := gate.Status()
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	assert.Equal(t, before.Users, gate.Status().Users)
 	assert.Equal(t, before.Grants, gate.Status().Grants)
-	assert.Zero(t, gate.Status().Walk.Outcome.Added+gate.Status().Walk.Outcome.Removed+gate.Status().Walk.Outcome.Changed,
+	assert.Zero(t, gate.Status().Full.Outcome.Added+gate.Status().Full.Outcome.Removed+gate.Status().Full.Outcome.Changed,
 		"the walk finds what the increments made")
 }
 
@@ -106,24 +106,24 @@ func TestAliases(t *testing.T) {
 		}
 		assert.Equal(t, ambiguous, gate.Status().Ambiguous[rolegate.KindAccount])
 	}
-	check(1, map[string]rolegate.Reason{"a": rolegate.Granted, "same": rolegate.Ambiguous, "": rolegate.NoIdentity, "A": rolegate.NotAuthorized})
+	check(1, map[string]rolegate.Reason{"a": rolegate.ReasonGranted, "same": rolegate.ReasonAmbiguous, "": rolegate.ReasonNoIdentity, "A": rolegate.ReasonNotAuthorized})
 
 	source.Put(named(2, "a")) // b becomes a second a
 	require.NoError(t, gate.Refresh(t.Context()))
-	check(2, map[string]rolegate.Reason{"a": rolegate.Ambiguous, "b": rolegate.NotAuthorized})
+	check(2, map[string]rolegate.Reason{"a": rolegate.ReasonAmbiguous, "b": rolegate.ReasonNotAuthorized})
 
 	source.Put(named(2, "b"), named(3, "three"), named(4, "four"))
 	require.NoError(t, gate.Refresh(t.Context()))
-	check(0, map[string]rolegate.Reason{"a": rolegate.Granted, "b": rolegate.Granted, "same": rolegate.Granted, "three": rolegate.Granted})
+	check(0, map[string]rolegate.Reason{"a": rolegate.ReasonGranted, "b": rolegate.ReasonGranted, "same": rolegate.ReasonGranted, "three": rolegate.ReasonGranted})
 	assert.Equal(t, int64(5), gate.Decide(t.Context(), rolegate.Account("same")).User.ID())
 
 	source.Put(named(7, "new"), named(8, "new"), named(9, "same"))
 	require.NoError(t, gate.Refresh(t.Context()))
-	check(2, map[string]rolegate.Reason{"new": rolegate.Ambiguous, "same": rolegate.Ambiguous})
+	check(2, map[string]rolegate.Reason{"new": rolegate.ReasonAmbiguous, "same": rolegate.ReasonAmbiguous})
 
 	source.Remove(8, 5)
-	require.NoError(t, gate.Resync(t.Context()))
-	check(0, map[string]rolegate.Reason{"new": rolegate.Granted, "same": rolegate.Granted})
+	require.NoError(t, gate.RefreshAll(t.Context()))
+	check(0, map[string]rolegate.Reason{"new": rolegate.ReasonGranted, "same": rolegate.ReasonGranted})
 	assert.Equal(t, int64(9), gate.Decide(t.Context(), rolegate.Account("same")).User.ID())
 }
 
@@ -139,7 +139,7 @@ func TestOnePlaceholderForEverybody(t *testing.T) {
 		Source:  rolegatetest.NewStatic(records...),
 		Aliases: []rolegate.Kind{rolegate.KindAccount, rolegate.KindThirdUserID},
 	})
-	assert.Equal(t, rolegate.Ambiguous, gate.Decide(t.Context(), rolegate.Account("none")).Reason)
+	assert.Equal(t, rolegate.ReasonAmbiguous, gate.Decide(t.Context(), rolegate.Account("none")).Reason)
 	assert.Equal(t, map[rolegate.Kind]int{rolegate.KindAccount: 1, rolegate.KindThirdUserID: 0}, gate.Status().Ambiguous)
 }
 
@@ -188,7 +188,7 @@ func TestReadersSeeOneGeneration(t *testing.T) {
 					return
 				}
 				d := both.Decide(t.Context(), rolegate.UserID(id), 7)
-				if !d.Allowed() && d.Reason != rolegate.RoleMissing {
+				if !d.Allowed() && d.Reason != rolegate.ReasonRoleMissing {
 					t.Errorf("user %d: %v", id, d)
 				}
 				_ = none.Decide(t.Context(), rolegate.UserID(id), 7)
@@ -202,7 +202,7 @@ func TestReadersSeeOneGeneration(t *testing.T) {
 			source.Put(list("teacher", "homeroom")...)
 		}
 		if i%3 == 0 {
-			assert.NoError(t, gate.Resync(t.Context()))
+			assert.NoError(t, gate.RefreshAll(t.Context()))
 		} else {
 			assert.NoError(t, gate.Refresh(t.Context()))
 		}

@@ -35,7 +35,7 @@ func TestEndOnRevokeOfAnEither(t *testing.T) {
 		synctest.Wait()
 		assert.False(t, s.running(), "the role is gone; a new request would be refused")
 		source.Set()
-		_ = gate.Resync(t.Context(), rolegate.AcceptShrink)
+		_ = gate.AcceptShrink(t.Context())
 		synctest.Wait()
 	})
 }
@@ -89,7 +89,7 @@ func TestAHoldMakesNoStormOfWalks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		sync.set(rolegate.SyncRunning)
 		source.Remove(100)
 		walkNow(t, gate)
@@ -108,7 +108,7 @@ func TestAHoldExpiresNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync, Refresh: rolegate.Refresh{ExpireAfter: 20 * time.Minute}})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync, Refresh: rolegate.Refresh{ExpireAfter: 20 * time.Minute}})
 		after(9 * time.Minute)
 		sync.set(rolegate.SyncRunning)
 		source.Remove(100)
@@ -130,7 +130,7 @@ func TestASyncAfterAnOutageShutsNobodyOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		source.Fail(errors.New("down"))
 		after(45 * time.Minute)
 		sync.set(rolegate.SyncRunning)
@@ -156,9 +156,9 @@ func TestAFailedPullNumbersNoRoles(t *testing.T) {
 			garbage.Grants = append(garbage.Grants, in(7, fmt.Sprint("g", i)))
 		}
 		source.Set(garbage)
-		require.Error(t, gate.Resync(t.Context()))
+		require.Error(t, gate.RefreshAll(t.Context()))
 		source.Set(append(users(100), record(101, in(7, "librarian")))...)
-		assert.NoError(t, gate.Resync(t.Context()), "the upstream is well again")
+		assert.NoError(t, gate.RefreshAll(t.Context()), "the upstream is well again")
 		after(2 * time.Hour)
 		assert.True(t, allowed(gate, 1))
 	})
@@ -190,12 +190,12 @@ func TestAHeldUserTakesNoAlias(t *testing.T) {
 			return r
 		}
 		source, sync := rolegatetest.NewStatic(with(1, "bob"), with(2, "eve")), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync, Aliases: []rolegate.Kind{rolegate.KindAccount}})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync, Aliases: []rolegate.Kind{rolegate.KindAccount}})
 		sync.set(rolegate.SyncRunning)
 		source.Set(with(2, "eve"), with(3, "bob")) // the sync has made bob's user anew
 		walkNow(t, gate)
 		d := gate.Decide(t.Context(), rolegate.Account("bob"))
-		assert.Equal(t, rolegate.Granted, d.Reason)
+		assert.Equal(t, rolegate.ReasonGranted, d.Reason)
 		assert.EqualValues(t, 3, d.User.ID())
 	})
 }
@@ -250,12 +250,12 @@ func TestTwoOperatorsAcceptAtOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
 			gate := openGate(t, rolegate.Config{Source: &slowWalks{source, time.Second}})
-			go func() { _ = gate.Resync(t.Context(), rolegate.AcceptShrink) }()
+			go func() { _ = gate.AcceptShrink(t.Context()) }()
 			after(500 * time.Millisecond)
 			source.Set(users(1)...)
 			source.Set(users(100)...) // a walk reads the list at its end: the first operator's sees all
 			done := make(chan error)
-			go func() { done <- gate.Resync(t.Context(), rolegate.AcceptShrink) }()
+			go func() { done <- gate.AcceptShrink(t.Context()) }()
 			after(600 * time.Millisecond)
 			source.Set(users(1)...)
 			require.NoError(t, <-done)
@@ -308,7 +308,7 @@ func TestEndOnRevokeWhenAnAliasIsRebound(t *testing.T) {
 		assert.Equal(t, 403, ask(gate.Require(rolegate.AnyRole("teacher"))(ok(gate)), "GET", "/", 0).Code)
 		assert.False(t, s.running(), "session 42 is nobody now")
 		source.Set()
-		_ = gate.Resync(t.Context(), rolegate.AcceptShrink)
+		_ = gate.AcceptShrink(t.Context())
 		synctest.Wait()
 	})
 }
@@ -330,7 +330,7 @@ func TestChangesComeInOrder(t *testing.T) {
 		}
 	}})
 	source.Remove(5)
-	go func() { _ = gate.Resync(t.Context()) }()
+	go func() { _ = gate.RefreshAll(t.Context()) }()
 	g := gate.Status().Generation
 	for gate.Status().Generation == g {
 		runtime.Gosched()
@@ -387,10 +387,10 @@ func TestResyncTellsWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(3)...), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		sync.set(rolegate.SyncRunning)
 		source.Remove(3)
-		assert.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+		assert.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 		assert.True(t, allowed(gate, 3))
 	})
 }
@@ -408,8 +408,8 @@ func TestEverybodyLosesEveryRole(t *testing.T) {
 		}
 		source.Set(list...)
 		walkNow(t, gate)
-		assert.Equal(t, rolegate.RoleMissing, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
-		assert.Equal(t, 100, gate.Status().Walk.Outcome.Bereft)
+		assert.Equal(t, rolegate.ReasonRoleMissing, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
+		assert.Equal(t, 100, gate.Status().Full.Outcome.LostAllRoles)
 		assert.Len(t, book.lines("rolegate: very many users have lost all their roles at once: look at the source"), 1)
 	})
 }
@@ -418,7 +418,7 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
-		gate := openGate(t, rolegate.Config{Source: source, Sync: sync})
+		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		sync.set(rolegate.SyncRunning)
 		source.Remove(100)
 		walkNow(t, gate)
@@ -452,7 +452,7 @@ func TestContactDoesNotGoBack(t *testing.T) {
 			return d, d
 		}))
 		done := make(chan error, 2)
-		go func() { done <- gate.Resync(t.Context()) }()
+		go func() { done <- gate.RefreshAll(t.Context()) }()
 		synctest.Wait()
 		busy.Store(true)
 		go func() { done <- gate.Refresh(t.Context()) }() // begins at 10 s, and goes on at 20 s
@@ -473,5 +473,5 @@ func TestJSONLogsNameTheKindOfAPull(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, gate.Close())
-	assert.Contains(t, text.String(), `"kind":"walk"`)
+	assert.Contains(t, text.String(), `"kind":"full"`)
 }

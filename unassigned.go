@@ -16,7 +16,7 @@ import (
 
 // An UnheldRole is a role code that a check names and no listed user holds, nor
 // a role that includes it.
-type UnheldRole struct {
+type UnassignedRole struct {
 	Code string `json:"code"`
 
 	// Nearest is the code most like it that somebody holds or the platform
@@ -46,15 +46,15 @@ func newUnheldRoles(f *refresher) *unheldRoles {
 }
 
 // list returns those that nobody in the snapshot holds, by code.
-func (u *unheldRoles) list(s *index.Snapshot) []UnheldRole {
+func (u *unheldRoles) list(s *index.Snapshot) []UnassignedRole {
 	codes := u.roles.NamedCodes()
 	platform := u.platformRoles()
-	var unheld []UnheldRole
+	var unheld []UnassignedRole
 	for _, code := range codes {
 		if s.Assigns(u.roles.Satisfying(code)...) {
 			continue
 		}
-		role := UnheldRole{Code: code, Known: slices.Contains(platform, code)}
+		role := UnassignedRole{Code: code, Known: slices.Contains(platform, code)}
 		if !role.Known {
 			role.Nearest = typo.Nearest(code, slices.Values(slices.Concat(platform, s.AssignedCodes())))
 		}

@@ -140,7 +140,7 @@ func TestKeep(t *testing.T) {
 		aliases []rolegate.Kind
 		want    []string
 	}{
-		{"nothing", rolegate.KeepNothing, nil, only()},
+		{"nothing", 0, nil, only()},
 		{"everything", rolegate.KeepAll, nil, all},
 		{"account", rolegate.KeepAccount, nil, only(0)},
 		{"e-mail", rolegate.KeepEmail, nil, only(1)},
@@ -192,7 +192,7 @@ func TestAUserStaysAsHeWas(t *testing.T) {
 	require.NoError(t, gate.Refresh(t.Context()))
 	after := gate.Decide(t.Context(), rolegate.UserID(42)).User
 	source.Remove(42)
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	require.False(t, allowed(gate, 42))
 
 	assert.Equal(t, "王芳", before.Nickname())

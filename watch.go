@@ -36,7 +36,7 @@ type watches struct {
 // holdsStill judges a watch by a generation.
 func (w *watch) holdsStill(gen *snapshot.Generation) bool {
 	at, reason := lookUp(gen, w.policy.store.cfg.indexed, w.id)
-	if reason != Granted || gen.ID(at) != w.user {
+	if reason != ReasonGranted || gen.ID(at) != w.user {
 		return false
 	}
 	if w.policy.shadow {
@@ -59,7 +59,7 @@ func (ws *watches) begin(p *Policy, id Identity, d *Decision, ctx context.Contex
 	ws.arm()
 	ws.mu.Unlock()
 	// A swap may have come between the decision and the registration.
-	if gen, _, reason := ws.store.current(); reason != Granted || !w.holdsStill(gen) {
+	if gen, _, reason := ws.store.current(); reason != ReasonGranted || !w.holdsStill(gen) {
 		cancel(ErrRevoked)
 	}
 	return w, ended
@@ -99,7 +99,7 @@ func (ws *watches) check() {
 	defer ws.mu.Unlock()
 	gen, _, reason := ws.store.current()
 	for w := range ws.all {
-		if reason != Granted || !w.holdsStill(gen) {
+		if reason != ReasonGranted || !w.holdsStill(gen) {
 			w.cancel(ErrRevoked)
 		}
 	}
@@ -107,7 +107,7 @@ func (ws *watches) check() {
 		ws.expiry.Stop()
 		ws.expiry = nil
 	}
-	if reason == Granted {
+	if reason == ReasonGranted {
 		ws.arm()
 	}
 }

@@ -56,7 +56,7 @@ func TestEndOnRevoke(t *testing.T) {
 	}{
 		{"taken off the list", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) {
 			s.Remove(1)
-			require.NoError(t, g.Resync(t.Context()))
+			require.NoError(t, g.RefreshAll(t.Context()))
 		}, true},
 		{"the role is taken away", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) {
 			s.Put(record(1, in(7, "pupil")))
@@ -125,7 +125,7 @@ func TestEndOnRevoke(t *testing.T) {
 			// comes after the decision's list and before the registration.
 			revoked := rolegate.Where("revokes meanwhile", func(rolegate.User, *http.Request) bool {
 				source.Remove(1)
-				return gate.Resync(context.Background()) == nil
+				return gate.RefreshAll(context.Background()) == nil
 			})
 			begun := time.Now()
 			s := openStream(gate, 1, revoked, rolegate.EndOnRevoke())
@@ -141,7 +141,7 @@ func TestEndOnRevoke(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			s := openStream(gate, 1, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
 			source.Set()
-			require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			require.True(t, s.running())
 			after(67 * time.Second)
 			assert.ErrorIs(t, <-s.ended, rolegate.ErrRevoked)
@@ -184,7 +184,7 @@ func TestEndOnRevokeEndsAnEventStream(t *testing.T) {
 	assert.Equal(t, "data: begun", events.Text())
 
 	source.Remove(1)
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	require.True(t, events.Scan())
 	require.True(t, events.Scan())
 	assert.Equal(t, "data: "+rolegate.ErrRevoked.Error(), events.Text())

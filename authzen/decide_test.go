@@ -116,7 +116,7 @@ func TestGateThatCannotTell(t *testing.T) {
 	source := listed()
 	release := source.Block()
 	t.Cleanup(release)
-	starting := openGate(t, func(c *rolegate.Config) { c.Source, c.Async = source, true })
+	starting := openGate(t, func(c *rolegate.Config) { c.Source, c.StartEmpty = source, true })
 	closed := openGate(t)
 	closedPDP := newPDP(t, config(closed))
 	require.NoError(t, closed.Close())
@@ -139,7 +139,7 @@ func TestDecisionsAreCounted(t *testing.T) {
 	gate := openGate(t)
 	pdp := newPDP(t, config(gate))
 	post(pdp, batch, `{"evaluations":[`+q("user", "1", "read", "record")+`,`+q("user", "2", "write", "record")+`,`+q("user", "x", "write", "record")+`]}`)
-	assert.Equal(t, map[rolegate.Reason]uint64{rolegate.Granted: 1, rolegate.RoleMissing: 1, rolegate.NoIdentity: 1}, gate.Status().Decisions)
+	assert.Equal(t, map[rolegate.Reason]uint64{rolegate.ReasonGranted: 1, rolegate.ReasonRoleMissing: 1, rolegate.ReasonNoIdentity: 1}, gate.Status().Decisions)
 }
 
 // A caller who has gone makes no work.

@@ -96,7 +96,7 @@ func TestAnswers(t *testing.T) {
 			requirePeer(t, peer, decide, named(qs))
 		}
 	}
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	requireGate(t, p, w.questions(4000))
 }
 

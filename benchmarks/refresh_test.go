@@ -36,7 +36,7 @@ func BenchmarkRefresh(b *testing.B) {
 					require.NoError(b, err)
 					require.NoError(b, other.Close())
 				})-source)
-				resync = append(resync, seconds(func() { require.NoError(b, gate.Resync(ctx)) })-source)
+				resync = append(resync, seconds(func() { require.NoError(b, gate.RefreshAll(ctx)) })-source)
 				sum := 0.0
 				for range refreshes {
 					w.change(changed)

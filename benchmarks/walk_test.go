@@ -105,7 +105,7 @@ func BenchmarkWalkHeap(b *testing.B) {
 			gate := openAt(b, url)
 			index := liveHeap() - before
 			var err error
-			peak := peakHeap(func() { err = gate.Resync(context.Background()) }) - before
+			peak := peakHeap(func() { err = gate.RefreshAll(context.Background()) }) - before
 			require.NoError(b, err)
 			require.NoError(b, gate.Close())
 			report(b, float64(peak)/float64(index), "×index")

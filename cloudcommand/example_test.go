@@ -12,7 +12,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A Client is what rolegate.Config.Sync wants. Its mistakes are told by
+// A Client is what rolegate.Config.UpstreamSync wants. Its mistakes are told by
 // rolegate.Open, with all the others.
 func ExampleNew() {
 	var checker rolegate.SyncChecker = cloudcommand.New(cloudcommand.Config{

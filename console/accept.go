@@ -49,12 +49,12 @@ func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status i
 	log.WarnContext(r.Context(), "rolegate console: somebody accepts the removals that are held")
 	ctx, cancel := context.WithTimeout(r.Context(), acceptWait)
 	defer cancel()
-	err := c.gate.Resync(ctx, rolegate.AcceptShrink)
+	err := c.gate.AcceptShrink(ctx)
 
 	after := c.newView(r, user, c.look())
 	after.Token = v.Token
 	*v = *after
-	removed := v.Status.Walk.Outcome.Removed
+	removed := v.Status.Full.Outcome.Removed
 	switch {
 	case err == nil:
 		log.WarnContext(r.Context(), "rolegate console: the removals that were held are applied", "outcome", "applied", "removed", removed)

@@ -33,8 +33,8 @@ func TestAcceptingHeldRemovals(t *testing.T) {
 	assert.Zero(t, a.gate.Status().Held.Users)
 	assert.Equal(t, 1, a.gate.Status().Users)
 	log := a.log.String()
-	assert.Contains(t, log, `"msg":"rolegate console: somebody accepts the removals that are held","user_id":900,"held":30,"cause":"shrink_brake"}`)
-	assert.Contains(t, log, `"user_id":900,"held":30,"cause":"shrink_brake","outcome":"applied","removed":30}`)
+	assert.Contains(t, log, `"msg":"rolegate console: somebody accepts the removals that are held","user_id":900,"held":30,"cause":"shrink_guard"}`)
+	assert.Contains(t, log, `"user_id":900,"held":30,"cause":"shrink_guard","outcome":"applied","removed":30}`)
 
 	again := a.post(form)
 	assert.Equal(t, http.StatusConflict, again.status)
@@ -49,7 +49,7 @@ func TestAcceptingWhatHasChanged(t *testing.T) {
 	a := newApp(t, rolegate.Config{}, append(pupils(), user(50), user(51))...)
 	form := a.hold()
 	a.source.Remove(50)
-	require.ErrorIs(t, a.gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, a.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	for name, held := range map[string]url.Values{
 		"what was shown before": form, "nothing": {"action": {"accept"}}, "something made up": {"action": {"accept"}, "held": {"31"}},
 	} {

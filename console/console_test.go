@@ -134,7 +134,7 @@ func TestThePage(t *testing.T) {
 	p := a.get()
 	assert.Equal(t, http.StatusOK, p.status)
 	p.has("Ready", `<p class="big">34</p>`, `<p class="big">4</p>`, "2 without any role", "1 out for an unreadable record",
-		"stale after 5 min", "expires after 1 h", "Full walk", "34 added", "1 unreadable",
+		"stale after 5 min", "expires after 1 h", "Full refresh", "34 added", "1 unreadable",
 		"Ambiguous aliases", "homerom", "The nearest is", "<code>homeroom</code>",
 		"any method", "open: nothing guards it", "Shadow", "AnyRole(admin)", "2 guarded", "1 open")
 	p.lacks("zhang.min", "张敏", "z@example.com")
@@ -191,7 +191,7 @@ func TestAGateThatDeniesEverybody(t *testing.T) {
 		t.Parallel()
 		source := rolegatetest.NewStatic(user(admin, in(7, "admin")))
 		defer source.Block()()
-		gate, err := rolegate.Open(t.Context(), rolegate.Config{Source: source, Identify: byHeader, Async: true, Logger: slog.New(slog.DiscardHandler)})
+		gate, err := rolegate.Open(t.Context(), rolegate.Config{Source: source, Identify: byHeader, StartEmpty: true, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer gate.Close()
 		h := gate.Admit(console.New(gate, console.Config{}))
@@ -233,7 +233,7 @@ func TestAround(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()
 			require.NoError(t, os.Chmod(folder, 0o700))
-			a := newApp(t, rolegate.Config{Sync: syncSays(c.sync), Cache: filecache.New(filepath.Join(folder, "list"))}, pupils()...)
+			a := newApp(t, rolegate.Config{UpstreamSync: syncSays(c.sync), Cache: filecache.New(filepath.Join(folder, "list"))}, pupils()...)
 			require.Eventually(t, func() bool { return a.gate.Status().Cache.Stored > 0 }, 20*time.Second, time.Millisecond)
 			p := a.get()
 			p.has(append(c.says, "Around the gate", "stored so far: 1, last at")...)
@@ -241,7 +241,7 @@ func TestAround(t *testing.T) {
 			a.get(speaking("zh")).has(append(c.zh, "运行环境", "已保存 1 次")...)
 			if c.sync.State == rolegate.SyncRunning {
 				a.source.Remove(1)
-				require.ErrorIs(t, a.gate.Resync(t.Context()), rolegate.ErrHeld)
+				require.ErrorIs(t, a.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 				a.get().has("Removals of 1 user are held back", "An organisation sync is running upstream")
 			}
 		})
@@ -301,7 +301,7 @@ func TestManyAtOnce(t *testing.T) {
 				case 0:
 					assert.Equal(t, http.StatusOK, a.post(map[string][]string{"action": {"why"}, "user": {"5"}}).status)
 				case 1:
-					assert.NoError(t, a.gate.Resync(t.Context(), rolegate.AcceptShrink))
+					assert.NoError(t, a.gate.AcceptShrink(t.Context()))
 				default:
 					assert.Equal(t, http.StatusOK, a.get().status)
 				}

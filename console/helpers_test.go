@@ -157,7 +157,7 @@ func (a *app) hold() url.Values {
 	for id := int64(1); id <= 30; id++ {
 		a.source.Remove(id)
 	}
-	require.ErrorIs(a.t, a.gate.Resync(a.t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(a.t, a.gate.RefreshAll(a.t.Context()), rolegate.ErrHeld)
 	reviewed := a.post(url.Values{"action": {"review"}})
 	m := regexp.MustCompile(`name="held" value="([^"]+)"`).FindStringSubmatch(reviewed.body)
 	require.NotNil(a.t, m, "the page does not ask once more")

@@ -36,7 +36,7 @@ type pull struct {
 	kind     pullKind
 	at       time.Time     // when it began; if it failed, when it did; of a followed list, when it was seen
 	took     time.Duration // 0 if it is not known any more
-	outcome  rolegate.PullOutcome
+	outcome  rolegate.RefreshOutcome
 	failure  rolegate.Failure // "" if it succeeded
 	err      string
 	unseen   uint64 // pulls of that kind that came before it, unseen
@@ -47,7 +47,7 @@ type pullKind string
 
 const (
 	incremental pullKind = "incremental"
-	walk        pullKind = "walk"
+	full        pullKind = "full"
 	followed    pullKind = "followed" // another replica's list was taken over
 )
 
@@ -58,12 +58,12 @@ func (h *history) observe(s rolegate.Status, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.last
-	if h.seen && (s.Incremental.Succeeded < last.Incremental.Succeeded || s.Walk.Succeeded < last.Walk.Succeeded || s.Generation < last.Generation) {
+	if h.seen && (s.Incremental.Succeeded < last.Incremental.Succeeded || s.Full.Succeeded < last.Full.Succeeded || s.Generation < last.Generation) {
 		return // of two who looked at once, the one that was later
 	}
 	before := len(h.pulls)
 	h.observePulls(incremental, s.Incremental, last.Incremental)
-	h.observePulls(walk, s.Walk, last.Walk)
+	h.observePulls(full, s.Full, last.Full)
 	if len(h.pulls) == before && h.seen && s.Generation > last.Generation && s.Replica.Role == rolegate.ReplicaFollower {
 		h.pulls = append(h.pulls, pull{kind: followed, at: now, from: last.Generation, to: s.Generation})
 	}
@@ -87,7 +87,7 @@ func (h *history) observe(s rolegate.Status, now time.Time) {
 }
 
 // observePulls notes what pulls of one kind have ended since the last look.
-func (h *history) observePulls(kind pullKind, now, last rolegate.PullStatus) {
+func (h *history) observePulls(kind pullKind, now, last rolegate.RefreshStatus) {
 	unseen := func(now, last uint64) uint64 {
 		if !h.seen {
 			return 0 // what was before the console is not its concern

@@ -51,7 +51,7 @@ func TestTexts(t *testing.T) {
 func TestTextsOfTheGatesWords(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for r := rolegate.NotReady; r <= rolegate.Ambiguous; r++ {
+	for r := rolegate.ReasonNotReady; r <= rolegate.ReasonAmbiguous; r++ {
 		names = append(names, "reason."+r.String())
 	}
 	for k := rolegate.KindUserID; k <= rolegate.KindThirdUserID; k++ {
@@ -60,7 +60,7 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	for _, s := range []rolegate.State{rolegate.StateStarting, rolegate.StateReady, rolegate.StateStale, rolegate.StateExpired, rolegate.StateClosed} {
 		names = append(names, "state."+string(s), "state."+string(s)+".says", "step.list."+string(s))
 	}
-	for _, s := range []rolegate.Standing{rolegate.StandingNobody, rolegate.StandingNotIndexed, rolegate.StandingUnlisted, rolegate.StandingBarred,
+	for _, s := range []rolegate.Standing{rolegate.StandingNobody, rolegate.StandingNotIndexed, rolegate.StandingUnlisted, rolegate.StandingInvalidRecord,
 		rolegate.StandingAmbiguous, rolegate.StandingListed, rolegate.StandingHeld} {
 		names = append(names, "step.user."+string(s))
 	}
@@ -72,13 +72,13 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	for _, s := range []rolegate.SyncState{rolegate.SyncUnknown, rolegate.SyncRunning, rolegate.SyncDone} {
 		names = append(names, "sync."+s.String())
 	}
-	for _, r := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaAlone} {
+	for _, r := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaStandalone} {
 		names = append(names, "replica."+string(r))
 	}
-	for _, c := range []rolegate.HoldCause{rolegate.HeldByBrake, rolegate.HeldBySync} {
+	for _, c := range []rolegate.HoldCause{rolegate.HeldByShrinkGuard, rolegate.HeldBySync} {
 		names = append(names, "held."+string(c))
 	}
-	for _, k := range []pullKind{incremental, walk, followed} {
+	for _, k := range []pullKind{incremental, full, followed} {
 		names = append(names, "pull."+string(k))
 	}
 	for _, name := range names {
@@ -130,12 +130,12 @@ func TestHistory(t *testing.T) {
 	at := func(seconds int) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
 	h := newHistory()
 	s := rolegate.Status{Generation: 1, ContactAge: time.Second, VerifiedAge: time.Minute}
-	s.Walk.Succeeded, s.Walk.Last, s.Walk.Duration, s.Walk.Outcome.Added = 7, at(0), time.Second, 3
+	s.Full.Succeeded, s.Full.Last, s.Full.Duration, s.Full.Outcome.Added = 7, at(0), time.Second, 3
 	see := func(seconds int) { h.observe(s, at(seconds)) }
 	see(1)
 	pulls, samples := h.recent()
 	require.Len(t, pulls, 1, "of what was before it began, the last")
-	assert.Equal(t, pull{kind: walk, at: at(0), took: time.Second, outcome: rolegate.PullOutcome{Added: 3}}, pulls[0])
+	assert.Equal(t, pull{kind: full, at: at(0), took: time.Second, outcome: rolegate.RefreshOutcome{Added: 3}}, pulls[0])
 	assert.Equal(t, []sample{{at(1), time.Second, time.Minute}}, samples)
 
 	see(1)
@@ -143,21 +143,21 @@ func TestHistory(t *testing.T) {
 	assert.Len(t, samples, 1, "two looks at once are one")
 
 	s.Incremental.Succeeded, s.Incremental.Last = 3, at(2)
-	s.Walk.Failed, s.Walk.FailedAt, s.Walk.Failure, s.Walk.Error, s.Walk.Consecutive, s.Walk.Duration = 1, at(3), rolegate.FailureNetwork, "away", 1, time.Minute
+	s.Full.Failed, s.Full.FailedAt, s.Full.Failure, s.Full.Error, s.Full.Consecutive, s.Full.Duration = 1, at(3), rolegate.FailureNetwork, "away", 1, time.Minute
 	see(4)
 	pulls, _ = h.recent()
 	require.Len(t, pulls, 3)
-	assert.Equal(t, pull{kind: walk, at: at(3), took: time.Minute, failure: rolegate.FailureNetwork, err: "away"}, pulls[0], "the newest first")
+	assert.Equal(t, pull{kind: full, at: at(3), took: time.Minute, failure: rolegate.FailureNetwork, err: "away"}, pulls[0], "the newest first")
 	assert.Equal(t, pull{kind: incremental, at: at(2), unseen: 2}, pulls[1])
 
 	// It fails, and succeeds after that, within one look.
-	s.Walk.Failed, s.Walk.FailedAt, s.Walk.Succeeded, s.Walk.Last, s.Walk.Consecutive = 2, at(5), 8, at(6), 0
+	s.Full.Failed, s.Full.FailedAt, s.Full.Succeeded, s.Full.Last, s.Full.Consecutive = 2, at(5), 8, at(6), 0
 	see(7)
 	pulls, _ = h.recent()
 	assert.Equal(t, []rolegate.Failure{"", rolegate.FailureNetwork}, []rolegate.Failure{pulls[0].failure, pulls[1].failure})
 
 	old := s
-	old.Walk.Succeeded = 7
+	old.Full.Succeeded = 7
 	h.observe(old, at(8))
 	again, _ := h.recent()
 	assert.Equal(t, pulls, again, "a look that came late is none")

@@ -188,7 +188,7 @@ type decisionLine struct {
 // Decisions lists how many decisions there were, grants first.
 func (v *view) Decisions() (lines []decisionLine) {
 	for reason, n := range v.Status.Decisions {
-		lines = append(lines, decisionLine{reason.String(), v.reason(reason), n, reason == rolegate.Granted})
+		lines = append(lines, decisionLine{reason.String(), v.reason(reason), n, reason == rolegate.ReasonGranted})
 	}
 	slices.SortFunc(lines, func(a, b decisionLine) int {
 		switch {
@@ -215,7 +215,7 @@ func (v *view) HasCache() bool {
 	return v.Status.Cache.Loaded || v.Status.Cache.Stored > 0 || v.Status.Cache.Failed > 0
 }
 
-// HasSync reports whether Config.Sync was asked.
+// HasSync reports whether Config.UpstreamSync was asked.
 func (v *view) HasSync() bool { return !v.Status.Sync.Checked.IsZero() }
 
 // A pullLine is one line of the table of pulls.
@@ -236,8 +236,8 @@ type pullPart struct{ Class, Text string }
 func (v *view) Pulls() (lines []pullLine) {
 	for _, p := range []struct {
 		kind pullKind
-		s    rolegate.PullStatus
-	}{{walk, v.Status.Walk}, {incremental, v.Status.Incremental}} {
+		s    rolegate.RefreshStatus
+	}{{full, v.Status.Full}, {incremental, v.Status.Incremental}} {
 		if p.s.Running {
 			lines = append(lines, pullLine{At: p.s.Started, Kind: v.T("pull." + string(p.kind)), Running: true})
 		}
@@ -264,13 +264,13 @@ func (v *view) Pulls() (lines []pullLine) {
 	return lines
 }
 
-func (v *view) parts(o rolegate.PullOutcome) (parts []pullPart) {
+func (v *view) parts(o rolegate.RefreshOutcome) (parts []pullPart) {
 	for _, p := range []struct {
 		class, text string
 		n           int
 	}{
 		{"added", "pull.added", o.Added}, {"removed", "pull.removed", o.Removed}, {"changed", "pull.changed", o.Changed},
-		{"warn", "pull.held", o.Held}, {"warn", "pull.bereft", o.Bereft}, {"warn", "pull.bad", o.BadRecords}, {"warn", "pull.conflicts", o.Conflicts},
+		{"warn", "pull.held", o.Held}, {"warn", "pull.lost_all_roles", o.LostAllRoles}, {"warn", "pull.bad", o.BadRecords}, {"warn", "pull.conflicts", o.Conflicts},
 	} {
 		if p.n > 0 {
 			parts = append(parts, pullPart{p.class, v.T(p.text, group(uint64(p.n)))})

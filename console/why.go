@@ -168,7 +168,7 @@ func (v *view) answer(r *http.Request, guards []*rolegate.Policy, id rolegate.Id
 			}
 			e := p.Explain(ctx, id, where)
 			ga.Steps = v.steps(e, id)
-			if e.AsksRequest && !e.Decision.Allowed() {
+			if e.NeedsRequest && !e.Decision.Allowed() {
 				depends = true
 			}
 			v.conclude(a, e)
@@ -216,7 +216,7 @@ func (v *view) steps(e rolegate.Explanation, id rolegate.Identity) []step {
 	case e.Decision.Shadowed && e.Shadow && e.Decision.User.ID() != 0:
 		steps = append(steps, step{Mark: "ok", Question: v.T("step.shadow"), Says: v.T("step.shadow.yes")})
 	case e.Decision.Allowed():
-	case e.Decision.Reason == rolegate.NotAuthorized || e.Decision.Reason == rolegate.RoleMissing:
+	case e.Decision.Reason == rolegate.ReasonNotAuthorized || e.Decision.Reason == rolegate.ReasonRoleMissing:
 		s := step{Mark: "note", Question: v.T("step.refresh"), Says: v.T("step.refresh.no")}
 		if e.Wait > 0 {
 			s.Says = v.T("step.refresh.yes", v.duration(e.Wait))
@@ -247,7 +247,7 @@ func (v *view) userStep(e rolegate.Explanation, id rolegate.Identity) step {
 
 // roleSteps are the steps of a user who is listed.
 func (v *view) roleSteps(e rolegate.Explanation) (steps []step) {
-	if e.Decision.Reason == rolegate.OrgUnreadable {
+	if e.Decision.Reason == rolegate.ReasonOrgUnreadable {
 		return []step{{Mark: "no", Question: v.T("step.org"), Says: v.T("step.org.unreadable")}}
 	}
 	checked := len(e.Orgs) > 0 && len(e.Orgs[0].Checks) > 0
@@ -259,9 +259,9 @@ func (v *view) roleSteps(e rolegate.Explanation) (steps []step) {
 		steps = append(steps, s, v.checksStep(e))
 	}
 	reason := e.Decision.Reason
-	if e.MaxAge > 0 && (reason == rolegate.Granted || reason == rolegate.TooOld) {
+	if e.MaxAge > 0 && (reason == rolegate.ReasonGranted || reason == rolegate.ReasonTooOld) {
 		s := step{Mark: "ok", Question: v.T("step.maxage"), Says: v.T("step.maxage.ok", v.age(e.Age), v.duration(e.MaxAge))}
-		if reason == rolegate.TooOld {
+		if reason == rolegate.ReasonTooOld {
 			s.Mark, s.Says = "no", v.T("step.maxage.no", v.age(e.Age), v.duration(e.MaxAge), v.duration(e.Wait))
 		}
 		steps = append(steps, s)
@@ -272,9 +272,9 @@ func (v *view) roleSteps(e rolegate.Explanation) (steps []step) {
 func (v *view) checksStep(e rolegate.Explanation) step {
 	s := step{Mark: "no", Question: v.T("step.checks")}
 	switch reason := e.Decision.Reason; {
-	case reason == rolegate.Granted || reason == rolegate.TooOld:
+	case reason == rolegate.ReasonGranted || reason == rolegate.ReasonTooOld:
 		s.Mark = "ok"
-	case e.AsksRequest:
+	case e.NeedsRequest:
 		s.Mark, s.Says = "ask", v.T("step.checks.asks")
 	}
 	// An organisation in which he passes tells more than one in which he does
@@ -315,7 +315,7 @@ func (v *view) orgAnswer(o rolegate.OrgExplanation) orgAnswer {
 func (v *view) checkAnswer(c rolegate.CheckExplanation) checkAnswer {
 	a := checkAnswer{
 		Check: plain(c.Check),
-		Mark:  map[rolegate.CheckOutcome]string{rolegate.CheckHolds: "ok", rolegate.CheckFails: "no", rolegate.CheckAsksRequest: "ask"}[c.Outcome],
+		Mark:  map[rolegate.CheckOutcome]string{rolegate.CheckHolds: "ok", rolegate.CheckFails: "no", rolegate.CheckNeedsRequest: "ask"}[c.Outcome],
 	}
 	a.Word = v.MarkText(a.Mark)
 	switch {

@@ -66,7 +66,7 @@ func TestWhy(t *testing.T) {
 			p.has(c.says...)
 			p.lacks(append(c.lacks, "li.wei", `value="twin"`, "a@b.example")...)
 			wellFormed(t, p.body)
-			assert.Equal(t, before[rolegate.NotAuthorized], a.gate.Status().Decisions[rolegate.NotAuthorized], "asking is not counted")
+			assert.Equal(t, before[rolegate.ReasonNotAuthorized], a.gate.Status().Decisions[rolegate.ReasonNotAuthorized], "asking is not counted")
 			zh := a.post(c.form, speaking("zh"))
 			assert.Equal(t, http.StatusOK, zh.status)
 			zh.lacks("He is", "He passes", "li.wei", "step.", "why.")

@@ -246,7 +246,7 @@ func (s *store) join(t testing.TB, l *list, as setting) *replica {
 	client := redis.NewClient(&redis.Options{Addr: r.link.addr, DisableIdentity: true})
 	t.Cleanup(func() { _ = client.Close() })
 	gate, err := rolegate.Open(t.Context(), rolegate.Config{
-		Source: r.source, Async: true, Logger: slog.New(slog.DiscardHandler),
+		Source: r.source, StartEmpty: true, Logger: slog.New(slog.DiscardHandler),
 		Identify: rolegate.ByUserID(func(r *http.Request) (int64, error) {
 			return strconv.ParseInt(r.Header.Get("X-User-Id"), 10, 64)
 		}),

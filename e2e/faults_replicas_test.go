@@ -158,7 +158,7 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 				c.wrong(t, s, all)
 				if c.alone {
 					for _, r := range all {
-						soon(t, "it goes on alone", func() bool { return r.Status().Replica.Role == rolegate.ReplicaAlone })
+						soon(t, "it goes on alone", func() bool { return r.Status().Replica.Role == rolegate.ReplicaStandalone })
 					}
 					spread(t, begun, all)
 				}
@@ -254,13 +254,13 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		release := old.source.holdWalks()
 		defer release()
 		ended := make(chan error, 1)
-		go func() { ended <- old.Resync(context.Background()) }()
+		go func() { ended <- old.RefreshAll(context.Background()) }()
 		<-old.source.held // it has read all, user 2 too
 		old.link.cut()
 		soon(t, "the other leads", func() bool { return next.Status().Replica.Role == rolegate.ReplicaLeader })
 		old.link.mend()
 		l.Remove(2)
-		require.NoError(t, next.Resync(t.Context()))
+		require.NoError(t, next.RefreshAll(t.Context()))
 		require.False(t, next.lets(2))
 		allLet(t, 2, false, old)
 		require.Equal(t, next, oneLeads(t, all...))

@@ -271,7 +271,7 @@ func TestProxiesRevoked(t *testing.T) {
 		require.Equal(t, http.StatusOK, answer.StatusCode, text)
 		require.Len(t, g.app.take(), 1)
 		g.source.Remove(1)
-		require.NoError(t, g.gate.Resync(t.Context()))
+		require.NoError(t, g.gate.RefreshAll(t.Context()))
 		answer, _ = g.get(t, 1, "/")
 		assert.Equal(t, http.StatusForbidden, answer.StatusCode)
 		assert.Empty(t, g.app.take())

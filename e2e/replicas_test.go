@@ -290,7 +290,7 @@ func cutOff(t *testing.T, d *drill) {
 		all, ok := d.statuses(t)
 		alone := 0
 		for _, s := range all {
-			if s.Replica.Role == "alone" {
+			if s.Replica.Role == "standalone" {
 				alone++
 			}
 		}

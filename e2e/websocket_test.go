@@ -41,7 +41,7 @@ func TestWebSocketEndsOnRevoke(t *testing.T) {
 	}{
 		{"off the list", func(ctx context.Context, source *rolegatetest.Static, gate *rolegate.Gate) error {
 			source.Remove(1)
-			return gate.Resync(ctx)
+			return gate.RefreshAll(ctx)
 		}},
 		{"without the role", func(ctx context.Context, source *rolegatetest.Static, gate *rolegate.Gate) error {
 			source.Put(user(1, "pupil"))

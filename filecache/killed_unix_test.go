@@ -168,12 +168,12 @@ func restarted(t *testing.T, path string) int64 {
 	source := rolegatetest.NewStatic()
 	source.Fail(io.ErrUnexpectedEOF)
 	cfg := config(source, filecache.New(path))
-	cfg.Async = true
+	cfg.StartEmpty = true
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	defer gate.Close()
 	// It is there before the first walk, which fails.
-	require.Eventually(t, func() bool { return gate.Status().Walk.Failed > 0 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return gate.Status().Full.Failed > 0 }, 20*time.Second, time.Millisecond)
 	s := gate.Status()
 	if errors.Is(statErr(path), os.ErrNotExist) {
 		require.False(t, s.Cache.Loaded)

@@ -26,20 +26,20 @@ func TestExplain(t *testing.T) {
 		org               int64
 		wrong             string // in Denied or OrgErr
 	}{
-		{"listed is enough", "GET", "localhost", "/", 3, "GET /{$}", rolegate.Granted, 0, ""},
-		{"not listed", "GET", "localhost", "/", 99, "GET /{$}", rolegate.NotAuthorized, 0, ""},
-		{"nobody", "GET", "localhost", "/", 0, "GET /{$}", rolegate.NoIdentity, 0, ""},
-		{"a role", "GET", "school.example.com", "/grades/5?x=1", 1, "GET school.example.com/grades/{id}", rolegate.Granted, 0, ""},
-		{"HEAD by the rule for GET", "HEAD", "school.example.com", "/grades/5", 2, "GET school.example.com/grades/{id}", rolegate.RoleMissing, 0, ""},
-		{"the organisation of the path", "POST", "localhost", "/orgs/7/reports", 1, "POST /orgs/{orgID}/reports", rolegate.Granted, 7, ""},
-		{"another organisation", "POST", "localhost", "/orgs/8/reports", 1, "POST /orgs/{orgID}/reports", rolegate.RoleMissing, 8, ""},
-		{"no organisation", "POST", "localhost", "/orgs/x/reports", 1, "POST /orgs/{orgID}/reports", rolegate.OrgUnreadable, 0, "orgID"},
-		{"another host", "GET", "localhost", "/grades/5", 1, "", rolegate.NotReady, 0, "no pattern matches"},
-		{"another method", "DELETE", "localhost", "/", 1, "", rolegate.NotReady, 0, "no pattern matches"},
-		{"a redirect", "GET", "localhost", "//", 1, "", rolegate.NotReady, 0, "empty segment"},
-		{"dots", "GET", "localhost", "/x/..", 1, "", rolegate.NotReady, 0, "dots"},
-		{"a host in capitals", "GET", "School.example.com", "/", 1, "", rolegate.NotReady, 0, "host"},
-		{"no path", "GET", "localhost", "grades", 1, "", rolegate.NotReady, 0, "not a path"},
+		{"listed is enough", "GET", "localhost", "/", 3, "GET /{$}", rolegate.ReasonGranted, 0, ""},
+		{"not listed", "GET", "localhost", "/", 99, "GET /{$}", rolegate.ReasonNotAuthorized, 0, ""},
+		{"nobody", "GET", "localhost", "/", 0, "GET /{$}", rolegate.ReasonNoIdentity, 0, ""},
+		{"a role", "GET", "school.example.com", "/grades/5?x=1", 1, "GET school.example.com/grades/{id}", rolegate.ReasonGranted, 0, ""},
+		{"HEAD by the rule for GET", "HEAD", "school.example.com", "/grades/5", 2, "GET school.example.com/grades/{id}", rolegate.ReasonRoleMissing, 0, ""},
+		{"the organisation of the path", "POST", "localhost", "/orgs/7/reports", 1, "POST /orgs/{orgID}/reports", rolegate.ReasonGranted, 7, ""},
+		{"another organisation", "POST", "localhost", "/orgs/8/reports", 1, "POST /orgs/{orgID}/reports", rolegate.ReasonRoleMissing, 8, ""},
+		{"no organisation", "POST", "localhost", "/orgs/x/reports", 1, "POST /orgs/{orgID}/reports", rolegate.ReasonOrgUnreadable, 0, "orgID"},
+		{"another host", "GET", "localhost", "/grades/5", 1, "", rolegate.ReasonNotReady, 0, "no pattern matches"},
+		{"another method", "DELETE", "localhost", "/", 1, "", rolegate.ReasonNotReady, 0, "no pattern matches"},
+		{"a redirect", "GET", "localhost", "//", 1, "", rolegate.ReasonNotReady, 0, "empty segment"},
+		{"dots", "GET", "localhost", "/x/..", 1, "", rolegate.ReasonNotReady, 0, "dots"},
+		{"a host in capitals", "GET", "School.example.com", "/", 1, "", rolegate.ReasonNotReady, 0, "host"},
+		{"no path", "GET", "localhost", "grades", 1, "", rolegate.ReasonNotReady, 0, "not a path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -219,7 +219,7 @@ func TestRevoked(t *testing.T) {
 	h.Admit("/")
 	require.Equal(t, http.StatusOK, serve(h, about(3, "/").request(forwardauth.Caddy)).Code)
 	source.Remove(3)
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	assert.Equal(t, http.StatusForbidden, serve(h, about(3, "/").request(forwardauth.Caddy)).Code)
 }
 

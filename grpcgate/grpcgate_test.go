@@ -190,7 +190,7 @@ func TestStreamEndsOnRevocation(t *testing.T) {
 		require.NoError(t, err)
 	}
 	source.Remove(1)
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	err = one.RecvMsg(new(wrapperspb.Int64Value))
 	assert.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
 	_, err = talk(two, 1)

@@ -229,10 +229,10 @@ func ExampleClient_RoleCodes() {
 	}
 	defer gate.Close()
 	gate.Policy(rolegate.AnyRole("principal", "techer"))
-	if err := gate.Resync(context.Background()); err != nil {
+	if err := gate.RefreshAll(context.Background()); err != nil {
 		fmt.Println(err)
 	}
-	for _, role := range gate.Status().UnheldRoles {
+	for _, role := range gate.Status().UnassignedRoles {
 		fmt.Printf("%s: known %t, nearest %q\n", role.Code, role.Known, role.Nearest)
 	}
 	// Output:

@@ -153,7 +153,7 @@ func Deny(next rolegate.DenyFunc) rolegate.DenyFunc {
 // pass, as an event into the span that ctx has.
 func Decide(ctx context.Context, p *rolegate.Policy, id rolegate.Identity, org int64) rolegate.Decision {
 	d := p.Decide(ctx, id, org)
-	if d.Reason == rolegate.Granted {
+	if d.Reason == rolegate.ReasonGranted {
 		return d
 	}
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {

@@ -36,7 +36,7 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) {
 			for _, r := range reasons {
 				decision := "deny"
-				if r == rolegate.Granted {
+				if r == rolegate.ReasonGranted {
 					decision = "allow"
 				}
 				set(float64(s.Decisions[r]), decision, r.String())
@@ -62,8 +62,8 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) { set(float64(s.Grants)) }},
 	{"index_roles", gauge, nil, "Different role codes that the list has had, and those that checks name.",
 		func(s *rolegate.Status, set set) { set(float64(s.Roles)) }},
-	{"index_unheld_roles", gauge, nil, "Role codes that checks name and nobody holds.",
-		func(s *rolegate.Status, set set) { set(float64(len(s.UnheldRoles))) }},
+	{"index_unassigned_roles", gauge, nil, "Role codes that checks name and nobody holds.",
+		func(s *rolegate.Status, set set) { set(float64(len(s.UnassignedRoles))) }},
 	{"index_ambiguous_aliases", gauge, []string{"kind"}, "Aliases that several users share, for each kind of identity that is indexed.",
 		func(s *rolegate.Status, set set) {
 			for kind, n := range s.Ambiguous {
@@ -78,7 +78,7 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) { set(unix(s.Held.Since)) }},
 
 	{"sync_total", counter, []string{"kind", "result"}, "Pulls that ended, by kind and whether they succeeded.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) {
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) {
 			set(float64(p.Succeeded), kind, "success")
 			set(float64(p.Failed), kind, "failure")
 		})},
@@ -100,23 +100,23 @@ var catalogue = []struct {
 			set(float64(other), string(rolegate.FailureOther))
 		}},
 	{"sync_duration_seconds", gauge, []string{"kind"}, "Duration of the last pull that ended.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) { set(p.Duration.Seconds(), kind) })},
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(p.Duration.Seconds(), kind) })},
 	{"sync_running", gauge, []string{"kind"}, "1 while a pull is running.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) { set(truth(p.Running), kind) })},
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(truth(p.Running), kind) })},
 	{"sync_last_success_timestamp_seconds", gauge, []string{"kind"}, "Start of the last pull that succeeded, 0 before the first.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) { set(unix(p.Last), kind) })},
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(unix(p.Last), kind) })},
 	{"sync_consecutive_failures", gauge, []string{"kind"}, "Failures since the last pull that succeeded.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) { set(float64(p.Consecutive), kind) })},
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(float64(p.Consecutive), kind) })},
 	{"sync_next_in_seconds", gauge, []string{"kind"}, "Time until the next pull is due.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) { set(p.NextIn.Seconds(), kind) })},
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(p.NextIn.Seconds(), kind) })},
 	{"sync_last_outcome", gauge, []string{"kind", "item"}, "What the last pull that succeeded came to.",
-		pulls(func(p rolegate.PullStatus, kind string, set set) {
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) {
 			o := p.Outcome
 			set(float64(o.Records), kind, "records")
 			set(float64(o.Added), kind, "added")
 			set(float64(o.Removed), kind, "removed")
 			set(float64(o.Changed), kind, "changed")
-			set(float64(o.Bereft), kind, "bereft")
+			set(float64(o.LostAllRoles), kind, "lost_all_roles")
 			set(float64(o.BadRecords), kind, "bad_records")
 			set(float64(o.DroppedGrants), kind, "dropped_grants")
 			set(float64(o.Duplicates), kind, "duplicates")
@@ -124,15 +124,15 @@ var catalogue = []struct {
 			set(float64(o.Held), kind, "held")
 		})},
 
-	{"upstream_sync_state", gauge, []string{"state"}, "1 for what Config.Sync said last of the sync upstream, 0 for the others.",
+	{"upstream_sync_state", gauge, []string{"state"}, "1 for what Config.UpstreamSync said last of the sync upstream, 0 for the others.",
 		func(s *rolegate.Status, set set) {
 			for _, state := range []rolegate.SyncState{rolegate.SyncUnknown, rolegate.SyncRunning, rolegate.SyncDone} {
 				set(truth(s.Sync.State == state), state.String())
 			}
 		}},
-	{"upstream_sync_checked_timestamp_seconds", gauge, nil, "When Config.Sync was asked last, 0 if never.",
+	{"upstream_sync_checked_timestamp_seconds", gauge, nil, "When Config.UpstreamSync was asked last, 0 if never.",
 		func(s *rolegate.Status, set set) { set(unix(s.Sync.Checked)) }},
-	{"upstream_sync_failures_total", counter, nil, "Times that Config.Sync could not tell.",
+	{"upstream_sync_failures_total", counter, nil, "Times that Config.UpstreamSync could not tell.",
 		func(s *rolegate.Status, set set) { set(float64(s.Sync.Failed)) }},
 
 	{"cache_loaded", gauge, nil, "1 if the gate has started from what Config.Cache had stored.",
@@ -146,7 +146,7 @@ var catalogue = []struct {
 
 	{"replica_role", gauge, []string{"role"}, "1 for the role that the gate has among replicas that share Config.Cache, 0 for the others; all 0 if none do.",
 		func(s *rolegate.Status, set set) {
-			for _, role := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaAlone} {
+			for _, role := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaStandalone} {
 				set(truth(s.Replica.Role == role), string(role))
 			}
 		}},
@@ -171,8 +171,8 @@ var states = []rolegate.State{
 }
 
 var reasons = []rolegate.Reason{
-	rolegate.NotReady, rolegate.Granted, rolegate.NoIdentity, rolegate.IdentifyFailed, rolegate.Expired, rolegate.NotAuthorized,
-	rolegate.RoleMissing, rolegate.ConditionFailed, rolegate.OrgUnreadable, rolegate.TooOld, rolegate.Closed, rolegate.Ambiguous,
+	rolegate.ReasonNotReady, rolegate.ReasonGranted, rolegate.ReasonNoIdentity, rolegate.ReasonIdentifyFailed, rolegate.ReasonExpired, rolegate.ReasonNotAuthorized,
+	rolegate.ReasonRoleMissing, rolegate.ReasonConditionFailed, rolegate.ReasonOrgUnreadable, rolegate.ReasonTooOld, rolegate.ReasonClosed, rolegate.ReasonAmbiguous,
 }
 
 // failures are the reasons that the root package knows, but for FailureOther.
@@ -183,10 +183,10 @@ var failures = []rolegate.Failure{
 }
 
 // pulls reads a metric of both kinds of pull.
-func pulls(read func(p rolegate.PullStatus, kind string, set set)) func(*rolegate.Status, set) {
+func pulls(read func(p rolegate.RefreshStatus, kind string, set set)) func(*rolegate.Status, set) {
 	return func(s *rolegate.Status, set set) {
 		read(s.Incremental, "incremental", set)
-		read(s.Walk, "walk", set)
+		read(s.Full, "full", set)
 	}
 }
 

@@ -42,18 +42,18 @@ func TestValues(t *testing.T) {
 	assert.Equal(t, 1.0, v["rolegate_index_swaps_total"])
 	assert.Equal(t, 1.0, v[`rolegate_index_ambiguous_aliases{kind="account"}`])
 	assert.Equal(t, 0.0, v[`rolegate_index_ambiguous_aliases{kind="email"}`])
-	assert.Equal(t, 1.0, v[`rolegate_sync_total{kind="walk",result="success"}`])
+	assert.Equal(t, 1.0, v[`rolegate_sync_total{kind="full",result="success"}`])
 	assert.Equal(t, 0.0, v[`rolegate_sync_total{kind="incremental",result="failure"}`])
-	assert.Equal(t, 3.0, v[`rolegate_sync_last_outcome{item="records",kind="walk"}`])
-	assert.Equal(t, 3.0, v[`rolegate_sync_last_outcome{item="added",kind="walk"}`])
-	for _, name := range []string{"rolegate_last_contact_timestamp_seconds", "rolegate_verified_timestamp_seconds", `rolegate_sync_last_success_timestamp_seconds{kind="walk"}`} {
+	assert.Equal(t, 3.0, v[`rolegate_sync_last_outcome{item="records",kind="full"}`])
+	assert.Equal(t, 3.0, v[`rolegate_sync_last_outcome{item="added",kind="full"}`])
+	for _, name := range []string{"rolegate_last_contact_timestamp_seconds", "rolegate_verified_timestamp_seconds", `rolegate_sync_last_success_timestamp_seconds{kind="full"}`} {
 		assert.InDelta(t, float64(before.UnixMilli())/1000, v[name], 60, name)
 	}
 	assert.Equal(t, 0.0, v[`rolegate_sync_last_success_timestamp_seconds{kind="incremental"}`])
 	assert.Less(t, v["rolegate_verified_age_seconds"], 60.0)
 	assert.Positive(t, v["rolegate_verified_age_seconds"])
-	assert.Positive(t, v[`rolegate_sync_duration_seconds{kind="walk"}`])
-	assert.Greater(t, v[`rolegate_sync_next_in_seconds{kind="walk"}`], 60.0)
+	assert.Positive(t, v[`rolegate_sync_duration_seconds{kind="full"}`])
+	assert.Greater(t, v[`rolegate_sync_next_in_seconds{kind="full"}`], 60.0)
 	assert.Equal(t, 1.0, v[`rolegate_upstream_sync_state{state="unknown"}`])
 
 	// Decisions.
@@ -70,7 +70,7 @@ func TestValues(t *testing.T) {
 	assert.Equal(t, 1.0, v[`rolegate_decisions_total{decision="deny",reason="no_identity"}`])
 	assert.Equal(t, 0.0, v[`rolegate_decisions_total{decision="deny",reason="closed"}`])
 	assert.Equal(t, 1.0, v["rolegate_shadowed_decisions_total"])
-	assert.Equal(t, 1.0, v["rolegate_index_unheld_roles"])
+	assert.Equal(t, 1.0, v["rolegate_index_unassigned_roles"])
 
 	// Pulls that fail.
 	source.Fail(&rolegate.PullError{Failure: rolegate.FailureTimeout, Err: errors.New("late")})
@@ -78,17 +78,17 @@ func TestValues(t *testing.T) {
 	source.Fail(&rolegate.PullError{Failure: "quota", Err: errors.New("used up")})
 	require.Error(t, gate.Refresh(t.Context()))
 	source.Fail(&rolegate.PullError{Failure: "User 42 said: <b>", Err: errors.New("no word")})
-	require.Error(t, gate.Resync(t.Context()))
+	require.Error(t, gate.RefreshAll(t.Context()))
 	source.Fail(errors.New("no PullError"))
-	require.Error(t, gate.Resync(t.Context()))
+	require.Error(t, gate.RefreshAll(t.Context()))
 	v = values()
 	assert.Equal(t, 2.0, v[`rolegate_sync_total{kind="incremental",result="failure"}`])
-	assert.Equal(t, 2.0, v[`rolegate_sync_total{kind="walk",result="failure"}`])
+	assert.Equal(t, 2.0, v[`rolegate_sync_total{kind="full",result="failure"}`])
 	assert.Equal(t, 1.0, v[`rolegate_sync_failures_total{reason="timeout"}`])
 	assert.Equal(t, 1.0, v[`rolegate_sync_failures_total{reason="quota"}`])
 	assert.Equal(t, 2.0, v[`rolegate_sync_failures_total{reason="other"}`], "what is no word is not a label")
 	assert.Equal(t, 0.0, v[`rolegate_sync_failures_total{reason="network"}`])
-	assert.Equal(t, 2.0, v[`rolegate_sync_consecutive_failures{kind="walk"}`])
+	assert.Equal(t, 2.0, v[`rolegate_sync_consecutive_failures{kind="full"}`])
 
 	require.NoError(t, gate.Close())
 	v = values()
@@ -106,19 +106,19 @@ func TestHeld(t *testing.T) {
 	}
 	source := rolegatetest.NewStatic(records...)
 	gate := openGate(t, source, func(c *rolegate.Config) {
-		c.Sync = checker{State: rolegate.SyncDone, Text: "同步完成"}
+		c.UpstreamSync = checker{State: rolegate.SyncDone, Text: "同步完成"}
 	})
 	registry := register(t, gate)
 	assert.Equal(t, 0.0, scrape(t, registry)["rolegate_held_since_timestamp_seconds"])
 	source.Set(records[:5]...)
-	require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	v := scrape(t, registry)
 	assert.Equal(t, 35.0, v["rolegate_held_removals"])
 	assert.Equal(t, 40.0, v["rolegate_index_users"])
 	assert.Greater(t, v["rolegate_last_contact_timestamp_seconds"], v["rolegate_verified_timestamp_seconds"], "what is held is not verified")
 	assert.Greater(t, v["rolegate_verified_age_seconds"], v["rolegate_contact_age_seconds"])
 	assert.InDelta(t, float64(time.Now().Unix()), v["rolegate_held_since_timestamp_seconds"], 60)
-	assert.Equal(t, 35.0, v[`rolegate_sync_last_outcome{item="held",kind="walk"}`])
+	assert.Equal(t, 35.0, v[`rolegate_sync_last_outcome{item="held",kind="full"}`])
 	assert.Equal(t, 1.0, v[`rolegate_upstream_sync_state{state="done"}`])
 	assert.Equal(t, 0.0, v[`rolegate_upstream_sync_state{state="unknown"}`])
 	assert.Positive(t, v["rolegate_upstream_sync_checked_timestamp_seconds"])
@@ -130,7 +130,7 @@ func TestStartingAndCache(t *testing.T) {
 	source := rolegatetest.NewStatic(record(1, "teacher"))
 	release := source.Block()
 	stored := make(chan struct{}, 1)
-	gate := openGate(t, source, func(c *rolegate.Config) { c.Async, c.Cache = true, brokenCache{stored} })
+	gate := openGate(t, source, func(c *rolegate.Config) { c.StartEmpty, c.Cache = true, brokenCache{stored} })
 	registry := register(t, gate)
 	v := scrape(t, registry)
 	assert.Equal(t, 1.0, v[`rolegate_state{state="starting"}`])
@@ -151,7 +151,7 @@ func TestStartingAndCache(t *testing.T) {
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	alone := scrape(t, register(t, openGate(t, rolegatetest.NewStatic(record(1, "teacher")))))
-	for _, role := range []string{"leader", "follower", "alone"} {
+	for _, role := range []string{"leader", "follower", "standalone"} {
 		assert.Equal(t, 0.0, alone[fmt.Sprintf("rolegate_replica_role{role=%q}", role)])
 	}
 	assert.Equal(t, 0.0, alone["rolegate_replica_since_timestamp_seconds"])
@@ -188,7 +188,7 @@ func TestAllReasons(t *testing.T) {
 	n := 0
 	for r := rolegate.Reason(0); !strings.HasPrefix(r.String(), "Reason("); r++ {
 		decision := "deny"
-		if r == rolegate.Granted {
+		if r == rolegate.ReasonGranted {
 			decision = "allow"
 		}
 		_, there := v[fmt.Sprintf(`rolegate_decisions_total{decision=%q,reason=%q}`, decision, r)]

@@ -49,7 +49,7 @@ Role codes that the new settings name and nobody has are told; the exit code is 
 			}
 			out := cmd.OutOrStdout()
 			fmt.Fprintln(out, "the settings are in use")
-			for _, r := range told.UnheldRoles {
+			for _, r := range told.UnassignedRoles {
 				fmt.Fprintln(out, oneLine(unheld(r)))
 			}
 			return nil

@@ -94,20 +94,20 @@ one that is too old.`,
 
 // status is what is shown of a rolegate.Status.
 type status struct {
-	State       string                              `json:"state"`
-	Users       int                                 `json:"users"`
-	ContactAge  float64                             `json:"contact_age_seconds"`
-	VerifiedAge float64                             `json:"verified_age_seconds"`
-	ExpireAfter float64                             `json:"expire_after_seconds"`
-	Incremental pull                                `json:"incremental"`
-	Walk        pull                                `json:"walk"`
-	Decisions   map[string]uint64                   `json:"decisions"`
-	Held        held                                `json:"held"`
-	Sync        struct{ State, Text, Error string } `json:"sync"`
-	Ambiguous   map[string]int                      `json:"ambiguous_aliases"`
-	Replica     *struct{ Role string }              `json:"replica"`
-	Cache       struct{ Error string }              `json:"cache"`
-	UnheldRoles []rolegate.UnheldRole               `json:"unheld_roles"`
+	State           string                              `json:"state"`
+	Users           int                                 `json:"users"`
+	ContactAge      float64                             `json:"contact_age_seconds"`
+	VerifiedAge     float64                             `json:"verified_age_seconds"`
+	ExpireAfter     float64                             `json:"expire_after_seconds"`
+	Incremental     pull                                `json:"incremental"`
+	Full            pull                                `json:"full"`
+	Decisions       map[string]uint64                   `json:"decisions"`
+	Held            held                                `json:"held"`
+	Sync            struct{ State, Text, Error string } `json:"sync"`
+	Ambiguous       map[string]int                      `json:"ambiguous_aliases"`
+	Replica         *struct{ Role string }              `json:"replica"`
+	Cache           struct{ Error string }              `json:"cache"`
+	UnassignedRoles []rolegate.UnassignedRole           `json:"unassigned_roles"`
 }
 
 // A held is what is shown of a rolegate.HeldStatus.
@@ -116,7 +116,7 @@ type held struct {
 	Cause rolegate.HoldCause
 }
 
-// A pull is what is shown of a rolegate.PullStatus.
+// A pull is what is shown of a rolegate.RefreshStatus.
 type pull struct {
 	Running     bool    `json:"running"`
 	Succeeded   uint64  `json:"succeeded"`
@@ -151,7 +151,7 @@ func (s *status) text() string {
 			users(s.Users), seconds(s.ContactAge), seconds(s.VerifiedAge), seconds(s.ExpireAfter))
 	}
 	s.Incremental.text(line, "changes")
-	s.Walk.text(line, "walks")
+	s.Full.text(line, "walks")
 	var decisions []string
 	for reason, n := range s.Decisions {
 		if n > 0 {
@@ -179,7 +179,7 @@ func (s *status) text() string {
 			line("ambiguous", "%d of the kind %s, each shared by several users: nobody enters by them", n, kind)
 		}
 	}
-	for _, r := range s.UnheldRoles {
+	for _, r := range s.UnassignedRoles {
 		text := fmt.Sprintf("nobody on the list has %q, which a rule names", r.Code)
 		if r.Known {
 			text += "; the platform knows it"
@@ -214,7 +214,7 @@ func (s *status) failing() string {
 	for _, kind := range []struct {
 		pull
 		one, several string
-	}{{s.Incremental, "pull of changes", "pulls of changes"}, {s.Walk, "walk", "walks"}} {
+	}{{s.Incremental, "pull of changes", "pulls of changes"}, {s.Full, "walk", "walks"}} {
 		text := "the last " + kind.one + " failed"
 		if kind.Consecutive > 1 {
 			text = fmt.Sprintf("the last %d %s failed", kind.Consecutive, kind.several)
@@ -230,7 +230,7 @@ func (s *status) failing() string {
 }
 
 // unheld says of a role that a rule names it and nobody has it.
-func unheld(r rolegate.UnheldRole) string {
+func unheld(r rolegate.UnassignedRole) string {
 	switch {
 	case r.Known:
 		return fmt.Sprintf("nobody has %q, which the platform knows", r.Code)

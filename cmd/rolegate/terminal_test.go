@@ -22,7 +22,7 @@ func TestNothingOfOthersMovesTheCursor(t *testing.T) {
 		Orgs: []control.Org{{Org: 7, Roles: []string{role}, Checks: []control.Check{{Check: "any of " + role, Outcome: "holds", Roles: []string{role}}}}},
 	}))
 	shown := (&status{
-		State: "ready", Walk: pull{Consecutive: 1, Error: role}, UnheldRoles: []rolegate.UnheldRole{{Code: role, Nearest: role}},
+		State: "ready", Full: pull{Consecutive: 1, Error: role}, UnassignedRoles: []rolegate.UnassignedRole{{Code: role, Nearest: role}},
 		Decisions: map[string]uint64{role: 1},
 	}).text()
 	for name, text := range map[string]string{"why": b.String(), "status": shown, "an error": printable(role)} {

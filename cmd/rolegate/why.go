@@ -141,7 +141,7 @@ func explain(w io.Writer, q control.Question, a *control.Answer) error {
 		fmt.Fprintf(b, "  %-7s  %s\n", what, oneLine(fmt.Sprintf(format, args...)))
 	}
 	verdict := map[bool]string{true: "yes", false: "no"}[a.Allowed]
-	if shadowed := a.Allowed && a.Reason != rolegate.Granted.String(); shadowed {
+	if shadowed := a.Allowed && a.Reason != rolegate.ReasonGranted.String(); shadowed {
 		verdict = "yes, but only because the rule is tried out"
 	}
 	fmt.Fprintf(b, "%s: %s (%d)\n", verdict, a.Reason, a.Status)
@@ -186,7 +186,7 @@ func explain(w io.Writer, q control.Question, a *control.Answer) error {
 			writeCheck(b, c, 11)
 		}
 	}
-	for _, r := range a.UnheldRoles {
+	for _, r := range a.UnassignedRoles {
 		line("note", "%s", unheld(r))
 	}
 	if a.MaxAge > 0 {
@@ -255,7 +255,7 @@ func standingText(q control.Question, a *control.Answer) string {
 		return who + " is on the list"
 	case rolegate.StandingUnlisted:
 		return who + " is not on the list"
-	case rolegate.StandingBarred:
+	case rolegate.StandingInvalidRecord:
 		return who + " is on the list, but out: his record could not be understood; the log says why"
 	case rolegate.StandingAmbiguous:
 		return who + " is shared by several users: nobody enters by it"

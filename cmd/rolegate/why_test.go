@@ -196,12 +196,12 @@ func TestStatus(t *testing.T) {
 	var all struct {
 		State string
 		Users int
-		Walk  struct{ Succeeded int }
+		Full  struct{ Succeeded int }
 	}
 	require.NoError(t, json.Unmarshal([]byte(c.out), &all))
 	assert.Equal(t, "ready", all.State)
 	assert.Equal(t, 6, all.Users)
-	assert.Equal(t, 1, all.Walk.Succeeded)
+	assert.Equal(t, 1, all.Full.Succeeded)
 }
 
 func TestNotReady(t *testing.T) {
@@ -254,7 +254,7 @@ func TestStatusText(t *testing.T) {
   held       1 user gone from the list may pass still (a sync is running)
   sync       running: 正在同步数据中
 `},
-		"everything": {`{"state":"stale","users":2,"decisions":{"role_missing":3,"granted":5,"expired":0},"sync":{"state":"unknown","error":"away"},"ambiguous_aliases":{"email":2,"account":1,"third_account":0},"unheld_roles":[{"code":"techer","nearest":"teacher"},{"code":"warden","known":true}],"replica":{"role":"leader"},"cache":{"error":"disk full"}}`, `stale: the last contact is long ago; decisions are still made
+		"everything": {`{"state":"stale","users":2,"decisions":{"role_missing":3,"granted":5,"expired":0},"sync":{"state":"unknown","error":"away"},"ambiguous_aliases":{"email":2,"account":1,"third_account":0},"unassigned_roles":[{"code":"techer","nearest":"teacher"},{"code":"warden","known":true}],"replica":{"role":"leader"},"cache":{"error":"disk full"}}`, `stale: the last contact is long ago; decisions are still made
   list       2 users; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
   walks      0 succeeded, 0 failed; the next is due in 0s
@@ -267,7 +267,7 @@ func TestStatusText(t *testing.T) {
   replica    leader
   cache      disk full
 `},
-		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"walk":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last walk failed
+		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last walk failed
   list       1 user; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
              4 in a row failed, the last with: no

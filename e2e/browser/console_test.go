@@ -126,7 +126,7 @@ func (s *school) shrink(t *testing.T) {
 	for id := int64(firstPupil); id < firstPupil+pupils; id++ {
 		s.source.Remove(id)
 	}
-	require.ErrorIs(t, s.gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, s.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 }
 
 // Everything that the page has is clicked through, in each look.
@@ -206,7 +206,7 @@ func TestConsole(t *testing.T) {
 			b.press("#accept .danger", "#done")
 			assert.Contains(t, b.text("#done"), in("It removed 30 users.", "共移除 30 个用户。"))
 			assert.Zero(t, s.gate.Status().Held.Users)
-			assert.Contains(t, s.log.String(), fmt.Sprintf(`"user_id":%d,"held":30,"cause":"shrink_brake","outcome":"applied","removed":30`, int64(admin)))
+			assert.Contains(t, s.log.String(), fmt.Sprintf(`"user_id":%d,"held":30,"cause":"shrink_guard","outcome":"applied","removed":30`, int64(admin)))
 
 			// Pausing, and going on.
 			b.do("pause", chromedp.Click("#pause", chromedp.ByQuery))

@@ -67,7 +67,7 @@ func TestPictures(t *testing.T) {
 	for id := int64(firstPupil); id < firstPupil+pupils-6; id++ {
 		s.source.Remove(id)
 	}
-	require.ErrorIs(t, s.gate.Resync(t.Context()), rolegate.ErrHeld)
+	require.ErrorIs(t, s.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	for _, b := range tabs {
 		b.do("open the console", chromedp.Navigate(s.url+"/console"), chromedp.WaitVisible("#held", chromedp.ByQuery))
 		var shot []byte

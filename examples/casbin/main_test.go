@@ -171,7 +171,7 @@ func TestMove(t *testing.T) {
 	source.Remove(1)
 	require.NoError(t, gate.Refresh(t.Context()))
 	assert.Equal(t, 200, ask(end, "alice", "GET", "/grades").Code)
-	require.NoError(t, gate.Resync(t.Context()))
+	require.NoError(t, gate.RefreshAll(t.Context()))
 	assert.Equal(t, 403, ask(end, "alice", "GET", "/grades").Code)
 
 	// Without a list nobody enters.

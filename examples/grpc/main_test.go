@@ -87,8 +87,8 @@ func TestInterceptors(t *testing.T) {
 	assert.Equal(t, codes.PermissionDenied, watch("1"))
 	_, err = school.List(metadata.AppendToOutgoingContext(t.Context(), "user", "2"), &healthpb.HealthListRequest{})
 	assert.Equal(t, codes.PermissionDenied, status.Code(err), "a method that nobody has thought of is closed")
-	assert.Equal(t, uint64(3), gate.Status().Decisions[rolegate.Granted])
-	assert.Equal(t, uint64(2), gate.Status().Decisions[rolegate.NoIdentity])
+	assert.Equal(t, uint64(3), gate.Status().Decisions[rolegate.ReasonGranted])
+	assert.Equal(t, uint64(2), gate.Status().Decisions[rolegate.ReasonNoIdentity])
 
 	require.NoError(t, gate.Close())
 	assert.Equal(t, codes.Unavailable, check("1"))

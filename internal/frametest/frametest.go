@@ -191,7 +191,7 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			require.Contains(t, line, "tick")
 		}
 		source.Remove(1)
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		// More ticks: a handler that waits for the next one must wake up to end.
 		ended := make(chan struct{})
 		defer close(ended)
@@ -227,7 +227,7 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			require.NoError(t, err)
 			require.Equal(t, "hello\n", line)
 			source.Remove(2)
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			_, err = in.ReadByte()
 			assert.Error(t, err, "the connection is closed")
 		})

@@ -275,7 +275,7 @@ func TestForgedIndexes(t *testing.T) {
 		{"held for no cause", sealed(head(0, times, 1), one, held("", 9, 1, 50)), false},
 		{"held for an unknown cause", sealed(head(0, times, 1), one, held("brakes", 9, 1, 50)), false},
 		{"held for a sync that never began", sealed(head(0, times, 1), one, held("sync", 0, 1, 50)), false},
-		{"held for a sync before 1970", sealed(head(0, times, 1), one, held("shrink_brake", -9, 1, 50)), false},
+		{"held for a sync before 1970", sealed(head(0, times, 1), one, held("shrink_guard", -9, 1, 50)), false},
 		{"one who is not listed is held", sealed(head(0, times, 1), one, held("sync", 9, 2, 50)), false},
 		{"one with an invalid record is held", sealed(head(0, times, 0), frame('U', invalid(1)), held("sync", 9, 1, 50)), false},
 		{"one who is held twice", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 1, 60)), false},

@@ -25,7 +25,7 @@ type HeldRemovals struct {
 
 // The causes of a hold.
 const (
-	HeldByShrinkGuard = "shrink_brake" // too many at once: a second full refresh must agree
+	HeldByShrinkGuard = "shrink_guard" // too many at once: a second full refresh must agree
 	HeldBySync        = "sync"         // a sync is running upstream
 )
 

@@ -146,7 +146,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		assert.EqualValues(t, 1, walks.Load(), "a walk follows at once")
 		tickUntil(t, 2*time.Second, func() bool { return walks.Load() == 2 })
 		tickAfter(9 * time.Second)
-		require.True(t, h.gate.Status().Walk.Running)
+		require.True(t, h.gate.Status().Full.Running)
 		h.kept(t, before, decided)
 		tickAfter(2 * time.Second)
 		now := h.gate.Status()
@@ -163,7 +163,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 	tickRun(t, "seen by a walk alone", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		low := setBack(t, h)
 		require.NoError(t, h.gate.Refresh(t.Context()), "an exclusive server has nothing above the cursor, and says no more")
-		require.NoError(t, h.gate.Resync(t.Context()))
+		require.NoError(t, h.gate.RefreshAll(t.Context()))
 		assert.Equal(t, low, h.gate.Status().Cursor)
 		assert.False(t, h.allowed(t, 6))
 		assert.Empty(t, h.gate.Status().Failures)
@@ -266,7 +266,7 @@ func TestFault17EndlessAndShortPages(t *testing.T) {
 				}
 				require.NoError(t, h.gate.Refresh(t.Context()))
 				assert.Equal(t, 31, h.gate.Status().Users, "and so does an increment")
-				require.NoError(t, h.gate.Resync(t.Context()))
+				require.NoError(t, h.gate.RefreshAll(t.Context()))
 				assert.Equal(t, 31, h.gate.Status().Users)
 				assert.Empty(t, h.gate.Status().Failures)
 			})
@@ -342,11 +342,11 @@ func TestFault18OnePageOfMany(t *testing.T) {
 				house.list(m)
 				m.FailWhen(func(r rolegatetest.Request) bool { return r.After > 8 }, rolegatetest.Truncated())
 			}
-			s.gate = func(c *rolegate.Config) { c.Async = true }
+			s.gate = func(c *rolegate.Config) { c.StartEmpty = true }
 			h := tickOpen(t, s)
 			tickAfter(5 * time.Minute)
 			assert.Zero(t, h.gate.Status().Users)
-			assert.Equal(t, rolegate.NotReady, h.gate.Decide(t.Context(), rolegate.UserID(tickAlice)).Reason)
+			assert.Equal(t, rolegate.ReasonNotReady, h.gate.Decide(t.Context(), rolegate.UserID(tickAlice)).Reason)
 			h.m.Recover()
 			tickUntil(t, tickBackOff, func() bool { return h.allowed(t, tickAlice) })
 			assert.Equal(t, 22, h.gate.Status().Users)

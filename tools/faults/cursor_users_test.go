@@ -41,11 +41,11 @@ func TestFault19EmptyList(t *testing.T) {
 			tickAfter(time.Second)
 			before := h.gate.Status()
 			h.m.Clear()
-			require.ErrorIs(t, h.gate.Resync(t.Context()), rolegate.ErrHeld)
+			require.ErrorIs(t, h.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			assert.Equal(t, n, listed(t, h), "all are let in still")
 			now := h.gate.Status()
 			assert.EqualValues(t, n, now.Held.Users)
-			assert.Equal(t, rolegate.HeldByBrake, now.Held.Cause)
+			assert.Equal(t, rolegate.HeldByShrinkGuard, now.Held.Cause)
 			assert.Equal(t, before.Verified, now.Verified, "what was revoked is not known to requests")
 			assert.Equal(t, rolegate.StateReady, now.State)
 			assert.Equal(t, 1, h.book.count(slog.LevelError, "shrunk too much"))
@@ -62,7 +62,7 @@ func TestFault19EmptyList(t *testing.T) {
 		tickRun(t, fmt.Sprintf("%d users: empty for a moment", n), few, func(t *testing.T, h *tickHouse) {
 			backup := h.m.Backup()
 			h.m.Clear()
-			require.ErrorIs(t, h.gate.Resync(t.Context()), rolegate.ErrHeld)
+			require.ErrorIs(t, h.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			h.m.Restore(backup)
 			for range 120 {
 				tickAfter(time.Second)
@@ -73,7 +73,7 @@ func TestFault19EmptyList(t *testing.T) {
 		})
 		tickRun(t, fmt.Sprintf("%d users: an operator who has looked", n), few, func(t *testing.T, h *tickHouse) {
 			h.m.Clear()
-			require.NoError(t, h.gate.Resync(t.Context(), rolegate.AcceptShrink))
+			require.NoError(t, h.gate.AcceptShrink(t.Context()))
 			assert.Zero(t, listed(t, h))
 		})
 	}
@@ -82,10 +82,10 @@ func TestFault19EmptyList(t *testing.T) {
 		assert.Zero(t, h.gate.Status().Users)
 		assert.Zero(t, h.gate.Status().Held)
 		for id := int64(1); id <= tickIDs; id++ {
-			assert.Equal(t, rolegate.NotAuthorized, h.gate.Decide(t.Context(), rolegate.UserID(id)).Reason)
+			assert.Equal(t, rolegate.ReasonNotAuthorized, h.gate.Decide(t.Context(), rolegate.UserID(id)).Reason)
 			assert.Equal(t, http.StatusForbidden, tickAsk(t, h.gate.Admit(tickNever(t)), id).Code)
 		}
-		require.NoError(t, h.gate.Resync(t.Context()))
+		require.NoError(t, h.gate.RefreshAll(t.Context()))
 		h.goesOn(t)
 	})
 }
@@ -104,7 +104,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 		admit := h.gate.Admit(tickOK)
 		for range 3 {
 			h.m.Revoke(tickBob)
-			require.NoError(t, h.gate.Resync(t.Context()))
+			require.NoError(t, h.gate.RefreshAll(t.Context()))
 			assert.False(t, h.allowed(t, tickBob), "right after the swap")
 			assert.Equal(t, http.StatusForbidden, tickAsk(t, admit, tickBob).Code, "and no refresh on deny brings him back")
 			require.NoError(t, h.gate.Refresh(t.Context()))
@@ -115,7 +115,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			require.NoError(t, h.gate.Refresh(t.Context()))
 			assert.True(t, h.isAdmin(t, tickBob))
 			assert.Equal(t, http.StatusOK, tickAsk(t, admit, tickBob).Code)
-			require.NoError(t, h.gate.Resync(t.Context()))
+			require.NoError(t, h.gate.RefreshAll(t.Context()))
 			assert.True(t, h.isAdmin(t, tickBob))
 		}
 	})
@@ -180,7 +180,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			source := rolegatetest.NewStatic(many(100)...)
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
 			source.Set(append(many(20), barred(2, 9))...)
-			require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			assert.False(t, tickAllowed(gate, 2), "he is barred")
 			assert.True(t, tickAllowed(gate, 90), "he is held")
 			assert.Equal(t, 80, gate.Status().Held.Users)
@@ -192,7 +192,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			source := rolegatetest.NewStatic(many(100)...)
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
 			source.Set(many(20)...)
-			require.ErrorIs(t, gate.Resync(t.Context()), rolegate.ErrHeld)
+			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			require.True(t, tickAllowed(gate, 90))
 			source.Put(record(90, 6), barred(90, 9))
 			require.NoError(t, gate.Refresh(t.Context()))
@@ -207,7 +207,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
 			require.True(t, tickAllowed(gate, 2))
 			source.Set(record(2, 5), barred(2, 9))
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.False(t, tickAllowed(gate, 2), "the brake holds no bad record")
 			assert.Zero(t, gate.Status().Held)
 		})
@@ -251,7 +251,7 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 					})
 					go begin(gate)
 					tickUntil(t, 70*time.Second, func() bool { return gate.Status().Incremental.Running })
-					require.NoError(t, gate.Resync(t.Context()))
+					require.NoError(t, gate.RefreshAll(t.Context()))
 					synctest.Wait()
 					assert.Equal(t, !fails, gate.Status().Incremental.Succeeded > 0, "the increment has ended before")
 					for range 5 * 60 {
@@ -281,7 +281,7 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 				return tickYield(tickRecord(1, 1, "teacher"), tickRecord(3, 4, "teacher"))(ctx, after, yield)
 			})
 			walked := make(chan error, 1)
-			go func() { walked <- gate.Resync(t.Context()) }()
+			go func() { walked <- gate.RefreshAll(t.Context()) }()
 			tickAfter(10 * time.Second)
 			pulled := make(chan error, 1)
 			go func() { pulled <- gate.Refresh(t.Context()) }()

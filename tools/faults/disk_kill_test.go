@@ -71,7 +71,7 @@ func webStoreForEver(path string, pieces int) error {
 		if err != nil {
 			return err
 		}
-		if err := gate.Resync(context.Background(), rolegate.AcceptShrink); err != nil {
+		if err := gate.AcceptShrink(context.Background()); err != nil {
 			return err
 		}
 		if err := gate.Close(); err != nil { // stores what is not stored yet
@@ -98,13 +98,13 @@ func webLoad(path string) (int64, error) {
 	down := webKeyed{rolegatetest.NewStatic(), "webVersion"}
 	down.Fail(errors.New("down"))
 	gate, err := rolegate.Open(context.Background(), rolegate.Config{
-		Source: down, Identify: webByHeader, Keep: rolegate.KeepAll, Logger: slog.New(slog.DiscardHandler), Async: true, Cache: filecache.New(path),
+		Source: down, Identify: webByHeader, Keep: rolegate.KeepAll, Logger: slog.New(slog.DiscardHandler), StartEmpty: true, Cache: filecache.New(path),
 	})
 	if err != nil {
 		return 0, err
 	}
 	defer gate.Close()
-	for gate.Status().Walk.Failed == 0 { // it comes after the cache was read
+	for gate.Status().Full.Failed == 0 { // it comes after the cache was read
 		runtime.Gosched()
 	}
 	status := gate.Status()
@@ -290,7 +290,7 @@ func webStoreVersion(t *testing.T, path string, n int64) {
 	cfg.Keep, cfg.Cache = rolegate.KeepAll, filecache.New(path)
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+	require.NoError(t, gate.AcceptShrink(t.Context()))
 	require.NoError(t, gate.Close())
 	require.Zero(t, gate.Status().Cache.Failed)
 }

@@ -223,7 +223,7 @@ func TestFault47AStoredIndexOfAnotherList(t *testing.T) {
 				webAfter(c.pass)
 
 				cfg = webConfig(client(c.base, c.app, c.path, false))
-				cfg.Cache, cfg.Async = filecache.New(path), true
+				cfg.Cache, cfg.StartEmpty = filecache.New(path), true
 				book := new(webBook)
 				cfg.Logger = book.logger()
 				if c.change != nil {
@@ -235,7 +235,7 @@ func TestFault47AStoredIndexOfAnotherList(t *testing.T) {
 				if c.used {
 					assert.GreaterOrEqual(t, gate.Status().VerifiedAge, c.pass, "the age survives a restart")
 					webAfter(time.Hour - c.pass)
-					assert.Equal(t, rolegate.Expired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+					assert.Equal(t, rolegate.ReasonExpired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 				}
 			})
 		})
@@ -256,7 +256,7 @@ func TestFault47AStoredIndexOfAnotherList(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // this one is back before the list was stored
 				book := new(webBook)
 				cfg := webConfig(client(base, app, "", false))
-				cfg.Cache, cfg.Async, cfg.Logger = filecache.New(path), true, book.logger()
+				cfg.Cache, cfg.StartEmpty, cfg.Logger = filecache.New(path), true, book.logger()
 				gate := webOpen(t, cfg)
 				webAfter(time.Millisecond)
 				webLoadedOrNot(t, gate, book, false, "dated in the future")
@@ -274,7 +274,7 @@ func webLoadedOrNot(t *testing.T, gate *rolegate.Gate, book *webBook, used bool,
 		assert.Empty(t, lines)
 		return
 	}
-	assert.Equal(t, rolegate.NotReady, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+	assert.Equal(t, rolegate.ReasonNotReady, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 	assert.EqualValues(t, 1, gate.Status().Cache.Failed)
 	require.Len(t, lines, 1)
 	assert.Contains(t, lines[0]["err"], says)
@@ -373,7 +373,7 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 					require.NoError(t, gate.Refresh(t.Context()))
 					assert.True(t, webAllowed(gate, id+2), "the swap in memory has happened")
 					source.Remove(id + 2)
-					require.NoError(t, gate.Resync(t.Context()))
+					require.NoError(t, gate.RefreshAll(t.Context()))
 					assert.False(t, webAllowed(gate, id+2))
 					webAfter(10 * time.Second)
 				}
@@ -382,7 +382,7 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 				assert.EqualValues(t, 1, status.Cache.Stored)
 				assert.GreaterOrEqual(t, status.Cache.Failed, uint64(3))
 				assert.NotEmpty(t, status.Cache.Error)
-				assert.Zero(t, status.Walk.Failed+status.Incremental.Failed)
+				assert.Zero(t, status.Full.Failed+status.Incremental.Failed)
 				assert.Len(t, book.lines("rolegate: the index cannot be stored: a restart will have to wait for the source, or goes on from an older one"), 1)
 				if c.kept {
 					after, err := os.ReadFile(path)

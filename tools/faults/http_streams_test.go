@@ -89,13 +89,13 @@ func TestFault42LongRequests(t *testing.T) {
 				require.NoError(t, ctx.Err())
 				source.Put(webUser(2, webIn(7, "pupil")))
 				require.NoError(t, gate.Refresh(t.Context()))
-				require.NoError(t, gate.Resync(t.Context()))
+				require.NoError(t, gate.RefreshAll(t.Context()))
 				require.NoError(t, ctx.Err(), "swaps that take nothing from him end nothing")
 
 				switch revoked {
 				case "off the list":
 					source.Remove(1)
-					require.NoError(t, gate.Resync(t.Context()))
+					require.NoError(t, gate.RefreshAll(t.Context()))
 				case "the role is gone":
 					source.Put(webUser(1, webIn(7, "pupil")))
 					require.NoError(t, gate.Refresh(t.Context()))
@@ -121,7 +121,7 @@ func TestFault42LongRequests(t *testing.T) {
 			})), "GET", "/", 1)
 			synctest.Wait()
 			source.Remove(1)
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			close(leave)
 			assert.NoError(t, <-done)
 		})

@@ -89,7 +89,7 @@ func TestFault36GuardsWithoutACheck(t *testing.T) {
 			assert.Zero(t, u.ID())
 			assert.False(t, gate.Status().State.Serving())
 			assert.Error(t, gate.Refresh(t.Context()))
-			assert.Error(t, gate.Resync(t.Context()))
+			assert.Error(t, gate.RefreshAll(t.Context()))
 			assert.NoError(t, gate.Close())
 		})
 	}

@@ -228,7 +228,7 @@ func TestFault40IdentitiesThatAreNone(t *testing.T) {
 			{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.Account(""), rolegate.Email(""), rolegate.ThirdAccount(""),
 			rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"),
 		} {
-			assert.Equal(t, rolegate.NoIdentity, gate.Decide(t.Context(), id).Reason, "%v", id)
+			assert.Equal(t, rolegate.ReasonNoIdentity, gate.Decide(t.Context(), id).Reason, "%v", id)
 		}
 		assert.True(t, gate.Decide(t.Context(), rolegate.Account("alice")).Allowed())
 	})
@@ -345,7 +345,7 @@ func TestFault41ADenyThatWritesASuccess(t *testing.T) {
 			starting := cfg
 			down := rolegatetest.NewStatic()
 			down.Fail(errors.New("down"))
-			starting.Source, starting.Async = down, true
+			starting.Source, starting.StartEmpty = down, true
 			notReady := webOpen(t, starting)
 			closed := webOpen(t, cfg)
 			require.NoError(t, closed.Close())

@@ -92,11 +92,11 @@ func (w *keepWorld) open(async bool) *rolegate.Gate {
 		Identify: rolegate.ByUserID(func(r *http.Request) (int64, error) {
 			return strconv.ParseInt(r.Header.Get("X-Test-User"), 10, 64)
 		}),
-		Aliases: []rolegate.Kind{rolegate.KindAccount},
-		Keep:    rolegate.KeepAll,
-		OnDeny:  rolegate.OnDeny{Off: true}, // no pull but those of the test and the loop
-		Async:   async,
-		Logger:  slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug - 100})),
+		Aliases:    []rolegate.Kind{rolegate.KindAccount},
+		Keep:       rolegate.KeepAll,
+		OnDeny:     rolegate.OnDeny{Off: true}, // no pull but those of the test and the loop
+		StartEmpty: async,
+		Logger:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug - 100})),
 	})
 	require.NoError(w, err)
 	w.Cleanup(func() { assert.NoError(w, gate.Close()) })
@@ -148,7 +148,7 @@ func (w *keepWorld) keeps(want rolegate.Failure, begin, end func(), says ...stri
 	before, now := w.gate.Status(), time.Now()
 	begin()
 	w.fails(w.gate.Refresh, want, says)
-	w.fails(func(ctx context.Context) error { return w.gate.Resync(ctx) }, want, says)
+	w.fails(func(ctx context.Context) error { return w.gate.RefreshAll(ctx) }, want, says)
 	instant := w.bubble && time.Now().Equal(now)
 	w.stays(want, before)
 	if instant {
@@ -157,7 +157,7 @@ func (w *keepWorld) keeps(want rolegate.Failure, begin, end func(), says ...stri
 		w.stays(want, before)
 		after := w.gate.Status()
 		assert.Equal(w, 4, after.Incremental.Consecutive, "the loop backs off")
-		assert.Equal(w, 4, after.Walk.Consecutive, "the loop backs off")
+		assert.Equal(w, 4, after.Full.Consecutive, "the loop backs off")
 	}
 	assert.Equal(w, decisions, w.decisions(), "everybody is answered as before")
 	if w.bubble && !w.onlyLater {
@@ -212,7 +212,7 @@ func (w *keepWorld) stays(want rolegate.Failure, before rolegate.Status) {
 	assert.GreaterOrEqual(w, after.VerifiedAge, before.VerifiedAge)
 	assert.Equal(w, before.Decisions, after.Decisions)
 	assert.Equal(w, before.Incremental.Succeeded, after.Incremental.Succeeded)
-	assert.Equal(w, before.Walk.Succeeded, after.Walk.Succeeded)
+	assert.Equal(w, before.Full.Succeeded, after.Full.Succeeded)
 
 	var others uint64
 	for failure, n := range after.Failures {
@@ -223,8 +223,8 @@ func (w *keepWorld) stays(want rolegate.Failure, before rolegate.Status) {
 	assert.Zero(w, others, "no other failure is counted: %v", after.Failures)
 	assert.GreaterOrEqual(w, after.Failures[want], before.Failures[want]+2)
 	assert.Equal(w, after.Failures[want]-before.Failures[want],
-		after.Incremental.Failed-before.Incremental.Failed+after.Walk.Failed-before.Walk.Failed, "each is counted once")
-	for _, p := range []rolegate.PullStatus{after.Incremental, after.Walk} {
+		after.Incremental.Failed-before.Incremental.Failed+after.Full.Failed-before.Full.Failed, "each is counted once")
+	for _, p := range []rolegate.RefreshStatus{after.Incremental, after.Full} {
 		assert.Equal(w, want, p.Failure)
 		assert.NotEmpty(w, p.Error)
 		assert.Positive(w, p.Consecutive)
@@ -241,7 +241,7 @@ func (w *keepWorld) startsWithout(want rolegate.Failure) {
 	w.Helper()
 	late := w.open(true)
 	var failed *rolegate.PullError
-	require.ErrorAs(w, late.Resync(w.Context()), &failed)
+	require.ErrorAs(w, late.RefreshAll(w.Context()), &failed)
 	assert.Equal(w, want, failed.Failure)
 	status := late.Status()
 	assert.Equal(w, rolegate.StateStarting, status.State)
@@ -262,13 +262,13 @@ func (w *keepWorld) goesOn() {
 		<-time.After(2 * time.Minute)
 	} else {
 		require.NoError(w, w.gate.Refresh(w.Context()))
-		require.NoError(w, w.gate.Resync(w.Context()))
+		require.NoError(w, w.gate.RefreshAll(w.Context()))
 	}
 	assert.True(w, w.has(guest, "teacher"), "the next good pull brings news")
 	assert.False(w, w.admits(guest-1), "the next good walk takes somebody away")
 	status := w.gate.Status()
 	assert.Zero(w, status.Incremental.Consecutive)
-	assert.Zero(w, status.Walk.Consecutive)
+	assert.Zero(w, status.Full.Consecutive)
 }
 
 // tellsNothing requires that neither err nor log and Status have a secret or

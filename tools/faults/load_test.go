@@ -114,7 +114,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 				assert.Less(t, after, before+2<<20, "%d ids, and %d bytes", ids, int64(after-before))
 				busy := testing.AllocsPerRun(1000, func() { w.ask(h, r, header, somebody) })
 				assert.LessOrEqual(t, busy, calm, "allocations of a known user's request")
-				assert.EqualValues(t, ids, gate.Status().Decisions[rolegate.NotAuthorized])
+				assert.EqualValues(t, ids, gate.Status().Decisions[rolegate.ReasonNotAuthorized])
 				assert.Equal(t, 1, gate.Status().Users)
 				runtime.KeepAlive(gate)
 			})
@@ -287,7 +287,7 @@ func TestFault57AWalkOfAMillionUsersWhileServing(t *testing.T) {
 	})
 	for range 2 {
 		before := answered.Load()
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		assert.GreaterOrEqual(t, <-halves, int64(1000))
 		assert.Greater(t, answered.Load(), before+1000)
 	}

@@ -38,7 +38,7 @@ func TestFault30Close(t *testing.T) {
 				assert.Equal(t, http.StatusServiceUnavailable, w.Code, g.name)
 			}
 		}
-		assert.Equal(t, rolegate.Closed, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
+		assert.Equal(t, rolegate.ReasonClosed, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 		for _, pull := range tickPulls {
 			assert.ErrorIs(t, pull.pull(t.Context(), gate), rolegate.ErrClosed)
 		}
@@ -54,7 +54,7 @@ func TestFault30Close(t *testing.T) {
 			"before the first list, in a back-off": {async: true, pull: func(context.Context, int64, func(rolegate.Record)) error { return errors.New("down") }},
 			"in the middle of a walk and increments": {pull: hang, calls: func(gate *rolegate.Gate) []func() error {
 				return []func() error{
-					func() error { return gate.Resync(context.Background()) },
+					func() error { return gate.RefreshAll(context.Background()) },
 					func() error { return gate.Refresh(context.Background()) },
 					func() error { return gate.Refresh(context.Background()) },
 				}
@@ -67,7 +67,7 @@ func TestFault30Close(t *testing.T) {
 					if c.async {
 						source.set(c.pull)
 					}
-					gate, _ := tickGate(t, rolegate.Config{Source: source, Async: c.async, OnChange: func(rolegate.Change) {}})
+					gate, _ := tickGate(t, rolegate.Config{Source: source, StartEmpty: c.async, OnChange: func(rolegate.Change) {}})
 					source.set(c.pull)
 					var calls []chan error
 					if c.calls != nil {

@@ -44,7 +44,7 @@ var tickMistakes = []struct {
 	{"OnDeny.PerMinute", func(c *rolegate.Config) { c.OnDeny.PerMinute = -1 }},
 	{"SampleGrants", func(c *rolegate.Config) { c.SampleGrants = math.NaN() }},
 	{"Challenge", func(c *rolegate.Config) { c.Challenge = "Bearer\r\nX: y" }},
-	{"Sync: ", func(c *rolegate.Config) { c.Sync = tickWrongSync{} }},
+	{"UpstreamSync: ", func(c *rolegate.Config) { c.UpstreamSync = tickWrongSync{} }},
 	{"Cache: filecache: the name of the file is empty", func(c *rolegate.Config) { c.Cache = filecache.New("") }},
 }
 
@@ -165,7 +165,7 @@ func TestFault31ConfigWithMistakes(t *testing.T) {
 			synctest.Wait()
 			s := gate.Status()
 			assert.InDelta(t, tickEvery, s.Incremental.NextIn, float64(tickEvery/10))
-			assert.InDelta(t, tickResync, s.Walk.NextIn, float64(tickResync/10))
+			assert.InDelta(t, tickResync, s.Full.NextIn, float64(tickResync/10))
 			source.Fail(errors.New("down"))
 			for _, at := range []struct {
 				after time.Duration

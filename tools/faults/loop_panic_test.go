@@ -60,7 +60,7 @@ func TestFault29Panics(t *testing.T) {
 					assert.Greater(t, pull.status(h.gate.Status()).Consecutive, 3, "the loop is alive")
 					source.set(good)
 					tickAfter(tickBackOff)
-					assert.Zero(t, h.gate.Status().Walk.Consecutive)
+					assert.Zero(t, h.gate.Status().Full.Consecutive)
 					assert.Zero(t, h.gate.Status().Incremental.Consecutive)
 				})
 			})
@@ -70,7 +70,7 @@ func TestFault29Panics(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := &tickScript{pull: func(context.Context, int64, func(rolegate.Record)) error { panic(tickGossip) }}
-			gate, book := tickGate(t, rolegate.Config{Source: source, Async: true})
+			gate, book := tickGate(t, rolegate.Config{Source: source, StartEmpty: true})
 			tickAfter(time.Minute)
 			tickRetryAfter(t, tickAsk(t, gate.Admit(tickNever(t)), 1))
 			assert.NotContains(t, book.String(), tickGossip)
@@ -129,7 +129,7 @@ func TestFault29Panics(t *testing.T) {
 					assert.Equal(t, http.StatusInternalServerError, w.Code, g.name)
 					assert.NotContains(t, w.Body.String(), "hunter2")
 				}
-				assert.EqualValues(t, len(tickGuards(h.gate)), h.gate.Status().Decisions[rolegate.IdentifyFailed])
+				assert.EqualValues(t, len(tickGuards(h.gate)), h.gate.Status().Decisions[rolegate.ReasonIdentifyFailed])
 				assert.Contains(t, h.book.String(), "the identify func panicked", "reported")
 				assert.NotContains(t, h.book.String(), "hunter2")
 				h.goesOn(t)
@@ -143,7 +143,7 @@ func TestFault29Panics(t *testing.T) {
 			h := tickOpen(t, tickSetup{gate: func(c *rolegate.Config) {
 				c.Deny = func(http.Header, *http.Request, rolegate.Denial) []byte { panic(tickGossip) }
 				c.RoleCodes = func(context.Context) ([]string, error) { panic(tickGossip) }
-				c.Sync = tickIllSync{}
+				c.UpstreamSync = tickIllSync{}
 				c.Cache = &cache
 			}})
 			org := func(*http.Request) (int64, error) { panic(tickGossip) }
@@ -160,7 +160,7 @@ func TestFault29Panics(t *testing.T) {
 				assert.Contains(t, w.Header().Get("Content-Type"), "problem+json", "the default body")
 				assert.NotContains(t, w.Body.String(), "hunter2")
 			}
-			require.NoError(t, h.gate.Resync(t.Context()))
+			require.NoError(t, h.gate.RefreshAll(t.Context()))
 			tickAfter(time.Minute)
 			assert.Positive(t, h.gate.Status().Sync.Failed)
 			assert.Positive(t, h.gate.Status().Cache.Failed)

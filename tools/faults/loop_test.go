@@ -34,17 +34,17 @@ func TestFault25ColdStartWithoutUpstream(t *testing.T) {
 	} {
 		tickRun(t, "Async: "+name, tickSetup{
 			list: func(m *rolegatetest.Marketplace) { m.Fail(down) },
-			gate: func(c *rolegate.Config) { c.Async = true },
+			gate: func(c *rolegate.Config) { c.StartEmpty = true },
 		}, func(t *testing.T, h *tickHouse) {
 			for range 10 {
 				for _, g := range tickGuards(h.gate) {
 					tickRetryAfter(t, tickAsk(t, g.wrap(tickNever(t)), tickAlice))
 				}
-				assert.Equal(t, rolegate.NotReady, h.gate.Decide(t.Context(), rolegate.UserID(tickAlice)).Reason)
+				assert.Equal(t, rolegate.ReasonNotReady, h.gate.Decide(t.Context(), rolegate.UserID(tickAlice)).Reason)
 				assert.Equal(t, rolegate.StateStarting, h.gate.Status().State)
 				tickAfter(30 * time.Second)
 			}
-			assert.Positive(t, h.gate.Status().Walk.Failed)
+			assert.Positive(t, h.gate.Status().Full.Failed)
 			h.silent(t, nil)
 			h.m.Recover()
 			tickUntil(t, tickBackOff+tickPage, func() bool { return tickAsk(t, h.gate.Admit(tickOK), tickAlice).Code == http.StatusOK })
@@ -174,7 +174,7 @@ func tickExpired(t *testing.T, h *tickHouse) {
 	for _, d := range []rolegate.Decision{
 		h.gate.Decide(t.Context(), rolegate.UserID(tickBob)), h.admin.Decide(t.Context(), rolegate.UserID(tickBob), 7),
 	} {
-		assert.Equal(t, rolegate.Expired, d.Reason)
+		assert.Equal(t, rolegate.ReasonExpired, d.Reason)
 		assert.False(t, d.Allowed())
 	}
 }
@@ -248,7 +248,7 @@ func TestFault27Clocks(t *testing.T) {
 				tickAfter(time.Hour)
 				now := h.gate.Status()
 				assert.InDelta(t, 60, now.Incremental.Succeeded-before.Incremental.Succeeded, 7, "the intervals keep")
-				assert.InDelta(t, 6, now.Walk.Succeeded-before.Walk.Succeeded, 1)
+				assert.InDelta(t, 6, now.Full.Succeeded-before.Full.Succeeded, 1)
 				assert.LessOrEqual(t, h.m.RequestCount()-sent, 120, "and there is no burst")
 				assert.Equal(t, rolegate.StateReady, now.State)
 				assert.Less(t, now.ContactAge, 70*time.Second)
@@ -301,7 +301,7 @@ func TestFault28SlowPulls(t *testing.T) {
 			slow.on.Store(true)
 			tickAfter(5 * time.Hour)
 			assert.Equal(t, int64(1), slow.most[0].Load(), "no overlap")
-			done := gate.Status().Walk.Succeeded
+			done := gate.Status().Full.Succeeded
 			assert.LessOrEqual(t, done, uint64(13))
 			assert.GreaterOrEqual(t, done, uint64(9))
 			assert.InDelta(t, 300, gate.Status().Incremental.Succeeded, 40, "the other kind is not held up")

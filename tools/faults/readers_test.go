@@ -87,7 +87,7 @@ func TestFault32ReadersWhileTheIndexIsSwapped(t *testing.T) {
 		source.Set(generation(n + 2)...)
 		pull := gate.Refresh // by an increment, or by a walk
 		if n%2 == 1 {
-			pull = func(ctx context.Context) error { return gate.Resync(ctx) }
+			pull = func(ctx context.Context) error { return gate.RefreshAll(ctx) }
 		}
 		require.NoError(t, pull(t.Context()))
 		if status := gate.Status(); status.Users != users {
@@ -149,7 +149,7 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		u := gate.Decide(t.Context(), rolegate.UserID(1)).User
 		account, nickname := u.Account(), u.Nickname()
 		source.Set(webUser(2))
-		require.NoError(t, gate.Resync(t.Context(), rolegate.AcceptShrink))
+		require.NoError(t, gate.AcceptShrink(t.Context()))
 		runtime.GC()
 		assert.Equal(t, "aliceAlice", account+nickname)
 	})
@@ -165,7 +165,7 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		records[0].Grants[0].RoleCode = "admin"
 		gate := webOpen(t, webConfig(source))
 		records[0].Grants[1].OrgID = 9
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		check(t, gate)
 	})
 	t.Run("the slices of a Change", func(t *testing.T) {
@@ -202,10 +202,10 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		gate := webGate(t, webUser(1, want...))
 		require.True(t, webAllowed(gate, 1))
 		status := gate.Status()
-		status.Decisions[rolegate.Granted] = 1000
+		status.Decisions[rolegate.ReasonGranted] = 1000
 		status.Failures[rolegate.FailureNetwork] = 1000
 		clear(status.Ambiguous)
-		assert.EqualValues(t, 1, gate.Status().Decisions[rolegate.Granted])
+		assert.EqualValues(t, 1, gate.Status().Decisions[rolegate.ReasonGranted])
 		assert.Zero(t, gate.Status().Failures[rolegate.FailureNetwork])
 		check(t, gate)
 	})
@@ -261,7 +261,7 @@ func TestFault32AHandlerThatHangsHoldsNoSwap(t *testing.T) {
 		begun := time.Now()
 		source.Put(webUser(1, webIn(7, "admin")), webUser(2))
 		require.NoError(t, gate.Refresh(t.Context()))
-		require.NoError(t, gate.Resync(t.Context()))
+		require.NoError(t, gate.RefreshAll(t.Context()))
 		assert.Zero(t, time.Since(begun))
 		assert.True(t, webAllowed(gate, 2))
 		close(leave)

@@ -154,11 +154,11 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			}
 			assert.True(t, webAllowed(gate, 8))
 			assert.True(t, webAllowed(gate, 9))
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			m.Fail(rolegatetest.ErrorEnvelope(500, "user "+webEvil+" unknown"))
 			require.Error(t, gate.Refresh(t.Context()))
 			m.Fail(rolegatetest.ErrorEnvelope(401, webEvil))
-			err := gate.Resync(t.Context())
+			err := gate.RefreshAll(t.Context())
 			require.Error(t, err)
 			assert.False(t, strings.ContainsFunc(err.Error(), unicode.IsControl), "%q", err)
 			webLinesWhole(t, book)

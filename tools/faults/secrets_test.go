@@ -184,12 +184,12 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 			// What the gate makes of it: its own error, its log, its Status.
 			book := new(webBook)
 			gateCfg := webConfig(client)
-			gateCfg.Logger, gateCfg.Async = book.logger(), true
+			gateCfg.Logger, gateCfg.StartEmpty = book.logger(), true
 			gate := webOpen(t, gateCfg)
 			ctx, cancel := context.WithTimeout(t.Context(), webWait)
 			defer cancel()
-			webTells(t, gate.Resync(ctx))
-			require.Positive(t, gate.Status().Walk.Failed)
+			webTells(t, gate.RefreshAll(ctx))
+			require.Positive(t, gate.Status().Full.Failed)
 			webClean(t, webToken, webStatus(t, gate), book.all(), fmt.Sprintf("%v %+v %#v", client, client, client))
 			assert.NotEmpty(t, book.lines("rolegate: a pull failed; there is no list yet, and nobody is let in"))
 		})
@@ -281,9 +281,9 @@ func TestFault59AnUpstreamThatRepeatsTheToken(t *testing.T) {
 				})
 				book := new(webBook)
 				cfg := webConfig(client)
-				cfg.Logger, cfg.Async = book.logger(), true
+				cfg.Logger, cfg.StartEmpty = book.logger(), true
 				gate := webOpen(t, cfg)
-				err := gate.Resync(t.Context())
+				err := gate.RefreshAll(t.Context())
 				webTells(t, err)
 				texts := webPrinted(err) + book.all() + webStatus(t, gate)
 				webClean(t, webToken, texts)
@@ -306,15 +306,15 @@ func TestFault59AnUpstreamThatRepeatsTheToken(t *testing.T) {
 			book := new(webBook)
 			cfg := webConfig(rolegatetest.NewStatic(webUser(1)))
 			cfg.Logger = book.logger()
-			cfg.Sync = cloudcommand.New(cloudcommand.Config{
+			cfg.UpstreamSync = cloudcommand.New(cloudcommand.Config{
 				BaseURL: rolegatetest.BaseURL, ClientID: platform.ClientID(), ClientSecret: webToken, Transport: platform.Transport(),
 			})
 			gate := webOpen(t, cfg)
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.Equal(t, rolegate.SyncRunning, gate.Status().Sync.State, gate.Status().Sync.Error)
 			assert.Contains(t, gate.Status().Sync.Text, "正在同步数据中")
 			platform.Fail(rolegatetest.ErrorR(500, "no: "+webToken+" Basic "+basic))
-			require.NoError(t, gate.Resync(t.Context()))
+			require.NoError(t, gate.RefreshAll(t.Context()))
 			assert.Contains(t, gate.Status().Sync.Error, "no: ")
 			webClean(t, webToken, book.all(), webStatus(t, gate))
 			webClean(t, basic, book.all(), webStatus(t, gate))

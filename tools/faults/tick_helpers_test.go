@@ -136,13 +136,13 @@ type tickPull struct {
 }
 
 var tickPulls = []tickPull{
-	{"walk", func(ctx context.Context, gate *rolegate.Gate) error { return gate.Resync(ctx) }},
+	{"walk", func(ctx context.Context, gate *rolegate.Gate) error { return gate.RefreshAll(ctx) }},
 	{"incremental", func(ctx context.Context, gate *rolegate.Gate) error { return gate.Refresh(ctx) }},
 }
 
-func (p tickPull) status(s rolegate.Status) rolegate.PullStatus {
+func (p tickPull) status(s rolegate.Status) rolegate.RefreshStatus {
 	if p.name == "walk" {
-		return s.Walk
+		return s.Full
 	}
 	return s.Incremental
 }
@@ -210,7 +210,7 @@ func (h *tickHouse) goesOn(t *testing.T) {
 	tickUntil(t, tickResync*11/10+tickBackOff+4*tickPage, func() bool {
 		now := h.gate.Status()
 		return now.Contact.After(before.Contact) && now.Verified.After(before.Verified) &&
-			now.Incremental.Consecutive == 0 && now.Walk.Consecutive == 0 && h.allowed(t, tickNewcom)
+			now.Incremental.Consecutive == 0 && now.Full.Consecutive == 0 && h.allowed(t, tickNewcom)
 	})
 	assert.Equal(t, rolegate.StateReady, h.gate.Status().State)
 	h.silent(t, nil)

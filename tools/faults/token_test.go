@@ -88,11 +88,11 @@ func TestFault22RefusedToken(t *testing.T) {
 					assert.LessOrEqual(t, h.tokens.count()-calls, 2, "one renewal, and one token to begin with if the last was refused")
 				}
 				before, decided := h.gate.Status(), h.decisions(t)
-				began, failed := h.line.count(), before.Incremental.Failed+before.Walk.Failed
+				began, failed := h.line.count(), before.Incremental.Failed+before.Full.Failed
 				tickAfter(20 * time.Minute) // of attempts of the loop
 				h.kept(t, before, decided)
 				now := h.gate.Status()
-				assert.EqualValues(t, 2*(now.Incremental.Failed+now.Walk.Failed-failed), h.line.count()-began, "two requests for each pull")
+				assert.EqualValues(t, 2*(now.Incremental.Failed+now.Full.Failed-failed), h.line.count()-began, "two requests for each pull")
 				assert.LessOrEqual(t, h.line.count()-began, 2*2*(20+10))
 				h.tokens.set(func(context.Context) (string, error) { return h.m.Token(), nil })
 				h.goesOn(t)
@@ -198,14 +198,14 @@ func TestFault23TokenSourceFails(t *testing.T) {
 				answer := c.answer(t)
 				h := tickOpen(t, tickSetup{
 					client: func(cfg *marketplace.Config) { cfg.Token = marketplace.TokenFunc(answer) },
-					gate:   func(cfg *rolegate.Config) { cfg.Async = true },
+					gate:   func(cfg *rolegate.Config) { cfg.StartEmpty = true },
 				})
 				tickAfter(c.within + 30*time.Second)
 				assert.Zero(t, h.line.count(), "no request is sent")
 				s := h.gate.Status()
 				assert.Equal(t, rolegate.StateStarting, s.State)
 				assert.Positive(t, s.Failures[rolegate.FailureToken])
-				assert.Positive(t, s.Walk.Consecutive)
+				assert.Positive(t, s.Full.Consecutive)
 				tickRetryAfter(t, tickAsk(t, h.gate.Admit(tickNever(t)), tickAlice))
 				h.silent(t, nil)
 				assert.NotContains(t, h.book.String(), password)
@@ -231,7 +231,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 				}
 				tickAfter(3 * time.Minute)
 				assert.Equal(t, sent, h.line.count())
-				told := h.book.String() + err.Error() + h.gate.Status().Walk.Error + h.gate.Status().Incremental.Error
+				told := h.book.String() + err.Error() + h.gate.Status().Full.Error + h.gate.Status().Incremental.Error
 				assert.NotContains(t, told, password)
 				assert.NotContains(t, told, basic)
 			})
@@ -274,7 +274,7 @@ func TestFault24TokenChangesInAWalk(t *testing.T) {
 					h.m.SetToken("AT-2-theSecondTokenForTests")
 				}
 			}
-			require.NoError(t, h.gate.Resync(t.Context()))
+			require.NoError(t, h.gate.RefreshAll(t.Context()))
 			assert.Equal(t, 31, h.gate.Status().Users, "the whole list, and nobody else")
 			assert.False(t, h.allowed(t, 110))
 			assert.Equal(t, calls+1, h.tokens.count())
@@ -310,7 +310,7 @@ func TestFault24TokenChangesInAWalk(t *testing.T) {
 					BaseURL: rolegatetest.BaseURL, AppID: a.m.AppID(), Transport: market, PageSize: 5,
 					Token: marketplace.TokenFunc(func(context.Context) (string, error) { return a.m.Token(), nil }),
 				})
-				a.gate, _ = tickGate(t, rolegate.Config{Source: client, Async: true})
+				a.gate, _ = tickGate(t, rolegate.Config{Source: client, StartEmpty: true})
 				go func() {
 					for n := range 20 { // a new one every few pages
 						tickAfterAlone(time.Duration(2500+i*700) * time.Millisecond)
@@ -320,7 +320,7 @@ func TestFault24TokenChangesInAWalk(t *testing.T) {
 			}
 			tickAfter(2 * time.Minute)
 			for i, a := range apps {
-				require.NoError(t, a.gate.Resync(t.Context()))
+				require.NoError(t, a.gate.RefreshAll(t.Context()))
 				assert.Equal(t, 30, a.gate.Status().Users)
 				for n := range int64(30) {
 					assert.True(t, tickAllowed(a.gate, 1000*int64(i+1)+n))

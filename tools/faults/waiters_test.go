@@ -214,7 +214,7 @@ func TestFault35BlockingHook(t *testing.T) {
 					require.Equal(t, http.StatusOK, tickAsk(t, gate.Admit(tickOK), 1000+i).Code)
 					require.Equal(t, http.StatusForbidden, tickAsk(t, gate.Admit(tickNever(t)), 5).Code)
 				}
-				require.NoError(t, gate.Resync(t.Context()))
+				require.NoError(t, gate.RefreshAll(t.Context()))
 				assert.Zero(t, time.Since(began), "nothing waits")
 				s := gate.Status()
 				assert.Equal(t, cfg.OnChange != nil, s.DroppedChanges > 0, "what did not fit is counted")
@@ -270,7 +270,7 @@ func TestFault35BlockingHook(t *testing.T) {
 			guard := gate.Require(rolegate.AnyRole("teacher", "headmistress"))
 			began := time.Now()
 			walked := make(chan error, 1)
-			go func() { walked <- gate.Resync(t.Context()) }()
+			go func() { walked <- gate.RefreshAll(t.Context()) }()
 			synctest.Wait()
 			source.Put(tickRecord(2, 0, "teacher"))
 			require.NoError(t, gate.Refresh(t.Context()))

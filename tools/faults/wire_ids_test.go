@@ -51,9 +51,9 @@ func TestFault09Ids(t *testing.T) {
 						}
 					}
 					assert.EqualValues(w, keepBigID+4, w.gate.Status().Cursor, "sequences, too")
-					require.NoError(w, w.gate.Resync(w.Context()))
+					require.NoError(w, w.gate.RefreshAll(w.Context()))
 				}
-				assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
+				assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
 			})
 		})
 	}
@@ -65,12 +65,12 @@ func TestFault09Ids(t *testing.T) {
 			w.m.Put(rolegatetest.User{ID: 50}, rolegatetest.User{ID: 51})
 			for _, records := range []string{first + "," + second, second + "," + first} {
 				w.m.Raw(50, records)
-				require.NoError(w, w.gate.Resync(w.Context()))
+				require.NoError(w, w.gate.RefreshAll(w.Context()))
 				assert.Equal(w, 5, w.gate.Status().Users, "on one page he is one user")
 				assert.True(w, w.has(50, "teacher"))
 				assert.False(w, w.has(50, "admin"), "of the higher sequence")
-				assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
-				assert.Positive(w, w.gate.Status().Walk.Outcome.Duplicates)
+				assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
+				assert.Positive(w, w.gate.Status().Full.Outcome.Duplicates)
 			}
 		})
 	})
@@ -127,9 +127,9 @@ func keepDropped(t *testing.T, role string) {
 		w.m.Touch(keepTeacher)
 		require.NoError(w, w.gate.Refresh(w.Context()))
 		judge(w.gate.Status().Incremental.Outcome.DroppedGrants)
-		require.NoError(w, w.gate.Resync(w.Context()))
-		judge(w.gate.Status().Walk.Outcome.DroppedGrants)
-		assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
+		require.NoError(w, w.gate.RefreshAll(w.Context()))
+		judge(w.gate.Status().Full.Outcome.DroppedGrants)
+		assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
 	})
 }
 
@@ -164,14 +164,14 @@ func TestFault10RoleList(t *testing.T) {
 			w.m.Respell(keepTeacher, func(good string) string { return strings.Replace(good, whole(good), `"roleList":[ ]`, 1) })
 			w.m.Touch(keepTeacher)
 			for _, pull := range []func() error{
-				func() error { return w.gate.Refresh(w.Context()) }, func() error { return w.gate.Resync(w.Context()) },
+				func() error { return w.gate.Refresh(w.Context()) }, func() error { return w.gate.RefreshAll(w.Context()) },
 			} {
 				require.NoError(w, pull())
 				assert.True(w, w.admits(keepTeacher), "he is on the list")
 				assert.False(w, w.has(keepTeacher, "teacher"))
 				assert.Empty(w, w.keepUser(keepTeacher).Grants())
 				assert.Equal(w, 3, w.gate.Status().Users)
-				assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
+				assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
 			}
 			assert.Equal(w, http.StatusForbidden, keepStatus(w.T, w.gate.Require(rolegate.AnyRole("teacher")), keepTeacher))
 		})
@@ -189,7 +189,7 @@ func TestFault10RoleList(t *testing.T) {
 		t.Parallel()
 		keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
 			w.m.Respell(keepTeacher, func(good string) string { return strings.Replace(good, whole(good), `"roleList":null`, 1) })
-			require.NoError(w, w.gate.Resync(w.Context()))
+			require.NoError(w, w.gate.RefreshAll(w.Context()))
 			assert.True(w, w.admits(keepTeacher), "a listed user")
 			assert.False(w, w.has(keepTeacher, "teacher"))
 			assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
@@ -199,10 +199,10 @@ func TestFault10RoleList(t *testing.T) {
 		t.Parallel()
 		keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
 			w.m.Respell(keepTeacher, keepReplaced(`"roleCode":"teacher"`, `"roleCode":""`))
-			require.NoError(w, w.gate.Resync(w.Context()))
+			require.NoError(w, w.gate.RefreshAll(w.Context()))
 			assert.True(w, w.admits(keepTeacher))
 			assert.Empty(w, w.keepUser(keepTeacher).Grants())
-			assert.Positive(w, w.gate.Status().Walk.Outcome.DroppedGrants)
+			assert.Positive(w, w.gate.Status().Full.Outcome.DroppedGrants)
 		})
 	})
 }
@@ -245,7 +245,7 @@ func TestFault11NestedJSON(t *testing.T) {
 			server.fail(f.answer)
 			var earlier, later runtime.MemStats
 			runtime.ReadMemStats(&earlier)
-			require.Error(t, w.gate.Resync(t.Context()))
+			require.Error(t, w.gate.RefreshAll(t.Context()))
 			runtime.ReadMemStats(&later)
 			assert.Less(t, later.TotalAlloc-earlier.TotalAlloc, uint64(16<<20), f.name)
 		}
@@ -255,7 +255,7 @@ func TestFault11NestedJSON(t *testing.T) {
 		w, server := rawSockets(t)
 		little := strings.Repeat(`[{"a":`, 50) + "1" + strings.Repeat("}]", 50)
 		server.fail(rawOK(`{"code":200,"x":` + little + `,"data":[{"userId":4,"lastSequence":99,"roleList":[],"x":` + little + `}]}`))
-		require.NoError(t, w.gate.Resync(t.Context(), rolegate.AcceptShrink))
+		require.NoError(t, w.gate.AcceptShrink(t.Context()))
 		assert.True(t, w.admits(keepStranger))
 	})
 }

@@ -353,7 +353,7 @@ func keepRepeats(t *testing.T) {
 					<-time.After(70 * time.Second)
 					assert.True(w, w.has(guest, "teacher"))
 				}
-				require.NoError(w, w.gate.Resync(w.Context()))
+				require.NoError(w, w.gate.RefreshAll(w.Context()))
 				assert.Equal(w, 4, w.gate.Status().Users)
 				assert.Zero(w, cache.old)
 				assert.Empty(w, w.gate.Status().Failures)

@@ -99,8 +99,8 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 		assert.GreaterOrEqual(w, w.gate.Status().Incremental.Outcome.BadRecords, bads) // each time that it is read
 		synctest.Wait()                                                                // a record of nobody makes a walk due, which finds out whose it was
 		denied()
-		require.NoError(w, w.gate.Resync(w.Context()))
-		assert.GreaterOrEqual(w, w.gate.Status().Walk.Outcome.BadRecords, bads)
+		require.NoError(w, w.gate.RefreshAll(w.Context()))
+		assert.GreaterOrEqual(w, w.gate.Status().Full.Outcome.BadRecords, bads)
 		denied()
 		assert.Zero(w, w.gate.Status().Held.Users, "no brake holds it up")
 		assert.Empty(w, w.gate.Status().Failures, "the pull itself is good")
@@ -243,7 +243,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 							assert.False(w, w.has(keepPlain, "admin"), when)
 						}
 						w.m.Respell(keepTeacher, c.bob)
-						require.NoError(w, w.gate.Resync(w.Context()))
+						require.NoError(w, w.gate.RefreshAll(w.Context()))
 						judge("a walk")
 						w.m.Touch(keepAdmin, keepTeacher, keepPlain)
 						require.NoError(w, w.gate.Refresh(w.Context()))
@@ -253,7 +253,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 						w.m.Raw(50, `{}`) // with it, the page is read with more care
 						w.m.Touch(keepAdmin, keepTeacher, keepPlain)
 						require.NoError(w, w.gate.Refresh(w.Context()))
-						require.NoError(w, w.gate.Resync(w.Context()))
+						require.NoError(w, w.gate.RefreshAll(w.Context()))
 						judge("a page with a bad record")
 					})
 				})
@@ -267,7 +267,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 				return strings.Replace(good, `"roleList":[`, `"roleList":[{"orgId":7,"roleCode":"admin"},{"orgId":"x","roleCode":"admin"},`, 1)
 			})
 			w.m.Respell(keepTeacher, role(""))
-			require.NoError(w, w.gate.Resync(w.Context()))
+			require.NoError(w, w.gate.RefreshAll(w.Context()))
 			assert.False(w, w.admits(keepAdmin))
 			assert.True(w, w.admits(keepTeacher))
 			assert.Empty(w, w.keepUser(keepTeacher).Grants())

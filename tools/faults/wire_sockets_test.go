@@ -73,7 +73,7 @@ func TestFault06HeadersThatNeverCome(t *testing.T) {
 				rawBubble(t, func(w *keepWorld, server *rawServer) {
 					server.fail(f.answer)
 					for _, pull := range []func() error{
-						func() error { return w.gate.Refresh(w.Context()) }, func() error { return w.gate.Resync(w.Context()) },
+						func() error { return w.gate.Refresh(w.Context()) }, func() error { return w.gate.RefreshAll(w.Context()) },
 					} {
 						began := time.Now()
 						require.Error(w, pull())
@@ -165,7 +165,7 @@ func TestFault12RedirectToAnotherHost(t *testing.T) {
 		w, server := rawSockets(t)
 		server.requests.Store(0)
 		server.fail(rawBytes("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"))
-		require.Error(w, w.gate.Resync(w.Context()))
+		require.Error(w, w.gate.RefreshAll(w.Context()))
 		assert.EqualValues(t, 1, server.requests.Load())
 	})
 	keepServers(t, served)
@@ -264,7 +264,7 @@ func TestFault13RetryAfter(t *testing.T) {
 		server.fail(rawBytes("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 315360000\r\nContent-Length: 0\r\n\r\n"))
 		w.fails(w.gate.Refresh, rolegate.FailureHTTPStatus, []string{"HTTP status 503"})
 		status := w.gate.Status()
-		for _, next := range []time.Duration{status.Incremental.NextIn, status.Walk.NextIn} {
+		for _, next := range []time.Duration{status.Incremental.NextIn, status.Full.NextIn} {
 			assert.Greater(w, next, 4*time.Minute)
 		}
 		assert.LessOrEqual(w, status.Incremental.NextIn, most)
@@ -298,7 +298,7 @@ func (w *keepWorld) isLeftAlone(server *rawServer, answer rawAnswer, want time.D
 		var quiet *rolegate.PullError
 		require.ErrorAs(w, w.gate.Refresh(w.Context()), &quiet)
 		assert.Equal(w, want-time.Since(began), quiet.RetryAfter)
-		require.ErrorAs(w, w.gate.Resync(w.Context()), &quiet)
+		require.ErrorAs(w, w.gate.RefreshAll(w.Context()), &quiet)
 		assert.ErrorContains(w, quiet, "asked to be left alone")
 		<-time.After(want / 7)
 	}

@@ -103,7 +103,7 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 			rawBubble(t, func(w *keepWorld, server *rawServer) {
 				before := w.decisions()
 				server.fail(rawOK(`{"code":200,"status":"success","message":"请求成功","data":` + data + `}`))
-				w.fails(func(ctx context.Context) error { return w.gate.Resync(ctx) }, rolegate.FailureMalformed, []string{"data: expected an array"})
+				w.fails(func(ctx context.Context) error { return w.gate.RefreshAll(ctx) }, rolegate.FailureMalformed, []string{"data: expected an array"})
 				require.NoError(w, w.gate.Refresh(w.Context()), "for an incremental refresh it is no news")
 				assert.Equal(w, before, w.decisions())
 			})
@@ -113,7 +113,7 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 		t.Parallel()
 		rawBubble(t, func(w *keepWorld, server *rawServer) {
 			server.fail(rawOK(`{"code":200,"status":"success","message":"","data":[]}`))
-			require.NoError(w, w.gate.Resync(w.Context(), rolegate.AcceptShrink))
+			require.NoError(w, w.gate.AcceptShrink(w.Context()))
 			assert.Zero(w, w.gate.Status().Users)
 		})
 	})
@@ -153,7 +153,7 @@ func TestFault04BodyThatBreaksOffOrGoesOn(t *testing.T) {
 			for n := range len(page) {
 				server.fail(rawUnsized(page[:n]))
 				var failed *rolegate.PullError
-				require.ErrorAs(w, w.gate.Resync(w.Context()), &failed, "after %d bytes", n)
+				require.ErrorAs(w, w.gate.RefreshAll(w.Context()), &failed, "after %d bytes", n)
 				require.Equal(w, rolegate.FailureMalformed, failed.Failure)
 				if n > 0 {
 					require.ErrorContains(w, failed, "breaks off after")
@@ -161,7 +161,7 @@ func TestFault04BodyThatBreaksOffOrGoesOn(t *testing.T) {
 			}
 			assert.Equal(w, before.Generation, w.gate.Status().Generation)
 			server.fail(rawUnsized(page))
-			require.NoError(w, w.gate.Resync(w.Context(), rolegate.AcceptShrink), "it is a list once it is whole")
+			require.NoError(w, w.gate.AcceptShrink(w.Context()), "it is a list once it is whole")
 			assert.True(w, w.admits(keepStranger))
 		})
 	})

@@ -37,7 +37,7 @@ type statusText struct {
 	Held       struct {
 		Users int `json:"users"`
 	} `json:"held"`
-	Incremental, Walk struct {
+	Incremental, Full struct {
 		Succeeded uint64 `json:"succeeded"`
 	}
 	Failures map[string]uint64 `json:"failures"`
@@ -81,7 +81,7 @@ func (r *statusReader) read(ctx context.Context) (bool, error) {
 	}
 	r.take(claim{
 		read: x.got, verified: text.Verified.UnixNano(), contact: text.Contact.UnixNano(), generation: text.Generation,
-		walks: text.Walk.Succeeded, pulls: text.Incremental.Succeeded, held: text.Held.Users,
+		walks: text.Full.Succeeded, pulls: text.Incremental.Succeeded, held: text.Held.Users,
 	}, text.Failures)
 	return true, nil
 }

@@ -19,7 +19,7 @@ import (
 func gateStatus(t *testing.T, p *running, client *http.Client, user int64) (s struct {
 	State rolegate.State
 	Users int
-	Walk  struct{ Succeeded int }
+	Full  struct{ Succeeded int }
 	Cache struct{ Loaded bool }
 }) {
 	t.Helper()
@@ -59,7 +59,7 @@ func TestRestartWithoutTheMarketplace(t *testing.T) {
 	s := gateStatus(t, second, client, 1)
 	assert.True(t, s.Cache.Loaded)
 	assert.Equal(t, 2, s.Users)
-	assert.Zero(t, s.Walk.Succeeded)
+	assert.Zero(t, s.Full.Succeeded)
 	status, _ := second.ask(t, client, "GET", "/grades", 2)
 	assert.Equal(t, http.StatusOK, status)
 	second.end(t)
@@ -89,7 +89,7 @@ func TestRestartOfTheWalkThrough(t *testing.T) {
 	second.awaitReady(t, client)
 	s := gateStatus(t, second, client, admin)
 	assert.True(t, s.Cache.Loaded)
-	assert.Zero(t, s.Walk.Succeeded)
+	assert.Zero(t, s.Full.Succeeded)
 	for user, want := range map[int64]int{homeroom: http.StatusOK, teacher: http.StatusForbidden, stranger: http.StatusForbidden} {
 		status, _ := second.ask(t, client, "GET", "/grades", user)
 		assert.Equal(t, want, status, user)

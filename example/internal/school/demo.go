@@ -88,7 +88,7 @@ type step struct {
 func (d *demo) steps(gate *rolegate.Gate) []step {
 	get, post := http.MethodGet, http.MethodPost
 	walk := func(ctx context.Context) error {
-		if err := gate.Resync(ctx); !errors.Is(err, rolegate.ErrHeld) {
+		if err := gate.RefreshAll(ctx); !errors.Is(err, rolegate.ErrHeld) {
 			return err
 		}
 		return nil // and the table says how many are held
@@ -151,13 +151,13 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{who: "pupil", user: firstPupil, method: get, path: "/"},
 		{event: "The sync is done, and he is still missing.", do: func(ctx context.Context) error {
 			d.cloud.Done("同步完成")
-			return gate.Resync(ctx)
+			return gate.RefreshAll(ctx)
 		}},
 		{who: "pupil", user: firstPupil, method: get, path: "/"},
 
 		{event: "The marketplace breaks down. The list stays as it is …", do: func(ctx context.Context) error {
 			d.market.Fail(rolegatetest.ErrorEnvelope(500, "internal error"))
-			if gate.Resync(ctx) == nil {
+			if gate.RefreshAll(ctx) == nil {
 				return errors.New("a walk succeeded while the marketplace was down")
 			}
 			return nil
@@ -166,7 +166,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{who: "homeroom teacher", user: homeroom, method: get, path: "/grades"},
 		{event: "… and comes back. A route with MaxAge has the list walked when it is older than that.", do: func(ctx context.Context) error {
 			d.market.Recover()
-			return gate.Resync(ctx)
+			return gate.RefreshAll(ctx)
 		}},
 		{who: "homeroom teacher", user: homeroom, method: get, path: "/exams"},
 	}
@@ -183,7 +183,7 @@ func (d *demo) streamUntilRevoked(ctx context.Context, gate *rolegate.Gate, user
 	}
 	defer resp.Body.Close()
 	d.market.Revoke(user)
-	if err := gate.Resync(ctx); err != nil {
+	if err := gate.RefreshAll(ctx); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
@@ -194,7 +194,7 @@ func (d *demo) streamUntilRevoked(ctx context.Context, gate *rolegate.Gate, user
 
 // walkThrough sends the requests and prints a table of them.
 func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate, log *reasonLog, out io.Writer) error {
-	if err := gate.Resync(ctx); err != nil { // the first list
+	if err := gate.RefreshAll(ctx); err != nil { // the first list
 		return err
 	}
 	d.url, d.client = url, &http.Client{Timeout: 10 * time.Second}
@@ -231,8 +231,8 @@ func (d *demo) walkThrough(ctx context.Context, url string, gate *rolegate.Gate,
 func tellPulls(out io.Writer, before, now rolegate.Status) {
 	for _, p := range []struct {
 		name        string
-		before, now rolegate.PullStatus
-	}{{"incremental pull", before.Incremental, now.Incremental}, {"full walk", before.Walk, now.Walk}} {
+		before, now rolegate.RefreshStatus
+	}{{"incremental pull", before.Incremental, now.Incremental}, {"full walk", before.Full, now.Full}} {
 		o := p.now.Outcome
 		switch {
 		case p.now.Failed > p.before.Failed:
@@ -264,7 +264,7 @@ func (d *demo) ask(ctx context.Context, s step, log *reasonLog) (status int, why
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
-		return resp.StatusCode, rolegate.Granted.String(), nil
+		return resp.StatusCode, rolegate.ReasonGranted.String(), nil
 	}
 	var problem struct {
 		Decision string `json:"decision"`

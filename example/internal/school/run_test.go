@@ -155,7 +155,7 @@ func TestWalkThrough(t *testing.T) {
 	var s struct {
 		State rolegate.State
 		Users int
-		Walk  struct{ Failed int }
+		Full  struct{ Failed int }
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &s))
 	defer func() {
@@ -174,7 +174,7 @@ func TestWalkThrough(t *testing.T) {
 	}()
 	assert.Equal(t, rolegate.StateReady, s.State)
 	assert.Equal(t, 5+pupils-3, s.Users)
-	assert.Equal(t, 1, s.Walk.Failed)
+	assert.Equal(t, 1, s.Full.Failed)
 }
 
 func TestRoutesAreGuarded(t *testing.T) {

@@ -78,9 +78,9 @@ func (s *settings) config() rolegate.Config {
 			ResyncEvery: s.resync,
 			ExpireAfter: s.expire,
 		},
-		Sync:  s.sync,
-		Cache: s.cache,
-		Async: true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
+		UpstreamSync: s.sync,
+		Cache:        s.cache,
+		StartEmpty:   true, // serve at once; until the list is there, /healthz and all guarded routes answer 503
 	}
 	if s.login != nil {
 		cfg.Identify = rolegate.FirstOf(cfg.Identify, rolegate.ByUserID(s.login.userID))

@@ -68,14 +68,14 @@ type Answer struct {
 	Shadow      bool `json:"shadow,omitempty"`
 	ShadowAdmit bool `json:"shadow_admit,omitempty"`
 
-	// UnheldRoles are roles that the rule names and nobody on the list has.
-	UnheldRoles []rolegate.UnheldRole `json:"unheld_roles,omitempty"`
+	// UnassignedRoles are roles that the rule names and nobody on the list has.
+	UnassignedRoles []rolegate.UnassignedRole `json:"unassigned_roles,omitempty"`
 }
 
-// A Reloaded is what has become of a reload. UnheldRoles are roles that the new
+// A Reloaded is what has become of a reload. UnassignedRoles are roles that the new
 // settings name and nobody on the list has.
 type Reloaded struct {
-	UnheldRoles []rolegate.UnheldRole `json:"unheld_roles,omitempty"`
+	UnassignedRoles []rolegate.UnassignedRole `json:"unassigned_roles,omitempty"`
 }
 
 // An Org is what the checks come to in one organisation.

@@ -33,7 +33,7 @@ type reloadAsk struct {
 
 // A reloaded is what has become of it.
 type reloaded struct {
-	unheld []rolegate.UnheldRole
+	unheld []rolegate.UnassignedRole
 	err    error
 }
 
@@ -119,7 +119,7 @@ func (d *daemon) finish(ctx context.Context, t *attempt) {
 	told := reloaded{err: t.err}
 	if t.err == nil {
 		d.use(t.old, t.next)
-		told.unheld = t.next.gate.Status().UnheldRoles
+		told.unheld = t.next.gate.Status().UnassignedRoles
 	} else {
 		d.reloads.failed()
 		if givenUp(t.err) {

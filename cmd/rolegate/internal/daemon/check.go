@@ -28,8 +28,8 @@ func idle(cfg *rolegate.Config) {
 	if cfg.Cache != nil {
 		cfg.Cache = idleCache{cfg.Cache}
 	}
-	if cfg.Sync != nil {
-		cfg.Sync = idleSync{cfg.Sync}
+	if cfg.UpstreamSync != nil {
+		cfg.UpstreamSync = idleSync{cfg.UpstreamSync}
 	}
 	cfg.RoleCodes = nil
 }

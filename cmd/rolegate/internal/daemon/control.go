@@ -21,7 +21,7 @@ func (d *daemon) control(g *generation) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+control.StatusPath, func(w http.ResponseWriter, _ *http.Request) {
 		s := g.gate.Status()
-		s.Incremental.Error, s.Walk.Error = settings.InFile(s.Incremental.Error), settings.InFile(s.Walk.Error)
+		s.Incremental.Error, s.Full.Error = settings.InFile(s.Incremental.Error), settings.InFile(s.Full.Error)
 		answer(w, http.StatusOK, s)
 	})
 	mux.HandleFunc("POST "+control.ReloadPath, func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +46,7 @@ func (d *daemon) control(g *generation) http.Handler {
 			case got.err != nil:
 				http.Error(w, got.err.Error(), http.StatusUnprocessableEntity)
 			default:
-				answer(w, http.StatusOK, control.Reloaded{UnheldRoles: got.unheld})
+				answer(w, http.StatusOK, control.Reloaded{UnassignedRoles: got.unheld})
 			}
 		case <-r.Context().Done():
 		}
@@ -118,9 +118,9 @@ func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []
 		return nil, fmt.Errorf("the server does not look for identities of the kind %s: name it in aliases or identity of the settings file, and reload", q.Kind)
 	}
 	a := control.NewAnswer(e)
-	for _, r := range g.gate.Status().UnheldRoles {
+	for _, r := range g.gate.Status().UnassignedRoles {
 		if slices.Contains(roles, r.Code) {
-			a.UnheldRoles = append(a.UnheldRoles, r)
+			a.UnassignedRoles = append(a.UnassignedRoles, r)
 		}
 	}
 	return a, nil

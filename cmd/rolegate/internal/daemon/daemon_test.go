@@ -243,10 +243,10 @@ func TestReloadDeniesNobodyMeanwhile(t *testing.T) {
 func TestReloadForgetsRoles(t *testing.T) {
 	t.Parallel()
 	r := start(t, strings.Replace(base, "any_role: [teacher]}", "any_role: [techer]}", 1))
-	require.Eventually(t, func() bool { return r.metric("rolegate_index_unheld_roles") == "1" }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric("rolegate_index_unassigned_roles") == "1" }, 10*time.Second, 5*time.Millisecond)
 	r.edit("techer", "teacher")
 	r.again()
-	require.Eventually(t, func() bool { return r.metric("rolegate_index_unheld_roles") == "0" }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return r.metric("rolegate_index_unassigned_roles") == "0" }, 10*time.Second, 5*time.Millisecond)
 	text, err := io.ReadAll(r.ask("admin", http.MethodGet, "/console", http.Header{"X-User-Id": {admin}}, "").Body)
 	require.NoError(t, err)
 	assert.NotContains(t, string(text), "techer")

@@ -107,7 +107,7 @@ func (d *daemon) openGate(ctx context.Context, f *settings.File, wait bool) (*sh
 	if d.idle {
 		idle(&cfg)
 	}
-	cfg.Async = !wait
+	cfg.StartEmpty = !wait
 	if wait {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.ReloadWait)

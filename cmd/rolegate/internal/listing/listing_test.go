@@ -336,7 +336,7 @@ func TestAsTheGate(t *testing.T) {
 	}
 	s := gate.Status()
 	assert.Equal(t, s.Users, l.Stats().Users)
-	o := s.Walk.Outcome
+	o := s.Full.Outcome
 	assert.Equal(t, o.BadRecords, l.Stats().BadRecords)
 	assert.Equal(t, o.DroppedGrants, l.Stats().DroppedGrants)
 }

@@ -108,7 +108,7 @@ func (f *File) ReadyGate(log *slog.Logger) (cfg rolegate.Config, ready func(cont
 		client, err := f.CloudCommand.Client()
 		fail(err)
 		if err == nil {
-			cfg.Sync = client
+			cfg.UpstreamSync = client
 		}
 	}
 	switch {

@@ -46,7 +46,7 @@ func open(t *testing.T, text string) (*rolegate.Gate, rolegate.Config) {
 	cfg, release, err := parse(t, text).Gate(discard)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, release()) })
-	cfg.Source, cfg.Cache, cfg.Sync, cfg.RoleCodes = rolegatetest.NewStatic(wang), nil, nil, nil
+	cfg.Source, cfg.Cache, cfg.UpstreamSync, cfg.RoleCodes = rolegatetest.NewStatic(wang), nil, nil, nil
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, gate.Close()) })
@@ -167,7 +167,7 @@ authzen: {listen: ":1", callers: [{name: a, token: {file: `+secret+`}}], subject
 `).Gate(discard)
 	require.NoError(t, err)
 	assert.NotNil(t, cfg.Source)
-	assert.NotNil(t, cfg.Sync)
+	assert.NotNil(t, cfg.UpstreamSync)
 	assert.NotNil(t, cfg.Cache)
 	assert.Nil(t, cfg.RoleCodes, "without role_list_path")
 	assert.True(t, cfg.ShadowAdmit)
