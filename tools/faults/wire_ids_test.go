@@ -192,7 +192,7 @@ func TestFault10RoleList(t *testing.T) {
 			require.NoError(w, w.gate.RefreshAll(w.Context()))
 			assert.True(w, w.admits(keepTeacher), "a listed user")
 			assert.False(w, w.has(keepTeacher, "teacher"))
-			assert.Zero(w, w.gate.Status().Walk.Outcome.BadRecords)
+			assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
 		})
 	})
 	t.Run("and a user who has no other has no roles", func(t *testing.T) {
