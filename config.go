@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 )
@@ -267,7 +269,7 @@ func (c Config) validate() (settings, error) {
 	if s.Challenge == "" {
 		s.Challenge = "Bearer"
 	}
-	if strings.ContainsAny(s.Challenge, "\r\n\x00") || !isToken(strings.SplitN(s.Challenge, " ", 2)[0]) {
+	if strings.ContainsAny(s.Challenge, "\r\n\x00") || !httpguts.ValidHeaderFieldName(strings.SplitN(s.Challenge, " ", 2)[0]) {
 		wrong("Challenge: %q is not a WWW-Authenticate header: give a scheme and its parameters, such as Bearer realm=\"app\"", c.Challenge)
 	}
 	if s.Logger == nil {

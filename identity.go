@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/peer"
 )
 
 // A Kind is a kind of identity: which of a user's names an [Identity] is.
@@ -249,6 +252,11 @@ func Loopback() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }
 
+// TrustedUnix stands for connections over a Unix socket among trusted networks,
+// for a proxy that reaches the app so. Whoever may open the socket is believed: its
+// permissions must let nobody in but the proxy.
+func TrustedUnix() []netip.Prefix { return []netip.Prefix{peer.Unix} }
+
 // UserIDHeader reads the marketplace's number of the user from a header that a
 // proxy in one of the trusted networks has set, for use with [ByUserID]. Only
 // canonical decimals count.
@@ -260,7 +268,8 @@ func Loopback() []netip.Prefix {
 // the server writes it: then a middleware in front of the gate, such as chi's
 // RealIP, has rewritten it from a header that the client may have chosen. A
 // middleware that writes an IP:port there cannot be noticed: put the gate in
-// front of it. A listener on a Unix socket has no IP and cannot be used.
+// front of it. Connections over a Unix socket have no IP: [TrustedUnix] stands for
+// them.
 //
 // The proxy must overwrite the header in every request that it passes on. No
 // trusted network, or one that is the whole Internet, is a mistake: it panics.
@@ -288,18 +297,15 @@ func TextHeader(name string, trusted ...netip.Prefix) func(*http.Request) (strin
 }
 
 func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Request) (string, error) {
-	if !isToken(name) {
+	if !httpguts.ValidHeaderFieldName(name) {
 		panic(fmt.Sprintf("rolegate: %s: %q is not the name of a header", caller, name))
 	}
 	if len(trusted) == 0 {
 		panic(fmt.Sprintf("rolegate: %s(%q): say which networks the proxy is in: without them every client could choose who he is", caller, name))
 	}
-	networks := make([]netip.Prefix, len(trusted))
-	for i, p := range trusted {
-		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
-			panic(fmt.Sprintf("rolegate: %s(%q): network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", caller, name, i+1, p))
-		}
-		networks[i] = p.Masked()
+	networks, wrong := peer.New(trusted)
+	for _, i := range wrong {
+		panic(fmt.Sprintf("rolegate: %s(%q): network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", caller, name, i+1, trusted[i]))
 	}
 	key := textproto.CanonicalMIMEHeaderKey(name)
 	nobody := func(why string) error { return fmt.Errorf("%w: the header %s %s", ErrNobody, name, why) }
@@ -310,11 +316,11 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 		if len(values) == 0 {
 			return "", missing
 		}
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if zone := peer.Addr().Zone(); err != nil || zone != "" && !isToken(zone) {
-			return "", &errUnusable{why: "the peer's address is not IP:port: something in front of the gate, such as chi's RealIP, has rewritten it; put the gate before that"}
+		known, err := networks.Has(r)
+		if err != nil {
+			return "", &errUnusable{why: err.Error()}
 		}
-		if !contains(networks, peer.Addr()) {
+		if !known {
 			return "", distrusted
 		}
 		if len(values) > 1 {
@@ -328,26 +334,6 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 		}
 		return values[0], nil
 	}
-}
-
-func contains(networks []netip.Prefix, peer netip.Addr) bool {
-	peer = peer.Unmap().WithZone("")
-	for _, n := range networks {
-		if n.Contains(peer) {
-			return true
-		}
-	}
-	return false
-}
-
-// isToken reports whether s is a token of RFC 9110 §5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // isPlain reports whether s has neither blanks at its ends nor control bytes.

@@ -3,6 +3,7 @@ package rolegate_test
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -334,5 +335,34 @@ func TestHeaderThatSaysNothing(t *testing.T) {
 			assert.NotContains(t, w.Body.String(), "X-User-Id")
 			assert.Contains(t, book.String(), c.says)
 		})
+	}
+}
+
+// A proxy that reaches the app over a Unix socket has no address.
+func TestHeadersOverAUnixSocket(t *testing.T) {
+	t.Parallel()
+	over := func(local net.Addr, remote string) *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("X-User-Id", "7")
+		r.RemoteAddr = remote
+		return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+	}
+	unix := rolegate.UserIDHeader("X-User-Id", rolegate.TrustedUnix()...)
+	loopback := rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)
+
+	id, err := unix(over(&net.UnixAddr{}, "@"))
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, id)
+	for name, c := range map[string]struct {
+		read func(*http.Request) (int64, error)
+		r    *http.Request
+	}{
+		"it is not trusted":                            {loopback, over(&net.UnixAddr{}, "@")},
+		"it is not trusted, whatever the address says": {loopback, over(&net.UnixAddr{}, "127.0.0.1:1")},
+		"TCP": {unix, over(&net.TCPAddr{}, "127.0.0.1:1")},
+		"an address that a middleware has written": {unix, over(&net.TCPAddr{}, "@")},
+	} {
+		_, err := c.read(c.r)
+		assert.ErrorIs(t, err, rolegate.ErrNobody, name)
 	}
 }

@@ -142,7 +142,7 @@ func newRig(t *testing.T, kind forwardauth.Proxy, start func(app, auth string) (
 // rules are what the tests of all proxies ask for.
 func rules(t *testing.T, gate *rolegate.Gate, kind forwardauth.Proxy) *forwardauth.Handler {
 	t.Helper()
-	cfg := forwardauth.Config{Proxy: kind, Trusted: rolegate.Loopback(), Logger: slog.New(slog.DiscardHandler)}
+	cfg := forwardauth.Config{Proxy: kind, Trusted: rolegate.Loopback(), Logger: slog.New(slog.DiscardHandler), LoginURL: "/login?app=school"}
 	if kind == forwardauth.Envoy {
 		cfg.Prefix = stubPrefix
 	}
@@ -157,6 +157,9 @@ func rules(t *testing.T, gate *rolegate.Gate, kind forwardauth.Proxy) *forwardau
 	h.Handle("POST /upload", teacher)
 	h.Handle("GET /ws", teacher)
 	h.Handle("GET /events", teacher)
+	h.Handle("/api/", teacher)
+	h.Preflight("/api/")
+	h.Encoded("%#;").Handle("GET /names/{name}", teacher)
 	return h
 }
 

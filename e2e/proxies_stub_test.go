@@ -22,7 +22,7 @@ import (
 // strange request is not tested.
 //
 // Traefik: pkg/middlewares/auth/forward.go of v3, without trustForwardHeader.
-// Envoy: ext_authz over HTTP with a path_prefix, allowed_headers cookie and
+// Envoy: ext_authz over HTTP with a path_prefix, the allowed_headers of docs/proxies.md and
 // allowed_upstream_headers x-rolegate-*, without a body.
 
 const stubPrefix = "/check"
@@ -113,7 +113,7 @@ func askAsEnvoy(r *http.Request, auth string) (*http.Response, error) {
 		return nil, err
 	}
 	lines := []string{r.Method + " " + stubPrefix + r.RequestURI + " HTTP/1.1", "Host: " + r.Host, "Content-Length: 0", "Connection: close"}
-	for _, name := range []string{"Authorization", "Cookie"} {
+	for _, name := range []string{"Authorization", "Cookie", "Accept", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "X-Requested-With", "Turbo-Frame", "Hx-Request", "Origin", "Access-Control-Request-Method"} {
 		for _, value := range r.Header[name] {
 			lines = append(lines, name+": "+value)
 		}

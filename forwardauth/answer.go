@@ -17,11 +17,12 @@ const (
 	OrgHeader      = "X-Rolegate-Org"
 	RolesHeader    = "X-Rolegate-Roles"
 	DecisionHeader = "X-Rolegate-Decision" // in a refusal too
+	LoginHeader    = "X-Rolegate-Login"    // in a 401 to a browser, if there is a LoginURL
 )
 
-// deny is the shape of a refusal: the gate's default one, and the decision's id
-// in a header, since nginx drops the body.
-func deny(h http.Header, r *http.Request, d rolegate.Denial) []byte {
+// denyProblem is the shape of a refusal: the gate's default one, and the
+// decision's id in a header, since nginx drops the body.
+func denyProblem(h http.Header, r *http.Request, d rolegate.Denial) []byte {
 	h.Set(DecisionHeader, d.ID)
 	return rolegate.DenyProblem(h, r, d)
 }
@@ -67,9 +68,11 @@ func (a *answer) allow(user rolegate.User, org int64, decision string) {
 	a.WriteHeader(http.StatusOK)
 }
 
-// send writes the answer to the proxy. Only allow makes it a success.
+// send writes the answer to the proxy. Only allow makes it a success, and only
+// sendToLogin a redirect, of which the gate makes one with the status 303.
 func (a *answer) send(w http.ResponseWriter) {
-	if !a.allowed && a.status < 400 {
+	toLogin := a.status == http.StatusSeeOther && a.header.Get(LoginHeader) != ""
+	if !a.allowed && a.status < 400 && !toLogin {
 		a.status = http.StatusForbidden
 	}
 	h := w.Header()

@@ -33,7 +33,9 @@
 // question mark, hash or control byte, with bytes that a URL does not have, or
 // that does not decode to UTF-8. So is a target that is no path, the method
 // CONNECT, a method or host that is not in its usual case, and a request in
-// which one of these is missing or there twice.
+// which one of these is missing or there twice. [Handler.Encoded] lets some of
+// these bytes stand for a rule that needs them. A pattern that no request could
+// match is a mistake, when it is registered.
 //
 // That is enough for an app that matches paths as ServeMux does. An app that
 // takes /Grades or /grades/ for /grades needs rules that say so: give no
@@ -43,7 +45,8 @@
 //
 // Config.Identify of the gate is called with the original request as far as it
 // is known: its method, URL, host, and of its headers Authorization, Cookie and
-// those that Config.Headers names, without body, and with no TLS state. The
+// those that Config.Headers names (with LoginURL, also those that tell a page
+// from a script), without body, and with no TLS state. The
 // RemoteAddr is the proxy's. The proxy passes a client's headers on, so that
 // nothing else in them is to be believed: a header that names the user, and that
 // something in front of the proxy has set, belongs into Config.Headers only if
@@ -56,7 +59,7 @@
 // leaves nothing of a client's own in their place:
 //
 //	X-Rolegate-User      the marketplace's number of the user
-//	X-Rolegate-Account   his account, if Config.Keep of the gate keeps it
+//	X-Rolegate-Account   the user's account, if Config.Keep of the gate keeps it
 //	X-Rolegate-Org       the organisation that InOrg named
 //	X-Rolegate-Roles     7:teacher,8:homeroom – organisation and role code, as granted,
 //	                     without the hierarchy; with InOrg, those of that organisation
@@ -71,6 +74,14 @@
 // 500, 503), [rolegate.DenyProblem] as the body, WWW-Authenticate or Retry-After,
 // and the decision's id in X-Rolegate-Decision, which is in the log line that
 // says why. Config.Deny of the gate has no say here.
+//
+// # Login
+//
+// With Config.LoginURL, a browser that opens a page without being logged in is
+// sent there (303), with path and query of the page in a parameter. The answer
+// has the whole URL in X-Rolegate-Login: nginx and HAProxy get 401, and make the
+// redirect themselves. The proxy must pass the login page without asking. CORS
+// preflights, which say nothing about who is asking, need [Handler.Preflight].
 //
 // # What is not known here
 //

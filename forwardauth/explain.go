@@ -27,7 +27,8 @@ type Explanation struct {
 // Explain tells what the handler would make of a request of that identity:
 // which pattern it matches, and what each step of the decision comes to. uri is
 // path and query, as a client writes them. It knows nothing of the proxy: what
-// that refuses or changes by itself is not in it.
+// that refuses or changes by itself is not in it, nor is a rule of
+// [Handler.Preflight].
 //
 // It takes what is in memory and does not wait. Nothing is counted. ctx is for
 // the app's own funcs. The nil and the zero Handler deny everything.
@@ -36,12 +37,12 @@ func (h *Handler) Explain(ctx context.Context, method, host, uri string, id role
 		e.Denied = &denial{"unlisted", "the handler was not made by New"}
 		return e
 	}
-	request, err := original{method, host, uri}.request((&http.Request{}).WithContext(ctx), nil)
+	request, used, err := original{method, host, uri}.request((&http.Request{}).WithContext(ctx), nil)
 	if err != nil {
 		e.Denied = err
 		return e
 	}
-	m, err := h.match(request)
+	m, err := matchIn(h.mux, request, used)
 	if err != nil {
 		e.Denied = err
 		return e

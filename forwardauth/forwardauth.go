@@ -13,7 +13,11 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/browser"
+	"github.com/rolegate/rolegate/internal/peer"
 )
 
 // A Proxy is the program that asks. Each names the original request in its own
@@ -48,9 +52,10 @@ type Config struct {
 	Proxy Proxy
 
 	// Trusted are the networks that the proxy connects from, such as
-	// [rolegate.Loopback]. Requests from elsewhere are denied: whoever can
-	// connect from there can ask about any path and learn who may do what. None,
-	// and one that is the whole Internet, are mistakes.
+	// [rolegate.Loopback], or [rolegate.TrustedUnix] for a Unix socket. Requests
+	// from elsewhere are denied: whoever can connect from there can ask about any
+	// path and learn who may do what. None, and one that is the whole Internet, are
+	// mistakes.
 	Trusted []netip.Prefix
 
 	// Prefix is Envoy's path_prefix, such as "/check": what it puts before the
@@ -61,6 +66,15 @@ type Config struct {
 	// the gate, a Where and an InOrg can see, besides Authorization and Cookie.
 	// A client chooses what is in them, unless the proxy removes that.
 	Headers []string
+
+	// LoginURL is where browsers are sent that nobody is logged in with: an https
+	// URL, or a path of the app's own site, such as /login. It must not be guarded.
+	// "" sends nobody anywhere. See "Login" in the package comment.
+	LoginURL string
+
+	// ReturnParam is the query parameter of LoginURL that gets the path and query
+	// that was asked for, "return_to" by default.
+	ReturnParam string
 
 	// Logger gets what is denied before a rule is asked; nil is slog.Default().
 	// No path, query or header is in it.
@@ -78,12 +92,15 @@ type Config struct {
 type Handler struct {
 	gate    *rolegate.Gate
 	read    func(*http.Request) (original, error)
-	trusted []netip.Prefix
+	trusted peer.Trusted
 	headers []string // canonical
 	proxy   Proxy
 	log     *slog.Logger
+	login   login
 	admit   *rolegate.Policy
-	mux     *http.ServeMux
+
+	mux        *http.ServeMux
+	preflights *http.ServeMux
 
 	mu    sync.Mutex
 	rules []Rule // guarded by mu
@@ -92,7 +109,8 @@ type Handler struct {
 // A Rule is a pattern and what it asks for.
 type Rule struct {
 	Pattern string
-	Policy  *rolegate.Policy
+	Policy  *rolegate.Policy // nil for one of [Handler.Preflight]
+	Encoded string           // see [Handler.Encoded]
 }
 
 // Rules returns the rules in the order in which they were added.
@@ -130,31 +148,40 @@ func New(gate *rolegate.Gate, cfg Config) (*Handler, error) {
 	if len(cfg.Trusted) == 0 {
 		wrong("Trusted is empty: say which networks the proxy connects from: without them every client could ask about any path")
 	}
-	networks := make([]netip.Prefix, len(cfg.Trusted))
-	for i, p := range cfg.Trusted {
-		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
-			wrong("Trusted: network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", i+1, p)
-		}
-		networks[i] = p.Masked()
+	trusted, not := peer.New(cfg.Trusted)
+	for _, i := range not {
+		wrong("Trusted: network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", i+1, cfg.Trusted[i])
+	}
+	to, err := newLogin(cfg)
+	if err != nil {
+		wrong("%w", err)
+	}
+	if !muxHasMethods() {
+		wrong("GODEBUG has httpmuxgo121=1: http.ServeMux takes \"GET /grades/{id}\" for a path then, and no rule would match: remove it from the environment, go.mod and //go:debug lines")
 	}
 	headers := []string{"Authorization", "Cookie"}
 	for _, name := range cfg.Headers {
 		key := textproto.CanonicalMIMEHeaderKey(name)
-		if !isToken(name) || key == "Host" || isOurs(key) {
+		if !httpguts.ValidHeaderFieldName(name) || key == "Host" || isOurs(key) {
 			wrong("Headers: %q is not the name of a header of the original request", name)
 		}
 		headers = append(headers, key)
 	}
 	if len(errs) > 0 {
-		return nil, fmt.Errorf("forwardauth: the config has mistakes:\n%w", errors.Join(errs...))
+		return nil, fmt.Errorf("rolegate: forwardauth: the config has mistakes:\n%w", errors.Join(errs...))
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Handler{
-		gate: gate, read: read, trusted: networks, headers: headers, proxy: cfg.Proxy, log: cfg.Logger, mux: http.NewServeMux(),
-		admit: gate.Policy(rolegate.Listed(), rolegate.DenyWith(deny)),
-	}, nil
+	if to.to != nil {
+		headers = append(headers, browser.Headers()...)
+	}
+	h := &Handler{
+		gate: gate, read: read, trusted: trusted, headers: headers, proxy: cfg.Proxy, log: cfg.Logger, login: to,
+		mux: http.NewServeMux(), preflights: http.NewServeMux(),
+	}
+	h.admit = gate.Policy(rolegate.Listed(), rolegate.DenyWith(h.deny))
+	return h, nil
 }
 
 // isOurs reports whether a header says something to the handler or comes from
@@ -174,23 +201,35 @@ func isOurs(key string) bool {
 // [rolegate.PathOrg] reads the original path.
 //
 // It panics on what http.ServeMux panics on, such as a pattern that is there
-// already, and on what Require does, such as no check at all.
+// already, on a pattern that no request can match, such as one with a host in
+// capitals, and on what Require does, such as no check at all.
 func (h *Handler) Handle(pattern string, options ...rolegate.Option) {
-	h.handle(pattern, h.gate.Policy(append(slices.Clone(options), rolegate.DenyWith(deny))...))
+	h.handle(pattern, options, 0)
 }
 
 // Admit lets requests pass that match the pattern and come from a listed user,
-// whatever his roles. It panics on what http.ServeMux panics on.
-func (h *Handler) Admit(pattern string) { h.handle(pattern, h.admit) }
+// whatever roles they have. It panics on a pattern on which Handle does.
+func (h *Handler) Admit(pattern string) { h.add(pattern, h.admit, 0) }
 
-func (h *Handler) handle(pattern string, p *rolegate.Policy) {
+func (h *Handler) handle(pattern string, options []rolegate.Option, encoded encodedSet) {
+	h.add(pattern, h.gate.Policy(append(slices.Clone(options), rolegate.DenyWith(h.deny))...), encoded)
+}
+
+func (h *Handler) add(pattern string, p *rolegate.Policy, encoded encodedSet) {
+	if err := checkPattern(pattern, encoded); err != nil {
+		panic(fmt.Sprintf("rolegate: forwardauth: the pattern %q can match no request: %v", pattern, err))
+	}
 	guard := p.Wrap(http.HandlerFunc(h.allow))
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		*w.(*match) = match{guard: guard, policy: p, request: r}
+		*w.(*match) = match{guard: guard, policy: p, request: r, encoded: encoded}
 	})
+	h.note(Rule{Pattern: pattern, Policy: p, Encoded: encoded.String()})
+}
+
+func (h *Handler) note(r Rule) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.rules = append(h.rules, Rule{pattern, p})
+	h.rules = append(h.rules, r)
 }
 
 // A match is the ResponseWriter with which a ServeMux is asked for the rule of
@@ -201,6 +240,7 @@ type match struct {
 	guard   http.Handler
 	policy  *rolegate.Policy
 	request *http.Request // with the pattern and its path values
+	encoded encodedSet    // what the rule lets stand in a path
 }
 
 func (*match) Header() http.Header         { return http.Header{} }
@@ -231,26 +271,34 @@ func (h *Handler) rule(r *http.Request) (http.Handler, *http.Request, error) {
 	if h == nil || h.mux == nil {
 		return nil, nil, &denial{"unlisted", "the handler was not made by New"}
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !slices.ContainsFunc(h.trusted, func(n netip.Prefix) bool { return n.Contains(peer.Addr().Unmap().WithZone("")) }) {
-		return nil, nil, &denial{"untrusted_peer", "the request does not come from a network in Trusted"}
+	if trusted, err := h.trusted.Has(r); err != nil || !trusted {
+		return nil, nil, &denial{"untrusted_peer", "the request does not come from a network in Trusted, nor from a Unix socket that TrustedUnix is there for"}
 	}
 	o, err := h.read(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	request, err := o.request(r, h.headers)
+	request, used, err := o.request(r, h.headers)
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := h.match(request)
+	if isPreflight(request.Method, r.Header) {
+		if m, err := matchIn(h.preflights, request, used); err == nil {
+			return m.guard, m.request, nil
+		}
+	}
+	m, err := matchIn(h.mux, request, used)
 	return m.guard, m.request, err
 }
 
-// match returns the rule for an original request.
-func (h *Handler) match(request *http.Request) (m match, err error) {
-	h.mux.ServeHTTP(&m, request)
-	if m.guard == nil {
+// matchIn returns the rule for an original request, in which these bytes are
+// encoded.
+func matchIn(mux *http.ServeMux, request *http.Request, used encodedSet) (m match, err error) {
+	mux.ServeHTTP(&m, request)
+	switch {
+	case used&^m.encoded != 0:
+		return match{}, ambiguous("the path has an encoded slash, backslash, semicolon, percent sign, question mark or hash, or a semicolon, and no rule for it that lets this stand")
+	case m.guard == nil:
 		return m, &denial{"unlisted", "no pattern matches the method, host and path, or only that of another path to which http.ServeMux would redirect"}
 	}
 	return m, nil
@@ -270,7 +318,7 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	}
 	a.Header().Set("Cache-Control", "no-store")
 	a.Header().Set("X-Content-Type-Options", "nosniff")
-	body := deny(a.Header(), r, rolegate.Denial{Status: http.StatusForbidden, ID: id})
+	body := denyProblem(a.Header(), r, rolegate.Denial{Status: http.StatusForbidden, ID: id})
 	a.WriteHeader(http.StatusForbidden)
 	_, _ = a.Write(body)
 

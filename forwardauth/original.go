@@ -2,9 +2,7 @@ package forwardauth
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
-	"unicode/utf8"
 )
 
 // An original is the request that a proxy asks about, as the proxy named it.
@@ -70,23 +68,29 @@ func checkPrefix(prefix string) error {
 	if strings.HasSuffix(prefix, "/") {
 		return ambiguous("it ends with a slash")
 	}
-	return checkPath(prefix)
+	used, err := checkPath(prefix)
+	if used != 0 {
+		return ambiguous("it has a semicolon or an encoded byte that means something")
+	}
+	return err
 }
 
 func ambiguous(text string) error { return &denial{"ambiguous", text} }
 
 // request makes the request to judge. Of what the proxy sent it has the named
 // headers only, and neither body nor TLS state, which would be the proxy's.
-func (o original) request(r *http.Request, headers []string) (*http.Request, error) {
+//
+// used are the bytes of its path that only a rule can let stand.
+func (o original) request(r *http.Request, headers []string) (_ *http.Request, used encodedSet, err error) {
 	if err := checkMethod(o.method); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := checkHost(o.host); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	u, err := parseURI(o.uri)
+	u, used, err := parseURI(o.uri)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	request := &http.Request{
 		Method: o.method, URL: u, Host: o.host, RequestURI: o.uri,
@@ -98,7 +102,7 @@ func (o original) request(r *http.Request, headers []string) (*http.Request, err
 			request.Header[name] = values
 		}
 	}
-	return request.WithContext(r.Context()), nil
+	return request.WithContext(r.Context()), used, nil
 }
 
 // checkMethod wants a method as all registered ones are written. CONNECT has
@@ -147,94 +151,3 @@ func checkHost(host string) error {
 }
 
 func all(s, of string) bool { return strings.Trim(s, of) == "" }
-
-// parseURI parses the target of the original request, path and query, as
-// net/http's server does, or says in which way it is ambiguous.
-func parseURI(uri string) (*url.URL, error) {
-	path, query, _ := strings.Cut(uri, "?")
-	if err := checkPath(path); err != nil {
-		return nil, err
-	}
-	for _, c := range []byte(query) {
-		if c <= ' ' || c == 0x7f || c == '#' {
-			return nil, ambiguous("the query has a blank, a control byte or a fragment in it")
-		}
-	}
-	u, err := url.ParseRequestURI(uri)
-	if err != nil || u.Host != "" || u.EscapedPath() != path {
-		return nil, ambiguous("net/http reads another path in it") // cannot be, after all that
-	}
-	return u, nil
-}
-
-// checkPath says in which way a path could be read as another one.
-func checkPath(path string) error {
-	if !strings.HasPrefix(path, "/") {
-		return ambiguous("the target is not a path")
-	}
-	segments := strings.Split(path[1:], "/")
-	for i, segment := range segments {
-		if segment == "" && i < len(segments)-1 {
-			return ambiguous("the path has an empty segment")
-		}
-		if segment == "." || segment == ".." {
-			return ambiguous("the path has a segment of dots")
-		}
-		if err := checkSegment(segment); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func checkSegment(segment string) error {
-	for i := 0; i < len(segment); i++ {
-		c := segment[i]
-		if c != '%' {
-			if !isPathByte(c) {
-				return ambiguous("the path has a byte that must be encoded, or a semicolon")
-			}
-			continue
-		}
-		if i+2 >= len(segment) || unhex(segment[i+1]) > 15 || unhex(segment[i+2]) > 15 {
-			return ambiguous("the path has a percent sign without two hexadecimal digits")
-		}
-		c = unhex(segment[i+1])<<4 | unhex(segment[i+2])
-		if c < ' ' || c == 0x7f || strings.IndexByte(`/\.;%?#`, c) >= 0 {
-			return ambiguous("the path has an encoded slash, backslash, dot, semicolon, percent sign, question mark, hash or control byte")
-		}
-		i += 2
-	}
-	if plain, err := url.PathUnescape(segment); err != nil || !utf8.ValidString(plain) {
-		return ambiguous("the path does not decode to UTF-8")
-	}
-	return nil
-}
-
-// isPathByte reports whether c may stand in a segment as it is (RFC 3986 §3.3).
-// The semicolon may too, but some servers cut a segment there.
-func isPathByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,=:@", c) >= 0
-}
-
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 0xff
-}
-
-// isToken reports whether s is a token of RFC 9110 §5.6.2.
-func isToken(s string) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}

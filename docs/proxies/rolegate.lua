@@ -1,7 +1,7 @@
 -- http-request lua.rolegate ADDRESS PORT asks the gate whether a request may
 -- pass. It sets txn.rolegate_status to the status of the answer, and
--- txn.rolegate_user, _account, _org, _roles, _decision, _challenge and _retry to
--- its headers. Without an answer the status is 503. If this script fails, it is
+-- txn.rolegate_user, _account, _org, _roles, _decision, _challenge, _retry and
+-- _login to its headers. Without an answer the status is 503. If this script fails, it is
 -- not 200, and haproxy.cfg lets nothing pass that has no 200.
 
 local wanted = {
@@ -12,6 +12,13 @@ local wanted = {
     ["x-rolegate-decision"] = "decision",
     ["www-authenticate"] = "challenge",
     ["retry-after"] = "retry",
+    ["x-rolegate-login"] = "login",
+}
+
+-- Who is asking, what tells a page from a script, and a CORS preflight.
+local passed = {
+    "authorization", "cookie", "accept", "sec-fetch-mode", "sec-fetch-dest", "x-requested-with",
+    "turbo-frame", "hx-request", "origin", "access-control-request-method",
 }
 
 -- add writes a header line, and fails on what would be more than one.
@@ -27,7 +34,7 @@ local function question(txn)
     add(lines, "X-Original-Method", txn.sf:method())
     add(lines, "X-Original-Host", txn.sf:req_hdr("host"))
     add(lines, "X-Original-URI", txn.sf:pathq())
-    for _, name in ipairs({ "authorization", "cookie" }) do
+    for _, name in ipairs(passed) do
         local values = headers[name]
         local i = 0
         while values and values[i] do -- the table begins at 0

@@ -62,11 +62,11 @@ func TestCheckWantsAListener(t *testing.T) {
 
 func TestASocketWithALongPath(t *testing.T) {
 	t.Parallel()
-	_, err := listenUnix(filepath.Join(t.TempDir(), strings.Repeat("x", 60), "s"))
+	_, err := listenUnix(filepath.Join(t.TempDir(), strings.Repeat("x", 60), "s"), 0o600)
 	assert.ErrorIs(t, err, fs.ErrNotExist) // the folder
 	folder := filepath.Join(t.TempDir(), strings.Repeat("x", 90))
 	require.NoError(t, os.Mkdir(folder, 0o700))
-	_, err = listenUnix(filepath.Join(folder, "s"))
+	_, err = listenUnix(filepath.Join(folder, "s"), 0o600)
 	assert.ErrorContains(t, err, "expected a shorter one")
 }
 

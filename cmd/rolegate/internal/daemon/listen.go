@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,19 +107,22 @@ func listeners(f *settings.File) (all []section) {
 }
 
 func open(s section) (net.Listener, error) {
-	if s.name != controlSection {
-		return net.Listen("tcp", s.address)
+	if s.name == controlSection {
+		return listenUnix(s.address, 0o600)
 	}
-	return listenUnix(s.address)
+	if path, unix := strings.CutPrefix(s.address, "unix:"); unix {
+		return listenUnix(path, 0o660)
+	}
+	return net.Listen("tcp", s.address)
 }
 
 // maxSocket is how long the path of a socket may be where that is least, on macOS.
 const maxSocket = 103
 
-// listenUnix listens on a Unix socket that only the user of the process, and
-// root, can connect to. It is made in a folder of its own, which nobody else can
+// listenUnix listens on a Unix socket that only those can connect to whom the mode
+// allows: the user of the process, for a proxy's also its group. It is made in a folder of its own, which nobody else can
 // look into, and put into its place when it is no longer open to others.
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -136,7 +140,7 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // by its old name it could not
-	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
+	if err := errors.Join(os.Chmod(made, mode), os.Rename(made, path)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return &unixListener{Listener: l, path: path}, nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/http"
 	"strings"
 	"sync/atomic"
 
@@ -28,7 +29,13 @@ func routeOf(rule forwardauth.Rule) chiroutes.Route {
 	if !found {
 		method, pattern = "", rule.Pattern
 	}
-	return chiroutes.Route{Method: method, Pattern: strings.TrimLeft(pattern, " \t"), Guards: []*rolegate.Policy{rule.Policy}}
+	route := chiroutes.Route{Method: method, Pattern: strings.TrimLeft(pattern, " \t")}
+	if rule.Policy == nil { // a preflight says nothing about who is asking
+		route.Method = http.MethodOptions
+	} else {
+		route.Guards = []*rolegate.Policy{rule.Policy}
+	}
+	return route
 }
 
 // list is what the console asks for.

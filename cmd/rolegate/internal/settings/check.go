@@ -89,6 +89,9 @@ func (f *File) checkListeners(wrong func(place, format string, args ...any)) {
 			wrong(where+".tls", "expected certificate and key, the names of PEM files")
 		}
 		port, ok := portOf(address)
+		if path, unix := strings.CutPrefix(address, "unix:"); unix && where == "forward_auth" {
+			port, ok = path, strings.HasPrefix(path, "/")
+		}
 		switch other := taken[address]; {
 		case !ok:
 			wrong(where+".listen", "expected host:port, such as 127.0.0.1:9090")

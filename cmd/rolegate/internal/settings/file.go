@@ -130,7 +130,11 @@ type ForwardAuth struct {
 	Proxy   Proxy    `yaml:"proxy"`
 	Trusted Networks `yaml:"trusted"`
 	Prefix  string   `yaml:"prefix"`
-	Rules   []Rule   `yaml:"rules"`
+
+	LoginURL    string `yaml:"login_url"`
+	ReturnParam string `yaml:"return_param"`
+
+	Rules []Rule `yaml:"rules"`
 }
 
 // A Rule says who may pass where.
@@ -139,6 +143,9 @@ type Rule struct {
 	Admit  bool   `yaml:"admit"`  // whoever is on the list
 	InOrg  string `yaml:"in_org"` // the name of a wildcard in Route
 	Checks `yaml:",inline"`
+
+	Encoded   string `yaml:"encoded"`   // bytes that may stand in the path, percent-encoded
+	Preflight bool   `yaml:"preflight"` // CORS preflights pass, whoever asks
 }
 
 // Checks are what must hold, all of them, and what goes with them.

@@ -131,10 +131,14 @@ func (p *Networks) UnmarshalYAML(n *yaml.Node) error {
 	for _, n := range list {
 		n = resolved(n)
 		if n.Kind != yaml.ScalarNode {
-			return at(n, "expected loopback, an address or a network such as 10.1.2.0/24")
+			return at(n, "expected loopback, unix, an address or a network such as 10.1.2.0/24")
 		}
-		if n.Value == "loopback" {
+		switch n.Value {
+		case "loopback":
 			*p = append(*p, rolegate.Loopback()...)
+			continue
+		case "unix":
+			*p = append(*p, rolegate.TrustedUnix()...)
 			continue
 		}
 		prefix, err := netip.ParsePrefix(n.Value)
@@ -143,7 +147,7 @@ func (p *Networks) UnmarshalYAML(n *yaml.Node) error {
 		}
 		switch {
 		case err != nil:
-			return at(n, "expected loopback, an address or a network such as 10.1.2.0/24")
+			return at(n, "expected loopback, unix, an address or a network such as 10.1.2.0/24")
 		case prefix.Bits() == 0 || prefix.Addr().Is4In6():
 			return at(n, "expected the network that your proxy is in: this is the whole Internet, or no plain IPv4 network")
 		}

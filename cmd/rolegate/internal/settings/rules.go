@@ -65,7 +65,7 @@ func (c *Checks) empty() bool {
 
 // Handler returns what answers the proxy, by the rules.
 func (a *ForwardAuth) Handler(gate *rolegate.Gate, identity []Identity, log *slog.Logger) (*forwardauth.Handler, error) {
-	cfg := forwardauth.Config{Proxy: forwardauth.Proxy(a.Proxy), Trusted: a.Trusted, Prefix: a.Prefix, Logger: log}
+	cfg := forwardauth.Config{Proxy: forwardauth.Proxy(a.Proxy), Trusted: a.Trusted, Prefix: a.Prefix, LoginURL: a.LoginURL, ReturnParam: a.ReturnParam, Logger: log}
 	for _, id := range identity {
 		if id.Header != "" {
 			cfg.Headers = append(cfg.Headers, id.Header)
@@ -89,11 +89,25 @@ func (r *Rule) add(h *forwardauth.Handler) (err error) {
 	if r.Route == "" {
 		return errors.New("route: expected a pattern such as GET /grades/{id}")
 	}
+	if r.Preflight {
+		if !r.empty() || r.InOrg != "" || r.Admit || r.Encoded != "" {
+			return errors.New("expected preflight: true alone: a browser sends a preflight without saying who is asking")
+		}
+		h.Preflight(r.Route)
+		return nil
+	}
+	var rules interface {
+		Admit(pattern string)
+		Handle(pattern string, options ...rolegate.Option)
+	} = h
+	if r.Encoded != "" {
+		rules = h.Encoded(r.Encoded)
+	}
 	if r.Admit {
 		if !r.empty() || r.InOrg != "" {
 			return errors.New("expected admit: true alone, or checks without it")
 		}
-		h.Admit(r.Route)
+		rules.Admit(r.Route)
 		return nil
 	}
 	options, err := r.Options()
@@ -106,7 +120,7 @@ func (r *Rule) add(h *forwardauth.Handler) (err error) {
 		}
 		options = append(options, rolegate.InOrg(rolegate.PathOrg(r.InOrg)))
 	}
-	h.Handle(r.Route, options...)
+	rules.Handle(r.Route, options...)
 	return nil
 }
 

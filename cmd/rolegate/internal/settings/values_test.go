@@ -43,14 +43,15 @@ func TestNetworks(t *testing.T) {
 	for text, want := range map[string][]netip.Prefix{
 		"loopback":                rolegate.Loopback(),
 		"[loopback, 10.1.2.0/24]": append(rolegate.Loopback(), netip.MustParsePrefix("10.1.2.0/24")),
+		"[unix]":                  rolegate.TrustedUnix(),
 		"10.1.2.3":                {netip.MustParsePrefix("10.1.2.3/32")},
 		`["fd00::/8", "fd00::1"]`: {netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("fd00::1/128")},
 	} {
 		assert.Equal(t, settings.Networks(want), parse(t, identity+text+"}]\n").Identity[0].Trusted, text)
 	}
 	for text, want := range map[string]string{
-		"localhost": "expected loopback, an address", "10.0.0.0/33": "expected loopback, an address", "{}": "expected loopback, an address", "[[loopback]]": "expected loopback, an address",
-		"'fe80::1%eth0'": "expected loopback, an address", "0.0.0.0/0": "the whole Internet", "'::/0'": "the whole Internet", "'::ffff:10.0.0.0/104'": "no plain IPv4 network", "[]": "trusted: expected the networks",
+		"localhost": "expected loopback, unix, an address", "10.0.0.0/33": "expected loopback, unix, an address", "{}": "expected loopback, unix, an address", "[[loopback]]": "expected loopback, unix, an address",
+		"'fe80::1%eth0'": "expected loopback, unix, an address", "0.0.0.0/0": "the whole Internet", "'::/0'": "the whole Internet", "'::ffff:10.0.0.0/104'": "no plain IPv4 network", "[]": "trusted: expected the networks",
 	} {
 		_, err := settings.Parse([]byte(identity + text + "}]\n"))
 		assert.ErrorContains(t, err, want, text)

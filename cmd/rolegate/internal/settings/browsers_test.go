@@ -1,0 +1,72 @@
+package settings_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+	"github.com/rolegate/rolegate/forwardauth"
+	"github.com/rolegate/rolegate/rolegatetest"
+)
+
+const proxied = least + "identity: [{is: user_id, header: X-A, trusted: loopback}]\nforward_auth:\n  listen: ':1'\n  proxy: nginx\n  trusted: loopback\n"
+
+// What browsers need of a server: a login page, preflights, and names of files.
+func TestForwardAuthForBrowsers(t *testing.T) {
+	t.Parallel()
+	gate, err := rolegate.Open(t.Context(), rolegate.Config{
+		Source:   rolegatetest.NewStatic(rolegate.Record{UserID: 1}),
+		Identify: rolegate.ByUserID(func(*http.Request) (int64, error) { return 0, rolegate.ErrNobody }),
+		Logger:   slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, gate.Close()) })
+	f := parse(t, proxied+"  login_url: /login\n  return_param: next\n  rules:\n    - {route: /, admit: true}\n"+
+		"    - {route: '/files/{name}', admit: true, encoded: '%#'}\n    - {route: /api/, preflight: true}\n")
+	h, err := f.ForwardAuth.Handler(gate, nil, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	rules := h.Rules()
+	require.Len(t, rules, 3)
+	assert.Equal(t, "%#", rules[1].Encoded)
+	assert.Nil(t, rules[2].Policy)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	for name, value := range map[string]string{"X-Original-Method": "GET", "X-Original-Host": "a", "X-Original-Uri": "/grades", "Accept": "text/html"} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	assert.Equal(t, http.StatusUnauthorized, w.Code)
+	assert.Equal(t, "/login?next=%2Fgrades", w.Header().Get(forwardauth.LoginHeader))
+
+	for rule, want := range map[string]string{
+		"{route: /api/, preflight: true, admit: true}":   "preflight: true alone",
+		"{route: /api/, preflight: true, encoded: '%'}":  "preflight: true alone",
+		"{route: /api/, preflight: true, any_role: [a]}": "preflight: true alone",
+		"{route: 'OPTIONS /api/', preflight: true}":      "without a method",
+		"{route: /files/, admit: true, encoded: 'x'}":    "expected some of",
+		"{route: 'Admin.example/', admit: true}":         "can match no request",
+		"{route: 'post /a', any_role: [a]}":              "can match no request",
+	} {
+		f := parse(t, proxied+"  rules: ["+rule+"]\n")
+		_, err := f.ForwardAuth.Handler(gate, nil, slog.New(slog.DiscardHandler))
+		assert.ErrorContains(t, err, want, rule)
+	}
+}
+
+func TestForwardAuthListensOnAUnixSocket(t *testing.T) {
+	t.Parallel()
+	const rest = "\n  proxy: nginx\n  trusted: unix\n  rules: [{route: /, admit: true}]\n"
+	_, err := settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: unix}]\nforward_auth:\n  listen: unix:/run/rolegate/proxy.sock" + rest))
+	assert.NoError(t, err)
+	for _, bad := range []string{"unix:proxy.sock", "unix:"} {
+		_, err := settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: unix}]\nforward_auth:\n  listen: '" + bad + "'" + rest))
+		assert.ErrorContains(t, err, "forward_auth.listen", bad)
+	}
+}
