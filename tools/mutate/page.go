@@ -2,11 +2,13 @@ package main
 
 const pageHead = `# What the tests would not notice
 
-[gremlins](https://github.com/go-gremlins/gremlins) (%s) changes one operator after the other in the files that decide who is let in: it turns comparisons around or moves their limit by one, swaps "and" and "or", "plus" and "minus", "break" and "continue", and so on. A mutant is killed if a test fails with it, twice. One that survives is something that the tests do not look at.
+A program changes one operator after the other in the files that decide who is let in: it turns comparisons around or moves their limit by one, swaps "and" and "or", "plus" and "minus", "break" and "continue", and so on. The kinds are those of [gremlins](https://github.com/go-gremlins/gremlins), but for constant expressions. A mutant is killed if a test fails with it, twice. One that survives is something that the tests do not look at.
 
     go run ./tools/mutate
 
-runs it, one to two hours on two cores that have nothing else to do, and prints the survivors. (` + "`" + `-files store.go` + "`" + ` runs one file.) It fails if there is one that is not in ` + "`tools/mutate/equivalents.txt`" + `, if an entry there is out of date, or if less than the share below is killed. Code that no test runs counts as a survivor. A mutant with which the tests do not end counts as killed only if the list says that it loops for ever; one that does not compile does not count.
+runs it and prints the survivors. (` + "`" + `-files watch.go` + "`" + ` runs one file.) It fails if there is one that is not in ` + "`tools/mutate/equivalents.txt`" + `, if an entry there is out of date, or if less than the share below is killed. Code that no test runs counts as a survivor, and so does a mutant with which a test hangs; one that does not compile does not count.
+
+All mutants of a package are compiled at once, and the environment says which one runs. Each meets only the tests that come by it: those of its own package first, and then those of the packages that ` + "`tools/mutate/main.go`" + ` names.
 
 Of %s (at least %d %% of those that can be killed have to be):
 

@@ -4,14 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,99 +18,33 @@ import (
 //go:embed equivalents.txt
 var equivalents string
 
-// hangs is the kind of the mutants with which the tests do not end, beside the
-// kinds of mutation that the tool knows.
-const hangs = "HANGS"
+// What may become of a mutant.
+const (
+	killed    = "KILLED"
+	lived     = "LIVED"
+	uncovered = "NOT COVERED" // no test comes by it
+	hung      = "HUNG"        // a test does not end with it, and no other fails
+	notViable = "NOT VIABLE"  // it does not compile
+)
 
 // A mutant is one change of one operator.
 type mutant struct {
 	key
 	line, column int
-	status       string // as the tool writes it: KILLED, LIVED, NOT COVERED, …
+	status       string
 }
 
 // A key is how an entry of the list finds its mutants, wherever in the function
 // they are by now.
 type key struct {
 	file, function, kind string
-	text                 string // the source line, with the operator in «»; of a hang, the changed line
+	text                 string // the source line, with the operator in «»
 }
 
 // An entry is one known survivor.
 type entry struct {
 	key
 	reason string
-}
-
-// A toolReport is what the tool writes, and withHangs adds to it.
-type toolReport struct {
-	Files []toolFile `json:"files"`
-	Hangs []string   `json:"hangs"` // file:line:changed line
-}
-
-type toolFile struct {
-	Name      string `json:"file_name"`
-	Mutations []struct {
-		Type   string `json:"type"`
-		Status string `json:"status"`
-		Line   int    `json:"line"`
-		Column int    `json:"column"`
-	} `json:"mutations"`
-}
-
-// withHangs adds to a report which mutants made tests hang.
-func withHangs(report, hung []byte) ([]byte, error) {
-	var all map[string]any
-	if err := json.Unmarshal(report, &all); err != nil {
-		return nil, err
-	}
-	all["hangs"] = strings.FieldsFunc(string(hung), func(c rune) bool { return c == '\n' })
-	return json.MarshalIndent(all, "", "\t")
-}
-
-// parseReport reads a report. read yields the source of a file.
-func parseReport(report []byte, read func(file string) ([]byte, error)) ([]mutant, error) {
-	var r toolReport
-	if err := json.Unmarshal(report, &r); err != nil {
-		return nil, fmt.Errorf("the tool's report: %w", err)
-	}
-	var all []mutant
-	sources := map[string]*source{}
-	open := func(file string) (s *source, err error) {
-		if s = sources[file]; s == nil {
-			s, err = openSource(file, read)
-			sources[file] = s
-		}
-		return s, err
-	}
-	for _, f := range r.Files {
-		s, err := open(f.Name)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range f.Mutations {
-			text, err := s.marked(m.Line, m.Column)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, mutant{key{f.Name, s.function(m.Line), m.Type, text}, m.Line, m.Column, m.Status})
-		}
-	}
-	slices.Sort(r.Hangs)
-	for _, h := range r.Hangs {
-		file, rest, _ := strings.Cut(h, ":")
-		number, text, _ := strings.Cut(rest, ":")
-		line, err := strconv.Atoi(number)
-		if err != nil {
-			return nil, fmt.Errorf("the tool's report: hang %q: %w", h, err)
-		}
-		s, err := open(file)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, mutant{key{file, s.function(line), hangs, text}, line, 1, hangs})
-	}
-	return all, nil
 }
 
 // A source is a mutated file as it was.
@@ -124,17 +55,8 @@ type source struct {
 	file  *ast.File
 }
 
-func openSource(name string, read func(string) ([]byte, error)) (*source, error) {
-	data, err := read(name)
-	if err != nil {
-		return nil, err
-	}
-	set := token.NewFileSet()
-	file, err := parser.ParseFile(set, name, data, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, err
-	}
-	return &source{name, strings.Split(string(data), "\n"), set, file}, nil
+func newSource(name string, data []byte, set *token.FileSet, file *ast.File) *source {
+	return &source{name, strings.Split(string(data), "\n"), set, file}
 }
 
 // function returns the name of the function or type around a line.
@@ -183,8 +105,8 @@ func (s *source) marked(line, column int) (string, error) {
 
 // parseKnown reads the list of known survivors. An entry is four lines, after
 // which there is an empty one: file, function and kind of mutation; the source
-// line with the operator in «», or for the kind HANGS the changed line; and the
-// reason, which may go on in further lines. A line that begins with # is none.
+// line with the operator in «»; and the reason, which may go on in further lines.
+// A mutant with which tests hang needs an entry too. A line that begins with # is none.
 func parseKnown(text string) (all []entry, err error) {
 	var e *entry
 	for scan, n := bufio.NewScanner(strings.NewReader(text)), 1; scan.Scan(); n++ {
@@ -240,17 +162,13 @@ func newResult(files []string, mutants []mutant, list []entry) result {
 	}
 	for _, m := range mutants {
 		if r.count[m.file] == nil {
-			continue // a report that was kept may have more
+			continue
 		}
 		_, known := r.why[m.key]
 		for _, c := range []*counts{r.count[""], r.count[m.file]} {
 			switch {
-			case m.status == "NOT VIABLE":
-			case m.status == hangs && !known: // the tool has counted it as killed
-				c.killed--
-				c.alive++
-			case m.status == hangs:
-			case m.status == "KILLED":
+			case m.status == notViable:
+			case m.status == killed:
 				c.mutants++
 				c.killed++
 			case known:
@@ -261,14 +179,14 @@ func newResult(files []string, mutants []mutant, list []entry) result {
 				c.alive++
 			}
 		}
-		if m.status == "NOT VIABLE" || m.status == "KILLED" {
+		if m.status == notViable || m.status == killed {
 			continue
 		}
 		used[m.key] = true
 		switch {
 		case known:
 			r.known = append(r.known, m)
-		case m.status == hangs:
+		case m.status == hung:
 			r.hung = append(r.hung, m)
 		default:
 			r.alive = append(r.alive, m)
@@ -334,7 +252,7 @@ func (r result) print(w io.Writer) {
 // page writes docs/mutation.md.
 func (r result) page(w io.Writer) {
 	var b bytes.Buffer
-	_, _ = fmt.Fprintf(&b, pageHead, tool, time.Now().Format(time.DateOnly), leastShare)
+	_, _ = fmt.Fprintf(&b, pageHead, time.Now().Format(time.DateOnly), leastShare)
 	r.table(&b)
 	_, _ = fmt.Fprint(&b, pageList)
 	for _, m := range r.known {

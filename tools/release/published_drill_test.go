@@ -65,6 +65,7 @@ func TestPublishedModules(t *testing.T) {
 		s.run(folder, "go", "mod", "init", "example.com/app")
 		s.run(folder, "go", "get", m.path()+"@"+version)
 		require.NoError(t, os.WriteFile(filepath.Join(folder, "main.go"), []byte("package main\n\nimport (\n\t_ \""+strings.Join(packages, "\"\n\t_ \"")+"\"\n)\n\nfunc main() {}\n"), 0o644))
+		s.run(folder, "go", "mod", "tidy")
 		s.run(folder, "go", "vet", ".")
 		mod, err := os.ReadFile(filepath.Join(folder, "go.mod"))
 		require.NoError(t, err)

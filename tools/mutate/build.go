@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var errTooMany = errors.New("the mutants do not compile")
+
+// build makes the test programs of packages, the first of which has the mutants
+// of those files in it. A mutant that does not compile is left out.
+func build(tmp, folder string, files, packages []string) ([]mutant, []*suite, error) {
+	p, err := load(folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	barred := map[int]bool{}
+	var mutants []mutant
+	for range 40 {
+		if mutants, err = p.overlay(tmp, files, barred); err != nil {
+			return nil, nil, err
+		}
+		first := &suite{folder: packages[0], program: filepath.Join(tmp, "0.test")}
+		output, err := first.build(tmp)
+		if err != nil {
+			more, wrong := wrongMutants(tmp, output)
+			if len(more) == 0 {
+				return nil, nil, fmt.Errorf("%s: %w\n%s", folder, errTooMany, wrong)
+			}
+			for _, id := range more {
+				barred[id] = true
+			}
+			continue
+		}
+		for id := range barred {
+			mutants[id-1].status = notViable
+		}
+		suites := []*suite{first}
+		for i, pkg := range packages[1:] {
+			s := &suite{folder: pkg, program: filepath.Join(tmp, strconv.Itoa(i+1)+".test")}
+			if output, err := s.build(tmp); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w\n%s", pkg, err, output)
+			}
+			suites = append(suites, s)
+		}
+		return mutants, suites, nil
+	}
+	return nil, nil, fmt.Errorf("%s: %w", folder, errTooMany)
+}
+
+func (s *suite) build(tmp string) ([]byte, error) {
+	return exec.Command("go", "test", "-c", "-vet=off", "-gcflags=-e", "-overlay", filepath.Join(tmp, "overlay.json"), "-o", s.program, "./"+s.folder).CombinedOutput()
+}
+
+// wrongMutants are those in the lines that the compiler complains about.
+func wrongMutants(tmp string, output []byte) (ids []int, complaints string) {
+	place := regexp.MustCompile(`(?m)^(\S+\.go):(\d+):(\d+): .*$`)
+	inText := regexp.MustCompile(`mutant(?:On|Both|Sign|Step(?:\[[^\]]*\])?)\((\d+)`)
+	var overlay struct{ Replace map[string]string }
+	if data, err := os.ReadFile(filepath.Join(tmp, "overlay.json")); err == nil {
+		_ = json.Unmarshal(data, &overlay)
+	}
+	for _, m := range place.FindAllStringSubmatch(string(output), -1) {
+		complaints += m[0] + "\n"
+		for original, now := range overlay.Replace {
+			name := strings.TrimPrefix(m[1], "./")
+			if !strings.HasSuffix(original, "/"+name) && now != m[1] && original != m[1] {
+				continue
+			}
+			text, err := os.ReadFile(now)
+			if err != nil {
+				continue
+			}
+			lines := strings.Split(string(text), "\n")
+			n, _ := strconv.Atoi(m[2])
+			if n > len(lines) {
+				continue
+			}
+			// A function that does not end for the compiler any more is reported
+			// at its brace: a break has come into its loop.
+			for at := n - 1; at >= 0; at-- {
+				for _, found := range inText.FindAllStringSubmatch(lines[at], -1) {
+					id, _ := strconv.Atoi(found[1])
+					ids = append(ids, id)
+				}
+				if !strings.Contains(m[0], "missing return") && len(ids) > 0 || strings.HasPrefix(lines[at], "func ") {
+					break
+				}
+			}
+		}
+	}
+	if complaints == "" {
+		complaints = string(output)
+	}
+	return ids, complaints
+}
+
+// A loaded is a package with its types.
+type loaded struct {
+	folder, name string
+	set          *token.FileSet
+	files        map[string]*ast.File
+	data         map[string][]byte
+	info         *types.Info
+	pkg          *types.Package
+}
+
+func load(folder string) (*loaded, error) {
+	list := exec.Command("go", "list", "-export", "-deps", "-json=Dir,ImportPath,Name,Export,GoFiles,DepOnly", "./"+folder)
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list %s: %w", folder, err)
+	}
+	p := &loaded{folder: folder, set: token.NewFileSet(), files: map[string]*ast.File{}, data: map[string][]byte{}}
+	exports := map[string]string{}
+	var path string
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var one struct {
+			Dir, ImportPath, Name, Export string
+			GoFiles                       []string
+			DepOnly                       bool
+		}
+		if err := decoder.Decode(&one); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		exports[one.ImportPath] = one.Export
+		if one.DepOnly {
+			continue
+		}
+		path, p.name = one.ImportPath, one.Name
+		for _, name := range one.GoFiles {
+			rel := filepath.ToSlash(filepath.Join(folder, name))
+			if p.data[rel], err = os.ReadFile(filepath.Join(one.Dir, name)); err != nil {
+				return nil, err
+			}
+			if p.files[rel], err = parser.ParseFile(p.set, rel, p.data[rel], parser.ParseComments|parser.SkipObjectResolution); err != nil {
+				return nil, err
+			}
+		}
+	}
+	p.info = &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Defs: map[*ast.Ident]types.Object{}}
+	var all []*ast.File
+	for _, f := range p.files {
+		all = append(all, f)
+	}
+	config := types.Config{Importer: importer.ForCompiler(p.set, "gc", func(path string) (io.ReadCloser, error) {
+		if exports[path] == "" {
+			return nil, fmt.Errorf("no export data of %s", path)
+		}
+		return os.Open(exports[path])
+	})}
+	p.pkg, err = config.Check(path, p.set, all, p.info)
+	return p, err
+}
+
+// overlay writes the mutated files for the go command's flag -overlay.
+func (p *loaded) overlay(tmp string, files []string, barred map[int]bool) (mutants []mutant, err error) {
+	working, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	replace := map[string]string{}
+	write := func(name, text string) error {
+		to := filepath.Join(tmp, strings.ReplaceAll(name, "/", "-"))
+		replace[filepath.Join(working, name)] = to
+		return os.WriteFile(to, []byte(text), 0o600)
+	}
+	for _, name := range files {
+		if p.files[name] == nil {
+			continue // of another system
+		}
+		s := &schema{
+			source: newSource(name, p.data[name], p.set, p.files[name]), data: p.data[name],
+			info: p.info, pkg: p.pkg, first: len(mutants) + 1, barred: barred,
+		}
+		if err := write(name, s.rewrite()); err != nil {
+			return nil, err
+		}
+		mutants = append(mutants, s.all...)
+	}
+	if err := write(filepath.Join(p.folder, "mutants_switch.go"), "package "+p.name+"\n"+switchFile); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return nil, err
+	}
+	return mutants, os.WriteFile(filepath.Join(tmp, "overlay.json"), data, 0o600)
+}
