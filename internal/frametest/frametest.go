@@ -317,3 +317,10 @@ func upload(t *testing.T) (body io.Reader, kind string) {
 
 // TempDir is where Run has uploads kept.
 func TempDir() string { return os.Getenv("TMPDIR") }
+
+// Long is how long a test waits for what must come, and Short how often it
+// looks.
+const (
+	Long  = time.Minute
+	Short = 10 * time.Millisecond
+)
