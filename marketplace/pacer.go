@@ -104,6 +104,8 @@ func (p *pacer) throttled(wait time.Duration) {
 	p.forget(now)
 	limit := p.limiter.Limit()
 	switch borne := rate.Limit(len(p.replies)); {
+	case !p.cut.IsZero() && now.Sub(p.cut) < soonAfter && len(p.replies) == 0:
+		// Nothing got through since: the rate as such is not to blame yet.
 	case !p.cut.IsZero() && now.Sub(p.cut) < soonAfter:
 		limit *= halfRate
 	case limit == rate.Inf && borne == 0:

@@ -15,13 +15,13 @@ const fewestPerPage = 10
 // A tally is what counts about the rows of one page for finding the next.
 type tally struct {
 	rows       int
-	low, high  int64 // of the sequences; high is unreadable if none could be read
-	atHigh     int   // rows that have the highest
-	atCursor   int   // rows that have the cursor's sequence, as it was before
-	above      int   // rows above the cursor
-	single     bool  // all rows have one and the same sequence
-	descending bool  // no row is above the one before it, and not all are equal
-	users      uint64
+	low, high  int64  // of the sequences; high is unreadable if none could be read
+	atHigh     int    // rows that have the highest
+	atCursor   int    // rows that have the cursor's sequence, as it was before
+	above      int    // rows above the cursor
+	single     bool   // all rows have one and the same sequence
+	descending bool   // no row is above the one before it, and not all are equal
+	users      uint64 // a sum over the users, in whatever order
 }
 
 // A pager finds the way through a list that has nothing but its cursor: what to
@@ -36,6 +36,7 @@ type pager struct {
 	after    int64 // what the pull began with
 	full     bool  // all of the list is wanted, and not only what is new
 	unique   bool  // no two rows have the same sequence
+	known    int   // the capacity that the last full refresh has seen, 0 if there was none
 	capacity int   // the most rows seen in a page, of this pull or as it was told
 
 	cursor   int64 // the highest sequence seen, after at first
@@ -55,7 +56,7 @@ type pager struct {
 	spans    int // how often that was done
 	uneven   bool
 
-	users uint64 // of the page before
+	users uint64 // that of the page before
 }
 
 // A span is a page that moved the cursor.
@@ -69,7 +70,7 @@ type span struct {
 const maxSpans = 2
 
 func newPager(after int64, limit int, unique bool, known int) *pager {
-	p := &pager{limit: limit, after: after, full: after == 0, unique: unique, cursor: after, ask: after, lowest: math.MaxInt64}
+	p := &pager{limit: limit, after: after, full: after == 0, unique: unique, known: known, cursor: after, ask: after, lowest: math.MaxInt64}
 	if !p.full {
 		// What is missed now comes with the next full refresh, so that the
 		// capacity is taken on trust.
@@ -124,6 +125,11 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	}
 	p.before, p.last = p.last, &span{p.ask, t.high, t.rows}
 	p.cursor, p.atCursor = t.high, t.atHigh
+	if repeated {
+		// All of them have changed since they were read, and whoever has not
+		// would come before them.
+		return true, nil
+	}
 	return p.confirm(), nil
 }
 
@@ -169,6 +175,12 @@ func (p *pager) confirm() (done bool) {
 		}
 		p.spanning, p.ask = p.before, p.before.ask
 		p.spans++
+		return false
+	}
+	if p.full && p.pages == 2 && p.last.rows == p.before.rows && p.last.rows < p.limit && p.last.rows != p.known {
+		// All that the server gives at a time, or a short list that grows by as
+		// much from page to page.
+		p.spanning, p.ask = p.before, p.before.ask
 		return false
 	}
 	p.ask = p.onward()

@@ -138,7 +138,7 @@ func (p *pull) count(empty bool) (tally, error) {
 	for i := range p.decoder.records {
 		r := &p.decoder.records[i]
 		t.rows++
-		t.users = t.users*31 + uint64(r.UserID)
+		t.users += mix(uint64(r.UserID))
 		seq := r.Sequence
 		if seq == unreadable {
 			t.single, t.descending = false, false
@@ -179,4 +179,12 @@ func (p *pull) count(empty bool) (tally, error) {
 		return t, p.fail(rolegate.FailureTooLarge, fmt.Errorf("the list has more than Config.MaxUsers, %d records", p.maxUsers))
 	}
 	return t, nil
+}
+
+// mix spreads the bits of an id (splitmix64), so that sums of different ids
+// differ.
+func mix(n uint64) uint64 {
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return n ^ n>>31
 }
