@@ -1,0 +1,391 @@
+package replication_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/replication"
+)
+
+// This file is the group: what goes wrong, and what must hold all the same.
+
+// What must never be.
+const (
+	simAdmitted  = "admitted by what was withdrawn longer ago than is promised"
+	simRefused   = "refused what was granted longer ago than is promised"
+	simYoung     = "told an age below the truth"
+	simOld       = "told an age far above the truth"
+	simStoreBack = "the store took an older base"
+	simBack      = "went back to an older base"
+	simTooMany   = "refreshed more often than one gate would"
+	simUnready   = "had no list, or an expired one, although all was well"
+	simLate      = "a demand was not met although all was well"
+	simNotBefore = "a demand was met by a refresh that began before it"
+)
+
+// What is promised while the marketplace is well, and with the replica nothing
+// is wrong; Redis may do what it likes.
+const (
+	// A refresh begins after 1.1 intervals, or waits for another replica's for as
+	// long as the bound says; then it takes its time.
+	simShownBound = simEvery*11/10 + simBoundIncremental*12/10 + 15*time.Second
+	simQuietBound = simResync*11/10 + simBoundFull*12/10 + 2*simFullTime + 15*time.Second
+
+	simBoundIncremental = 30 * time.Second
+	simBoundFull        = 150 * time.Second
+	simFullTime         = 60 * time.Second
+	simRecovery         = 80 * time.Second // a back-off may be a minute when all is well again
+)
+
+type simGroup struct {
+	simWorld
+	broken    simBreak
+	replicas  []*simReplica
+	started   int
+	began     map[replication.Base]time.Duration
+	reads     []simRead
+	scratch   []replication.Action
+	count     map[string]int
+	steps     int
+	failures  int
+	active    int           // how much is going wrong
+	quiet     time.Duration // since when nothing at all does
+	fulls     []time.Duration
+	incs      []time.Duration
+	recently  []string
+	pauseNext time.Duration // for how long who publishes next is paused while it does
+	detail    string
+	newest    map[*simReplica]time.Duration
+	found     map[string]string // the first of each kind
+}
+
+func newSim(seed uint64, broken simBreak, rules simRules) *simGroup {
+	g := &simGroup{
+		simWorld: simWorld{rng: rand.New(rand.NewPCG(seed, 7))}, broken: broken,
+		began: map[replication.Base]time.Duration{}, count: map[string]int{}, newest: map[*simReplica]time.Duration{}, found: map[string]string{},
+	}
+	g.market = simMarket{w: &g.simWorld}
+	g.store = simStore{w: &g.simWorld, rules: rules, count: g.count, back: func() { g.found[simStoreBack] = fmt.Sprint("at ", g.now) }}
+	for user := range simUsers {
+		g.market.set(user, uint8(g.rng.IntN(2)*3), true)
+	}
+	for range 2 + g.rng.IntN(6) {
+		g.start()
+	}
+	g.after(time.Second, g.market.live)
+	g.after(5*time.Second, g.watch)
+	g.after(g.between(time.Minute, 20*time.Minute), g.trouble)
+	g.after(g.between(time.Minute, 20*time.Minute), g.want)
+	g.after(time.Minute, g.deny)
+	g.after(time.Second, g.backup)
+	return g
+}
+
+func (g *simGroup) wrong(r *simReplica, what string) {
+	if _, ok := g.found[what]; !ok {
+		g.found[what] = fmt.Sprintf("at %v, replica %d: %s; base of %v, rows of %v; of late: %v %s", g.now, r.id, what, r.own.trueBegan, r.own.upTo,
+			g.recently[max(0, len(g.recently)-4):], g.detail)
+	}
+}
+
+func (g *simGroup) start() *simReplica {
+	g.started++
+	r := &simReplica{g: g, id: g.started, birth: g.now - g.between(0, time.Hour), calm: g.now}
+	r.state = replication.New(replication.Config{
+		Lease: simLease, Bound: [replication.Kinds]time.Duration{simBoundIncremental, simBoundFull}, DemandBound: 10 * time.Second,
+	}, g.rng.Uint64())
+	for k, interval := range []time.Duration{simEvery, simResync} {
+		r.loops[k] = simLoop{interval: interval, jitter: 1}
+	}
+	g.replicas = append(g.replicas, r)
+	r.later(g.between(0, time.Second), func() { r.tell(replication.Event{Type: replication.Tick}) })
+	return r
+}
+
+func (g *simGroup) any() *simReplica { return g.replicas[g.rng.IntN(len(g.replicas))] }
+
+// holder is who refreshes, or anybody.
+func (g *simGroup) holder() *simReplica {
+	for _, r := range g.replicas {
+		if r.loops[replication.Full].running || r.loops[replication.Incremental].running {
+			return r
+		}
+	}
+	return g.any()
+}
+
+// transfer is how long a list takes.
+func (g *simGroup) transfer() time.Duration {
+	if g.rng.IntN(10) == 0 {
+		return g.between(0, 20*time.Second)
+	}
+	return g.between(0, 800*time.Millisecond)
+}
+
+func (g *simGroup) backup() {
+	g.store.save()
+	g.after(g.between(time.Second, 4*time.Minute), g.backup)
+}
+
+// want has somebody demand a full refresh.
+func (g *simGroup) want() {
+	several := g.rng.IntN(3) == 0
+	for _, r := range g.replicas {
+		if several || r == g.replicas[0] {
+			r.when(func() { r.demand(g.rng.IntN(3) == 0) })
+		}
+	}
+	g.after(g.between(10*time.Second, 40*time.Minute), g.want)
+}
+
+// deny has a refusal cause an increment.
+func (g *simGroup) deny() {
+	r := g.any()
+	if r.own.Loaded && !r.loops[replication.Incremental].running {
+		r.when(func() { r.increment(r.now(), func(bool) {}) })
+	}
+	g.after(g.between(time.Second, 10*time.Minute), g.deny)
+}
+
+// upset notes that not all is well from now on, or was until now.
+func (g *simGroup) upset() { g.quiet = g.now }
+
+// during has something be wrong for a while.
+func (g *simGroup) during(lasts time.Duration, end func()) {
+	g.active++
+	g.after(lasts, func() { end(); g.active--; g.upset() })
+}
+
+// calm is for how long nothing at all has gone wrong.
+func (g *simGroup) calm() time.Duration {
+	if g.active > 0 {
+		return 0
+	}
+	return g.now - g.quiet
+}
+
+// trouble has one thing go wrong.
+func (g *simGroup) trouble() {
+	g.upset()
+	s, m := &g.store, &g.market
+	one := g.any()
+	kinds := []func(){
+		func() { s.away = true; g.during(g.between(time.Second, 20*time.Minute), func() { s.away = false }) },
+		func() {
+			s.slow = g.between(50*time.Millisecond, 2*time.Second)
+			g.during(g.between(time.Second, 20*time.Minute), func() { s.slow = 0 })
+		},
+		func() { s.lost = true; g.during(g.between(time.Second, time.Minute), func() { s.lost = false }) },
+		func() { s.data = simData{} },
+		func() { s.restore(g.between(0, 2*time.Hour)) },
+		func() {
+			s.away = true
+			lost := g.between(0, 20*time.Second)
+			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.restore(lost) })
+		},
+		func() { s.setClock(g.between(-2*time.Hour, 2*time.Hour)) },
+		func() { s.setClock(g.between(-20*time.Second, 20*time.Second)) },
+		func() {
+			one.cut = true
+			g.during(g.between(time.Second, 40*time.Minute), func() { one.cut = false })
+		},
+		func() { g.pause(g.holder(), g.between(time.Second, 80*time.Minute)) },
+		func() { g.pause(one, g.between(time.Second, 20*time.Second)) },
+		func() { g.pauseNext = g.between(time.Second, 80*time.Minute) },
+		func() { g.kill(one); g.during(g.between(0, time.Minute), func() { g.start() }) },
+		func() { g.kill(g.holder()); g.during(g.between(0, time.Minute), func() { g.start() }) },
+		func() {
+			for len(g.replicas) > 0 {
+				g.kill(g.replicas[0])
+			}
+			for range 2 + g.rng.IntN(6) {
+				g.start()
+			}
+		},
+		func() {
+			if g.now >= one.paused {
+				most := []time.Duration{8 * time.Minute, 2 * time.Hour}[g.rng.IntN(2)]
+				one.jumped, one.wrongBy = g.now, max(0, one.own.Began.Age(one.now())-(g.now-one.own.trueBegan))
+				one.skew += g.between(-most, most)
+			}
+		},
+		func() { // its machine is suspended: the monotonic clock stands still
+			lasts := g.between(time.Second, 80*time.Minute)
+			if g.now >= one.paused {
+				g.pause(one, lasts)
+				one.asleep += lasts
+			}
+		},
+		func() {
+			m.down, m.again = true, []time.Duration{0, 0, 20 * time.Second, time.Minute}[g.rng.IntN(4)]
+			g.during(g.between(time.Second, 30*time.Minute), func() { m.down, m.well = false, g.now+m.again })
+		},
+		func() {
+			m.lag = g.between(100*time.Millisecond, simMaxLag)
+			g.during(g.between(time.Minute, 20*time.Minute), func() { m.lag, m.well = 0, g.now })
+		},
+		func() {
+			m.slow = g.between(time.Second, simFullTime)
+			g.during(g.between(time.Minute, 40*time.Minute), func() { m.slow = 0 })
+		},
+	}
+	n := g.rng.IntN(len(kinds))
+	g.note(uint64(n))
+	g.recently = append(g.recently, fmt.Sprintf("%v: %d on %d", g.now, n, one.id))
+	g.count[fmt.Sprint("trouble ", n)]++
+	kinds[n]()
+	next := g.between(10*time.Second, 20*time.Minute)
+	if g.rng.IntN(4) == 0 {
+		next = g.between(40*time.Minute, 80*time.Minute) // long enough to see that all is as it was
+	}
+	g.after(next, g.trouble)
+}
+
+// setClock sets the store's clock.
+func (s *simStore) setClock(by time.Duration) {
+	s.skew += by
+	if by < 0 {
+		s.old = nil // a backup of before would be too young: see docs/replicas.md
+	}
+}
+
+func (g *simGroup) pause(r *simReplica, lasts time.Duration) {
+	if g.now < r.paused {
+		return
+	}
+	r.paused = g.now + lasts
+	g.during(lasts, func() {
+		if r.dead {
+			return
+		}
+		r.calm = g.now
+		missed := r.missed
+		r.missed = nil
+		for _, do := range missed {
+			r.when(do)
+		}
+		r.tell(replication.Event{Type: replication.Tick})
+	})
+}
+
+func (g *simGroup) kill(r *simReplica) {
+	r.dead = true
+	g.replicas = slices.DeleteFunc(g.replicas, func(other *simReplica) bool { return other == r })
+	if len(g.replicas) == 0 {
+		return
+	}
+}
+
+// moved checks that a base has not gone back.
+func (g *simGroup) moved(r *simReplica) {
+	if began, ok := g.newest[r]; ok && r.own.trueBegan < began {
+		g.wrong(r, simBack)
+	}
+	g.newest[r] = r.own.trueBegan
+}
+
+// began2 counts a refresh that the loop of a replica makes.
+func (g *simGroup) began2(r *simReplica, k replication.Kind) {
+	all, interval := &g.incs, simEvery
+	if k == replication.Full {
+		all, interval = &g.fulls, simResync
+		if r.loops[k].demand {
+			g.quiet = max(g.quiet, g.now-simResync) // it is one more, and moves the next
+			*all = nil
+			g.count["full refreshes demanded"]++
+			return
+		}
+	}
+	g.count[k.String()+" refreshes"]++
+	if n := len(*all); n > 0 && g.calm() > 2*interval && g.now-(*all)[n-1] < interval*9/10-5*time.Second-g.market.slow {
+		g.wrong(r, simTooMany+" ("+k.String()+")")
+	}
+	*all = append(*all, g.now)
+}
+
+// watch looks at everybody now and then.
+func (g *simGroup) watch() {
+	for _, r := range g.replicas {
+		g.check(r)
+		l := &r.loops[replication.Full]
+		if l.demand && min(g.now-l.demanded, g.calm()) > 2*simFullTime+simBoundFull {
+			g.wrong(r, simLate)
+		}
+	}
+	g.after(5*time.Second, g.watch)
+}
+
+// check checks what one replica would answer now.
+func (g *simGroup) check(r *simReplica) {
+	if r.dead || g.now < r.paused {
+		return
+	}
+	m, own := &g.market, &r.own
+	now := r.now()
+	well := !m.down && m.lag == 0
+	since := max(m.well, r.calm, r.jumped) // since when the bounds of a gate hold
+	if !own.Loaded || own.Began.Age(now) > simExpire {
+		if well && min(g.now-since-simRecovery, g.calm()) > 2*simBoundFull {
+			g.wrong(r, simUnready)
+		}
+		return
+	}
+	told, truth := own.Began.Age(now), g.now-own.trueBegan
+	toldContact, truthContact := own.Contact.Age(now), g.now-own.upTo
+	if told < truth-simSlack || toldContact < truthContact-simSlack {
+		g.wrong(r, simYoung)
+	}
+	if min(g.calm(), g.now-r.calm) > simResync+simBoundFull && told > truth+10*time.Second {
+		g.wrong(r, simOld)
+	}
+	if r.jumped > 0 && r.jumped == g.quiet && g.calm() > 15*time.Second && told > truth+r.wrongBy+10*time.Second {
+		g.wrong(r, simOld)
+	}
+	for user := range simUsers {
+		is, has := m.now[user].may, own.users[user].may
+		if is == has {
+			continue
+		}
+		for bit := range simBits {
+			switch yes, told := is>>bit&1 != 0, has>>bit&1 != 0; {
+			case told && !yes:
+				lost := g.now - m.lost[user][bit]
+				if lost > simExpire+simMaxLag+simSlack {
+					g.wrong(r, simAdmitted+" (expired)")
+				}
+				bound := simShownBound
+				if m.quiet[user][bit] {
+					bound = simQuietBound
+				}
+				if well && g.now-max(m.lost[user][bit], since) > bound+simRecovery*btoi(since > m.lost[user][bit]) {
+					g.detail = fmt.Sprint(user, bit, m.lost[user][bit], m.quiet[user][bit], own.users[user], m.now[user])
+					g.wrong(r, simAdmitted)
+				}
+			case yes && !told:
+				if well && g.now-max(m.gained[user][bit], since) > simShownBound+simRecovery*btoi(since > m.gained[user][bit]) {
+					g.wrong(r, simRefused)
+				}
+			}
+		}
+	}
+}
+
+func btoi(b bool) time.Duration {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// result says what was wrong.
+func (g *simGroup) result() string {
+	var all []string
+	for _, text := range g.found {
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}

@@ -1,0 +1,317 @@
+package replication
+
+import (
+	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
+)
+
+// Step returns the state that follows an event, and what is to be done, in this
+// order. It is pure. Actions are appended to the slice, which may be nil.
+func (s State) Step(e Event, to []Action) (State, []Action) {
+	s.drift(e.Now)
+	for k := range s.work {
+		if w := &s.work[k]; w.leased && w.until <= e.Now.Mono {
+			w.leased = false // it was paused, or the store was away
+		}
+	}
+	switch e.Type {
+	case Due:
+		s.due(&e)
+	case Synced:
+		s.syncing = false
+		to = s.synced(&e, to)
+	case Ran:
+		to = s.ran(&e, to)
+	case Read:
+		if s.timed {
+			entry := e.Entry
+			entry.Read = s.stamp(e.At, e.Now)
+			to = append(to, Action{Type: Append, Entry: entry, Epoch: s.epoch})
+		}
+	case Loaded:
+		s.loaded(&e)
+	case Published:
+		s.published(&e)
+	case Closing:
+		s.closing = true
+		for k := range s.work {
+			if s.work[k].leased {
+				to = append(to, Action{Type: Release, Kind: Kind(k)})
+			}
+		}
+		return s, to
+	}
+	to = s.settle(&e, to)
+	return s.sync(&e, to)
+}
+
+// due notes that the loop waits to refresh.
+func (s *State) due(e *Event) {
+	w := &s.work[e.Kind]
+	if w.running {
+		return // the loop asks again if that does not do
+	}
+	bound := s.cfg.Bound[e.Kind]
+	if e.Demand {
+		bound = s.cfg.DemandBound
+		w.demand, w.raise, w.asked, w.wanted = true, true, e.Now, 0
+	}
+	w.self, w.asking = w.self || e.Self, false
+	if !w.waiting {
+		w.waiting, w.was = true, e.Own
+		w.bound = e.Now.Mono + s.spread(bound)
+	}
+	w.bound = min(w.bound, e.Now.Mono+int64(bound))
+	s.syncAt = e.Now.Mono
+}
+
+// settle lets the loop go on where it need not wait any more.
+func (s *State) settle(e *Event, to []Action) []Action {
+	for k := range s.work {
+		w := &s.work[k]
+		switch {
+		case !w.waiting || w.running:
+		case s.satisfied(Kind(k), &e.Own):
+			*w = work{leased: w.leased, until: w.until}
+			to = append(to, Action{Type: Skip, Kind: Kind(k)})
+		case w.leased && !s.publishing, s.failing, e.Now.Mono >= w.bound:
+			w.running = true
+			to = append(to, Action{Type: Run, Kind: Kind(k)})
+		}
+		if w.leased && !w.waiting && (Kind(k) != Full || !s.publishing) {
+			w.leased = false
+			to = append(to, Action{Type: Release, Kind: Kind(k)})
+		}
+	}
+	return to
+}
+
+// satisfied reports whether what the loop waits to do has been done by another
+// replica.
+func (s *State) satisfied(k Kind, own *Own) bool {
+	w := &s.work[k]
+	switch {
+	case w.self || !own.Loaded:
+		return false
+	case !w.was.Loaded && !w.demand:
+		return true
+	case w.demand:
+		shared := w.wanted > 0 && s.base.Began >= w.wanted && own.Began == s.baseAt
+		return shared || own.Began.Mono >= w.asked.Mono
+	case k == Full:
+		return own.Began.Mono > w.was.Began.Mono
+	}
+	return own.Contact.Mono > w.was.Contact.Mono
+}
+
+// sync asks how things stand when it is time.
+func (s State) sync(e *Event, to []Action) (State, []Action) {
+	if s.syncing || s.closing || e.Now.Mono < s.syncAt {
+		return s, to
+	}
+	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.void}
+	for k := range s.work {
+		w := &s.work[k]
+		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}))
+		a.Raise = a.Raise || w.raise
+		w.asking = true
+	}
+	if s.repairAt > 0 && e.Now.Mono >= s.repairAt && !s.work[Full].running {
+		a.Want[Full] = true
+	}
+	s.syncing = true
+	return s, append(to, a)
+}
+
+// synced takes in what the store has answered.
+func (s *State) synced(e *Event, to []Action) []Action {
+	if took := e.Sent.Age(e.Now); took > Timeout && !e.Failed {
+		s.syncAt = e.Now.Mono
+		return to
+	}
+	s.syncAt = e.Now.Mono + s.spread(pollEvery)
+	s.failing = e.Failed
+	if e.Failed {
+		return to
+	}
+	r := &e.Reply
+	own := e.Own
+	mono, wall, set := s.readClock(e)
+	if set {
+		s.base, s.tried = Base{}, Base{}
+		s.work[Full].raise = s.work[Full].demand
+		s.work[Full].wanted = 0
+	}
+	if mono != 0 || wall != 0 {
+		a := Action{Type: Shift, Mono: mono, Wall: wall, Before: s.movedAt}
+		for _, i := range []*clock.Instant{
+			&own.Began, &own.Contact, &s.baseAt, &s.loadingAt, &s.triedAt,
+			&s.work[Full].was.Began, &s.work[Incremental].was.Contact,
+		} {
+			*i = a.Shifted(*i)
+		}
+		to = append(to, a)
+	}
+	if s.void != "" {
+		return to
+	}
+	to = s.takeBase(e, &own, to)
+	to = s.takeEntries(e, &own, to)
+	to = s.help(e, to)
+	for k := range s.work {
+		w := &s.work[k]
+		w.leased = r.Granted[k]
+		if w.leased {
+			w.until = e.Sent.Mono + int64(s.cfg.Lease)
+		}
+		if w.raise && w.asking {
+			w.raise, w.wanted = false, r.Time
+		}
+		switch {
+		case !w.waiting || w.running:
+		case !w.asking: // it began to wait while this call was under way
+			s.syncAt = e.Now.Mono
+		case w.demand || !own.Loaded:
+			s.syncAt = min(s.syncAt, e.Now.Mono+s.spread(pollSoon))
+		}
+	}
+	return s.repair(e, &own, to)
+}
+
+// takeBase takes what is published if it is later than what this replica has.
+func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
+	known := s.seen
+	s.seen = e.Reply.Base
+	b := s.seen
+	if b == (Base{}) || b == s.base && own.Loaded && own.Began == s.baseAt || b == s.loading || s.future(b.Began, e.Now) {
+		return to
+	}
+	if b != known {
+		s.syncAt = e.Now.Mono // a lease is granted to those who know what there is
+	}
+	at := s.instant(b.Began, e.Now)
+	switch {
+	case b == s.tried && own.Loaded && own.Began == s.triedAt: // nobody said that it was published
+		s.base, s.baseAt = b, own.Began
+	case own.Loaded && at.Mono <= own.Began.Mono:
+	case own.Loaded && b.Name == s.base.Name && own.Began == s.baseAt && !own.Touched:
+		s.base, s.baseAt = b, at
+		own.Began = at
+		to = append(to, Action{Type: Confirm, Base: b, At: at})
+	case b == s.broken && e.Now.Mono < s.brokenUntil, s.loading != (Base{}):
+	default:
+		s.loading, s.loadingAt = b, at
+		to = append(to, Action{Type: Load, Base: b, At: at})
+	}
+	return to
+}
+
+// takeEntries puts rows on top of what this replica has. One that has nothing
+// leaves them until it does, if there is a base to come.
+func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
+	r := &e.Reply
+	if !own.Loaded && s.loading != (Base{}) {
+		return to
+	}
+	var entries []Entry
+	for _, entry := range r.Entries {
+		entry.At = s.instant(entry.Read, e.Now)
+		if own.Loaded && !s.future(entry.Read, e.Now) && entry.At.Mono > own.Began.Mono+slack {
+			entries = append(entries, entry)
+		}
+	}
+	if len(entries) > 0 {
+		to = append(to, Action{Type: Apply, Entries: entries})
+	}
+	if s.cursor = r.Cursor; len(r.Entries) > 0 {
+		s.syncAt = e.Now.Mono
+	}
+	return to
+}
+
+// repair has this replica publish what it has, if the store has nothing, or
+// something older.
+func (s *State) repair(e *Event, own *Own, to []Action) []Action {
+	w := &s.work[Full]
+	need := own.Loaded && !s.publishing && s.loading == (Base{}) && !w.running &&
+		(s.seen != s.base || own.Began != s.baseAt) &&
+		(s.seen == (Base{}) || s.future(s.seen.Began, e.Now) || s.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack)
+	switch {
+	case !need:
+		s.repairAt = 0
+	case s.repairAt == 0:
+		s.repairAt = e.Now.Mono + int64(float64(repairWithin)*s.rand()) + 1
+		s.syncAt = min(s.syncAt, s.repairAt)
+	case w.leased && !w.waiting:
+		return s.publish(e, own, false, to)
+	}
+	return to
+}
+
+func (s *State) publish(e *Event, own *Own, same bool, to []Action) []Action {
+	b := Base{Began: s.stamp(own.Began, e.Now)}
+	if same && s.base.Name != "" && s.seen == s.base {
+		b.Name = s.base.Name
+	}
+	s.publishing, s.tried, s.triedAt = true, b, own.Began
+	return append(to, Action{Type: Publish, Kind: Full, Base: b, At: own.Began, Epoch: s.epoch})
+}
+
+// help makes a full refresh due that another replica waits for and does not get.
+func (s *State) help(e *Event, to []Action) []Action {
+	switch wanted := e.Reply.Wanted; {
+	case wanted <= s.seen.Began || s.future(wanted, e.Now) || s.work[Full].waiting:
+		s.helpAt = 0
+	case s.helped == wanted:
+	case s.helpAt == 0:
+		s.helpAt = e.Now.Mono + s.spread(helpAfter)
+	case e.Now.Mono >= s.helpAt && !e.Reply.Held[Full]:
+		s.helped, s.helpAt = wanted, 0
+		to = append(to, Action{Type: Soon, Kind: Full})
+	}
+	return to
+}
+
+// ran notes that a refresh has ended, and publishes what it has found.
+func (s *State) ran(e *Event, to []Action) []Action {
+	w := &s.work[e.Kind]
+	leased := w.leased
+	*w = work{leased: leased, until: w.until}
+	switch {
+	case !leased:
+		s.syncAt = e.Now.Mono // and publish it as what is missing
+	case e.Kind == Full && !e.Failed && e.Own.Began != s.baseAt:
+		return s.publish(e, &e.Own, e.SameAs != (clock.Instant{}) && e.SameAs == s.baseAt, to)
+	default:
+		w.leased = false
+		keep := time.Duration(0)
+		if e.Failed {
+			keep = min(max(e.Again, s.cfg.Lease/2), 5*time.Minute)
+		}
+		to = append(to, Action{Type: Release, Kind: e.Kind, Keep: keep})
+	}
+	return to
+}
+
+// loaded notes what became of a Load.
+func (s *State) loaded(e *Event) {
+	if e.Failed {
+		s.broken, s.brokenUntil = s.loading, e.Now.Mono+int64(loadAgain)
+	} else if e.Own.Began == s.loadingAt {
+		s.base, s.baseAt = s.loading, s.loadingAt
+	}
+	s.loading = Base{}
+	s.syncAt = e.Now.Mono
+}
+
+// published notes what became of a Publish.
+func (s *State) published(e *Event) {
+	s.publishing, s.syncAt, s.repairAt = false, e.Now.Mono, 0
+	if !e.Failed && !e.Refused {
+		s.base, s.baseAt, s.seen = e.Reply.Base, s.triedAt, e.Reply.Base
+		s.tried = Base{}
+	} else {
+		s.tried = e.Reply.Base // it may be there all the same
+	}
+}

@@ -1,0 +1,211 @@
+// Package store has what replicas share in Redis: a base, a log of rows, leases,
+// and a counter. It is what [replication.State] asks and what keeps its promises:
+// scripts compare in Redis itself whoever writes, and when what they write began.
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/rolegate/rolegate/internal/replication"
+)
+
+const (
+	// keep is for how long what is stored outlives its last replica; keepOld, for
+	// how long a base may still be read when there is a newer one; keepUnfinished,
+	// for how long one lasts whose writer says no more.
+	keep           = 7 * 24 * time.Hour
+	keepOld        = 2 * time.Minute
+	keepUnfinished = 2 * time.Minute
+
+	maxRows = 768 << 10 // bytes of an entry, sealed
+)
+
+var _ replication.Store = (*Store)(nil)
+
+// A Store is one replica's view of what all share. It is safe for concurrent use.
+type Store struct {
+	client redis.UniversalClient
+	sealer *sealer
+	base   string // of all keys
+	token  string // names this replica
+	lease  time.Duration
+}
+
+// New returns the store of a list. Replicas share it if they have the same
+// secret, prefix and list; the names of keys tell, in one hash tag, who does.
+func New(client redis.UniversalClient, secret, prefix, list string, lease time.Duration) (*Store, error) {
+	s, err := newSealer(secret, prefix, list)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := hkdf.Key(sha256.New, []byte(secret), nil, "github.com/rolegate/rolegate/rediscache names 2 "+list, 8)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{client: client, sealer: s, base: fmt.Sprintf("%s:{%x}:", prefix, tag), token: random(), lease: lease}, nil
+}
+
+// random returns 128 random bits in hexadecimal digits.
+func random() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+func (s *Store) keys() []string { return []string{s.base + "state", s.base + "log"} }
+
+func (s *Store) list(name string) string { return s.base + "base:" + name }
+
+// run runs a script.
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+	v, err := call(ctx, func() (any, error) { return script.Run(ctx, s.client, keys, args...).Result() })
+	if network(err) {
+		if cluster, ok := s.client.(*redis.ClusterClient); ok {
+			cluster.ReloadState(ctx) // or it would look in a minute
+		}
+	}
+	return v, err
+}
+
+// network reports whether a call has failed for want of an answer.
+func network(err error) bool {
+	var answer redis.Error
+	return err != nil && !errors.As(err, &answer) && !errors.Is(err, redis.Nil)
+}
+
+var errForm = errors.New("an answer of another form than expected")
+
+// Sync asks how things stand, and acquires or renews leases.
+func (s *Store) Sync(ctx context.Context, a replication.Action) (replication.Reply, error) {
+	flag := func(b bool) string { return strconv.Itoa(map[bool]int{true: 1}[b]) }
+	v, err := s.run(ctx, syncScript, s.keys(),
+		random(), s.token, s.lease.Milliseconds(), keep.Milliseconds(), a.Cursor, a.Known.Name, a.Known.Began/1000,
+		flag(a.Want[replication.Incremental]), flag(a.Want[replication.Full]), flag(a.Raise), cmp.Or(a.Void, "none"))
+	if err != nil {
+		return replication.Reply{}, err
+	}
+	all, ok := v.([]any)
+	if !ok || len(all) != 13 {
+		return replication.Reply{}, errForm
+	}
+	text := func(i int) string { t, _ := all[i].(string); return t }
+	is := func(i int) bool { n, _ := all[i].(int64); return n == 1 }
+	r := replication.Reply{
+		Time: micros(text(0)), Epoch: text(1), Wanted: micros(text(5)), Cursor: text(6), More: is(7),
+		Granted: [replication.Kinds]bool{is(8), is(10)}, Held: [replication.Kinds]bool{is(9), is(11)},
+	}
+	if name := text(2); name != "" {
+		b := replication.Base{Name: name, Began: micros(text(3))}
+		if _, err := s.sealer.open(basePlace(b.Name, b.Began), text(4)); err != nil {
+			return r, fmt.Errorf("what is said to be published: %w", err)
+		}
+		r.Base = b
+	}
+	entries, _ := all[12].([]any)
+	for _, e := range entries {
+		sealed, _ := e.(string)
+		entry, err := s.openEntry(r.Epoch, sealed)
+		if err != nil {
+			continue // of another epoch, or forged: what it has is missed, and noticed as such
+		}
+		r.Entries = append(r.Entries, entry)
+	}
+	return r, nil
+}
+
+// micros reads a time in microseconds as one in nanoseconds.
+func micros(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > 1<<53 {
+		return 0
+	}
+	return n * 1000
+}
+
+// The plain bytes of an entry are From, To and Read, whether it is complete, and
+// the packed rows.
+const entryHead = 8 + 8 + 8 + 1
+
+// Append puts rows into the log.
+func (s *Store) Append(ctx context.Context, e replication.Entry, epoch string) error {
+	var plain []byte
+	for _, n := range []int64{e.From, e.To, e.Read} {
+		plain = binary.LittleEndian.AppendUint64(plain, uint64(n))
+	}
+	plain = append(plain, map[bool]byte{true: 1}[e.Complete])
+	sealed := s.sealer.seal(rowsPlace(epoch), append(plain, pack(e.Rows)...))
+	if len(sealed) > maxRows {
+		return fmt.Errorf("rows of %d bytes are too many at once: %d is the most", len(sealed), maxRows)
+	}
+	v, err := s.run(ctx, appendScript, s.keys(), epoch, sealed, keep.Milliseconds())
+	if err == nil && v == int64(0) {
+		err = replication.ErrRefused
+	}
+	return err
+}
+
+func (s *Store) openEntry(epoch, sealed string) (e replication.Entry, err error) {
+	plain, err := s.sealer.open(rowsPlace(epoch), sealed)
+	if err != nil {
+		return e, err
+	}
+	if len(plain) < entryHead {
+		return e, errForged
+	}
+	for i, to := range []*int64{&e.From, &e.To, &e.Read} {
+		*to = int64(binary.LittleEndian.Uint64(plain[8*i:]))
+	}
+	e.Complete = plain[24] == 1
+	e.Rows, err = unpack(plain[entryHead:])
+	return e, err
+}
+
+// Release gives a lease back; nobody is to have it for that long.
+func (s *Store) Release(ctx context.Context, k replication.Kind, wait time.Duration) error {
+	_, err := s.run(ctx, releaseScript, s.keys(), int(k), s.token, wait.Milliseconds())
+	return err
+}
+
+// Spend takes one of so many in a minute that all replicas share. If there is
+// none, it says for how long.
+func (s *Store) Spend(ctx context.Context, perMinute int) (ok bool, wait time.Duration, err error) {
+	v, err := s.run(ctx, spendScript, []string{s.base + "deny"}, perMinute)
+	if err != nil {
+		return false, 0, err
+	}
+	all, _ := v.([]any)
+	if len(all) != 2 {
+		return false, 0, errForm
+	}
+	n, _ := all[0].(int64)
+	left, _ := all[1].(int64)
+	return n == 1, time.Duration(left) * time.Millisecond, nil
+}
+
+// Forget deletes what cannot be used at all: another type of value, or a base
+// whose seal is not right. Whoever has something better publishes it.
+func (s *Store) Forget(ctx context.Context) error {
+	_, err := call(ctx, func() (int64, error) { return s.client.Unlink(ctx, s.keys()...).Result() })
+	return err
+}
+
+// Rights are those that a user of Redis needs, as ACL SETUSER takes them. A
+// cluster's client asks for its topology, and all say hello. From Redis 7.2 on clients
+// say their version too, with +client|setinfo; without it that is refused, once a
+// connection, and does no harm.
+func Rights(prefix string) string {
+	return "~" + prefix + ":* resetchannels -@all +eval +evalsha +hmget +hset +hget +hdel +hlen +hstrlen +xadd +xrange +xrevrange +xtrim" +
+		" +pexpire +pttl +incr +set +del +unlink +type +time +hello +ping +client|setname +cluster|slots +cluster|shards +cluster|nodes +command +readonly +auth +select"
+}
