@@ -25,6 +25,7 @@ type stranger struct {
 
 func (s stranger) run(folder string, args ...string) string {
 	s.t.Helper()
+	s.t.Log(strings.Join(args, " "))
 	cmd := exec.CommandContext(s.t.Context(), args[0], args[1:]...)
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), s.env...)
 	out, err := cmd.CombinedOutput()
