@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Config says which tokens are believed. Issuer and Audience are needed. [New]
@@ -31,9 +32,29 @@ type Config struct {
 	// Type says what kind of token is believed: by default, any of the two.
 	Type Type
 
+	// AudienceClaim is the claim that Audience is compared with: "aud" by default.
+	// The access tokens of Amazon Cognito have none, and name the app in
+	// "client_id".
+	AudienceClaim string
+
+	// TokenFrom says where a token is: FromAuthorization by default. The first
+	// place that has one counts, whether it is good or not.
+	TokenFrom []TokenSource
+
+	// KeysURL is where the issuer's key set is. "" asks the issuer's discovery
+	// document. It is for an issuer that this machine knows by another address than
+	// the one in its tokens, or that has no such document.
+	KeysURL string
+
+	// HMACSecret makes the verifier believe tokens that are signed with this secret
+	// by HS256, and no others: those of an app's own login. It needs at least 32
+	// random bytes. Whoever has it can sign tokens for everybody. Nothing is
+	// fetched then, and Issuer is any text.
+	HMACSecret Secret
+
 	// Algorithms are the signing algorithms that count: oidc.RS256 and so on. By
 	// default RS256, PS256, ES256 and EdDSA. Only those with a public key can be
-	// named: neither none nor HS256.
+	// named: neither none nor HS256, for which there is HMACSecret.
 	Algorithms []string
 
 	// Skew is by how much the issuer's clock may differ from this machine's: a
@@ -93,8 +114,37 @@ func New(cfg Config) (*Verifier, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if err := checkURL(cfg.Issuer); err != nil {
+	shared := cfg.HMACSecret != nil
+	if shared {
+		cfg.HMACSecret = slices.Clone(cfg.HMACSecret)
+		if len(cfg.HMACSecret) < minSecret {
+			wrong("HMACSecret has %d bytes: expected at least %d random ones: make them with openssl rand 32", len(cfg.HMACSecret), minSecret)
+		}
+		if cfg.KeysURL != "" {
+			wrong("KeysURL and HMACSecret are both there: a token is signed with one of the two")
+		}
+		if cfg.Issuer == "" {
+			wrong("Issuer: it is empty")
+		}
+	} else if err := checkURL(cfg.Issuer); err != nil {
 		wrong("Issuer: %w", err)
+	}
+	if cfg.KeysURL != "" {
+		if err := checkURL(cfg.KeysURL); err != nil {
+			wrong("KeysURL: %w", err)
+		}
+	}
+	if cfg.AudienceClaim == "" {
+		cfg.AudienceClaim = "aud"
+	}
+	cfg.TokenFrom = slices.Clone(cfg.TokenFrom)
+	if len(cfg.TokenFrom) == 0 {
+		cfg.TokenFrom = []TokenSource{FromAuthorization()}
+	}
+	for i, from := range cfg.TokenFrom {
+		if from == nil {
+			wrong("TokenFrom: source %d is nil", i+1)
+		}
 	}
 	if cfg.Audience == "" {
 		wrong("Audience is empty: without it, a token that the issuer gave out for another app would open this one")
@@ -104,11 +154,15 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	cfg.Algorithms = slices.Clone(cfg.Algorithms)
 	for _, name := range cfg.Algorithms {
-		if !slices.Contains(algorithms, name) {
+		if shared && name != string(jose.HS256) {
+			wrong("Algorithms: %q is not HS256, the one for an HMACSecret", name)
+		} else if !shared && !slices.Contains(algorithms, name) {
 			wrong("Algorithms: %q is not a signing algorithm with a public key: use oidc.RS256, oidc.ES256, …", name)
 		}
 	}
-	if len(cfg.Algorithms) == 0 {
+	if shared {
+		cfg.Algorithms = []string{string(jose.HS256)}
+	} else if len(cfg.Algorithms) == 0 {
 		cfg.Algorithms = algorithms[:4]
 	}
 	for _, d := range []struct {
@@ -140,7 +194,7 @@ func New(cfg Config) (*Verifier, error) {
 		cfg.Logger = slog.Default()
 	}
 	if len(errs) > 0 {
-		return nil, fmt.Errorf("bearer: the config has mistakes:\n%w", errors.Join(errs...))
+		return nil, fmt.Errorf("rolegate: bearer: the config has mistakes:\n%w", errors.Join(errs...))
 	}
 	return newVerifier(cfg), nil
 }

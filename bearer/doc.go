@@ -15,7 +15,8 @@
 //	})
 //
 // The token comes in the one Authorization header of the request (RFC 6750
-// §2.1), never in its query or body. github.com/coreos/go-oidc verifies it:
+// §2.1), or from where Config.TokenFrom says: a cookie, another header such as
+// Blade-Auth, a WebSocket's subprotocol; never from its query or body. github.com/coreos/go-oidc verifies it:
 // discovery, signature, issuer, audience and expiry.
 //
 // # What each request comes to
@@ -29,6 +30,9 @@
 // algorithm that does not count, of another issuer or audience, expired, not yet
 // valid, or of another type. Why is logged, in a word and without anything of
 // the token; the client is not told.
+//
+// Tokens of an app's own login, signed by HS256, need Config.HMACSecret.
+// [Verifier.Verify] is for what is no HTTP request.
 //
 // The last line is an error and no 401 on purpose: whether the token is good is
 // not known, and a client that is told 401 throws it away. rolegate answers 500

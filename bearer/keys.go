@@ -30,6 +30,7 @@ var (
 // keys is the issuer's key set, an oidc.KeySet.
 type keys struct {
 	issuer           string
+	url              string // of the key set; "": the discovery document says
 	client           *http.Client
 	log              *slog.Logger
 	algorithms       []jose.SignatureAlgorithm
@@ -53,7 +54,7 @@ func newKeys(cfg Config) *keys {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Jar = nil
 	k := &keys{
-		issuer: cfg.Issuer, client: &client, log: cfg.Logger,
+		issuer: cfg.Issuer, url: cfg.KeysURL, client: &client, log: cfg.Logger,
 		min: cfg.KeysMin, every: cfg.KeysEvery, last: cfg.KeysExpire,
 	}
 	for _, name := range cfg.Algorithms {
@@ -191,23 +192,34 @@ func (k *keys) getSafely(ctx context.Context) (set []jose.JSONWebKey, err error)
 	return k.get(ctx)
 }
 
-// get asks the issuer where its keys are, and then for them: the answer to the
-// first may change.
-func (k *keys) get(ctx context.Context) ([]jose.JSONWebKey, error) {
+// discover asks the issuer where its keys are.
+func (k *keys) discover(ctx context.Context) (string, error) {
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, k.client), k.issuer)
 	if err != nil {
-		return nil, fmt.Errorf("discovery: %w", tersely(err))
+		return "", fmt.Errorf("discovery: %w", tersely(err))
 	}
 	var found struct {
 		URL string `json:"jwks_uri"`
 	}
 	if err := provider.Claims(&found); err != nil {
-		return nil, errors.New("discovery: the document has no jwks_uri")
+		return "", errors.New("discovery: the document has no jwks_uri")
 	}
 	if err := checkURL(found.URL); err != nil {
-		return nil, fmt.Errorf("jwks_uri: %w", err)
+		return "", fmt.Errorf("jwks_uri: %w", err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, found.URL, nil)
+	return found.URL, nil
+}
+
+// get asks the issuer where its keys are, and then for them: the answer to the
+// first may change.
+func (k *keys) get(ctx context.Context) ([]jose.JSONWebKey, error) {
+	url, err := k.url, error(nil)
+	if url == "" {
+		if url, err = k.discover(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, errors.New("jwks_uri: it is not a URL")
 	}

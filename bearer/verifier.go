@@ -1,16 +1,13 @@
 package bearer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,15 +21,25 @@ import (
 // concurrent use, and needs not be closed: it has no goroutine but that of a
 // fetch, which ends by itself.
 type Verifier struct {
-	cfg      Config
-	keys     *keys
-	verifier *oidc.IDTokenVerifier
+	cfg        Config
+	keys       *keys // nil with an HMACSecret
+	algorithms []jose.SignatureAlgorithm
+	verifier   *oidc.IDTokenVerifier
 }
 
 func newVerifier(cfg Config) *Verifier {
-	v := &Verifier{cfg: cfg, keys: newKeys(cfg)}
-	v.verifier = oidc.NewVerifier(cfg.Issuer, noted{v.keys}, &oidc.Config{
+	v := &Verifier{cfg: cfg}
+	var set oidc.KeySet = shared(cfg.HMACSecret)
+	if len(cfg.HMACSecret) == 0 {
+		v.keys = newKeys(cfg)
+		set = v.keys
+	}
+	for _, name := range cfg.Algorithms {
+		v.algorithms = append(v.algorithms, jose.SignatureAlgorithm(name))
+	}
+	v.verifier = oidc.NewVerifier(cfg.Issuer, noted{set}, &oidc.Config{
 		ClientID:             cfg.Audience,
+		SkipClientIDCheck:    cfg.AudienceClaim != "aud", // checkClaims looks at that one
 		SupportedSigningAlgs: cfg.Algorithms,
 		Now:                  func() time.Time { return time.Now().Add(-cfg.Skew) },
 	})
@@ -43,6 +50,9 @@ func newVerifier(cfg Config) *Verifier {
 // the first request would. It blocks until then, or until ctx ends, and returns
 // an error if they cannot be had.
 func (v *Verifier) Ready(ctx context.Context) error {
+	if v.keys == nil {
+		return nil
+	}
 	set, since := v.keys.current()
 	if set != nil {
 		return nil
@@ -56,50 +66,50 @@ func (v *Verifier) Ready(ctx context.Context) error {
 // ByUserID identifies by a claim that is the marketplace's number of the user: a
 // string of digits, or a number, which is read exactly, also above 2^53.
 func (v *Verifier) ByUserID(claim string) rolegate.Identifier {
-	return rolegate.ByUserID(identify(v, "ByUserID", claim, claims.id))
+	return rolegate.ByUserID(identify(v, "ByUserID", claim, Claims.ID))
 }
 
 // ByAccount identifies by a claim that is the user's account at the marketplace:
 // a string, taken as it is.
 func (v *Verifier) ByAccount(claim string) rolegate.Identifier {
-	return rolegate.ByAccount(identify(v, "ByAccount", claim, claims.text))
+	return rolegate.ByAccount(identify(v, "ByAccount", claim, Claims.Text))
 }
 
 // ByEmail identifies by the claim email, and believes it only if the claim
 // email_verified is true.
 func (v *Verifier) ByEmail() rolegate.Identifier {
-	return rolegate.ByEmail(identify(v, "ByEmail", "email", func(c claims, name string) (string, error) {
+	return rolegate.ByEmail(identify(v, "ByEmail", "email", func(c Claims, name string) (string, error) {
 		if string(c["email_verified"]) != "true" {
 			return "", refusal("claim")
 		}
-		return c.text(name)
+		return c.Text(name)
 	}))
 }
 
 // ByThirdAccount identifies by a claim that is the account which the marketplace
 // has bound to the user: a string, taken as it is.
 func (v *Verifier) ByThirdAccount(claim string) rolegate.Identifier {
-	return rolegate.ByThirdAccount(identify(v, "ByThirdAccount", claim, claims.text))
+	return rolegate.ByThirdAccount(identify(v, "ByThirdAccount", claim, Claims.Text))
 }
 
 // ByThirdUserID identifies by a claim that is the id which the marketplace has
 // bound to the user, often sub: a string, or a whole number, taken by its digits.
 func (v *Verifier) ByThirdUserID(claim string) rolegate.Identifier {
-	return rolegate.ByThirdUserID(identify(v, "ByThirdUserID", claim, claims.digitsOrText))
+	return rolegate.ByThirdUserID(identify(v, "ByThirdUserID", claim, Claims.digitsOrText))
 }
 
 // identify makes the func of an Identifier. A token that is refused identifies
 // nobody, by the zero value and not by ErrNobody: FirstOf must not pass it over
 // for another identity in the same request.
-func identify[T any](v *Verifier, caller, claim string, read func(claims, string) (T, error)) func(*http.Request) (T, error) {
+func identify[T any](v *Verifier, caller, claim string, read func(Claims, string) (T, error)) func(*http.Request) (T, error) {
 	if claim == "" {
 		panic("bearer: " + caller + ": give the name of a claim, such as sub")
 	}
 	return func(r *http.Request) (T, error) {
 		var nobody, id T
-		token, err := fromHeader(r)
+		token, err := v.token(r)
 		if err == nil {
-			var c claims
+			var c Claims
 			if c, err = v.verify(r.Context(), token); err == nil {
 				id, err = read(c, claim)
 			}
@@ -121,34 +131,25 @@ func identify[T any](v *Verifier, caller, claim string, read func(claims, string
 // algorithm, type, signature, issuer, audience, expired, not_yet_valid or claim.
 type refusal string
 
+// Is makes it an ErrNobody for those who call Verify.
+func (r refusal) Is(target error) bool { return target == rolegate.ErrNobody }
+
 func (r refusal) Error() string { return "the token is refused: " + string(r) }
 
-// maxToken is how long a token may be.
-const maxToken = 16 << 10
-
-// fromHeader returns the token of the one Authorization header (RFC 6750 §2.1).
-func fromHeader(r *http.Request) (string, error) {
-	values := r.Header["Authorization"]
-	if len(values) == 0 {
-		return "", rolegate.ErrNobody
+// Verify returns the claims of a token that is believed, for gRPC, sockets and
+// jobs, which have no *http.Request. An error that is rolegate.ErrNobody says that
+// the token is not believed; every other says that this could not be told. It
+// blocks while keys are fetched, at most until ctx ends.
+func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
+	if !isToken(token) {
+		return nil, refusal("malformed")
 	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 {
-		return "", refusal("header")
-	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", rolegate.ErrNobody // somebody else's credentials
-	}
-	token := strings.TrimLeft(rest, " ")
-	if token == "" || len(token) > maxToken || strings.Trim(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") != "" {
-		return "", refusal("header")
-	}
-	return token, nil
+	return v.verify(ctx, token)
 }
 
 // verify returns the claims of a token that is believed. An error that is no
 // refusal says that it could not be told.
-func (v *Verifier) verify(ctx context.Context, token string) (claims, error) {
+func (v *Verifier) verify(ctx context.Context, token string) (Claims, error) {
 	if err := v.checkHeader(token); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (claims, error) {
 	case n.err != nil:
 		return nil, refusal("signature")
 	}
-	var c claims
+	var c Claims
 	if err != nil {
 		return nil, v.why(err, n.payload)
 	}
@@ -172,7 +173,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (claims, error) {
 
 // checkHeader checks what is known before the signature is.
 func (v *Verifier) checkHeader(token string) error {
-	jws, err := jose.ParseSignedCompact(token, v.keys.algorithms)
+	jws, err := jose.ParseSignedCompact(token, v.algorithms)
 	var algorithm *jose.ErrUnexpectedSignatureAlgorithm
 	switch {
 	case errors.As(err, &algorithm):
@@ -210,7 +211,7 @@ func (v *Verifier) why(err error, payload []byte) error {
 		return refusal("malformed")
 	case c.Issuer != v.cfg.Issuer:
 		return refusal("issuer")
-	case !slices.Contains(audiences(c.Audience), v.cfg.Audience):
+	case v.cfg.AudienceClaim == "aud" && !slices.Contains(audiences(c.Audience), v.cfg.Audience):
 		return refusal("audience")
 	case c.NotBefore != nil:
 		return refusal("not_yet_valid")
@@ -220,9 +221,12 @@ func (v *Verifier) why(err error, payload []byte) error {
 }
 
 // checkClaims checks what go-oidc leaves open.
-func (v *Verifier) checkClaims(c claims, t *oidc.IDToken) error {
+func (v *Verifier) checkClaims(c Claims, t *oidc.IDToken) error {
 	if t.Issuer != v.cfg.Issuer { // it lets one issuer write itself in two ways
 		return refusal("issuer")
+	}
+	if name := v.cfg.AudienceClaim; name != "aud" && !slices.Contains(audiences(c[name]), v.cfg.Audience) {
+		return refusal("audience")
 	}
 	latest := time.Now().Add(v.cfg.Skew)
 	for _, name := range []string{"nbf", "iat"} {
@@ -239,7 +243,7 @@ func (v *Verifier) checkClaims(c claims, t *oidc.IDToken) error {
 		}
 	}
 	if _, there := c["azp"]; v.cfg.Type == IDToken && (there || len(t.Audience) > 1) {
-		if party, err := c.text("azp"); err != nil || party != v.cfg.Audience {
+		if party, err := c.Text("azp"); err != nil || party != v.cfg.Audience {
 			return refusal("audience")
 		}
 	}
@@ -275,79 +279,6 @@ func (k noted) VerifySignature(ctx context.Context, token string) ([]byte, error
 	return payload, err
 }
 
-// claims are those of a token, as the JSON that the issuer wrote.
-type claims map[string]json.RawMessage
-
-// UnmarshalJSON refuses a claim that is there twice: two readers might believe
-// two issuers' worth of it.
-func (c *claims) UnmarshalJSON(data []byte) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return errors.New("claims are an object")
-	}
-	*c = claims{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		text, _ := name.(string)
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		if _, twice := (*c)[text]; twice {
-			return errors.New("a claim is there twice")
-		}
-		(*c)[text] = value
-	}
-	if _, err := d.Token(); err != nil && err != io.EOF {
-		return err
-	}
-	return nil
-}
-
-// text reads a string.
-func (c claims) text(name string) (string, error) {
-	var text *string
-	if json.Unmarshal(c[name], &text) != nil || text == nil || *text == "" {
-		return "", refusal("claim")
-	}
-	return *text, nil
-}
-
-// digitsOrText reads a string, or the digits of a whole number.
-func (c claims) digitsOrText(name string) (string, error) {
-	if text, err := c.text(name); err == nil {
-		return text, nil
-	}
-	if _, err := parseID(string(c[name])); err != nil {
-		return "", refusal("claim")
-	}
-	return string(c[name]), nil
-}
-
-// id reads a number above 0.
-func (c claims) id(name string) (int64, error) {
-	digits, err := c.digitsOrText(name)
-	if err != nil {
-		return 0, err
-	}
-	return parseID(digits)
-}
-
-// parseID reads a canonical decimal above 0: one number has one spelling.
-func parseID(s string) (int64, error) {
-	if s == "" || s[0] < '1' || s[0] > '9' {
-		return 0, refusal("claim")
-	}
-	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, refusal("claim")
-	}
-	return id, nil
-}
-
 // Deny shapes refusals as next does, and tells a client whose token was refused
 // so, in the WWW-Authenticate header of a 401 (RFC 6750 §3.1). One who sent no
 // token is told no error. A nil next is rolegate.DenyProblem.
@@ -358,7 +289,7 @@ func Deny(next rolegate.DenyFunc) rolegate.DenyFunc {
 	}
 	return func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
 		scheme, params, _ := strings.Cut(h.Get("WWW-Authenticate"), " ") // a 401 has one
-		if _, err := fromHeader(r); !errors.Is(err, rolegate.ErrNobody) && strings.EqualFold(scheme, "Bearer") {
+		if _, err := fromHeader(r); errors.As(err, new(refusal)) || !errors.Is(err, rolegate.ErrNobody) && strings.EqualFold(scheme, "Bearer") {
 			if params != "" {
 				params += ", "
 			}

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,4 +70,30 @@ func TestForwardAuthListensOnAUnixSocket(t *testing.T) {
 		_, err := settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: unix}]\nforward_auth:\n  listen: '" + bad + "'" + rest))
 		assert.ErrorContains(t, err, "forward_auth.listen", bad)
 	}
+}
+
+// Where a token is, and what signs it, in the words of the file.
+func TestTokensOfTheFile(t *testing.T) {
+	t.Parallel()
+	id := withSecret(t) + "identity: [{is: user_id, issuer: login, audience: app, claim: sub"
+	f := parse(t, id+`, hmac_secret: {file: "`+secretFile(t, strings.Repeat("s", 32))+`"}, token_cookie: token, token_header: Blade-Auth, token_subprotocol: bearer}]`+"\n"+
+		"forward_auth:\n  listen: ':1'\n  proxy: nginx\n  trusted: loopback\n  rules: [{route: /, admit: true}]\n")
+	assert.Len(t, f.GateSecrets(), 1)
+	cfg, release, err := f.Gate(discard)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, release()) })
+	assert.NotNil(t, cfg.Identify)
+	for text, want := range map[string]string{
+		`, hmac_secret: {file: "` + secretFile(t, "short") + `"}}]`: "at least 32",
+		`, token_header: "a b"}]`:                                   "token_header",
+		`}]`:                                                        "Issuer",
+	} {
+		_, err := settings.Parse([]byte(id + text + "\n"))
+		if err == nil {
+			_, _, err = parse(t, id+text+"\n").Gate(discard)
+		}
+		assert.ErrorContains(t, err, want, text)
+	}
+	_, err = settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: loopback, token_cookie: a}]\n"))
+	assert.ErrorContains(t, err, "go with issuer")
 }

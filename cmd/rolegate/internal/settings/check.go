@@ -67,12 +67,15 @@ func (id *Identity) check() error {
 		return errors.New("header: expected the name of a header, such as X-User-Id")
 	case id.Header != "" && len(id.Trusted) == 0:
 		return errors.New("trusted: expected the networks that the proxy connects from: from elsewhere the header is not believed")
-	case id.Header != "" && (id.Audience != "" || id.Claim != "" || len(id.Algorithms) > 0 || id.TokenType != ""):
-		return errors.New("audience, claim, algorithms and token_type go with issuer, not with header")
+	case id.Header != "" && id.ofIssuer():
+		return errors.New("audience, claim, and what else is about a token, go with issuer, not with header")
 	case id.Issuer != "" && len(id.Trusted) > 0:
 		return errors.New("trusted goes with header, not with issuer")
 	case id.Issuer != "" && id.Audience == "":
 		return errors.New("audience: expected what the claim aud must have in it")
+	}
+	if id.TokenHeader != "" && !header.MatchString(id.TokenHeader) {
+		return errors.New("token_header: expected the name of a header, such as Blade-Auth")
 	}
 	switch id.TokenType {
 	case "", "access", "id":

@@ -76,6 +76,21 @@ type Identity struct {
 	Claim      string   `yaml:"claim"`
 	Algorithms []string `yaml:"algorithms"`
 	TokenType  string   `yaml:"token_type"` // "access", "id" or ""
+
+	AudienceClaim string  `yaml:"audience_claim"`
+	KeysURL       string  `yaml:"keys_url"`
+	HMACSecret    *Secret `yaml:"hmac_secret"`
+
+	// Where a token may be, besides Authorization.
+	TokenHeader      string `yaml:"token_header"`
+	TokenCookie      string `yaml:"token_cookie"`
+	TokenSubprotocol string `yaml:"token_subprotocol"`
+}
+
+// ofIssuer reports whether something is said that goes with an issuer.
+func (id *Identity) ofIssuer() bool {
+	return id.Audience != "" || id.Claim != "" || len(id.Algorithms) > 0 || id.TokenType != "" || id.AudienceClaim != "" || id.KeysURL != "" ||
+		id.HMACSecret != nil || id.TokenHeader != "" || id.TokenCookie != "" || id.TokenSubprotocol != ""
 }
 
 // Refresh is rolegate.Refresh.

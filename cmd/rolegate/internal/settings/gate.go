@@ -214,10 +214,19 @@ func (id *Identity) identifier(log *slog.Logger) (_ rolegate.Identifier, tokens 
 		}
 		return rolegate.ByUserID(rolegate.UserIDHeader(id.Header, id.Trusted...)), nil, nil
 	}
-	tokens, err = bearer.New(bearer.Config{
-		Issuer: id.Issuer, Audience: id.Audience, Algorithms: id.Algorithms, Logger: log,
-		Type: map[string]bearer.Type{"access": bearer.AccessToken, "id": bearer.IDToken}[id.TokenType],
-	})
+	cfg := bearer.Config{
+		Issuer: id.Issuer, Audience: id.Audience, AudienceClaim: id.AudienceClaim, KeysURL: id.KeysURL, Algorithms: id.Algorithms, Logger: log,
+		TokenFrom: id.tokenFrom(),
+		Type:      map[string]bearer.Type{"access": bearer.AccessToken, "id": bearer.IDToken}[id.TokenType],
+	}
+	if id.HMACSecret != nil {
+		secret, err := id.HMACSecret.Read()
+		if err != nil {
+			return rolegate.Identifier{}, nil, fmt.Errorf("hmac_secret: %w", err)
+		}
+		cfg.HMACSecret = bearer.Secret(secret)
+	}
+	tokens, err = bearer.New(cfg)
 	if err != nil {
 		return rolegate.Identifier{}, nil, err
 	}
@@ -237,6 +246,21 @@ func (id *Identity) identifier(log *slog.Logger) (_ rolegate.Identifier, tokens 
 		return tokens.ByThirdUserID(claim), tokens, nil
 	}
 	return tokens.ByUserID(claim), tokens, nil
+}
+
+// tokenFrom is where tokens may be: in Authorization, and where the file says.
+func (id *Identity) tokenFrom() []bearer.TokenSource {
+	from := []bearer.TokenSource{bearer.FromAuthorization()}
+	if id.TokenHeader != "" {
+		from = append(from, bearer.FromHeader(id.TokenHeader))
+	}
+	if id.TokenCookie != "" {
+		from = append(from, bearer.FromCookie(id.TokenCookie))
+	}
+	if id.TokenSubprotocol != "" {
+		from = append(from, bearer.FromSubprotocol(id.TokenSubprotocol))
+	}
+	return from
 }
 
 // recovered makes an error of a panic with which a constructor refuses what it

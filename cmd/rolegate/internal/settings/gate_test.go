@@ -135,10 +135,10 @@ func TestIdentityByIssuer(t *testing.T) {
 		issuer + "is: email, claim: mail}]":                    "identity[0]: claim: an e-mail address is read from the claim email alone, which email_verified belongs to",
 		issuer + "is: user_id, claim: a}, {}]":                 "identity[1]: is: ",
 		issuer + "is: user_id, claim: a, algorithms: [none]}]": "is not a signing algorithm",
-		"identity: [{issuer: 'https://u:" + marker + "@x', audience: school, is: user_id, claim: a}]":          "identity[0]: bearer: ",
+		"identity: [{issuer: 'https://u:" + marker + "@x', audience: school, is: user_id, claim: a}]":          "identity[0]: rolegate: bearer: ",
 		"identity: [{issuer: 'http://login.example.com', audience: school, is: user_id, claim: a}]":            "it is not https",
-		"identity: [{is: user_id, header: A, trusted: loopback}, {issuer: x, audience: x, is: email}]":         "identity[1]: bearer: ",
-		"identity: [{is: user_id, issuer: x, audience: a, claim: b}, {is: email, issuer: y, audience: b}]\n#2": "identity[1]: bearer: ",
+		"identity: [{is: user_id, header: A, trusted: loopback}, {issuer: x, audience: x, is: email}]":         "identity[1]: rolegate: bearer: ",
+		"identity: [{is: user_id, issuer: x, audience: a, claim: b}, {is: email, issuer: y, audience: b}]\n#2": "identity[1]: rolegate: bearer: ",
 	} {
 		f, err := settings.Parse([]byte(withSecret(t) + text))
 		if err == nil {

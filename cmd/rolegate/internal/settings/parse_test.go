@@ -123,7 +123,7 @@ log: {level: loud}
 			"identity[2]: expected either header, which your proxy sets, or issuer, whose tokens are verified",
 			"identity[3]: header: expected the name of a header, such as X-User-Id",
 			"identity[4]: trusted: expected the networks that the proxy connects from: from elsewhere the header is not believed",
-			"identity[5]: audience, claim, algorithms and token_type go with issuer, not with header",
+			"identity[5]: audience, claim, and what else is about a token, go with issuer, not with header",
 			"identity[6]: trusted goes with header, not with issuer",
 			"identity[7]: audience: expected what the claim aud must have in it",
 			"identity[8]: token_type: expected access or id",

@@ -67,8 +67,13 @@ func (c *Checks) empty() bool {
 func (a *ForwardAuth) Handler(gate *rolegate.Gate, identity []Identity, log *slog.Logger) (*forwardauth.Handler, error) {
 	cfg := forwardauth.Config{Proxy: forwardauth.Proxy(a.Proxy), Trusted: a.Trusted, Prefix: a.Prefix, LoginURL: a.LoginURL, ReturnParam: a.ReturnParam, Logger: log}
 	for _, id := range identity {
-		if id.Header != "" {
-			cfg.Headers = append(cfg.Headers, id.Header)
+		for _, name := range []string{id.Header, id.TokenHeader} {
+			if name != "" {
+				cfg.Headers = append(cfg.Headers, name)
+			}
+		}
+		if id.TokenSubprotocol != "" {
+			cfg.Headers = append(cfg.Headers, "Sec-WebSocket-Protocol")
 		}
 	}
 	h, err := forwardauth.New(gate, cfg)

@@ -11,6 +11,11 @@ func (f *File) GateSecrets() (all []Secret) {
 			all = append(all, *c.Password)
 		}
 	}
+	for _, id := range f.Identity {
+		if id.HMACSecret != nil {
+			all = append(all, *id.HMACSecret)
+		}
+	}
 	if r := f.Cache.Redis; r != nil {
 		all = append(all, r.Secret)
 		if r.Password != nil {
