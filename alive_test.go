@@ -33,7 +33,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 	require.ErrorIs(t, gate.Refresh(ctx), down)
 	require.ErrorIs(t, gate.RefreshAll(ctx), down)
 
-	source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Err: rolegate.ErrRefused})
+	source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Permanent: true, Err: rolegate.ErrRefused})
 	_, err = rolegate.Open(ctx, quiet(rolegate.Config{Source: source}))
 	require.ErrorIs(t, err, rolegate.ErrRefused)
 	require.NoError(t, ctx.Err(), "it does not try again")

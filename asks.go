@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -18,7 +19,7 @@ import (
 // An ask is the wish for a pull that begins after it.
 type ask struct {
 	id     uint64
-	kind   pullKind
+	kind   refresh.Kind
 	accept bool // a walk that holds nothing back
 }
 
@@ -51,16 +52,16 @@ func (a ask) message() []byte {
 }
 
 func readAsk(m []byte) (a ask, ok bool) {
-	if len(m) != askSize || m[0] != askVersion || pullKind(m[1]) >= pullKinds || m[2] > 1 {
+	if len(m) != askSize || m[0] != askVersion || refresh.Kind(m[1]) >= refresh.Kinds || m[2] > 1 {
 		return ask{}, false
 	}
-	return ask{id: binary.LittleEndian.Uint64(m[3:]), kind: pullKind(m[1]), accept: m[2] == 1}, true
+	return ask{id: binary.LittleEndian.Uint64(m[3:]), kind: refresh.Kind(m[1]), accept: m[2] == 1}, true
 }
 
 // pull has the leader pull, and returns when what that has brought is swapped in
 // here.
-func (r *replica) pull(ctx context.Context, k pullKind) error {
-	a := ask{id: rand.Uint64(), kind: k, accept: k == walk && r.f.accepting.Load() > 0}
+func (r *replica) pull(ctx context.Context, k refresh.Kind) error {
+	a := ask{id: rand.Uint64(), kind: k, accept: k == refresh.Full && r.f.pull.accepting.Load() > 0}
 	answered := make(chan snapshot.Answer, 1)
 	r.mu.Lock()
 	r.waiting[a.id] = answered
@@ -70,7 +71,7 @@ func (r *replica) pull(ctx context.Context, k pullKind) error {
 		delete(r.waiting, a.id)
 		r.mu.Unlock()
 	}()
-	if k == incremental {
+	if k == refresh.Incremental {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, askWait)
 		defer cancel()
@@ -127,9 +128,8 @@ func (r *replica) answered(answers []snapshot.Answer, taken bool) {
 
 // listen takes in asks while this replica leads.
 func (r *replica) listen() {
-	defer r.f.running.Done()
 	after, failed := "", 0
-	for r.f.ctx.Err() == nil {
+	for r.f.tasks.Context().Err() == nil {
 		r.mu.Lock()
 		turned := r.turned
 		r.mu.Unlock()
@@ -139,13 +139,13 @@ func (r *replica) listen() {
 			select {
 			case <-turned:
 			case <-timer.C:
-			case <-r.f.ctx.Done():
+			case <-r.f.tasks.Context().Done():
 			}
 			timer.Stop()
 			continue
 		}
 		var asked []Asked
-		ctx, cancel := context.WithTimeout(r.f.ctx, followWait)
+		ctx, cancel := context.WithTimeout(r.f.tasks.Context(), followWait)
 		err := callCache(func() (err error) {
 			asked, err = r.shared.Asked(ctx, after)
 			return err
@@ -188,11 +188,10 @@ func (r *replica) enqueue(a ask) {
 }
 
 // serve makes the pulls that are asked for: one for all who wait.
-func (r *replica) serve(k pullKind) {
-	defer r.f.running.Done()
+func (r *replica) serve(k refresh.Kind) {
 	for {
 		select {
-		case <-r.f.ctx.Done():
+		case <-r.f.tasks.Context().Done():
 			return
 		case <-r.ask[k]:
 		}
@@ -243,21 +242,21 @@ func answerTo(a ask, err error) snapshot.Answer {
 	return snapshot.Answer{ID: a.id, Failure: string(failureOf(err)), Text: err.Error()}
 }
 
-func (r *replica) pullFor(k pullKind, asks []ask) error {
+func (r *replica) pullFor(k refresh.Kind, asks []ask) error {
 	for _, a := range asks {
 		if a.accept {
-			r.f.accepting.Add(1)
-			defer r.f.accepting.Add(-1)
+			r.f.pull.accepting.Add(1)
+			defer r.f.pull.accepting.Add(-1)
 			break
 		}
 	}
-	return r.f.pullFresh(r.f.ctx, k)
+	return r.f.fresh(r.f.tasks.Context(), k)
 }
 
 // afford waits until a pull may be made for those who ask: so that ten replicas
 // cost the source no more than one. An operator who accepts a shrink does not
 // wait. It returns false if the gate is closed.
-func (r *replica) afford(k pullKind) bool {
+func (r *replica) afford(k refresh.Kind) bool {
 	for {
 		wait := r.price(k)
 		if wait <= 0 {
@@ -267,7 +266,7 @@ func (r *replica) afford(k pullKind) bool {
 		select {
 		case <-timer.C:
 		case <-r.ask[k]: // one more; it may be an operator
-		case <-r.f.ctx.Done():
+		case <-r.f.tasks.Context().Done():
 			timer.Stop()
 			return false
 		}
@@ -277,16 +276,14 @@ func (r *replica) afford(k pullKind) bool {
 
 // price is how long a pull for those who ask has to wait; if that is 0, it is
 // paid for.
-func (r *replica) price(k pullKind) time.Duration {
+func (r *replica) price(k refresh.Kind) time.Duration {
 	now := r.f.clock()
-	if k == incremental {
-		r.budget.mu.Lock()
-		defer r.budget.mu.Unlock()
-		return r.budget.wait(now)
+	if k == refresh.Incremental {
+		return r.budget.Take(now)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, a := range r.asked[walk] {
+	for _, a := range r.asked[refresh.Full] {
 		if a.accept {
 			return 0
 		}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"sync/atomic"
 	"time"
 
-	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -39,17 +37,8 @@ type Cache interface {
 	Store(ctx context.Context, write func(io.Writer) error) error
 }
 
-const (
-	// loadWait is how long the first walk waits for the stored index. An index
-	// that comes later is used still if there is no list yet.
-	loadWait = 5 * time.Second
-
-	// storeEvery is how soon after an index was stored the next one is.
-	storeEvery = 5 * time.Second
-
-	// cacheTimeout is how long loading, or storing, an index may take.
-	cacheTimeout = time.Minute
-)
+// cacheTimeout is how long storing or loading an index in a SharedCache may take.
+const cacheTimeout = time.Minute
 
 // cacheKey says which list a source has, "" if it does not tell.
 func cacheKey(s Source) string {
@@ -57,91 +46,6 @@ func cacheKey(s Source) string {
 		return k.CacheKey()
 	}
 	return ""
-}
-
-// keepStored restores the stored index, and then stores those that follow it.
-func (f *refresher) keepStored() {
-	defer f.running.Done()
-	f.restore()
-	f.keepStoring()
-}
-
-// restore makes the stored index the first list, if there is one that may be
-// used. Whatever goes wrong, the gate starts from the source instead.
-func (f *refresher) restore() {
-	defer close(f.restored)
-	gen, err := f.load()
-	switch {
-	case f.ctx.Err() != nil: // closed meanwhile
-	case errors.Is(err, fs.ErrNotExist):
-		f.log.Info("rolegate: no index is stored yet")
-	case err != nil:
-		f.noteCache(func(s *CacheStatus) { s.fail(err) })
-		f.log.Warn("rolegate: the stored index is not used; the list comes from the source", "err", err)
-	case !f.startFrom(gen):
-		f.log.Info("rolegate: the stored index is not used: the list has come from the source meanwhile")
-	default:
-		now := f.clock()
-		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from the stored index", "users", gen.Users, "held", gen.Held.Size(),
-			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second))
-		f.ready.Do(func() { close(f.first) })
-	}
-}
-
-// startFrom swaps the stored index in, unless a walk was faster: what that has
-// seen must not be undone.
-func (f *refresher) startFrom(gen *snapshot.Generation) bool {
-	if f.lockSwap(f.ctx) != nil {
-		return false
-	}
-	defer f.unlockSwap()
-	if f.now.Load() != nil {
-		return false
-	}
-	f.mu.Lock()
-	f.holdTold = gen.Held
-	f.mu.Unlock()
-	f.stored = gen
-	f.swap(gen)
-	return true
-}
-
-// awaitRestored has the first walk wait for the stored index, but not for a
-// Cache that hangs.
-func (f *refresher) awaitRestored() {
-	timer := time.NewTimer(loadWait)
-	defer timer.Stop()
-	select {
-	case <-f.restored:
-	case <-f.ctx.Done():
-	case <-timer.C:
-		err := fmt.Errorf("it was not loaded within %v", loadWait)
-		f.noteCache(func(s *CacheStatus) { s.fail(err) })
-		f.log.Warn("rolegate: the first walk does not wait for the stored index", "err", err)
-	}
-}
-
-// load reads the stored index, and says why it may not be used.
-func (f *refresher) load() (gen *snapshot.Generation, err error) {
-	ctx, cancel := context.WithTimeout(f.ctx, cacheTimeout)
-	defer cancel()
-	err = callCache(func() (err error) {
-		r, err := f.cfg.Cache.Load(ctx)
-		if err != nil {
-			return err
-		}
-		if r == nil {
-			return errors.New("the Cache's Load returned neither an index nor an error")
-		}
-		defer r.Close()
-		gen, err = f.decode(readerUntil{ctx, r})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return gen, nil
 }
 
 // A readerUntil ends with a context: an index without end does not fill the
@@ -180,107 +84,8 @@ func (f *refresher) decode(r io.Reader) (*snapshot.Generation, error) {
 	return s.Generation(f.roles, cfg.indexed.fields(), now.At)
 }
 
-// keepStoring stores what requests see whenever that has changed, at most every
-// storeEvery, and what is pending when the gate is closed.
-func (f *refresher) keepStoring() {
-	timer := time.NewTimer(storeEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-f.ctx.Done():
-			f.storeNow()
-			return
-		case <-f.dirty:
-		}
-		f.storeNow()
-		timer.Reset(storeEvery)
-		select {
-		case <-f.ctx.Done():
-		case <-timer.C:
-		}
-	}
-}
-
-// storeNow stores what requests see, if that is not stored yet. Ages change
-// with every walk; an increment that changed nothing is not worth it: that the
-// contact age begins older after a restart does no harm. One that could not be
-// stored is tried again with the next pull that succeeds.
-func (f *refresher) storeNow() {
-	gen := f.now.Load()
-	if gen == nil || f.stored != nil && gen.Snapshot == f.stored.Snapshot && gen.Verified == f.stored.Verified && gen.Held == f.stored.Held {
-		return
-	}
-	hangs := time.AfterFunc(cacheTimeout+storeEvery, func() {
-		f.noteNotStored(errors.New("the Cache's Store does not return when its ctx ends"))
-	})
-	err := f.write(gen)
-	hangs.Stop()
-	if err != nil {
-		f.stored = nil // not to be kept in memory for as long as storing fails
-		f.noteNotStored(err)
-		return
-	}
-	f.stored = gen
-	now := f.clock()
-	f.noteCache(func(s *CacheStatus) {
-		s.Stored++
-		s.Last = now.Time()
-		f.cacheTold = false
-	})
-}
-
-// noteNotStored remembers a failure, and logs the first in a row.
-func (f *refresher) noteNotStored(err error) {
-	told := false
-	f.noteCache(func(s *CacheStatus) {
-		s.fail(err)
-		told, f.cacheTold = f.cacheTold, true
-	})
-	if !told {
-		f.log.Error("rolegate: the index cannot be stored: a restart will have to wait for the source, or goes on from an older one", "err", err)
-	}
-}
-
-func (f *refresher) write(gen *snapshot.Generation) error {
-	ctx, cancel := context.WithTimeout(f.storing, cacheTimeout)
-	defer cancel()
-	var whole atomic.Bool
-	err := callCache(func() error {
-		return f.cfg.Cache.Store(ctx, func(w io.Writer) error {
-			err := gen.Encode(w, f.cfg.cacheKey, clock.WallStamp)
-			whole.Store(err == nil)
-			return err
-		})
-	})
-	if err == nil && !whole.Load() {
-		return errors.New("the Cache's Store returned no error, although the index was not written whole")
-	}
-	return err
-}
-
-// callCache calls a Cache, and turns a panic into an error, and likewise the
-// end of its goroutine, as by t.FailNow.
-func callCache(call func() error) (err error) {
-	err = errors.New("the Cache ended its goroutine")
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer func() {
-			if v := recover(); v != nil {
-				err = panicError("the Cache", v)
-			}
-		}()
-		err = call()
-	}()
-	<-ended
-	return err
-}
-
-func (f *refresher) noteCache(note func(*CacheStatus)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	note(&f.cache)
-}
+// callCache calls a Cache, and turns a panic into an error.
+func callCache(call func() error) error { return panics.Call("the Cache", call) }
 
 // CacheStatus tells of Config.Cache.
 type CacheStatus struct {

@@ -165,7 +165,7 @@ func (c *Call) request(ctx context.Context, r *http.Request) *http.Request {
 // identify finds out who is asking. If that cannot be told, d says why.
 func (p *Policy) identify(d *Decision, r *http.Request) (id Identity, known bool) {
 	if p.gate == nil {
-		return Identity{}, false // the zero Decision is NotReady
+		return Identity{}, false // the zero Decision is ReasonNotReady
 	}
 	id, err := p.gate.cfg.identify(r)
 	return id, p.known(d, err)
@@ -193,8 +193,16 @@ func (p *Policy) known(d *Decision, err error) bool {
 func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope orgScope, r *http.Request) {
 	g := p.gate
 	p.store.judge(d, p, id, scope, r, clock.Instant{})
-	if d.mayHaveChanged() && g.onDeny != nil && g.onDeny.refresh(ctx, id) {
-		if p.store.judge(d, p, id, d.scope(scope), r, clock.Instant{}); d.mayHaveChanged() {
+	again := func() bool {
+		p.store.judge(d, p, id, d.scope(scope), r, clock.Instant{})
+		return !d.mayHaveChanged() && d.Reason != ReasonAmbiguous
+	}
+	switch {
+	case g == nil || g.onDeny == nil:
+	case d.Reason == ReasonAmbiguous && g.onDeny.untangle(ctx, again):
+		again()
+	case d.mayHaveChanged() && g.onDeny.refresh(ctx, id, again):
+		if again(); d.mayHaveChanged() {
 			g.onDeny.refuse(id)
 		}
 	}

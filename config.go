@@ -155,6 +155,13 @@ type Refresh struct {
 	// at most one in 10 s by default.
 	ResyncMin time.Duration
 
+	// LookBack is how long a transaction of the source may take: its sequence is
+	// taken when it begins, and its rows are seen when it ends, perhaps below what
+	// was seen already. So an incremental refresh asks from the highest sequence
+	// that was known that long before the last one: 2 min by default. Rows that
+	// are seen again cost nothing but their transfer.
+	LookBack time.Duration
+
 	// MaxAgeWait is how long a request with [MaxAge] waits for such a walk:
 	// 3 s by default.
 	MaxAgeWait time.Duration
@@ -289,7 +296,7 @@ func (f *Refresh) fill() (errs []error) {
 		value time.Duration
 	}{
 		{"Every", f.Every}, {"ResyncEvery", f.ResyncEvery}, {"StaleAfter", f.StaleAfter}, {"ExpireAfter", f.ExpireAfter},
-		{"SyncHold", f.SyncHold}, {"ResyncMin", f.ResyncMin}, {"MaxAgeWait", f.MaxAgeWait},
+		{"SyncHold", f.SyncHold}, {"ResyncMin", f.ResyncMin}, {"MaxAgeWait", f.MaxAgeWait}, {"LookBack", f.LookBack},
 	} {
 		if err := checkDuration("Refresh."+d.name, d.value); err != nil {
 			errs = append(errs, err)
@@ -302,6 +309,7 @@ func (f *Refresh) fill() (errs []error) {
 	f.ExpireAfter = orDefault(f.ExpireAfter, max(time.Hour, 3*f.ResyncEvery))
 	f.SyncHold = orDefault(f.SyncHold, min(30*time.Minute, f.ExpireAfter/2, max(shortest, (f.ExpireAfter-f.ResyncEvery*5/4)*2/3)))
 	f.ResyncMin = orDefault(f.ResyncMin, 10*time.Second)
+	f.LookBack = orDefault(f.LookBack, 2*time.Minute)
 	f.MaxAgeWait = orDefault(f.MaxAgeWait, 3*time.Second)
 	if !(f.MaxShrink >= 0 && f.MaxShrink <= 1) {
 		errs = append(errs, mistake("Refresh.MaxShrink is %v: expected a part from 0 to 1, such as 0.3; 0 is the default", f.MaxShrink))

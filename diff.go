@@ -35,33 +35,33 @@ func (d *diff) note(to *[]UserChange, id int64) {
 
 // compare counts what a swap changed, and hands it to OnChange. ids calls its
 // argument for every user who may differ.
-func (f *refresher) compare(next, before *snapshot.Generation, isWalk bool, ids func(look func(id int64))) RefreshOutcome {
+func (p *puller) compare(next, before *snapshot.Generation, isWalk bool, ids func(look func(id int64))) RefreshOutcome {
 	if before == nil {
 		return RefreshOutcome{Added: next.Users}
 	}
-	d := diff{Comparison: index.Comparison{Before: before.Snapshot, After: next.Snapshot}, detailed: f.changes != nil}
+	d := diff{Comparison: index.Comparison{Before: before.Snapshot, After: next.Snapshot}, detailed: p.changes != nil}
 	ids(d.look)
 	if d.detailed && d.Added+d.Removed+d.Changed > 0 {
 		byID := func(a, b UserChange) int { return cmp.Compare(a.UserID, b.UserID) }
 		slices.SortFunc(d.change.Added, byID)
 		slices.SortFunc(d.change.Removed, byID)
 		slices.SortFunc(d.change.Changed, byID)
-		d.change.Time, d.change.Full, d.change.Generation = f.clock().Time(), isWalk, next.Number
-		f.changes.put(d.change)
+		d.change.Time, d.change.Full, d.change.Generation = p.clock().Time(), isWalk, next.Number
+		p.changes.Put(d.change)
 	}
 	return RefreshOutcome{Added: d.Added, Removed: d.Removed, Changed: d.Changed, LostAllRoles: d.LostAllRoles}
 }
 
 // compareAll compares all users of both: what a walk needs.
-func (f *refresher) compareAll(next, before *snapshot.Generation) RefreshOutcome {
-	return f.compare(next, before, true, func(look func(int64)) {
+func (p *puller) compareAll(next, before *snapshot.Generation) RefreshOutcome {
+	return p.compare(next, before, true, func(look func(int64)) {
 		next.Differing(&before.Table, look)
 	})
 }
 
 // compareSome compares by the users whom an incremental pull spoke of.
-func (f *refresher) compareSome(next, before *snapshot.Generation, changes *index.Table) RefreshOutcome {
-	return f.compare(next, before, false, func(look func(int64)) {
+func (p *puller) compareSome(next, before *snapshot.Generation, changes *index.Table) RefreshOutcome {
+	return p.compare(next, before, false, func(look func(int64)) {
 		changes.Each(func(id int64, _ index.Place, _ bool) { look(id) })
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -229,12 +230,14 @@ func newRolesWorld(t *testing.T, rnd *rand.Rand, n uint64) *rolesWorld {
 		Source: w.source, StartEmpty: async, Implies: w.implies,
 		Aliases: []rolegate.Kind{rolegate.KindAccount},
 		OnDeny:  rolegate.OnDeny{Off: true}, // one request is one decision
+		Refresh: rolegate.Refresh{ResyncMin: 24 * time.Hour},
 	})
 	w.morePolicies(4) // some before there is a list
 	if async {
 		release()
 	}
 	w.resync()
+	spendFullRefresh(t, w.gate, w.source)
 	return w
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -34,7 +35,7 @@ func ReadClock() (mono, wall int64) {
 // its last contact were known: the mistake that a test of the ages must notice.
 func VerifyEarly(g *Gate) {
 	f := g.refresher
-	if err := f.lockSwap(f.ctx); err != nil {
+	if err := f.lockSwap(f.tasks.Context()); err != nil {
 		return
 	}
 	defer f.unlockSwap()
@@ -49,7 +50,7 @@ func VerifyEarly(g *Gate) {
 // of a replica that heeds no order.
 func TakeBase(g *Gate) {
 	f := g.refresher
-	if err := f.lockSwap(f.ctx); err != nil {
+	if err := f.lockSwap(f.tasks.Context()); err != nil {
 		return
 	}
 	defer f.unlockSwap()
@@ -135,7 +136,7 @@ func Backlog(g *Gate) map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return map[string]int{
-		"waiting": len(r.waiting), "answers": len(r.answers), "asked": len(r.asked[incremental]) + len(r.asked[walk]),
+		"waiting": len(r.waiting), "answers": len(r.answers), "asked": len(r.asked[refresh.Incremental]) + len(r.asked[refresh.Full]),
 		"serving": len(r.serving), "served": r.served.Len(),
 	}
 }

@@ -22,7 +22,7 @@ func (r *replica) follow() {
 	}
 	r.mu.Unlock()
 	news, timeout, err := r.next(wait, false)
-	if r.f.ctx.Err() != nil {
+	if r.f.tasks.Context().Err() != nil {
 		return
 	}
 	none := !news && err == nil
@@ -61,7 +61,7 @@ func (r *replica) follow() {
 // it returns at once if this replica is the other. It reports whether there was
 // one, and if not, whether it has waited to the end.
 func (r *replica) next(wait time.Duration, leading bool) (news, timeout bool, err error) {
-	ctx, cancel := context.WithCancel(r.f.ctx) // what has come is read with it, however long that takes
+	ctx, cancel := context.WithCancel(r.f.tasks.Context()) // what has come is read with it, however long that takes
 	defer cancel()
 	var ended atomic.Bool
 	waiting := time.AfterFunc(wait, func() {
@@ -94,7 +94,7 @@ func (r *replica) next(wait time.Duration, leading bool) (news, timeout bool, er
 	case err != nil, u.Whole != nil && !came:
 		return false, ended.Load(), nil
 	}
-	whole, stop := context.WithTimeout(r.f.ctx, cacheTimeout)
+	whole, stop := context.WithTimeout(r.f.tasks.Context(), cacheTimeout)
 	defer stop()
 	defer context.AfterFunc(whole, cancel)()
 	return true, false, r.take(whole, u)
@@ -205,7 +205,7 @@ func (r *replica) serveFirst() {
 	if base == nil || r.f.now.Load() != nil || base.Verified.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
 		return
 	}
-	if r.f.lockSwap(r.f.ctx) != nil {
+	if r.f.lockSwap(r.f.tasks.Context()) != nil {
 		return
 	}
 	defer r.f.unlockSwap()
@@ -226,6 +226,7 @@ func (r *replica) adopt(v Version, at snapshot.Stamps, gen *snapshot.Generation,
 		return
 	}
 	first := r.f.now.Load() == nil
+	r.f.pull.cursor.Follow(gen.Contact, gen.Cursor)
 	r.f.swap(gen)
 	if role := *r.role.Load(); first && role != ReplicaFollower {
 		r.schedule(role, gen, r.f.clock()) // it was about to walk, since it had nothing
@@ -318,21 +319,17 @@ func (r *replica) adoptChange(ctx context.Context, u Update, jumped bool) error 
 func (r *replica) tell(gen, own *snapshot.Generation, ids []int64) {
 	f := r.f
 	isWalk := own == nil || own.Refreshed != gen.Refreshed
-	f.mu.Lock()
-	f.holdTold, f.warned = gen.Held, false
-	f.mu.Unlock()
+	f.journal.adopted(gen)
 	switch {
 	case own == nil:
-		now := f.clock()
-		f.noteCache(func(s *CacheStatus) { s.Loaded = true })
-		f.log.Info("rolegate: started from what another replica has published", "users", gen.Users, "held", gen.Held.Size(),
-			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second))
-		f.ready.Do(func() { close(f.first) })
-	case f.changes == nil, gen.Snapshot == own.Snapshot:
+		r.noteCache(func(s *CacheStatus) { s.Loaded = true })
+		f.journal.started(gen, "rolegate: started from what another replica has published")
+		f.begin()
+	case f.pull.changes == nil, gen.Snapshot == own.Snapshot:
 	case ids == nil:
-		f.compare(gen, own, isWalk, func(look func(int64)) { gen.Differing(&own.Table, look) })
+		f.pull.compare(gen, own, isWalk, func(look func(int64)) { gen.Differing(&own.Table, look) })
 	default:
-		f.compare(gen, own, isWalk, func(look func(int64)) {
+		f.pull.compare(gen, own, isWalk, func(look func(int64)) {
 			for _, id := range ids {
 				look(id)
 			}

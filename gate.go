@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/rolegate/rolegate/internal/refresh"
 )
 
 // A Gate keeps the list of authorised users in memory and guards HTTP handlers
@@ -111,14 +113,14 @@ func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
 //
 // It blocks until then or until ctx ends; the pull goes on without the caller.
 // It returns the pull's error, ctx's, or [ErrClosed].
-func (g *Gate) Refresh(ctx context.Context) error { return g.pull(ctx, incremental) }
+func (g *Gate) Refresh(ctx context.Context) error { return g.refreshNow(ctx, refresh.Incremental) }
 
 // RefreshAll walks the whole list and returns when it has been swapped in: a walk
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
 // nil; [ErrHeld] says that the walk counts, but that removals are held back. It
 // blocks and returns other errors as [Gate.Refresh] does.
-func (g *Gate) RefreshAll(ctx context.Context) error { return g.pull(ctx, walk) }
+func (g *Gate) RefreshAll(ctx context.Context) error { return g.refreshNow(ctx, refresh.Full) }
 
 // AcceptShrink is a [Gate.RefreshAll] that holds no removals back: it applies
 // every removal that the list shows, although they are many or a sync is running.
@@ -127,16 +129,16 @@ func (g *Gate) AcceptShrink(ctx context.Context) error {
 	if g == nil || g.refresher == nil {
 		return ErrClosed
 	}
-	g.refresher.accepting.Add(1)
-	defer g.refresher.accepting.Add(-1)
-	return g.pull(ctx, walk)
+	g.refresher.pull.accepting.Add(1)
+	defer g.refresher.pull.accepting.Add(-1)
+	return g.refreshNow(ctx, refresh.Full)
 }
 
-func (g *Gate) pull(ctx context.Context, k pullKind) error {
+func (g *Gate) refreshNow(ctx context.Context, k refresh.Kind) error {
 	if g == nil || g.refresher == nil {
 		return ErrClosed
 	}
-	return g.refresher.pullFresh(ctx, k)
+	return g.refresher.fresh(ctx, k)
 }
 
 // panicError is a recovered panic as an error. The value's text is left out:

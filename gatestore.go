@@ -25,13 +25,13 @@ type store struct {
 	// there, and only ever replaced whole.
 	now atomic.Pointer[snapshot.Generation]
 
-	// swapping is held (it has room for one) from before an incremental pull
-	// begins until its result is swapped in, and by a walk for the increment
-	// that brings it up to date and its swap. So swaps are serial, and nothing
-	// that was pulled before a swap is applied after it.
+	// swapping is held (it has room for one) while a generation is made of the
+	// one before and published.
 	swapping chan struct{}
 
-	// onPublish is called after each swap, with the lock held, in this order.
+	news atomic.Pointer[chan struct{}] // closed with the next publish
+
+	// onPublish is called after each publish, with the lock held, in this order.
 	// It is set before the first.
 	onPublish []func()
 }
@@ -40,6 +40,8 @@ type store struct {
 func (s *store) init(cfg settings) {
 	s.cfg, s.log, s.roles, s.clock = cfg, cfg.Logger, cfg.roles, cfg.clock
 	s.swapping = make(chan struct{}, 1)
+	news := make(chan struct{})
+	s.news.Store(&news)
 }
 
 // current returns the generation to decide by, or why there is none. Each
@@ -81,18 +83,28 @@ func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *ht
 	d.stale = gen.Contact.Age(now) > s.cfg.Refresh.StaleAfter
 }
 
-// swap makes requests see the next generation. It needs lockSwap.
+// swap makes requests see the next generation, which has a number of its own if
+// it differs in more than its ages. It needs lockSwap.
 func (s *store) swap(next *snapshot.Generation) {
 	before := s.now.Load()
-	next.Number = 1
-	if before != nil {
+	switch {
+	case before == nil:
+		next.Number = 1
+	case before.Snapshot == next.Snapshot && before.Held == next.Held:
+		next.Number = before.Number
+	default:
 		next.Number = before.Number + 1
 	}
 	s.now.Store(next)
+	news := make(chan struct{})
+	close(*s.news.Swap(&news))
 	for _, call := range s.onPublish {
 		call()
 	}
 }
+
+// published returns a channel that is closed with the next publish.
+func (s *store) published() <-chan struct{} { return *s.news.Load() }
 
 func (s *store) lockSwap(ctx context.Context) error {
 	select {

@@ -127,3 +127,16 @@ func simUnderRaceDetector() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
+
+// spendFullRefresh has the gate make the one full refresh in each
+// Refresh.ResyncMin for an alias that an incremental one has made ambiguous. So
+// none comes by itself in a test that is over by then.
+func spendFullRefresh(t *testing.T, gate *rolegate.Gate, source *rolegatetest.Static) {
+	t.Helper()
+	before := gate.Status().Full.Succeeded
+	source.Put(rolegate.Record{UserID: 1 << 61, Account: "twins"}, rolegate.Record{UserID: 1<<61 + 1, Account: "twins"})
+	require.NoError(t, gate.Refresh(t.Context()))
+	require.Eventually(t, func() bool { return gate.Status().Full.Succeeded > before }, time.Minute, time.Millisecond)
+	source.Remove(1<<61, 1<<61+1)
+	require.NoError(t, gate.AcceptShrink(t.Context()))
+}

@@ -84,7 +84,7 @@ func TestShrinkBrake(t *testing.T) {
 				assert.Equal(t, verified, s.Verified, "verified waits until the removals are applied")
 				assert.True(t, s.Contact.After(verified))
 				assert.True(t, gate.Decide(t.Context(), rolegate.UserID(c.before)).Held)
-				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second walk agrees, or AcceptShrink is called"), 1)
+				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second full refresh agrees, or AcceptShrink is called"), 1)
 
 				after(67 * time.Second)
 				assert.Equal(t, c.then, listed(gate, c.before), "the second walk, a minute later, agrees")

@@ -3,9 +3,9 @@ package rolegate
 import (
 	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/stripe"
 )
 
@@ -45,65 +45,6 @@ type DecisionEvent struct {
 // Allowed reports whether the user was let through.
 func (e DecisionEvent) Allowed() bool { return e.Reason == ReasonGranted || e.Shadowed }
 
-// A queue hands events to a hook of the app's from a goroutine of its own, so
-// that a hook that is slow, or hangs, holds up nothing else. What does not fit
-// is dropped and counted.
-type queue[T any] struct {
-	events  chan T
-	dropped atomic.Uint64
-}
-
-func startQueue[T any](f *refresher, size int, name string, hook func(T)) *queue[T] {
-	if hook == nil {
-		return nil
-	}
-	q := &queue[T]{events: make(chan T, size)}
-	f.running.Add(1)
-	go func() {
-		defer f.running.Done()
-		for {
-			select {
-			case <-f.ctx.Done():
-				return
-			case e := <-q.events:
-				if f.ctx.Err() != nil {
-					return // a hook that is slow must not go on with all that waits
-				}
-				call(f, name, hook, e)
-			}
-		}
-	}()
-	return q
-}
-
-func call[T any](f *refresher, name string, hook func(T), e T) {
-	defer func() {
-		if v := recover(); v != nil {
-			f.log.Error("rolegate: a hook panicked", "err", panicError("Config."+name, v))
-		}
-	}()
-	hook(e)
-}
-
-// put queues an event, or drops it. A nil queue takes nothing.
-func (q *queue[T]) put(e T) {
-	if q == nil {
-		return
-	}
-	select {
-	case q.events <- e:
-	default:
-		q.dropped.Add(1)
-	}
-}
-
-func (q *queue[T]) drops() uint64 {
-	if q == nil {
-		return 0
-	}
-	return q.dropped.Load()
-}
-
 // How many events wait for a hook: changes may be large, decisions are not.
 const (
 	changeQueue   = 64
@@ -114,8 +55,8 @@ const (
 // OnDecision. A nil one does neither.
 type observer struct {
 	counters  stripe.Counters
-	decisions *queue[DecisionEvent] // nil without OnDecision
-	sample    float64               // the part of the grants that OnDecision receives
+	decisions *refresh.Queue[DecisionEvent] // nil without OnDecision
+	sample    float64                       // the part of the grants that OnDecision receives
 }
 
 // What is counted of decisions besides their reasons.
@@ -159,5 +100,5 @@ func (o *observer) observe(p *Policy, d *Decision, r *http.Request, decision str
 	if r != nil {
 		e.Method, e.Route = r.Method, route(r)
 	}
-	o.decisions.put(e)
+	o.decisions.Put(e)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,7 +51,9 @@ func newIndexWorld(t *testing.T, seed uint64, ids, stride int64, accounts, longe
 	w.gate = openGate(t, rolegate.Config{
 		Source: w.source, Keep: rolegate.KeepNickname,
 		Aliases: []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail},
+		Refresh: rolegate.Refresh{ResyncMin: 24 * time.Hour},
 	})
+	spendFullRefresh(t, w.gate, w.source)
 	return w
 }
 

@@ -91,6 +91,7 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 			}
 		}
 	}
+	source.list = slices.Concat(source.list, source.news)
 	require.NoError(t, gate.RefreshAll(t.Context()))
 	o := gate.Status().Full.Outcome
 	assert.Zero(t, o.Added+o.Removed+o.Changed, "a walk that numbers nothing anew finds the same")

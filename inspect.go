@@ -1,12 +1,12 @@
 package rolegate
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"weak"
 
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/refresh"
 )
 
 // Overview counts what is in the list. It looks at every user, once for each
@@ -71,10 +71,10 @@ func (g *Gate) Status() Status {
 		return Status{State: StateStarting}
 	}
 	s := Status{
-		State:     StateStarting,
-		Roles:     g.roles.Publish().Size(),
-		Failures:  map[Failure]uint64{},
-		Decisions: map[Reason]uint64{},
+		State:           StateStarting,
+		Roles:           g.roles.Publish().Size(),
+		Failures:        map[Failure]uint64{},
+		Decisions:       map[Reason]uint64{},
 		Ambiguous: map[Kind]int{},
 
 		StaleAfter: g.cfg.Refresh.StaleAfter, ExpireAfter: g.cfg.Refresh.ExpireAfter,
@@ -116,20 +116,40 @@ func (g *Gate) Status() Status {
 	}
 	s.Shadowed = g.observer.counters.Sum(countShadowed)
 	s.StaleDecisions = g.observer.counters.Sum(countStale)
-	s.DroppedChanges, s.DroppedDecisions = g.refresher.changes.drops(), g.observer.decisions.drops()
+	s.DroppedDecisions = g.observer.decisions.Dropped()
 	g.refresher.fill(&s)
 	return s
 }
 
 // fill adds what the refresher knows.
 func (f *refresher) fill(s *Status) {
-	f.mu.Lock()
-	s.Incremental, s.Full = f.pulls[incremental].RefreshStatus, f.pulls[walk].RefreshStatus
-	maps.Copy(s.Failures, f.failures)
-	s.Sync, s.Cache = f.sync, f.cache
-	f.mu.Unlock()
+	var outcomes [refresh.Kinds]RefreshOutcome
+	s.Failures, outcomes = f.journal.counts()
+	s.Incremental = f.pullStatus(refresh.Incremental, outcomes[refresh.Incremental])
+	s.Full = f.pullStatus(refresh.Full, outcomes[refresh.Full])
+	checked := f.pull.sync.Status()
+	s.Sync = SyncStatus{State: SyncState(checked.Report.State), Text: checked.Report.Text, Checked: checked.Checked, Failed: checked.Failed, Error: checked.Error}
+	switch {
+	case f.persist != nil:
+		s.Cache = CacheStatus(f.persist.Status())
+	case f.replica != nil:
+		s.Cache = f.replica.cacheStatus()
+	}
 	s.Replica = f.replica.status()
-	s.Incremental.NextIn, s.Full.NextIn = f.untilNext(incremental), f.untilNext(walk)
+	s.DroppedChanges = f.pull.changes.Dropped()
+}
+
+func (f *refresher) pullStatus(k refresh.Kind, last RefreshOutcome) RefreshStatus {
+	of := f.loop.Stats(k)
+	s := RefreshStatus{
+		Running: of.Running, Started: of.Started.Time(), Last: of.Last.Time(), Duration: of.Took,
+		Succeeded: of.Succeeded, Failed: of.Failed, Consecutive: of.Consecutive, FailedAt: of.FailedAt.Time(),
+		Outcome: last, NextIn: f.loop.Until(k),
+	}
+	if of.Err != nil {
+		s.Failure, s.Error = failureOf(of.Err), of.Err.Error()
+	}
+	return s
 }
 
 func overviewOf(s *index.Snapshot) Overview {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
 )
 
 // This file is the model of TestProperties: a list, and what the rules of pulls say
@@ -144,6 +146,7 @@ type propGate struct {
 	barred   map[int64]bool      // who may not because of a bad record
 	held     map[int64]time.Time // who is gone from the list, since a walk of when
 	cursor   int64
+	asks     *refresh.Cursor // from where increments go on; it has tests of its own
 	contact  time.Time
 	verified time.Time // the last walk whose removals are all applied
 	walked   time.Time // the last walk
@@ -161,34 +164,51 @@ type propSaid struct {
 	bad      bool
 }
 
-// propRead reads the records of one pull. after is the cursor of an incremental
-// pull, and barred who was barred before it; a walk has neither. ok is false if
+// propRead reads the records of one pull. after is where an incremental one asks
+// from, and repeats says which good records tell it nothing new. ok is false if
 // the records make the pull fail.
-func propRead(records []rolegate.Record, after int64, barred map[int64]bool) (said map[int64]propSaid, cursor int64, ok bool) {
-	said, cursor = map[int64]propSaid{}, after
-	bad := 0
+func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Record) bool) (said map[int64]propSaid, sequences map[int64]int64, ok bool) {
+	said, sequences = map[int64]propSaid{}, map[int64]int64{}
 	for _, r := range records {
 		if r.Sequence < after {
-			return nil, 0, false // the source was set back
+			return nil, nil, false // the source was set back
 		}
-		cursor = max(cursor, r.Sequence)
+		if r.Bad == nil && repeats(r) {
+			continue
+		}
+		if r.UserID > 0 {
+			sequences[r.UserID] = max(sequences[r.UserID], r.Sequence)
+		}
 		before, again := said[r.UserID]
 		switch {
 		case r.Bad != nil:
-			bad++
-			if r.UserID > 0 { // it denies its own user, whatever else is said of him
+			if r.UserID > 0 { // it denies its own user, whatever else is said of them
 				said[r.UserID] = propSaid{bad: true}
 			}
-		case barred[r.UserID] && r.Sequence == after:
-			// An inclusive list repeats what the pull that barred him has seen.
 		case again && (before.bad || before.sequence > r.Sequence):
 			// The higher sequence counts; of equal ones the later.
 		default:
 			said[r.UserID] = propSaid{user: propUser{r.Account, propGrants(r.Grants)}, sequence: r.Sequence}
 		}
 	}
-	drift := bad > 10 && 100*bad > len(records)
-	return said, cursor, !drift
+	return said, sequences, true
+}
+
+// repeats reports whether a record of an incremental pull says nothing new: what
+// is older than what was read lately of the user; what was read lately of one who
+// is gone from the list since; and what was read of one who is barred.
+func (g *propGate) repeats(r rolegate.Record) bool {
+	seen, ok := g.asks.Seen(r.UserID)
+	_, listed := g.users[r.UserID]
+	_, held := g.held[r.UserID]
+	switch {
+	case ok && r.Sequence < seen:
+		return true
+	case g.barred[r.UserID]:
+		return ok && r.Sequence == seen || r.Sequence <= g.cursor
+	default:
+		return ok && r.Sequence == seen && (!listed || held)
+	}
 }
 
 // propGrants has one zero grant for all that name no organisation.
@@ -238,51 +258,62 @@ const (
 
 // refresh is an incremental pull: it adds and changes, and removes nobody but by
 // a bad record.
-func (g *propGate) refresh(news []rolegate.Record, broken bool, now time.Time) propOutcome {
-	said, cursor, ok := propRead(news, g.cursor, g.barred)
+func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now time.Time) propOutcome {
+	said, sequences, ok := propRead(news, after, g.repeats)
 	if broken || !ok {
 		return propFailed
 	}
 	before := g.clone()
 	g.apply(said)
-	g.cursor, g.contact = cursor, now
+	g.asks.Page(clock.Read(), sequences)
+	g.asks.Done(clock.Read())
+	g.cursor, g.contact = g.asks.Highest(), now
 	if !reflect.DeepEqual(before.users, g.users) || !reflect.DeepEqual(before.barred, g.barred) || !reflect.DeepEqual(before.held, g.held) {
 		g.store()
 	}
 	return propDone
 }
 
-// A propWalk is what a walk meets: the list, and what was added to it by the
-// time at which the walk is brought up to date.
+// A propWalk is what a walk meets.
 type propWalk struct {
-	started, ended time.Time
-	list           []rolegate.Record
-	late           func(cursor int64) []rolegate.Record
-	broken         int // which of its two pulls breaks; 0: none
-	accept         bool
+	started time.Time
+	at      clock.Instant
+	list    []rolegate.Record
+	tail    *refresh.Tail
+	broken  bool
+	accept  bool
 }
 
-// walk reads the whole list into nothing, brings it up to date, and decides
-// about who is gone.
+// walk reads the whole list into nothing, and decides about who is gone.
 func (g *propGate) walk(w propWalk) propOutcome {
-	said, cursor, ok := propRead(w.list, 0, nil)
-	if w.broken == 1 || !ok {
+	said, _, _ := propRead(w.list, 0, func(rolegate.Record) bool { return false })
+	if w.broken {
 		return propFailed
+	}
+	for _, r := range w.list {
+		if r.UserID > 0 {
+			w.tail.Add(r.UserID, r.Sequence)
+		}
 	}
 	next := propGate{
 		listed: true, users: map[int64]propUser{}, barred: map[int64]bool{}, held: map[int64]time.Time{},
-		contact: w.started, verified: w.started, walked: w.started,
+		asks: g.asks, contact: w.started, verified: w.started, walked: w.started,
 	}
 	next.apply(said)
-	if cursor > 0 { // else there is nothing to go on from
-		said, cursor, ok = propRead(w.late(cursor), cursor, next.barred)
-		if w.broken == 2 || !ok {
-			return propFailed
-		}
-		next.apply(said)
-		next.contact = w.ended
+	if err := g.asks.Older(w.at, w.tail, func() bool { return g.lessThanTen(&next) }); err != nil {
+		return propFailed
 	}
-	next.cursor = cursor // also when it is lower than before
+	if g.listed {
+		if g.contact.After(next.contact) {
+			next.contact = g.contact
+		}
+		g.asks.Missed(w.tail, func(id int64) bool {
+			now, is := next.users[id]
+			before, was := g.users[id]
+			return is && !(was && reflect.DeepEqual(now, before))
+		})
+	}
+	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail)
 	if g.listed && !w.accept {
 		for id, since := range g.brake(&next, w.started) {
 			next.users[id], next.held[id] = g.users[id], since
@@ -297,6 +328,25 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		return propHeld
 	}
 	return propDone
+}
+
+// lessThanTen reports whether nothing but that some users are gone lies between
+// two lists.
+func (g *propGate) lessThanTen(next *propGate) bool {
+	if !g.listed {
+		return true
+	}
+	gone := 0
+	for id, u := range g.users {
+		now, there := next.users[id]
+		if there && !reflect.DeepEqual(now, u) {
+			return false
+		}
+		if !there {
+			gone++
+		}
+	}
+	return gone <= 10 && len(next.users) == len(g.users)-gone
 }
 
 // brake returns who is gone and must wait for a second walk, a minute later, and
@@ -327,6 +377,9 @@ func (g *propGate) brake(next *propGate, started time.Time) map[int64]time.Time 
 	return wait
 }
 
+// propCursor is the cursor of a gate that has just been opened.
+func propCursor() *refresh.Cursor { return refresh.NewCursor(2*time.Minute, time.Minute) }
+
 // store notes that what is known now will be stored.
 func (g *propGate) store() { g.stored, g.storedCursor, g.storedContact = true, g.cursor, g.contact }
 
@@ -336,6 +389,7 @@ func (g *propGate) restart(usable bool, now time.Time) {
 	if !g.stored || now.Sub(g.verified) > propExpireAfter {
 		*g = propGate{stored: g.stored, verified: g.verified}
 	}
+	g.asks = propCursor()
 }
 
 const (

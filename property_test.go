@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // TestProperties tells random stories of a list, its faults, pulls and restarts,
@@ -248,7 +249,7 @@ func (m *propMachine) fault(t *rapid.T, pulls int) (broken int, meets []propPull
 	if broken > 0 {
 		after = rapid.IntRange(0, 5).Draw(t, "after")
 	}
-	meets = []propPull{{breaksAfter: -1}, {breaksAfter: -1}}[:pulls]
+	meets = []propPull{{breaksAfter: -1}}[:pulls]
 	if broken > 0 {
 		meets[broken-1].breaksAfter = after
 	}
@@ -269,34 +270,34 @@ func (m *propMachine) refresh(t *rapid.T) {
 		return
 	}
 	broken, meets := m.fault(t, 1)
-	m.tell(t, "an incremental pull from %d, %s", m.model.cursor, propFaultText(broken, meets))
+	after := m.model.asks.From()
+	m.tell(t, "an incremental pull from %d, %s", after, propFaultText(broken, meets))
 	m.source.expect(meets...)
 	err := m.gate.Refresh(context.Background())
 	m.settle()
-	want := m.model.refresh(m.source.sends(m.model.cursor), broken > 0, time.Now())
+	want := m.model.refresh(after, m.source.sends(after), broken > 0, time.Now())
 	m.ended(want, err)
 }
 
 func (m *propMachine) resync(t *rapid.T) { m.walk(t, rapid.IntRange(0, 3).Draw(t, "accept") == 3) }
 
 func (m *propMachine) walk(t *rapid.T, accept bool) {
-	broken, meets := m.fault(t, 2)
+	broken, meets := m.fault(t, 1)
 	m.tell(t, "a walk, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
 	meets[0].then = m.meanwhile(t)
 	refresh := m.gate.RefreshAll
 	if accept {
 		refresh = m.gate.AcceptShrink
 	}
-	w := propWalk{started: time.Now(), list: m.source.sends(0), late: m.source.sends, broken: broken, accept: accept}
+	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(), broken: broken > 0, accept: accept}
 	m.source.expect(meets...)
 	err := refresh(context.Background())
 	m.settle()
-	w.ended = time.Now()
 	m.ended(m.model.walk(w), err)
 }
 
-// meanwhile draws what happens while a walk is under way, before it is brought
-// up to date.
+// meanwhile draws what happens while a walk is under way, after it has read the
+// list.
 func (m *propMachine) meanwhile(t *rapid.T) func() {
 	switch id := propIDs.Draw(t, "meanwhile"); rapid.SampledFrom([]string{"nothing", "nothing", "grant", "revoke", "time"}).Draw(t, "happens") {
 	case "grant":
@@ -373,11 +374,17 @@ func (m *propMachine) restart(t *rapid.T) {
 
 // open opens a gate, which walks at once, and waits for that to end.
 func (m *propMachine) open(t *rapid.T, here bool) {
-	want, w := propFailed, propWalk{started: time.Now(), ended: time.Now(), list: m.source.sends(0), late: m.source.sends}
+	if m.model.asks == nil {
+		m.model.asks = propCursor()
+	}
+	if m.model.listed { // it goes on from what was stored
+		m.model.asks.Follow(clock.Instant{}, m.model.storedCursor)
+	}
+	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail()}
 	if here {
-		var meets []propPull
-		w.broken, meets = m.fault(t, 2)
-		m.tell(t, "  the gate walks as it opens, %s", propFaultText(w.broken, meets))
+		broken, meets := m.fault(t, 1)
+		w.broken = broken > 0
+		m.tell(t, "  the gate walks as it opens, %s", propFaultText(broken, meets))
 		m.source.expect(meets...)
 	}
 	cfg := quiet(rolegate.Config{
@@ -404,6 +411,8 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 			m.wrong("the contact is of %v after the restart, want %v to %v", s.Contact, m.model.storedContact, m.model.contact)
 		}
 		m.model.cursor, m.model.contact = s.Cursor, s.Contact
+		m.model.asks = propCursor()
+		m.model.asks.Follow(clock.Read().At(s.Contact.UnixNano()), s.Cursor)
 		m.model.store()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -15,8 +16,7 @@ import (
 
 // run publishes while this replica leads, and follows while it does not.
 func (r *replica) run() {
-	defer r.f.running.Done()
-	for r.f.ctx.Err() == nil {
+	for r.f.tasks.Context().Err() == nil {
 		if term, ok := r.holds(); ok {
 			r.lead(term)
 		} else {
@@ -42,8 +42,8 @@ func (r *replica) lead(term uint64) {
 			return
 		}
 		if due := r.due(alive); due {
-			if err := r.publish(r.f.ctx, term); err != nil {
-				if r.f.ctx.Err() != nil {
+			if err := r.publish(r.f.tasks.Context(), term); err != nil {
+				if r.f.tasks.Context().Err() != nil {
 					return
 				}
 				r.failed("publishing", err)
@@ -65,7 +65,7 @@ func (r *replica) lead(term uint64) {
 			beat.Reset(r.f.cfg.Refresh.Every)
 		}
 		select {
-		case <-r.f.ctx.Done():
+		case <-r.f.tasks.Context().Done():
 			return
 		case <-r.f.dirty:
 		case <-r.kick:
@@ -83,10 +83,10 @@ func (r *replica) due(alive bool) bool {
 	case gen == nil:
 		return false
 	case base != nil && gen.Verified.Mono < base.Verified.Mono:
-		r.f.soon(walk)
+		r.f.loop.Soon(refresh.Full)
 		return false
 	case base != nil && gen.Older(base):
-		r.f.soon(incremental)
+		r.f.loop.Soon(refresh.Incremental)
 		return false
 	}
 	r.mu.Lock()
@@ -103,7 +103,7 @@ func (r *replica) catchUp() {
 		before := r.version
 		_, _, err := r.next(followWait, true)
 		if err != nil || !r.version.behind(before) {
-			if err != nil && r.f.ctx.Err() == nil {
+			if err != nil && r.f.tasks.Context().Err() == nil {
 				r.failed("taking over", err)
 			}
 			break
@@ -138,7 +138,7 @@ func (r *replica) publish(ctx context.Context, term uint64) error {
 		return err
 	}
 	now := r.f.clock()
-	r.f.noteCache(func(s *CacheStatus) {
+	r.noteCache(func(s *CacheStatus) {
 		s.Stored++
 		s.Last = now.Time()
 	})

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
-// PullOutcome is what a pull that succeeded saw and changed.
+// RefreshOutcome is what a refresh that succeeded saw and changed.
 type RefreshOutcome struct {
-	Records int `json:"records"` // records that the source yielded, of both pulls of a walk
+	Records int `json:"records"` // records that the source yielded
 
 	Added        int `json:"added"`          // users who were not listed before
 	Removed      int `json:"removed"`        // users who are no longer listed
@@ -20,288 +23,20 @@ type RefreshOutcome struct {
 	LostAllRoles int `json:"lost_all_roles"` // those of them who had roles and have none any more
 
 	BadRecords    int `json:"bad_records"`    // records that could not be understood
+	NullRoles     int `json:"null_roles"`     // users with null in place of their roles: they have none
 	DroppedGrants int `json:"dropped_grants"` // grants without an organisation above 0 or a role code
 	Duplicates    int `json:"duplicates"`     // records of a user who was there already
 	Conflicts     int `json:"conflicts"`      // those of them whose roles differed
+	Late          int `json:"late"`           // of a full one: changes that incremental ones should have shown
 
 	Held int `json:"held"` // users whose removal is held back: see Status.Held
 }
 
-// changes reports whether the pull changed anything.
+// changes reports whether the refresh changed anything.
 func (o RefreshOutcome) changes() bool { return o.Added+o.Removed+o.Changed > 0 }
 
 // trouble reports whether an operator should look at the source.
 func (o RefreshOutcome) trouble() bool { return o.BadRecords+o.Conflicts > 0 }
-
-// walk pulls the whole list into a fresh table, brings that up to date with
-// what changed meanwhile, and swaps it in. It changes nothing if any of it
-// fails.
-func (f *refresher) walk(ctx context.Context, started clock.Instant) (RefreshOutcome, error) {
-	f.walking.Store(true)
-	defer f.walking.Store(false)
-	view := snapshot.RemovalContext{Started: started, Accept: f.accepting.Load() > 0}
-	syncAtStart := f.syncMeanwhile(ctx)
-	var like *index.Table
-	if gen := f.now.Load(); gen != nil {
-		like = &gen.Table
-	}
-	list := f.collect(0, nil, like)
-	if err := list.pull(ctx); err != nil {
-		return RefreshOutcome{}, err
-	}
-	s, err := index.NewSnapshot(list.table, f.roles, f.cfg.indexed.fields())
-	if err != nil {
-		return RefreshOutcome{}, err
-	}
-	next := &snapshot.Generation{Snapshot: s, Cursor: list.highest, Contact: started, Verified: started, Refreshed: started}
-	outcome := list.outcome()
-
-	view.Syncing = <-syncAtStart == SyncRunning || f.checkSync(ctx) == SyncRunning
-	f.syncRan.Store(view.Syncing)
-	before, late, err := f.finishWalk(ctx, next, view)
-	if err != nil {
-		return RefreshOutcome{}, err
-	}
-	outcome = outcome.plus(late)
-	if f.changes == nil {
-		// Counting what changed takes a while for a long list: nobody waits for it.
-		outcome = outcome.plus(f.compareAll(next, before))
-	}
-	outcome.Held = next.Held.Size()
-	return outcome, nil
-}
-
-// finishWalk brings a walk up to date and swaps it in. It returns the
-// generation that it replaced.
-func (f *refresher) finishWalk(ctx context.Context, next *snapshot.Generation, view snapshot.RemovalContext) (before *snapshot.Generation, late RefreshOutcome, err error) {
-	// No incremental pull may run meanwhile: it would go on from the old list
-	// and bring a removed user back.
-	if err := f.lockSwap(ctx); err != nil {
-		return nil, late, err
-	}
-	defer f.unlockSwap()
-	if f.replica.following() {
-		return nil, late, errOvertaken // its lease ran out meanwhile
-	}
-	if next.Cursor > 0 {
-		next.Contact = f.clock()
-		news := f.collect(next.Cursor, next.Snapshot, &next.Table)
-		if err := news.pull(ctx); err != nil {
-			return nil, late, fmt.Errorf("bringing the walk up to date: %w", err)
-		}
-		if _, err := next.Apply(news.table, news.highest, f.roles, f.cfg.indexed.fields()); err != nil {
-			return nil, late, err
-		}
-		late = news.outcome()
-	}
-	before = f.now.Load()
-	if err := next.HoldBack(before, f.cfg.limits(), view, f.roles, f.cfg.indexed.fields()); err != nil {
-		return nil, late, err
-	}
-	f.swap(next)
-	if f.changes != nil { // they come in the order of the swaps
-		late = late.plus(f.compareAll(next, before))
-	}
-	return before, late, nil
-}
-
-// increment pulls what was added and changed since the cursor, and swaps in a
-// generation that has it.
-func (f *refresher) increment(ctx context.Context, started clock.Instant) (RefreshOutcome, error) {
-	if err := f.lockSwap(ctx); err != nil {
-		return RefreshOutcome{}, err
-	}
-	defer f.unlockSwap()
-	if f.replica.following() {
-		return RefreshOutcome{}, errOvertaken
-	}
-	gen := f.now.Load()
-	news := f.collect(gen.Cursor, gen.Snapshot, &gen.Table)
-	if err := news.pull(ctx); err != nil {
-		if failureOf(err) == FailureCursorRegressed {
-			f.soon(walk)
-		}
-		return RefreshOutcome{}, err
-	}
-	if news.unreadable > 0 {
-		f.walkForUnreadable(started)
-	}
-	// A walk may have had contact later, while this pull waited for it to end.
-	contact := clock.Later(gen.Contact, started)
-	next := &snapshot.Generation{Snapshot: gen.Snapshot, Cursor: gen.Cursor, Contact: contact, Verified: gen.Verified, Refreshed: gen.Refreshed}
-	changes, err := next.Apply(news.table, news.highest, f.roles, f.cfg.indexed.fields())
-	if err != nil {
-		return RefreshOutcome{}, err
-	}
-	next.Held = gen.Held.Without(changes)
-	f.swap(next)
-	outcome := news.outcome().plus(f.compareSome(next, gen, changes))
-	outcome.Held = next.Held.Size()
-	return outcome, nil
-}
-
-// walkForUnreadable makes a walk due because a record could not be understood
-// and does not even say whose it is: that user may have lost something. At most
-// one in each ResyncEvery, or a record that stays bad would cause one a minute.
-func (f *refresher) walkForUnreadable(now clock.Instant) {
-	f.mu.Lock()
-	due := !f.extra || f.badWalk.Age(now) >= f.cfg.Refresh.ResyncEvery
-	if due {
-		f.extra, f.badWalk = true, now
-	}
-	f.mu.Unlock()
-	if due {
-		f.soon(walk)
-	}
-}
-
-// A collector takes in the records of one pull.
-type collector struct {
-	f     *refresher
-	after int64
-	known *index.Snapshot // what the pull goes on from, nil for a walk
-	table *index.Builder
-	row   index.Row
-	stop  context.CancelCauseFunc
-	err   error // the first thing that makes the whole pull fail
-
-	lastBad                           error
-	highest                           int64
-	records, bad, unreadable, dropped int
-}
-
-func (f *refresher) collect(after int64, known *index.Snapshot, like *index.Table) *collector {
-	return &collector{
-		f: f, after: after, known: known, highest: after,
-		table: index.NewBuilder(f.cfg.fields, like, f.roles.Publish()),
-	}
-}
-
-// pull runs the source's Pull to its end and says whether what was collected
-// counts.
-func (c *collector) pull(ctx context.Context) error {
-	ctx, c.stop = context.WithCancelCause(ctx)
-	defer c.stop(nil)
-	if err := c.f.cfg.Source.Pull(ctx, c.after, c.take); c.err == nil {
-		c.err = err
-	}
-	if c.err == nil && ctx.Err() != nil {
-		c.err = context.Cause(ctx) // a source that returns nil when it was cut short
-	}
-	if c.err == nil && c.bad > 10 && c.bad*100 > c.records {
-		c.fail(FailureDrift, "%d of %d records could not be understood: the list's form has changed, or this is not the list; the last: %w", c.bad, c.records, c.lastBad)
-	}
-	if c.err == nil && !c.table.Settle(c.f.roles) {
-		c.tooManyRoles()
-	}
-	return c.err
-}
-
-func (c *collector) tooManyRoles() {
-	c.fail(FailureDrift, "more than %d different role codes: roleCode is not what it was", index.MaxRoles)
-}
-
-// fail makes the whole pull fail, and ends it early.
-func (c *collector) fail(why Failure, format string, args ...any) {
-	c.err = &PullError{Failure: why, Err: fmt.Errorf(format, args...)}
-	c.stop(c.err)
-}
-
-// errUnreadable is why a record is invalid that is right but for a text.
-var errUnreadable = errors.New("a text that is indexed or kept could not be read: expected valid UTF-8, or null")
-
-// take takes in one record.
-func (c *collector) take(r Record) {
-	if c.err != nil {
-		return
-	}
-	c.records++
-	if r.Bad == nil && index.FieldSet(r.Unreadable)&c.f.cfg.fields != 0 {
-		r.Bad = errUnreadable
-	}
-	good := r.Bad == nil && r.UserID > 0
-	if r.Sequence < c.after && (good || r.Sequence > 0) {
-		c.fail(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full walk will follow it", c.after, r.Sequence)
-		return
-	}
-	c.highest = max(c.highest, r.Sequence)
-	if !good {
-		c.takeBad(r)
-		return
-	}
-	if c.known != nil && r.Sequence == c.after && c.known.Invalid(r.UserID) {
-		return // an inclusive list repeats what the pull that barred him has seen
-	}
-	c.row.ID, c.row.Sequence, c.row.Invalid, c.row.DroppedGrant = r.UserID, r.Sequence, false, false
-	c.row.Grants = c.row.Grants[:0]
-	for _, g := range r.Grants {
-		if g.OrgID <= 0 || g.RoleCode == "" {
-			c.dropped++
-			c.row.DroppedGrant = true
-			continue
-		}
-		id, ok := c.table.Role(g.RoleCode)
-		if !ok {
-			c.tooManyRoles()
-			return
-		}
-		c.row.Grants = append(c.row.Grants, index.Grant{Org: g.OrgID, Role: id})
-	}
-	c.row.Grants = index.SortGrants(c.row.Grants)
-	for f := range index.NumFields {
-		c.row.Text[f] = ""
-		if c.f.cfg.fields.Has(f) {
-			c.row.Text[f] = textOf(f, &r)
-		}
-	}
-	if ThirdUserID(c.row.Text[index.FieldThirdUserID]).nobody() {
-		c.row.Text[index.FieldThirdUserID] = "" // 0 and -1 are how platforms write null
-	}
-	c.table.Put(&c.row)
-}
-
-// textOf returns that string of a record.
-func textOf(f index.Field, r *Record) string {
-	switch f {
-	case index.FieldAccount:
-		return r.Account
-	case index.FieldEmail:
-		return r.Email
-	case index.FieldThirdAccount:
-		return r.ThirdAccount
-	case index.FieldThirdUserID:
-		return r.ThirdUserID
-	case index.FieldNickname:
-		return r.Nickname
-	case index.FieldThirdUserName:
-		return r.ThirdUserName
-	}
-	return ""
-}
-
-// takeBad bars the user of a record that could not be understood, whatever
-// other records of this pull say of him.
-func (c *collector) takeBad(r Record) {
-	c.bad++
-	c.lastBad = r.Bad
-	if c.lastBad == nil {
-		c.lastBad = errors.New("its user id is not above 0")
-	}
-	if r.UserID <= 0 {
-		c.unreadable++
-		return
-	}
-	c.row = index.Row{ID: r.UserID, Invalid: true, Grants: c.row.Grants[:0]}
-	c.table.Put(&c.row)
-}
-
-// outcome counts what the pull saw.
-func (c *collector) outcome() RefreshOutcome {
-	return RefreshOutcome{
-		Records: c.records, BadRecords: c.bad, DroppedGrants: c.dropped,
-		Duplicates: c.table.Duplicates, Conflicts: c.table.Conflicts,
-	}
-}
 
 // plus adds up two parts of an outcome.
 func (o RefreshOutcome) plus(p RefreshOutcome) RefreshOutcome {
@@ -311,8 +46,352 @@ func (o RefreshOutcome) plus(p RefreshOutcome) RefreshOutcome {
 	o.LostAllRoles += p.LostAllRoles
 	o.Records += p.Records
 	o.BadRecords += p.BadRecords
+	o.NullRoles += p.NullRoles
 	o.DroppedGrants += p.DroppedGrants
 	o.Duplicates += p.Duplicates
 	o.Conflicts += p.Conflicts
+	o.Late += p.Late
 	return o
+}
+
+// A puller makes one refresh at a time of each kind: it reads the source and
+// publishes what that shows.
+//
+// A full refresh is complete as of the moment at which it began. Incremental
+// ones go on meanwhile, and what they read after that moment is put on top of it
+// when it is published. What they read before it is not: it may list somebody
+// whom the full refresh has found gone.
+type puller struct {
+	*store
+	cursor  *refresh.Cursor
+	sync    *refresh.SyncWatch
+	changes *refresh.Queue[Change] // nil without OnChange
+
+	follows   func() bool        // another replica refreshes
+	soon      func(refresh.Kind) // makes a refresh due
+	ambiguous func()             // an incremental refresh has made an alias ambiguous
+
+	accepting atomic.Int32  // callers who wait for a full refresh that is to hold nothing back
+	begun     atomic.Uint64 // how many full refreshes have begun
+
+	// The lock for publishing guards what follows.
+	published uint64         // the number of the last full refresh that was published
+	overlay   *overlay       // what was read since the one under way began; nil if none is
+	unread    *clock.Instant // when a record that says not even whose it is last made a full refresh due
+}
+
+// An overlay is what incremental refreshes have read since a full one began.
+type overlay struct {
+	number uint64 // of the full refresh
+	pages  []overlayPage
+}
+
+type overlayPage struct {
+	changes   *index.Table
+	sequences map[int64]int64 // of its users; 0 for one that could not be read
+}
+
+// full reads the whole list and publishes it. It changes nothing if that fails.
+func (p *puller) full(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
+	view := snapshot.RemovalContext{Started: started, Accept: p.accepting.Load() > 0}
+	syncRan := p.sync.During(ctx)
+	if err := p.beginFull(ctx); err != nil {
+		return RefreshOutcome{}, err
+	}
+	defer p.endFull()
+	var like *index.Table
+	if gen := p.now.Load(); gen != nil {
+		like = &gen.Table
+	}
+	list := &collector{p: p, tail: p.cursor.Tail(), table: index.NewBuilder(p.cfg.fields, like, p.roles.Publish())}
+	if err := list.pullAll(ctx); err != nil {
+		return RefreshOutcome{}, err
+	}
+	s, err := index.NewSnapshot(list.table, p.roles, p.cfg.indexed.fields())
+	if err != nil {
+		return RefreshOutcome{}, err
+	}
+	outcome = list.outcome()
+	next := &snapshot.Generation{Snapshot: s, Above: list.tail.Above(), Contact: started, Verified: started, Refreshed: started}
+	view.Syncing = syncRan()
+	before, seen, err := p.publishFull(ctx, next, list.tail, view)
+	if err != nil {
+		return RefreshOutcome{}, err
+	}
+	outcome = outcome.plus(seen)
+	if p.changes == nil {
+		// Counting what changed takes a while for a long list: nobody waits for it.
+		outcome = outcome.plus(p.compareAll(next, before))
+	}
+	outcome.Held = next.Held.Size()
+	if started.Age(p.clock()) > p.cfg.Refresh.Every/10 {
+		p.soon(refresh.Incremental) // for what has come since it began
+	}
+	return outcome, nil
+}
+
+// beginFull has what incremental refreshes read from now on kept.
+func (p *puller) beginFull(ctx context.Context) error {
+	if err := p.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer p.unlockSwap()
+	p.overlay = &overlay{number: p.begun.Load() + 1}
+	p.begun.Add(1)
+	return nil
+}
+
+// endFull forgets it, if the full refresh was not published.
+func (p *puller) endFull() {
+	if p.lockSwap(context.Background()) == nil {
+		p.overlay = nil
+		p.unlockSwap()
+	}
+}
+
+// publishFull publishes a full refresh. It returns the generation that it
+// replaced.
+func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, list *refresh.Tail, view snapshot.RemovalContext) (before *snapshot.Generation, seen RefreshOutcome, err error) {
+	if err := p.lockSwap(ctx); err != nil {
+		return nil, seen, err
+	}
+	defer p.unlockSwap()
+	if p.follows() {
+		return nil, seen, refresh.ErrSkipped // its lease ran out meanwhile
+	}
+	before = p.now.Load()
+	if err := p.putOnTop(next); err != nil {
+		return nil, seen, err
+	}
+	if err := p.cursor.Older(view.Started, list, func() bool { return onlyFewGone(before, next) }); err != nil {
+		return nil, seen, &PullError{Failure: FailureOlderList, Err: err}
+	}
+	if before != nil {
+		next.Contact = clock.Later(next.Contact, before.Contact)
+		shown := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
+		seen.Late = p.cursor.Missed(list, func(id int64) bool {
+			found := shown.Look(id)
+			return found == index.UserAdded || found == index.UserChanged
+		})
+	}
+	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
+		return nil, seen, err
+	}
+	next.Cursor = p.cursor.Full(view.Started, p.clock(), list)
+	p.published, p.overlay = p.overlay.number, nil
+	p.swap(next)
+	if p.changes != nil { // they come in the order of the swaps
+		seen = seen.plus(p.compareAll(next, before))
+	}
+	return before, seen, nil
+}
+
+// maxExplained is how many users may be gone from a list whose highest sequence
+// is below the one that was seen before, if nothing else differs: they had the
+// highest.
+const maxExplained = 10
+
+func onlyFewGone(before, next *snapshot.Generation) bool {
+	if before == nil {
+		return true
+	}
+	d := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
+	before.Differing(&next.Table, func(id int64) { d.Look(id) })
+	return d.Added+d.Changed == 0 && d.Removed <= maxExplained
+}
+
+// putOnTop puts on a full refresh what incremental ones have read since it
+// began: of each user what was read last, unless the full refresh has a higher
+// sequence of them.
+func (p *puller) putOnTop(next *snapshot.Generation) error {
+	if p.overlay == nil || len(p.overlay.pages) == 0 {
+		return nil
+	}
+	last := map[int64]overlayPage{}
+	for _, page := range p.overlay.pages {
+		for id := range page.sequences {
+			last[id] = page
+		}
+	}
+	rows := index.NewCopier(next.Fields, &next.Table)
+	for id, page := range last {
+		if at, ok := page.changes.Place(id); ok && (page.sequences[id] == 0 || page.sequences[id] >= next.Above[id]) {
+			rows.Copy(page.changes, at)
+		}
+	}
+	t, err := rows.Finish()
+	if err != nil {
+		return err
+	}
+	next.Snapshot, err = next.With(t, p.roles, p.cfg.indexed.fields())
+	return err
+}
+
+// errOutdated is what becomes of a page that was asked for before a full refresh
+// began which was published since.
+var errOutdated = errors.New("rolegate: a full refresh has overtaken this page")
+
+// increment reads what was added and changed, and publishes each page as it
+// comes.
+func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
+	for {
+		if p.follows() {
+			return RefreshOutcome{}, refresh.ErrSkipped
+		}
+		run := &increment{p: p, after: p.cursor.From(), started: started}
+		err := run.pull(ctx)
+		outcome = outcome.plus(run.outcome)
+		switch {
+		case err == nil:
+			outcome.Held = p.now.Load().Held.Size()
+			return outcome, nil
+		case errors.Is(err, errOutdated) && ctx.Err() == nil:
+			continue // what the full refresh does not have comes again
+		case failureOf(err) == FailureCursorRegressed:
+			p.soon(refresh.Full)
+		}
+		return RefreshOutcome{}, err
+	}
+}
+
+// An increment is one incremental refresh under way.
+type increment struct {
+	p       *puller
+	after   int64
+	started clock.Instant
+	rows    *collector
+	asked   uint64        // how many full refreshes had begun when the first page in rows was asked for
+	askedAt clock.Instant // when that was
+	took    time.Duration // how long publishing took last
+	last    clock.Instant // when that was
+	outcome RefreshOutcome
+}
+
+// pull reads the source to the end.
+func (i *increment) pull(ctx context.Context) error {
+	i.begin()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var err error
+	if source, ok := i.p.cfg.Source.(PageSource); ok {
+		err = source.PullPages(ctx, i.after, func(records []Record) error {
+			for n := range records {
+				if err := i.rows.take(&records[n]); err != nil {
+					return err
+				}
+			}
+			return i.pageEnded(ctx)
+		})
+	} else {
+		err = i.rows.pullRecords(ctx, stop, i.after)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // a source that returns nil when it was cut short
+	}
+	if err != nil {
+		return err
+	}
+	return i.publish(ctx, true)
+}
+
+// begin begins to collect rows.
+func (i *increment) begin() {
+	gen := i.p.now.Load()
+	i.asked, i.askedAt = i.p.begun.Load(), i.p.clock()
+	i.rows = &collector{
+		p: i.p, after: i.after, incremental: true, sequences: map[int64]int64{},
+		table: index.NewBuilder(i.p.cfg.fields, &gen.Table, i.p.roles.Publish()),
+	}
+}
+
+// pageEnded publishes what was read, at once as long as that costs little, and
+// at least every second.
+func (i *increment) pageEnded(ctx context.Context) error {
+	if wait := min(time.Second, 4*i.took); i.last != (clock.Instant{}) && i.last.Age(i.p.clock()) < wait {
+		return nil
+	}
+	return i.publish(ctx, false)
+}
+
+// publish publishes the rows that were read, and, with the last, that the
+// refresh is complete.
+func (i *increment) publish(ctx context.Context, complete bool) error {
+	p := i.p
+	if len(i.rows.sequences) == 0 && i.rows.unreadable == 0 && !complete {
+		return nil
+	}
+	if !i.rows.table.Settle(p.roles) {
+		return tooManyRoles()
+	}
+	if err := p.lockSwap(ctx); err != nil {
+		return err
+	}
+	defer p.unlockSwap()
+	if p.follows() {
+		return refresh.ErrSkipped
+	}
+	begun := p.clock()
+	before := p.now.Load()
+	if i.asked < p.published || i.askedAt.Mono < before.Refreshed.Mono { // which may be another replica's
+		return errOutdated
+	}
+	next := *before
+	changes, err := next.Apply(i.rows.table, 0, p.roles, p.cfg.indexed.fields())
+	if err != nil {
+		return err
+	}
+	p.cursor.Page(begun, i.rows.sequences)
+	if complete {
+		p.cursor.Done(i.started)
+		next.Contact = clock.Later(before.Contact, i.started)
+	}
+	next.Cursor = p.cursor.Highest()
+	next.Held = before.Held.Without(changes)
+	if p.overlay != nil && i.asked >= p.overlay.number && len(i.rows.sequences) > 0 {
+		p.overlay.pages = append(p.overlay.pages, overlayPage{changes, i.rows.sequences})
+	}
+	if i.rows.unreadable > 0 {
+		p.fullForUnreadable(i.started)
+	}
+	if complete || next.Snapshot != before.Snapshot || next.Held != before.Held || next.Cursor != before.Cursor {
+		p.swap(&next)
+	}
+	i.outcome = i.outcome.plus(i.rows.outcome()).plus(p.compareSome(&next, before, changes))
+	if p.sharedAliases(&next) > p.sharedAliases(before) {
+		p.ambiguous()
+	}
+	i.last = p.clock()
+	i.took = begun.Age(i.last)
+	i.begin()
+	return nil
+}
+
+// sharedAliases counts the aliases that several users share.
+func (p *puller) sharedAliases(gen *snapshot.Generation) (n int) {
+	for k := KindAccount; k < kinds; k++ {
+		if p.cfg.indexed.has(k) {
+			n += gen.Ambiguous(k.field())
+		}
+	}
+	return n
+}
+
+// fullForUnreadable makes a full refresh due because a record could not be
+// understood and does not even say whose it is: that user may have lost
+// something. At most one in each ResyncEvery, or a record that stays bad would
+// cause one a minute. It needs lockSwap.
+func (p *puller) fullForUnreadable(now clock.Instant) {
+	if p.unread == nil || p.unread.Age(now) >= p.cfg.Refresh.ResyncEvery {
+		p.unread = &now
+		p.soon(refresh.Full)
+	}
+}
+
+// pullError is a failure with its text.
+func pullError(why Failure, format string, args ...any) error {
+	return &PullError{Failure: why, Err: fmt.Errorf(format, args...)}
+}
+
+func tooManyRoles() error {
+	return pullError(FailureDrift, "more than %d different role codes: roleCode is not what it was", index.MaxRoles)
 }

@@ -4,155 +4,284 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"runtime/debug"
+	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/panics"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
-	"golang.org/x/sync/singleflight"
 )
 
-// This file keeps the index in step with the source: who runs pulls, and what
-// becomes of one that failed. schedule.go is when they run, and pull.go is the
-// pull itself.
-
-// A pullKind is an incremental pull, which sees what was added and changed
-// since a sequence, or a full walk, which alone sees what is gone.
-type pullKind uint8
-
-const (
-	incremental pullKind = iota
-	walk
-	pullKinds
-)
-
-func (k pullKind) String() string { return [pullKinds]string{"incremental", "full"}[k] }
-
-// MarshalText has JSON logs tell the kind by its name.
-func (k pullKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-
-// A refresher runs the pulls of one gate: one loop for each kind, so that a
-// walk of a million users does not hold up a grant. Whoever wants a pull in
-// between joins the one that is under way or starts one, through flights.
+// A refresher ties together what keeps the index in step with the source: the
+// loop says when, the puller reads and publishes, the journal logs and counts.
 type refresher struct {
 	*store
-	ctx     context.Context // ends on close
-	cancel  context.CancelFunc
-	flights singleflight.Group
+	tasks *refresh.Tasks
+	loop  *refresh.Loop
+	onAge *refresh.OnAge // full refreshes that cannot wait
 
+	pull    *puller
+	journal *journal
 	unheld  *unheldRoles
-	changes *queue[Change] // nil without OnChange
+	persist *refresh.Persist // nil without a Cache, and with a SharedCache
+	replica *replica         // nil without a SharedCache
+	storing context.Context  // of what is being stored: it outlives tasks by nearly as long as Close waits
+	dirty   chan struct{}    // there may be something for replicas
 
-	wake  [pullKinds]chan struct{} // makes a pull due now
-	moved [pullKinds]chan struct{} // says that next has changed
-	first chan struct{}            // closed when the first list is there
-	fatal chan error               // a refusal before that
-
-	replica  *replica             // nil without a SharedCache
-	restored chan struct{}        // closed when the stored index was loaded, or is known to be of no use
-	dirty    chan struct{}        // there may be something to store
-	stored   *snapshot.Generation // what is stored; only keepStored uses it
-	storing  context.Context      // of what is being stored: it outlives ctx by nearly as long as Close waits
-
-	accepting atomic.Int32             // callers who wait for a walk that is to hold nothing back
-	begun     [pullKinds]atomic.Uint64 // how many pulls have begun
-	walking   atomic.Bool              // a walk is under way
-	syncRan   atomic.Bool              // a sync ran during the last walk
-	next      [pullKinds]atomic.Int64  // when the loop pulls again, on the monotonic clock
-	nextWall  atomic.Int64             // the same of the walk, on the wall clock
-
-	mu       sync.Mutex     // guards what follows; no request that is granted takes it
-	ended    bool           // no work begins any more
-	running  sync.WaitGroup // loops and pulls; Add only while not ended
-	pulls    [pullKinds]pullState
-	quiet    clock.Instant          // no pull before this: the source asked for it
-	badWalk  clock.Instant          // when an unreadable record last made a walk due
-	extra    bool                   // whether one ever did
-	holdTold *snapshot.HeldRemovals // what the log was last told is held
-	warned   bool                   // whether the log knows that the list is stale
-	sync     SyncStatus
-
-	agedWalk clock.Instant // when a MaxAge last made a walk, if agedOnce
-	agedOnce bool
-	aged     awaitedPull // the walk that was last begun or joined for a MaxAge
-
-	cache     CacheStatus
-	cacheTold bool // whether the log knows that storing fails
-
-	failures map[Failure]uint64
-	ready    sync.Once
-	closing  sync.Once
-	stopped  chan struct{}
-}
-
-// A pullState is what is remembered of one kind of pull.
-type pullState struct {
-	RefreshStatus
-	err error // the last failure
+	opened  clock.Instant
+	first   chan struct{} // closed when the first list is there
+	ready   sync.Once
+	fatal   chan error // what makes Open fail at once
+	closing sync.Once
+	stopped chan struct{}
 }
 
 // startRefresher starts everything that a gate does in the background.
 func startRefresher(g *Gate) {
 	f := &refresher{
-		store:    &g.store,
-		first:    make(chan struct{}),
-		fatal:    make(chan error, 1),
-		restored: make(chan struct{}),
-		dirty:    make(chan struct{}, 1),
-		failures: map[Failure]uint64{},
-		stopped:  make(chan struct{}),
-	}
-	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.quiet = g.clock()
-	f.next[walk].Store(f.quiet.Mono) // at once
-	f.nextWall.Store(f.quiet.Wall)
-	for k := range f.wake {
-		f.wake[k] = make(chan struct{}, 1)
-		f.moved[k] = make(chan struct{}, 1)
+		store: &g.store, tasks: refresh.NewTasks(), opened: g.clock(), dirty: make(chan struct{}, 1),
+		first: make(chan struct{}), fatal: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.refresher = f
-	if !g.cfg.OnDeny.Off {
-		g.onDeny = newDenyRefresher(f, g.cfg.OnDeny.PerMinute)
+	r := &f.cfg.Refresh
+	begin := closedChannel()
+	f.pull = &puller{
+		store: f.store, cursor: refresh.NewCursor(r.LookBack, min(time.Minute, r.ExpireAfter/3)),
+		changes: refresh.StartQueue(f.tasks, f.log, changeQueue, "Config.OnChange", f.cfg.OnChange),
+		follows: func() bool { return f.replica.following() },
+		soon:    func(k refresh.Kind) { f.loop.Soon(k) },
 	}
-	g.unheld = newUnheldRoles(f)
-	f.unheld = g.unheld
-	f.onPublish = []func(){g.watches.check, func() { signal(f.dirty) }}
-	f.changes = startQueue(f, changeQueue, "OnChange", g.cfg.OnChange)
-	g.observer.decisions = startQueue(f, decisionQueue, "OnDecision", g.cfg.OnDecision)
-	if g.cfg.Cache != nil {
+	g.observer.decisions = refresh.StartQueue(f.tasks, f.log, decisionQueue, "Config.OnDecision", f.cfg.OnDecision)
+	f.unheld = newUnheldRoles(f)
+	g.unheld = f.unheld
+	f.journal = newJournal(f)
+	f.onPublish = []func(){g.watches.check, f.changed}
+	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
+		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
+		Over: func() { f.loop.Soon(refresh.Full) },
+	})
+	shared, isShared := f.cfg.Cache.(SharedCache)
+	if f.cfg.Cache != nil {
 		storing, stop := context.WithCancel(context.Background())
 		f.storing = storing
-		context.AfterFunc(f.ctx, func() { time.AfterFunc(closeWait*9/10, stop) })
-		if shared, ok := g.cfg.Cache.(SharedCache); ok {
-			f.replica = newReplica(f, shared, g.onDeny)
-			f.replica.start()
-		} else {
-			f.running.Add(1)
-			go f.keepStored()
+		context.AfterFunc(f.tasks.Context(), func() { time.AfterFunc(closeWait*9/10, stop) })
+		if !isShared {
+			f.persist = refresh.NewPersist(refresh.PersistConfig{
+				Tasks: f.tasks, Clock: f.clock, Log: f.log, Cache: f.cfg.Cache, Storing: storing,
+				Restore: f.restore, Used: f.begin, Copy: f.copyToStore,
+			})
+			begin = f.persist.Begin()
 		}
 	}
-	f.running.Add(int(pullKinds) + 1)
-	go f.loop(incremental)
-	go f.loop(walk)
-	go f.unheld.watch()
-	if g.cfg.UpstreamSync != nil {
-		f.running.Add(1)
-		go f.watchSync()
+	f.loop = refresh.NewLoop(refresh.LoopConfig{
+		Tasks: f.tasks, Clock: f.clock, Budget: r.ExpireAfter - r.ResyncEvery,
+		Runs: [refresh.Kinds]refresh.Run{
+			{Every: func() time.Duration { return r.Every }, Do: f.run(refresh.Incremental), Begin: f.first},
+			{Every: func() time.Duration { return f.cfg.untilNextFull(f.now.Load()) }, Do: f.run(refresh.Full), Begin: begin},
+		},
+		RetryAfter: retryAfter, Follow: f.follow, Ended: f.ended,
+	})
+	f.onAge = refresh.NewOnAge(f.loop, f.clock, r.ResyncMin)
+	f.pull.ambiguous = f.onAge.Owe
+	limit := refresh.NewLimit(f.cfg.OnDeny.PerMinute)
+	if !f.cfg.OnDeny.Off {
+		g.onDeny = newDenyRefresher(f, limit)
+	}
+	if isShared {
+		f.replica = newReplica(f, shared, limit)
+		f.replica.start()
+	}
+	f.pull.sync.Start()
+	if f.persist != nil {
+		f.persist.Start()
+	}
+	f.loop.Start()
+	f.tasks.Go(f.unheld.watch)
+	f.tasks.Go(f.journal.watchStale)
+}
+
+func closedChannel() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// begin says that the first list is there.
+func (f *refresher) begin() { f.ready.Do(func() { close(f.first) }) }
+
+// changed is called after each publish.
+func (f *refresher) changed() {
+	signal(f.dirty)
+	if f.persist != nil {
+		f.persist.Changed()
 	}
 }
 
-// enter registers work that close has to wait for.
-func (f *refresher) enter() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended {
+// signal sends on a channel with room for one, unless it is full already.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// follow reports whether another replica refreshes.
+func (f *refresher) follow() bool {
+	if !f.replica.following() {
 		return false
 	}
-	f.running.Add(1)
-	return true
+	f.replica.judge() // also if a call to the store never returns
+	return f.replica.following()
+}
+
+// untilNextFull is the time between two full refreshes: while removals wait to be
+// confirmed it is shorter.
+func (c *settings) untilNextFull(gen *snapshot.Generation) time.Duration {
+	if gen != nil && gen.Held != nil && gen.Held.Cause == snapshot.HeldByShrinkGuard {
+		return c.limits().ConfirmAfter
+	}
+	return c.Refresh.ResyncEvery
+}
+
+// run makes one refresh of that kind, whatever the source does.
+func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) error {
+	return func(ctx context.Context, started clock.Instant) error {
+		var outcome RefreshOutcome
+		err := panics.Call("the source", func() (err error) {
+			switch {
+			case f.replica.following():
+				err = f.replica.pull(ctx, k)
+			case k == refresh.Full:
+				outcome, err = f.pull.full(ctx, started)
+			default:
+				outcome, err = f.pull.increment(ctx, started)
+			}
+			return err
+		})
+		var panicked *panics.Error
+		switch {
+		case errors.As(err, &panicked):
+			f.log.Error("rolegate: a refresh panicked", "kind", k, "err", err, "stack", string(panicked.Stack))
+			return &PullError{Failure: FailurePanic, Err: err}
+		case errors.Is(err, panics.ErrEnded):
+			return &PullError{Failure: FailurePanic, Err: err}
+		}
+		if err == nil {
+			f.journal.outcome(k, outcome)
+		}
+		return err
+	}
+}
+
+// ended takes in how a refresh has ended.
+func (f *refresher) ended(k refresh.Kind, o refresh.Outcome) {
+	if o.Err == nil {
+		f.begin() // a full one: there is no other first refresh
+	}
+	f.journal.ended(k, o)
+	if o.Err == nil && k == refresh.Incremental && f.loop.Overdue(refresh.Full, f.cfg.Refresh.ResyncEvery/4) {
+		f.loop.Soon(refresh.Full) // the machine was suspended, or the wall clock has jumped
+	}
+	if o.Err != nil && f.now.Load() == nil && f.final(o.Err) {
+		select {
+		case f.fatal <- o.Err:
+		default:
+		}
+	}
+}
+
+// refusedFor is for how long Open tries although the source refuses the
+// credentials: of two replicas that start together, each may make the other's
+// token invalid.
+const refusedFor = 30 * time.Second
+
+// final reports whether Open need not try again after that error.
+func (f *refresher) final(err error) bool {
+	var pe *PullError
+	if errors.As(err, &pe) && pe.Permanent {
+		return true
+	}
+	return errors.Is(err, ErrRefused) && f.opened.Age(f.clock()) >= refusedFor
+}
+
+// awaitFirst blocks until there is a list, the source refuses the credentials
+// for good, or ctx ends.
+func (f *refresher) awaitFirst(ctx context.Context) error {
+	select {
+	case <-f.first:
+		return nil
+	case err := <-f.fatal:
+		return fmt.Errorf("%w; check the token, the app id and the base URL", err)
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		if last := f.loop.Stats(refresh.Full).Err; last != nil {
+			return fmt.Errorf("%w; the last attempt failed: %w", err, last)
+		}
+		if r := f.replica.status(); r.Role == ReplicaFollower {
+			return fmt.Errorf("%w; another replica was to refresh it, and has published nothing yet: see its log", err)
+		}
+		return err
+	}
+}
+
+// fresh waits for a refresh of that kind that began after the call.
+func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
+	err := f.loop.Fresh(ctx, k)
+	var quiet *refresh.QuietError
+	switch {
+	case err == nil:
+	case errors.Is(err, refresh.ErrEnded):
+		return ErrClosed
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return err
+	case errors.As(err, &quiet):
+		return fmt.Errorf("rolegate: %s: %w", k, &PullError{Failure: FailureHTTPStatus, RetryAfter: quiet.Wait, Err: quiet})
+	default:
+		return fmt.Errorf("rolegate: %s: %w", k, err)
+	}
+	if held := f.now.Load().Held; k == refresh.Full && held != nil {
+		return fmt.Errorf("rolegate: the full refresh counts, but for %d users who are gone from it: %w (%s)", held.Size(), ErrHeld, held.Cause)
+	}
+	return nil
+}
+
+// resyncFor waits for a full refresh that makes the list young enough, if one may
+// be made, and no longer than MaxAgeWait. The age goes back from asked: a refresh
+// that takes longer than maxAge would never do, although all that was revoked
+// before the request is in it. held says that it is for a user whose removal is
+// held.
+func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked clock.Instant, held bool) {
+	f.onAge.Await(ctx, f.cfg.Refresh.MaxAgeWait, func() bool {
+		gen := f.now.Load()
+		return gen == nil || gen.KnownFor(held).Age(asked) <= maxAge
+	})
+}
+
+// expired makes a full refresh due because a request found the list expired: a
+// machine that wakes from a long sleep does not wait for its timers. If the list
+// has expired because removals are held, full refreshes come when they are due.
+func (f *refresher) expired() {
+	if f.loop.Overdue(refresh.Full, 0) {
+		f.loop.Soon(refresh.Full)
+	}
+}
+
+// maxRetryAfter bounds what a source can ask for.
+const maxRetryAfter = 5 * time.Minute
+
+// retryAfter says how long an error asks to be left alone.
+func retryAfter(err error) (all, kind time.Duration) {
+	var older *refresh.OlderError
+	if errors.As(err, &older) {
+		return 0, older.Again * 21 / 20
+	}
+	var pe *PullError
+	if errors.As(err, &pe) {
+		all = min(max(pe.RetryAfter, 0), maxRetryAfter)
+	}
+	return all, 0
 }
 
 // closeWait is how long Close waits for a source that does not heed its ctx, and
@@ -160,13 +289,10 @@ func (f *refresher) enter() bool {
 const closeWait = time.Second
 
 func (f *refresher) close() error {
-	f.mu.Lock()
-	f.ended = true
-	f.mu.Unlock()
-	f.cancel()
+	f.tasks.End()
 	f.closing.Do(func() {
 		go func() {
-			f.running.Wait()
+			f.tasks.Wait()
 			if source, ok := f.cfg.Source.(interface{ CloseIdleConnections() }); ok {
 				source.CloseIdleConnections()
 			}
@@ -183,296 +309,62 @@ func (f *refresher) close() error {
 	}
 }
 
-// awaitFirst blocks until there is a list, the source refuses the credentials,
-// or ctx ends.
-func (f *refresher) awaitFirst(ctx context.Context) error {
-	select {
-	case <-f.first:
-		return nil
-	case err := <-f.fatal:
-		return fmt.Errorf("%w; check the token, the app id and the base URL", err)
-	case <-ctx.Done():
-		err := context.Cause(ctx)
-		if last := f.lastError(walk); last != nil {
-			return fmt.Errorf("%w; the last attempt failed: %w", err, last)
-		}
-		if r := f.replica.status(); r.Role == ReplicaFollower {
-			return fmt.Errorf("%w; another replica was to pull it, and has published nothing yet: see its log", err)
-		}
-		return err
-	}
-}
-
-// loop pulls at intervals, for ever. No failure ends it.
-func (f *refresher) loop(k pullKind) {
-	defer f.running.Done()
-	if k == walk && f.cfg.Cache != nil && f.replica == nil {
-		f.awaitRestored()
-	}
-	if k == incremental {
-		// Before the first walk there is no sequence to go on from.
-		select {
-		case <-f.first:
-		case <-f.ctx.Done():
-			return
-		}
-		// Unless somebody has pulled already: then note has set it.
-		f.next[k].CompareAndSwap(0, f.clock().Add(f.interval(k)).Mono)
-	}
-	timer := time.NewTimer(f.untilNext(k))
-	defer timer.Stop()
-	for {
-		select {
-		case <-f.ctx.Done():
-			return
-		case <-f.moved[k]: // somebody else has pulled
-			timer.Reset(f.untilNext(k))
-			continue
-		case <-timer.C:
-			if wait := f.untilNext(k); wait > 0 { // the source wants to be left alone
-				timer.Reset(wait)
-				continue
-			}
-		case <-f.wake[k]:
-			if f.backingOff(k) {
-				continue // the timer will ring when it is over
-			}
-		}
-		if f.replica.following() {
-			f.replica.judge() // also if a call to the store never returns
-			timer.Reset(idle) // or until it has to pull by itself
-			continue
-		}
-		<-f.pull(k)
-		timer.Reset(f.untilNext(k))
-	}
-}
-
-// pull starts a pull of that kind, or joins the one that is under way. The
-// channel yields its end.
-func (f *refresher) pull(k pullKind) <-chan singleflight.Result {
-	return f.flights.DoChan(k.String(), func() (any, error) {
-		number := f.begun[k].Add(1)
-		if !f.enter() {
-			return number, ErrClosed
-		}
-		defer f.running.Done()
-		return number, f.runAndNote(k, f.clock())
-	})
-}
-
-// pullFresh waits for a pull that started after the call: one that is under
-// way may have passed by what the caller wants to see.
-func (f *refresher) pullFresh(ctx context.Context, k pullKind) error {
-	// Counted, and not by the clock, which may read the same twice.
-	var before [pullKinds]uint64
-	for kind := range before {
-		before[kind] = f.begun[kind].Load()
-	}
-	for {
-		if f.now.Load() == nil {
-			k = walk // there is no sequence yet to go on from
-		}
-		if wait := f.quietFor(); wait > 0 {
-			return fmt.Errorf("rolegate: %s: %w", k, &PullError{
-				Failure: FailureHTTPStatus, RetryAfter: wait,
-				Err: fmt.Errorf("the source asked to be left alone for %v more", wait.Round(time.Second)),
-			})
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case result := <-f.pull(k):
-			if errors.Is(result.Err, ErrClosed) {
-				return ErrClosed
-			}
-			if errors.Is(result.Err, errOvertaken) {
-				continue
-			}
-			if number, _ := result.Val.(uint64); number <= before[k] {
-				continue
-			}
-			if result.Err != nil {
-				return fmt.Errorf("rolegate: %s: %w", k, result.Err)
-			}
-			if hold := f.now.Load().Held; k == walk && hold != nil {
-				return fmt.Errorf("rolegate: the walk counts, but for %d users who are gone from it: %w (%s)", hold.Size(), ErrHeld, hold.Cause)
-			}
-			return nil
-		}
-	}
-}
-
-// runAndNote makes one pull and remembers how it went.
-func (f *refresher) runAndNote(k pullKind, started clock.Instant) error {
-	f.begin(k, started)
-	outcome, err := f.guarded(k, started)
-	if err != nil && f.ctx.Err() != nil {
-		err = ErrClosed
-	}
-	f.note(k, started, outcome, err)
-	return err
-}
-
-// guarded makes one pull and turns a panic into an error, and likewise the end
-// of its goroutine, as by t.FailNow: whoever waits for the pull would wait for
-// ever.
-func (f *refresher) guarded(k pullKind, started clock.Instant) (o RefreshOutcome, err error) {
-	err = &PullError{Failure: FailurePanic, Err: errors.New("the source ended its goroutine")}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer func() {
-			if v := recover(); v != nil {
-				// The stack says where; the value may say more than a log should know.
-				f.log.Error("rolegate: a pull panicked", "kind", k, "err", panicError("the source", v), "stack", string(debug.Stack()))
-				err = &PullError{Failure: FailurePanic, Err: panicError("the source", v)}
-			}
-		}()
-		// A source that neither answers nor gives up would hold every later pull
-		// up; by then the list has expired anyway.
-		ctx, cancel := context.WithTimeout(f.ctx, f.cfg.Refresh.ExpireAfter)
-		defer cancel()
-		switch {
-		case f.replica.following():
-			err = f.replica.pull(ctx, k)
-		case k == walk:
-			o, err = f.walk(ctx, started)
-		default:
-			o, err = f.increment(ctx, started)
-		}
-	}()
-	<-ended
-	return o, err
-}
-
-func (f *refresher) begin(k pullKind, started clock.Instant) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pulls[k].Running = true
-	f.pulls[k].Started = started.Time()
-}
-
-// note remembers a pull that ended, logs it, and sets when the next is due.
-func (f *refresher) note(k pullKind, started clock.Instant, o RefreshOutcome, err error) {
-	now := f.clock()
-	took := time.Duration(now.Mono - started.Mono)
-	var hold *snapshot.HeldRemovals
-	if gen := f.now.Load(); gen != nil {
-		hold = gen.Held
-	}
-	f.mu.Lock()
-	before := f.holdTold
-	if err == nil && k == walk {
-		f.holdTold = hold
-	}
-	p := &f.pulls[k]
-	p.Running = false
-	if errors.Is(err, ErrClosed) || errors.Is(err, errOvertaken) {
-		f.mu.Unlock()
-		return
-	}
-	p.Duration = took
-	failed := p.Consecutive
-	var next clock.Instant
-	if err == nil {
-		p.Succeeded++
-		p.Last = started.Time()
-		p.Outcome = o
-		p.Consecutive = 0
-		f.warned = false
-		// Counted from the start, or a slow pull would make the next one late;
-		// a pull slower than its interval is followed by a rest all the same.
-		interval := f.interval(k)
-		next = clock.Later(started.Add(interval), now.Add(interval/10))
-		if k == walk && hold != nil && hold.Cause == snapshot.HeldByShrinkGuard {
-			next = now.Add(jitter(f.cfg.limits().ConfirmAfter, 0.05))
-		}
-	} else {
-		p.Failed++
-		p.Consecutive++
-		p.Failure = failureOf(err)
-		p.Error = err.Error()
-		p.err = err
-		p.FailedAt = now.Time()
-		f.failures[p.Failure]++
-		next = now.Add(f.backOff(k, p.Consecutive))
-		f.quiet = clock.Later(f.quiet, now.Add(retryAfter(err)))
-	}
-	attempt := p.Consecutive
-	f.next[k].Store(next.Mono)
-	if k == walk {
-		f.nextWall.Store(next.Wall)
-	}
-	f.mu.Unlock()
-	signal(f.moved[k])
-	if err == nil {
-		f.ready.Do(func() { close(f.first) }) // a walk: there is no other first pull
-	}
-
+// restore makes the stored index the first list, unless a full refresh was
+// faster: what that has seen must not be undone.
+func (f *refresher) restore(r io.Reader) (used bool, err error) {
+	gen, err := f.decode(r)
 	if err != nil {
-		msg := "rolegate: a pull failed; the list stays as it was"
-		if f.now.Load() == nil {
-			msg = "rolegate: a pull failed; there is no list yet, and nobody is let in"
-		}
-		f.log.Warn(msg, "kind", k, "failure", failureOf(err), "err", err,
-			"attempt", attempt, "next_in", f.untilNext(k).Round(time.Millisecond))
-		f.warnIfStale(now)
-		if f.now.Load() == nil && errors.Is(err, ErrRefused) {
-			select {
-			case f.fatal <- err:
-			default:
-			}
-		}
-		return
+		return false, err
 	}
-	level := slog.LevelDebug
-	if failed > 0 || o.changes() || o.trouble() {
-		level = slog.LevelInfo
+	if f.lockSwap(f.tasks.Context()) != nil {
+		return false, nil
 	}
-	if o.trouble() {
-		level = slog.LevelWarn
+	defer f.unlockSwap()
+	if f.now.Load() != nil {
+		return false, nil
 	}
+	f.journal.started(gen, "rolegate: started from the stored index")
+	f.pull.cursor.Follow(gen.Contact, gen.Cursor)
+	f.swap(gen)
+	return true, nil
+}
+
+// A stored is what is worth storing anew when it differs. Ages change with every
+// full refresh; an increment that changed nothing is not worth it: that the
+// contact age begins older after a restart does no harm.
+type stored struct {
+	index    any
+	verified clock.Instant
+	held     any
+}
+
+func (f *refresher) copyToStore() (what any, write func(io.Writer) error) {
 	gen := f.now.Load()
-	f.log.Log(f.ctx, level, "rolegate: pulled", "kind", k, "users", gen.Users, "added", o.Added, "removed", o.Removed, "changed", o.Changed,
-		"bad_records", o.BadRecords, "dropped_grants", o.DroppedGrants, "conflicts", o.Conflicts, "took", took.Round(time.Millisecond))
-	f.tellBereft(o, gen.Users)
-	if k == walk {
-		f.tellHold(hold, before, now)
-		f.warnAmbiguous(gen)
-		f.unheld.warn(gen.Snapshot)
-	} else if f.walkOverdue(f.cfg.Refresh.ResyncEvery / 4) {
-		f.soon(walk) // the machine was suspended, or the wall clock has jumped
+	if gen == nil {
+		return nil, nil
+	}
+	return stored{gen.Snapshot, gen.Verified, gen.Held}, func(w io.Writer) error { return gen.Encode(w, f.cfg.cacheKey, clock.WallStamp) }
+}
+
+// syncCheck asks a SyncChecker, nil if there is none.
+func syncCheck(checker SyncChecker) func(context.Context) (refresh.SyncReport, error) {
+	if checker == nil {
+		return nil
+	}
+	return func(ctx context.Context) (refresh.SyncReport, error) {
+		report, err := checker.CheckSync(ctx)
+		return refresh.SyncReport{Running: report.State == SyncRunning, State: uint8(report.State), Text: report.Text}, err
 	}
 }
 
-// warnIfStale says once that the list has had no contact for too long.
-func (f *refresher) warnIfStale(now clock.Instant) {
+// syncHold says whether removals are held for a sync, and still may be.
+func (f *refresher) syncHold() (held, lasts, quiet bool) {
 	gen := f.now.Load()
-	if gen == nil || gen.Contact.Age(now) <= f.cfg.Refresh.StaleAfter {
-		return
+	if gen == nil || f.loop.Running(refresh.Full) || f.replica.following() {
+		return false, false, true
 	}
-	f.mu.Lock()
-	told := f.warned
-	f.warned = true
-	f.mu.Unlock()
-	if !told {
-		f.log.Error("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires",
-			"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second),
-			"expire_after", f.cfg.Refresh.ExpireAfter)
+	if gen.Held == nil || gen.Held.Cause != snapshot.HeldBySync {
+		return false, false, false
 	}
-}
-
-func (f *refresher) warnAmbiguous(gen *snapshot.Generation) {
-	for k := KindAccount; k < kinds; k++ {
-		if n := gen.Ambiguous(k.field()); n > 0 && f.cfg.indexed.has(k) {
-			f.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
-		}
-	}
-}
-
-func (f *refresher) lastError(k pullKind) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.pulls[k].err
+	return true, f.cfg.limits().SyncHoldLasts(gen.Held.SyncSince, f.clock()), false
 }

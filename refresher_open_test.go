@@ -25,7 +25,7 @@ func TestOpen(t *testing.T) {
 			begun := time.Now()
 			openGate(t, rolegate.Config{Source: client(m), Logger: book.logger()})
 			assert.InDelta(t, 15*time.Second, time.Since(begun), float64(4*time.Second))
-			assert.Len(t, book.lines("rolegate: a pull failed; there is no list yet, and nobody is let in"), 4)
+			assert.Len(t, book.lines("rolegate: a refresh failed; there is no list yet, and nobody is let in"), 4)
 		})
 	})
 	t.Run("gives up with its ctx and says why", func(t *testing.T) {

@@ -221,7 +221,7 @@ func TestAges(t *testing.T) {
 			assert.True(t, allowed(gate, 1))
 			assert.Positive(t, gate.Status().StaleDecisions)
 			until(t, time.Hour, func() bool {
-				return len(book.lines("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires")) == 1
+				return len(book.lines("rolegate: the list is stale: no refresh has succeeded for long; it is served until it expires")) == 1
 			})
 
 			took = until(t, 2*time.Hour, func() bool { return !allowed(gate, 1) })
@@ -236,7 +236,7 @@ func TestAges(t *testing.T) {
 				require.NoError(t, err)
 				assert.Positive(t, seconds)
 			}
-			assert.Len(t, book.lines("rolegate: the list is stale: no pull has succeeded for long; it is served until it expires"), 1, "said once")
+			assert.Len(t, book.lines("rolegate: the list is stale: no refresh has succeeded for long; it is served until it expires"), 1, "said once")
 
 			m.Recover()
 			until(t, 73*time.Second, func() bool { return allowed(gate, 1) })

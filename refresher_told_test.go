@@ -184,9 +184,9 @@ func TestHowLoudAPullIs(t *testing.T) {
 				source.Recover()
 			}
 			source.Put(c.news...)
-			before := len(book.lines("rolegate: pulled"))
+			before := len(book.lines("rolegate: refreshed"))
 			require.NoError(t, gate.Refresh(t.Context()))
-			lines := book.lines("rolegate: pulled")
+			lines := book.lines("rolegate: refreshed")
 			require.Len(t, lines, before+1)
 			assert.Equal(t, c.level.String(), lines[before]["level"])
 		})
@@ -220,7 +220,7 @@ func TestOpenSaysWhatIsKnown(t *testing.T) {
 				_, err := rolegate.Open(ctx, quiet(cfg))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				if c.follows {
-					assert.ErrorContains(t, err, "another replica was to pull it")
+					assert.ErrorContains(t, err, "another replica was to refresh it")
 				} else {
 					assert.NotContains(t, err.Error(), "replica")
 				}
@@ -283,7 +283,7 @@ func TestAPullThatCloseEndsIsNoFailure(t *testing.T) {
 		require.ErrorIs(t, <-answer, rolegate.ErrClosed)
 		assert.Zero(t, gate.Status().Full.Failed)
 		assert.Empty(t, gate.Status().Failures)
-		assert.Empty(t, book.lines("rolegate: a pull failed; the list stays as it was"))
+		assert.Empty(t, book.lines("rolegate: a refresh failed; the list stays as it was"))
 	})
 }
 
@@ -296,7 +296,7 @@ func TestWhenTheLogSaysStale(t *testing.T) {
 		gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger(), Refresh: rolegate.Refresh{StaleAfter: 5 * time.Minute}})
 		opened := time.Now()
 		source.Fail(errors.New("down"))
-		const stale = "rolegate: the list is stale: no pull has succeeded for long; it is served until it expires"
+		const stale = "rolegate: the list is stale: no refresh has succeeded for long; it is served until it expires"
 		after(4 * time.Minute)
 		require.Error(t, gate.Refresh(t.Context()))
 		assert.Empty(t, book.lines(stale))

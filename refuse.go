@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/rolegate/rolegate/internal/refresh"
 )
 
 // deny logs and reports a refusal, and makes the answer to it.
@@ -125,9 +127,9 @@ func (g *Gate) retryAfter(reason Reason) time.Duration {
 	case ReasonExpired:
 		g.refresher.expired()
 	case ReasonTooOld:
-		return min(max(g.refresher.untilWalkForAge(), time.Second), time.Minute)
+		return min(max(g.refresher.onAge.Until(), time.Second), time.Minute)
 	}
-	return min(max(g.refresher.untilNextWalk(), time.Second), time.Minute)
+	return min(max(g.refresher.loop.UntilLockFree(refresh.Full), time.Second), time.Minute)
 }
 
 func (g *Gate) logger() *slog.Logger {

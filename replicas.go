@@ -2,7 +2,6 @@ package rolegate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,7 +10,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -25,9 +26,9 @@ type ReplicaRole string
 
 // The roles of replicas.
 const (
-	ReplicaLeader     ReplicaRole = "leader"   // it pulls, and publishes what has changed
-	ReplicaFollower   ReplicaRole = "follower" // it follows what the leader publishes
-	ReplicaStandalone ReplicaRole = "standalone"    // it pulls by itself: the store is away or wrong, or is behind what it knows
+	ReplicaLeader     ReplicaRole = "leader"     // it pulls, and publishes what has changed
+	ReplicaFollower   ReplicaRole = "follower"   // it follows what the leader publishes
+	ReplicaStandalone ReplicaRole = "standalone" // it pulls by itself: the store is away or wrong, or is behind what it knows
 )
 
 // ReplicaStatus tells of the group of replicas that share Config.Cache.
@@ -82,7 +83,7 @@ const noLease = math.MinInt64
 
 // errOvertaken is what becomes of a pull of a replica that need not pull any
 // more. It is no failure.
-var errOvertaken = errors.New("rolegate: another replica pulls")
+var errOvertaken = refresh.ErrSkipped
 
 // A replica is a gate's part in the group. Its own methods are safe for
 // concurrent use, but for those of which it is said.
@@ -125,17 +126,18 @@ type replica struct {
 	turned  chan struct{}      // is closed when the role changes
 	seen    Version            // for Status
 
+	cache   CacheStatus
 	waiting map[uint64]chan snapshot.Answer // of this replica's asks
 	answers []snapshot.Answer               // to be published
-	asked   [pullKinds][]ask                // to be served
+	asked   [refresh.Kinds][]ask            // to be served
 	serving map[uint64]struct{}
 	served  *simplelru.LRU[uint64, snapshot.Answer]
-	ask     [pullKinds]chan struct{} // there is something in asked
-	walked  clock.Instant            // when a walk was last begun for somebody who asked
-	budget  *denyRefresher           // of the increments that are asked for
+	ask     [refresh.Kinds]chan struct{} // there is something in asked
+	walked  clock.Instant                // when a walk was last begun for somebody who asked
+	budget  refresh.Limit                // of the increments that are asked for
 }
 
-func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replica {
+func newReplica(f *refresher, shared SharedCache, budget refresh.Limit) *replica {
 	served, err := simplelru.NewLRU[uint64, snapshot.Answer](1024, nil)
 	if err != nil {
 		panic(err) // only for a size that is not above 0
@@ -148,9 +150,6 @@ func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replic
 		waiting: map[uint64]chan snapshot.Answer{}, serving: map[uint64]struct{}{}, served: served,
 		budget: budget,
 	}
-	if r.budget == nil {
-		r.budget = newDenyRefresher(f, f.cfg.OnDeny.PerMinute)
-	}
 	r.until.Store(noLease)
 	role := ReplicaFollower // until it is known who leads
 	r.role.Store(&role)
@@ -162,12 +161,11 @@ func newReplica(f *refresher, shared SharedCache, budget *denyRefresher) *replic
 
 // start joins the group.
 func (r *replica) start() {
-	r.f.running.Add(5)
-	go r.keepLease()
-	go r.run()
-	go r.listen()
-	go r.serve(incremental)
-	go r.serve(walk)
+	r.f.tasks.Go(r.keepLease)
+	r.f.tasks.Go(r.run)
+	r.f.tasks.Go(r.listen)
+	r.f.tasks.Go(func() { r.serve(refresh.Incremental) })
+	r.f.tasks.Go(func() { r.serve(refresh.Full) })
 }
 
 // listOf is what replicas that can read each other's indexes have in common.
@@ -195,18 +193,17 @@ func (r *replica) leads() bool {
 
 // keepLease renews the lease, or takes it when it is free.
 func (r *replica) keepLease() {
-	defer r.f.running.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-r.f.ctx.Done():
+		case <-r.f.tasks.Context().Done():
 			return
 		case <-timer.C:
 		case <-r.poke:
 		}
 		r.renew()
-		timer.Reset(jitter(leaseEvery, 0.2))
+		timer.Reset(refresh.Jitter(leaseEvery, 0.2, nil))
 	}
 }
 
@@ -221,7 +218,7 @@ func (r *replica) renew() {
 		// to lead rather than somebody who has none. Not so if there is nobody.
 		want = r.nobody
 	}
-	ctx, cancel := context.WithTimeout(r.f.ctx, sharedTimeout)
+	ctx, cancel := context.WithTimeout(r.f.tasks.Context(), sharedTimeout)
 	defer cancel()
 	var lease Lease
 	err := callCache(func() (err error) {
@@ -229,7 +226,7 @@ func (r *replica) renew() {
 		lease.Held = lease.Held && want // it was to be given back
 		return err
 	})
-	if r.f.ctx.Err() != nil {
+	if r.f.tasks.Context().Err() != nil {
 		return
 	}
 	if err != nil {
@@ -242,7 +239,7 @@ func (r *replica) renew() {
 		}
 	}
 	r.judge()
-	r.f.warnIfStale(r.f.clock())
+	r.f.journal.warnIfStale(r.f.clock())
 }
 
 // takeLease notes what Lease said to a call that began then.
@@ -340,9 +337,7 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 	r.since = now
 	close(r.turned)
 	r.turned = make(chan struct{})
-	for k := range r.f.moved {
-		signal(r.f.moved[k])
-	}
+	r.f.loop.LookAgain()
 	return role, before, r.highest
 }
 
@@ -353,16 +348,14 @@ func (r *replica) rejudge() (role, before ReplicaRole, term uint64) {
 // pulls for all.
 func (r *replica) schedule(role ReplicaRole, own *snapshot.Generation, now clock.Instant) {
 	f := r.f
-	for k := range pullKinds {
+	for k := range refresh.Kinds {
 		from, due, spread := now, now, sharedGrace
 		if own != nil {
-			last, interval := own.Contact, f.interval(k)
-			if k == walk {
-				last = own.Refreshed
-				if own.Held != nil && own.Held.Cause == snapshot.HeldByShrinkGuard {
-					interval = jitter(f.cfg.limits().ConfirmAfter, 0.05)
-				}
+			last, interval := own.Contact, f.cfg.Refresh.Every
+			if k == refresh.Full {
+				last, interval = own.Refreshed, f.cfg.untilNextFull(own)
 			}
+			interval = refresh.Jitter(interval, 0.1, nil)
 			due = clock.Later(now, last.Add(interval))
 			spread = max(interval/10, time.Duration(due.Mono-now.Mono))
 			if own != r.base.Load() {
@@ -371,14 +364,11 @@ func (r *replica) schedule(role ReplicaRole, own *snapshot.Generation, now clock
 		}
 		if role == ReplicaStandalone {
 			due = from.Add(rand.N(spread))
-			if set := f.next[k].Load(); set > now.Mono && set < due.Mono {
+			if set := f.loop.Due(k).Mono; set > now.Mono && set < due.Mono {
 				continue // it goes alone time and again, and is not to put its pull off each time
 			}
 		}
-		f.next[k].Store(due.Mono)
-		if k == walk {
-			f.nextWall.Store(due.Wall)
-		}
+		f.loop.SetDue(k, due)
 	}
 }
 
@@ -392,7 +382,7 @@ func (r *replica) stepDown() {
 		patience = 6 * sharedGrace
 	}
 	r.mu.Lock()
-	step := r.lease.Held && r.led.Age(now) > patience && (gen == nil && !r.f.walking.Load() || gen != nil && gen.Contact.Age(now) > patience)
+	step := r.lease.Held && r.led.Age(now) > patience && (gen == nil && !r.f.loop.Running(refresh.Full) || gen != nil && gen.Contact.Age(now) > patience)
 	r.mu.Unlock()
 	if step {
 		r.f.log.Warn("rolegate: this replica leads and cannot reach the source: another may try")
@@ -404,12 +394,12 @@ func (r *replica) stepDown() {
 func (r *replica) resign() {
 	now := r.f.clock()
 	r.mu.Lock()
-	r.abstain = now.Add(jitter(6*sharedGrace, 0.2))
+	r.abstain = now.Add(refresh.Jitter(6*sharedGrace, 0.2, nil))
 	r.lease.Held = false
 	r.until.Store(noLease)
 	r.mu.Unlock()
 	signal(r.kick)
-	r.release(r.f.ctx)
+	r.release(r.f.tasks.Context())
 	r.judge()
 }
 
@@ -425,7 +415,7 @@ func (r *replica) release(ctx context.Context) {
 // in a row.
 func (r *replica) failed(doing string, err error) {
 	err = fmt.Errorf("%s: %w", doing, err)
-	r.f.noteCache(func(s *CacheStatus) { s.fail(err) })
+	r.noteCache(func(s *CacheStatus) { s.fail(err) })
 	r.mu.Lock()
 	told := r.told
 	r.told = true
@@ -452,14 +442,26 @@ func (r *replica) pause(failed int) bool {
 	for ; failed > 10 && wait < retryRarely; failed-- {
 		wait *= 2
 	}
-	timer := time.NewTimer(jitter(min(wait, retryRarely), 0.5))
+	timer := time.NewTimer(refresh.Jitter(min(wait, retryRarely), 0.5, nil))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-r.f.ctx.Done():
+	case <-r.f.tasks.Context().Done():
 		return false
 	}
+}
+
+func (r *replica) noteCache(note func(*CacheStatus)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	note(&r.cache)
+}
+
+func (r *replica) cacheStatus() CacheStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cache
 }
 
 func (r *replica) status() ReplicaStatus {

@@ -184,7 +184,7 @@ const (
 	simPull       = time.Second
 	simWalk       = 2 * time.Second
 	simBoundShown = 66*time.Second + simPull + time.Second
-	simBoundQuiet = 11*time.Minute + 2*simWalk + time.Second
+	simBoundQuiet = 11*time.Minute + 2*simWalk + simConfirm + time.Second // the second opinion if the list looks older
 	simBoundAtAll = time.Hour + simWalk
 	simConfirm    = 63*time.Second + 2*simWalk // the brake's second opinion
 	simSyncHold   = 30 * time.Minute

@@ -2,6 +2,7 @@ package rolegate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/typo"
 )
 
@@ -34,6 +36,7 @@ type unheldRoles struct {
 	f *refresher // which runs what is asked of the platform
 
 	naming chan struct{} // held (it has room for one) while they are logged
+	asking chan struct{} // likewise while Config.RoleCodes is asked
 
 	mu       sync.Mutex
 	platform []string      // what Config.RoleCodes said
@@ -42,7 +45,7 @@ type unheldRoles struct {
 }
 
 func newUnheldRoles(f *refresher) *unheldRoles {
-	return &unheldRoles{store: f.store, f: f, naming: make(chan struct{}, 1)}
+	return &unheldRoles{store: f.store, f: f, naming: make(chan struct{}, 1), asking: make(chan struct{}, 1)}
 }
 
 // list returns those that nobody in the snapshot holds, by code.
@@ -69,18 +72,17 @@ const namedWait = time.Second
 // watch warns of codes that are named while there is a list: an app makes its
 // guards when Open has returned, after the first walk.
 func (u *unheldRoles) watch() {
-	defer u.f.running.Done()
 	timer := time.NewTimer(namedWait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-u.f.ctx.Done():
+		case <-u.f.tasks.Context().Done():
 			return
 		case <-u.roles.NewNames():
 		}
 		timer.Reset(namedWait)
 		select {
-		case <-u.f.ctx.Done():
+		case <-u.f.tasks.Context().Done():
 			return
 		case <-timer.C:
 		}
@@ -104,7 +106,7 @@ func (u *unheldRoles) warn(s *index.Snapshot) {
 	select {
 	case u.naming <- struct{}{}:
 		defer func() { <-u.naming }()
-	case <-u.f.ctx.Done():
+	case <-u.f.tasks.Context().Done():
 		return
 	}
 	u.fetchPlatformRoles()
@@ -134,31 +136,9 @@ func (u *unheldRoles) fetchPlatformRoles() {
 	if !due {
 		return
 	}
-	ctx, cancel := context.WithTimeout(u.f.ctx, roleCodesTimeout)
+	ctx, cancel := context.WithTimeout(u.f.tasks.Context(), roleCodesTimeout)
 	defer cancel()
-	// One that does not heed its ctx is left behind: the walks must go on. There
-	// is never more than one.
-	answer := u.f.flights.DoChan("roles", func() (codes any, err error) {
-		if !u.f.enter() {
-			return nil, ErrClosed
-		}
-		defer u.f.running.Done()
-		defer func() {
-			if v := recover(); v != nil {
-				err = panicError("Config.RoleCodes", v)
-			}
-		}()
-		return fetch(ctx)
-	})
-	var codes []string
-	var err error
-	select {
-	case result := <-answer:
-		codes, _ = result.Val.([]string)
-		err = result.Err
-	case <-ctx.Done():
-		err = fmt.Errorf("Config.RoleCodes did not answer: %w", context.Cause(ctx))
-	}
+	codes, err := u.ask(ctx, fetch)
 	if err != nil {
 		u.log.Warn("rolegate: the platform's role codes could not be had", "err", err)
 		return
@@ -166,6 +146,39 @@ func (u *unheldRoles) fetchPlatformRoles() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.platform = slices.Clone(codes)
+}
+
+// ask asks in a goroutine: one that does not heed its ctx is left behind, for
+// refreshes must go on. There is never more than one.
+func (u *unheldRoles) ask(ctx context.Context, fetch func(context.Context) ([]string, error)) (codes []string, err error) {
+	select {
+	case u.asking <- struct{}{}:
+	default:
+		return nil, errors.New("Config.RoleCodes has not returned since it was asked last")
+	}
+	type answer struct {
+		codes []string
+		err   error
+	}
+	answered := make(chan answer, 1)
+	if !u.f.tasks.Go(func() {
+		var a answer
+		a.err = panics.Call("Config.RoleCodes", func() (err error) {
+			a.codes, err = fetch(ctx)
+			return err
+		})
+		<-u.asking
+		answered <- a
+	}) {
+		<-u.asking
+		return nil, ErrClosed
+	}
+	select {
+	case a := <-answered:
+		return a.codes, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("Config.RoleCodes did not answer: %w", context.Cause(ctx))
+	}
 }
 
 func (u *unheldRoles) platformRoles() []string {

@@ -32,11 +32,15 @@ func Into(err *error, who string) {
 	}
 }
 
+// ErrEnded is in the chain of the error that [Call] returns for a func that has
+// ended its goroutine.
+var ErrEnded = errors.New("ended its goroutine")
+
 // Call calls f in a goroutine of its own and waits for it. A panic becomes an
 // [*Error], and so does the end of the goroutine (runtime.Goexit, as by
 // t.FailNow): whoever waits must not wait for ever.
 func Call(who string, f func() error) (err error) {
-	err = errors.New(who + " ended its goroutine")
+	err = fmt.Errorf("%s %w", who, ErrEnded)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

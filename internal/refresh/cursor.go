@@ -93,6 +93,12 @@ func (c *Cursor) From() int64 {
 	return max(0, from)
 }
 
+func (c *Cursor) fresh() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.known) == 0
+}
+
 // Highest returns the highest sequence that is known and moves the cursor.
 func (c *Cursor) Highest() int64 {
 	c.mu.Lock()
@@ -192,7 +198,7 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool)
 	switch {
 	case len(list.last) == 0:
 		return nil
-	case shown >= c.highest, c.older == nil && explained():
+	case shown >= list.known, c.older == nil && explained():
 		c.older = nil
 		return nil
 	case c.older != nil && shown >= c.older.highest && c.older.started.Age(started) >= c.gap:
@@ -200,11 +206,12 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool)
 	case c.older == nil || shown < c.older.highest:
 		c.older = &olderList{started, shown}
 	}
-	return &OlderError{Shown: shown, Known: c.highest, Again: c.gap}
+	return &OlderError{Shown: shown, Known: list.known, Again: c.gap}
 }
 
 // Full takes in a full refresh that began then and was applied at that moment.
-func (c *Cursor) Full(started, at clock.Instant, list *Tail) {
+// It returns the highest sequence that is known.
+func (c *Cursor) Full(started, at clock.Instant, list *Tail) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	highest, outliers := list.highest(c.outliers)
@@ -217,18 +224,19 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail) {
 	for _, row := range list.above {
 		c.recent[row.id] = max(c.recent[row.id], row.sequence)
 	}
-	if highest < c.highest {
+	if highest < list.known && c.highest == list.known { // whoever had that is gone
 		c.highest, c.known = highest, nil
 	}
 	c.advance(at, highest)
+	return c.highest
 }
 
-// Missed takes in what a full refresh has shown to be different from what was
-// known, and returns how many of the last rows incremental refreshes should
+// Missed takes in what a full refresh, before Full is told of it, has shown to be
+// different from what was known, and returns how many of the last rows incremental refreshes should
 // have seen and have not: rows at or below the sequence from which they had
 // asked. If only a few sequences lie above all of those, they do not move the
 // cursor any more.
-func (c *Cursor) Missed(at clock.Instant, list *Tail, differs func(id int64) bool) (missed int) {
+func (c *Cursor) Missed(list *Tail, differs func(id int64) bool) (missed int) {
 	last := int64(0)
 	for _, row := range list.last {
 		if row.sequence <= list.from && differs(row.id) {
@@ -248,7 +256,7 @@ func (c *Cursor) Missed(at clock.Instant, list *Tail, differs func(id int64) boo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := above[c.highest]; ok && len(above) <= maxOutliers {
-		c.outliers, c.highest, c.known = above, last, []knownSequence{{at, last}}
+		c.outliers, c.highest, c.known = above, last, []knownSequence{{c.done, last}}
 	}
 	return missed
 }

@@ -144,8 +144,8 @@ func TestCursorAbsurdSequences(t *testing.T) {
 			list.Add(sequence, sequence)
 		}
 		require.NoError(t, c.Older(minute(10), list, never))
-		c.Full(minute(10), minute(10), list)
-		assert.Equal(t, 2, c.Missed(minute(10), list, func(id int64) bool { return id == 101 || id == 102 }))
+		assert.Equal(t, 2, c.Missed(list, func(id int64) bool { return id == 101 || id == 102 }))
+		assert.EqualValues(t, 102, c.Full(minute(10), minute(10), list))
 		assert.EqualValues(t, 102, c.Highest())
 		assert.EqualValues(t, 102, c.From())
 		pull(c, minute(11), 103, 5000)
@@ -166,8 +166,8 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		for _, sequence := range sequences {
 			list.Add(sequence, sequence)
 		}
+		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 50 }))
 		c.Full(minute(10), minute(10), list)
-		assert.Equal(t, 1, c.Missed(minute(10), list, func(id int64) bool { return id == 50 }))
 		assert.EqualValues(t, 100, c.Highest())
 	})
 }

@@ -48,13 +48,16 @@ type PersistConfig struct {
 	// is one already, and an error that says why it may not be used.
 	Restore func(r io.Reader) (used bool, err error)
 
+	// Used is called when it was, and Status says so.
+	Used func()
+
 	// Copy returns what there is to store: a value that is equal if nothing has
 	// changed since, nil if there is nothing, and a func that writes it.
 	Copy func() (what any, write func(io.Writer) error)
 }
 
 // A Persist keeps the last good list in a [Cache], and restores it at the start.
-// Make it with [StartPersist].
+// Make it with [NewPersist].
 type Persist struct {
 	cfg      PersistConfig
 	restored chan struct{} // closed when the copy was loaded, or is known to be of no use
@@ -77,16 +80,19 @@ type PersistStatus struct {
 	Error  string // the last time
 }
 
-// StartPersist restores the copy, and then stores those that follow it, in
-// goroutines of the tasks.
-func StartPersist(cfg PersistConfig) *Persist {
-	p := &Persist{cfg: cfg, restored: make(chan struct{}), begin: make(chan struct{}), dirty: make(chan struct{}, 1)}
-	cfg.Tasks.Go(func() {
+// NewPersist returns one that does nothing yet: see [Persist.Start].
+func NewPersist(cfg PersistConfig) *Persist {
+	return &Persist{cfg: cfg, restored: make(chan struct{}), begin: make(chan struct{}), dirty: make(chan struct{}, 1)}
+}
+
+// Start restores the copy, and then stores those that follow it, in goroutines
+// of the tasks.
+func (p *Persist) Start() {
+	p.cfg.Tasks.Go(func() {
 		p.restore()
 		p.storeChanges()
 	})
-	cfg.Tasks.Go(p.awaitRestored)
-	return p
+	p.cfg.Tasks.Go(p.awaitRestored)
 }
 
 // Begin returns a channel that is closed when the copy was restored or is of no
@@ -134,6 +140,7 @@ func (p *Persist) restore() {
 		p.status.Loaded = true
 		p.mu.Unlock()
 		p.stored, _ = p.cfg.Copy()
+		p.cfg.Used()
 	}
 }
 

@@ -45,7 +45,7 @@ type SyncConfig struct {
 }
 
 // A SyncWatch knows whether a sync is running upstream. Make it with
-// [StartSyncWatch].
+// [NewSyncWatch].
 type SyncWatch struct {
 	cfg SyncConfig
 	ran atomic.Bool // a sync ran during the last full refresh
@@ -64,13 +64,14 @@ type SyncStatus struct {
 	Error  string // the last time
 }
 
-// StartSyncWatch begins to watch, in a goroutine of the tasks.
-func StartSyncWatch(cfg SyncConfig) *SyncWatch {
-	s := &SyncWatch{cfg: cfg}
-	if cfg.Check != nil {
-		cfg.Tasks.Go(s.watch)
+// NewSyncWatch returns one that asks when it is asked: see [SyncWatch.Start].
+func NewSyncWatch(cfg SyncConfig) *SyncWatch { return &SyncWatch{cfg: cfg} }
+
+// Start begins to watch, in a goroutine of the tasks.
+func (s *SyncWatch) Start() {
+	if s.cfg.Check != nil {
+		s.cfg.Tasks.Go(s.watch)
 	}
-	return s
 }
 
 // Status returns what the checker said last.

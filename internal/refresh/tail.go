@@ -11,6 +11,7 @@ import (
 // its end. Only one goroutine uses it. Make it with [Cursor.Tail].
 type Tail struct {
 	from  int64     // from where an incremental refresh would have asked at the beginning
+	known int64     // the highest sequence that was known at the beginning
 	last  []userRow // the last rows that came
 	next  int       // of last, which is a ring, the one to be replaced
 	above []userRow // all those above from
@@ -24,13 +25,11 @@ const tailRows = 1024
 
 // Tail returns the tail of a full refresh that begins now.
 func (c *Cursor) Tail() *Tail {
-	c.mu.Lock()
-	fresh := len(c.known) == 0
-	c.mu.Unlock()
-	if fresh {
-		return &Tail{from: math.MaxInt64} // nobody has asked for anything yet
+	from, known := c.From(), c.Highest()
+	if c.fresh() {
+		from = math.MaxInt64 // nobody has asked for anything yet
 	}
-	return &Tail{from: c.From()}
+	return &Tail{from: from, known: known}
 }
 
 // Add takes in the next row.

@@ -37,7 +37,7 @@ func TestFault19EmptyList(t *testing.T) {
 			}
 			return all
 		}
-		tickRun(t, fmt.Sprintf("%d users: held until a second walk agrees", n), few, func(t *testing.T, h *tickHouse) {
+		tickRun(t, fmt.Sprintf("%d users: held until a second full refresh agrees", n), few, func(t *testing.T, h *tickHouse) {
 			tickAfter(time.Second)
 			before := h.gate.Status()
 			h.m.Clear()

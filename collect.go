@@ -1,0 +1,199 @@
+package rolegate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/refresh"
+)
+
+// This file takes in the records of a refresh.
+
+// A collector takes in the records of one refresh, or of a part of it.
+type collector struct {
+	p     *puller
+	table *index.Builder
+	row   index.Row
+
+	tail *refresh.Tail // of a full refresh
+
+	// Of an incremental one:
+	incremental bool
+	after       int64           // what it asked from
+	sequences   map[int64]int64 // the highest of each user whom it has read
+
+	lastBad                                  error
+	records, bad, structural                 int
+	unreadable, dropped, nullRoles, repeated int
+}
+
+// pullAll reads the whole list, and says whether that counts.
+func (c *collector) pullAll(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var err error
+	if source, ok := c.p.cfg.Source.(PageSource); ok {
+		err = source.PullPages(ctx, 0, func(records []Record) error {
+			for n := range records {
+				if err := c.take(&records[n]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	} else {
+		err = c.pullRecords(ctx, stop, 0)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // a source that returns nil when it was cut short
+	}
+	if err == nil && c.structural > 10 && c.structural*100 > c.records {
+		err = pullError(FailureDrift, "%d of %d records do not have the list's form: it has changed, or this is not the list; the last: %w", c.structural, c.records, c.lastBad)
+	}
+	if err == nil && !c.table.Settle(c.p.roles) {
+		err = tooManyRoles()
+	}
+	return err
+}
+
+// pullRecords reads a source that does not know pages. stop ends that early.
+func (c *collector) pullRecords(ctx context.Context, stop context.CancelCauseFunc, after int64) error {
+	var failed error
+	err := c.p.cfg.Source.Pull(ctx, after, func(r Record) {
+		if failed != nil {
+			return
+		}
+		if failed = c.take(&r); failed != nil {
+			stop(failed)
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// take takes in one record. An error makes the whole refresh fail.
+func (c *collector) take(r *Record) error {
+	c.records++
+	good := r.Bad == nil && r.UserID > 0 && index.FieldSet(r.Unreadable)&c.p.cfg.fields == 0
+	if r.Sequence < c.after && (good || r.Sequence > 0) {
+		return pullError(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full refresh will follow it", c.after, r.Sequence)
+	}
+	if r.UserID > 0 {
+		if c.incremental && good && c.repeats(r) {
+			c.repeated++
+			return nil
+		}
+		if c.tail != nil {
+			c.tail.Add(r.UserID, r.Sequence)
+		} else {
+			c.sequences[r.UserID] = max(c.sequences[r.UserID], r.Sequence)
+		}
+	}
+	if !good {
+		c.takeBad(r)
+		return nil
+	}
+	if r.NullRoles {
+		c.nullRoles++
+	}
+	c.row.ID, c.row.Sequence, c.row.Invalid, c.row.DroppedGrant = r.UserID, r.Sequence, false, false
+	c.row.Grants = c.row.Grants[:0]
+	for _, g := range r.Grants {
+		if g.OrgID <= 0 || g.RoleCode == "" {
+			c.dropped++
+			c.row.DroppedGrant = true
+			continue
+		}
+		id, ok := c.table.Role(g.RoleCode)
+		if !ok {
+			return tooManyRoles()
+		}
+		c.row.Grants = append(c.row.Grants, index.Grant{Org: g.OrgID, Role: id})
+	}
+	c.row.Grants = index.SortGrants(c.row.Grants)
+	for f := range index.NumFields {
+		c.row.Text[f] = ""
+		if c.p.cfg.fields.Has(f) {
+			c.row.Text[f] = textOf(f, r)
+		}
+	}
+	if ThirdUserID(c.row.Text[index.FieldThirdUserID]).nobody() {
+		c.row.Text[index.FieldThirdUserID] = "" // 0 and -1 are how platforms write null
+	}
+	c.table.Put(&c.row)
+	return nil
+}
+
+// repeats reports whether a record of an incremental refresh says nothing new,
+// although it may differ from what is known: it is older than what was read of
+// the user before, from a server that lags behind; or it is what was read
+// before, and a full refresh has found them gone since, or another record has
+// made them invalid.
+func (c *collector) repeats(r *Record) bool {
+	gen := c.p.now.Load()
+	seen, ok := c.p.cursor.Seen(r.UserID)
+	if ok && r.Sequence < seen {
+		return true
+	}
+	if gen.Invalid(r.UserID) {
+		return ok && r.Sequence == seen || r.Sequence <= gen.Cursor
+	}
+	if !ok || r.Sequence > seen {
+		return false
+	}
+	_, listed := gen.Find(r.UserID)
+	return !listed || gen.Held.Has(r.UserID)
+}
+
+// takeBad takes in a record that could not be understood: its user is invalid,
+// whatever other records of this refresh say of them.
+func (c *collector) takeBad(r *Record) {
+	c.bad++
+	switch {
+	case r.Bad != nil:
+		c.lastBad = r.Bad
+	case r.UserID <= 0:
+		c.lastBad = errors.New("its user id is not above 0")
+	default:
+		c.lastBad = errors.New("a text of it that is used could not be understood")
+	}
+	if r.Structural || r.Bad == nil && r.UserID <= 0 {
+		c.structural++
+	}
+	if r.UserID <= 0 {
+		c.unreadable++
+		return
+	}
+	c.row = index.Row{ID: r.UserID, Invalid: true, Grants: c.row.Grants[:0]}
+	c.table.Put(&c.row)
+}
+
+// outcome counts what was read.
+func (c *collector) outcome() RefreshOutcome {
+	return RefreshOutcome{
+		Records: c.records, BadRecords: c.bad, NullRoles: c.nullRoles, DroppedGrants: c.dropped,
+		Duplicates: c.table.Duplicates, Conflicts: c.table.Conflicts,
+	}
+}
+
+// textOf returns that string of a record.
+func textOf(f index.Field, r *Record) string {
+	switch f {
+	case index.FieldAccount:
+		return r.Account
+	case index.FieldEmail:
+		return r.Email
+	case index.FieldThirdAccount:
+		return r.ThirdAccount
+	case index.FieldThirdUserID:
+		return r.ThirdUserID
+	case index.FieldNickname:
+		return r.Nickname
+	case index.FieldThirdUserName:
+		return r.ThirdUserName
+	}
+	return ""
+}

@@ -1,0 +1,178 @@
+package rolegate
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/snapshot"
+)
+
+// A journal logs and counts what becomes of refreshes: each thing once, and not
+// with each refresh that finds it so still.
+type journal struct {
+	*store
+	f *refresher
+
+	mu       sync.Mutex
+	outcomes [refresh.Kinds]RefreshOutcome
+	failures map[Failure]uint64
+	held     *snapshot.HeldRemovals // what the log was last told is held
+	stale    bool                   // whether the log knows that the list is stale
+}
+
+func newJournal(f *refresher) *journal {
+	return &journal{store: f.store, f: f, failures: map[Failure]uint64{}}
+}
+
+// outcome takes in what a refresh that succeeded saw and changed.
+func (j *journal) outcome(k refresh.Kind, o RefreshOutcome) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.outcomes[k] = o
+}
+
+// ended takes in how a refresh has ended.
+func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
+	if o.Err != nil {
+		j.failed(k, o)
+		return
+	}
+	gen, now := j.now.Load(), j.clock()
+	j.mu.Lock()
+	seen, before := j.outcomes[k], j.held
+	j.stale = false
+	if k == refresh.Full {
+		j.held = gen.Held
+	}
+	j.mu.Unlock()
+	level := slog.LevelDebug
+	switch {
+	case seen.trouble():
+		level = slog.LevelWarn
+	case o.Failures > 0 || seen.changes():
+		level = slog.LevelInfo
+	}
+	j.log.Log(j.f.tasks.Context(), level, "rolegate: refreshed", "kind", k, "users", gen.Users,
+		"added", seen.Added, "removed", seen.Removed, "changed", seen.Changed,
+		"bad_records", seen.BadRecords, "null_roles", seen.NullRoles, "dropped_grants", seen.DroppedGrants, "conflicts", seen.Conflicts,
+		"late", seen.Late, "took", o.Took.Round(time.Millisecond))
+	j.logLostRoles(seen, gen.Users)
+	if k == refresh.Full {
+		j.logHeld(gen.Held, before, now)
+		j.logAmbiguous(gen)
+		j.f.unheld.warn(gen.Snapshot)
+	}
+}
+
+func (j *journal) failed(k refresh.Kind, o refresh.Outcome) {
+	why := failureOf(o.Err)
+	j.mu.Lock()
+	j.failures[why]++
+	j.mu.Unlock()
+	msg := "rolegate: a refresh failed; the list stays as it was"
+	if j.now.Load() == nil {
+		msg = "rolegate: a refresh failed; there is no list yet, and nobody is let in"
+	}
+	var older *refresh.OlderError
+	if errors.As(o.Err, &older) {
+		msg = "rolegate: a full refresh has shown an older list than the one that is known, and was not applied"
+	}
+	j.log.Warn(msg, "kind", k, "failure", why, "err", o.Err,
+		"attempt", o.Failures, "next_in", j.f.loop.Until(k).Round(time.Millisecond))
+	j.warnIfStale(j.clock())
+}
+
+// counts returns the failures, by reason, and the last outcomes.
+func (j *journal) counts() (failures map[Failure]uint64, outcomes [refresh.Kinds]RefreshOutcome) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.failures), j.outcomes
+}
+
+// started logs that the first list has come from elsewhere than the source.
+func (j *journal) started(gen *snapshot.Generation, msg string) {
+	now := j.clock()
+	j.adopted(gen)
+	j.log.Info(msg, "users", gen.Users, "held", gen.Held.Size(),
+		"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second))
+}
+
+// adopted takes in a generation that did not come from the source: the log need
+// not be told of what it holds.
+func (j *journal) adopted(gen *snapshot.Generation) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held, j.stale = gen.Held, false
+}
+
+// watchStale looks every now and then whether the list is stale, also if the
+// refresh that would have to say so never ends.
+func (j *journal) watchStale() {
+	ticker := time.NewTicker(min(time.Minute, j.cfg.Refresh.StaleAfter))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.f.tasks.Context().Done():
+			return
+		case <-ticker.C:
+			j.warnIfStale(j.clock())
+		}
+	}
+}
+
+// warnIfStale logs once that no refresh has been completed for too long.
+func (j *journal) warnIfStale(now clock.Instant) {
+	gen := j.now.Load()
+	if gen == nil || gen.Contact.Age(now) <= j.cfg.Refresh.StaleAfter {
+		return
+	}
+	j.mu.Lock()
+	logged := j.stale
+	j.stale = true
+	j.mu.Unlock()
+	if logged {
+		return
+	}
+	msg := "rolegate: the list is stale: no refresh has succeeded for long; it is served until it expires"
+	if j.f.loop.Running(refresh.Incremental) && j.f.loop.Stats(refresh.Incremental).Consecutive == 0 {
+		msg = "rolegate: the list is stale: it changes faster than it can be read; what has been read counts"
+	}
+	j.log.Error(msg,
+		"contact_age", gen.Contact.Age(now).Round(time.Second), "verified_age", gen.Verified.Age(now).Round(time.Second),
+		"expire_after", j.cfg.Refresh.ExpireAfter)
+}
+
+// logHeld logs the held removals that a full refresh ended with.
+func (j *journal) logHeld(h, before *snapshot.HeldRemovals, now clock.Instant) {
+	switch {
+	case h == nil && before != nil:
+		j.log.Info("rolegate: no removals are held any more", "were", before.Size(), "cause", before.Cause)
+	case h == nil:
+	case h.Cause == snapshot.HeldBySync:
+		j.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.Size(), "held_for", h.Since.Age(now).Round(time.Second),
+			"at_most", j.cfg.Refresh.SyncHold)
+	default:
+		j.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second full refresh agrees, or AcceptShrink is called",
+			"users", h.Size(), "of", j.now.Load().Users, "again_in", j.f.loop.Until(refresh.Full).Round(time.Second))
+	}
+}
+
+// logLostRoles logs a refresh that left very many users without any role.
+func (j *journal) logLostRoles(o RefreshOutcome, users int) {
+	if j.cfg.limits().TooMany(o.LostAllRoles, users, users) {
+		j.log.Error("rolegate: mass role loss: check the marketplace", "users", o.LostAllRoles, "of", users)
+	}
+}
+
+func (j *journal) logAmbiguous(gen *snapshot.Generation) {
+	for k := KindAccount; k < kinds; k++ {
+		if n := gen.Ambiguous(k.field()); n > 0 && j.cfg.indexed.has(k) {
+			j.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
+		}
+	}
+}
