@@ -60,7 +60,10 @@ func Forever(next func() bool) int {
 	}
 }
 
-func Never() bool { return 1 < 2 }
+func Never() bool {
+	_ = size
+	return 1 < 2
+}
 `
 
 const sampleTest = `package sample

@@ -105,14 +105,20 @@ func (s *schema) add(n ast.Node, at token.Pos, to swap) {
 func (s *schema) constant(e ast.Expr) bool { return s.info.Types[e].Value != nil }
 
 func number(t types.Type) bool {
+	if t == nil {
+		return false // the blank identifier has no type
+	}
 	b, ok := t.Underlying().(*types.Basic)
 	return ok && b.Info()&types.IsNumeric != 0 && b.Info()&types.IsComplex == 0
 }
 
 // named reports whether the file can name a type.
 func (s *schema) named(t types.Type) bool {
+	if !number(t) {
+		return false
+	}
 	_, ok := s.typeName(t)
-	return ok && number(t)
+	return ok
 }
 
 func (s *schema) typeName(t types.Type) (string, bool) {
