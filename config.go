@@ -42,7 +42,8 @@ type Config struct {
 
 	// Implies is the role hierarchy: the roles that a role includes.
 	// {"admin": {"teacher"}} lets an admin pass wherever a teacher may. It is
-	// followed all the way; a cycle is a mistake.
+	// followed all the way; a cycle is a mistake. A code that ends in .* (or :*,
+	// /*, -*, _*) is a pattern, on both sides: {"teacher.*": {"staff"}}.
 	Implies map[string][]string
 
 	// Refresh says how often to pull and how old the list may become.

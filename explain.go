@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -115,8 +116,8 @@ const (
 
 // A compiledCheck is a check with what it has become.
 type compiledCheck struct {
-	check Check
-	node  node
+	check    Check
+	compiled policy.Check
 }
 
 // Explain decides as [Policy.Decide] does, for an operator who wants to know
@@ -220,75 +221,67 @@ func standing(gen *snapshot.Generation, d *Decision, id Identity) Standing {
 func (e *Explanation) explainChecks(p *Policy, org int64) {
 	// The first has no request, and denies what a Where decides. For the second,
 	// every Where holds.
-	strict := trial{p: p, user: e.Decision.User}
-	lenient := trial{p: p, user: e.Decision.User, again: true, held: ^uint64(0)}
-	now, then := strict.judge(org), lenient.judge(org)
-	e.NeedsRequest = now != passes && then == passes
+	subject := e.Decision.User.subject()
+	strict := p.program.Begin(subject, org, func(int) bool { return false })
+	lenient := p.program.Begin(subject, org, func(int) bool { return true })
+	e.NeedsRequest = strict.Verdict() != policy.Passes && lenient.Verdict() == policy.Passes
 
 	orgs := []int64{org}
 	if of := e.Decision.User.Orgs(); org == 0 && len(of) > 0 {
 		orgs = of
 	}
 	for _, org := range orgs {
-		x := explainer{strict: &strict, lenient: &lenient, org: org}
-		out := OrgExplanation{Org: org, Roles: x.roles(^uint64(0), false)}
-		x.here = strict.termsIn(org)
+		x := explainer{strict: &strict, lenient: &lenient, user: e.Decision.User, org: org, here: strict.TermsIn(org)}
+		out := OrgExplanation{Org: org, Roles: e.Decision.User.rolesIn(org)}
 		for _, c := range p.checks {
-			out.Checks = append(out.Checks, x.explain(c.check, &c.node))
+			out.Checks = append(out.Checks, x.explain(c.check, &c.compiled))
 		}
 		e.Orgs = append(e.Orgs, out)
 	}
 }
 
-// An explainer asks checks in one organisation. Both its trials have judged.
+// An explainer asks checks in one organisation.
 type explainer struct {
-	strict, lenient *trial
+	strict, lenient *policy.Evaluation
+	user            User
 	org             int64
 	here            uint64 // terms that the user fulfils there
 }
 
-func (x *explainer) explain(c Check, n *node) CheckExplanation {
+func (x *explainer) explain(c Check, compiled *policy.Check) CheckExplanation {
 	e := CheckExplanation{Check: c.name(), Outcome: CheckFails}
 	switch {
-	case x.strict.holds(n, x.here):
+	case x.strict.Holds(compiled, x.here):
 		e.Outcome = CheckHolds
-	case x.lenient.holds(n, x.here):
+	case x.lenient.Holds(compiled, x.here):
 		e.Outcome = CheckNeedsRequest
 	}
-	switch n.op {
-	case opAny, opAll:
-		e.Roles = x.roles(n.terms, false)
-	case opNone:
-		e.Roles = x.roles(n.terms, !x.strict.scoped)
-	case opEither:
-		for i, kid := range c.(eitherCheck).checks {
-			e.Either = append(e.Either, x.explain(kid, &n.kids[i]))
+	e.Roles = x.user.codes(x.strict.Deciding(compiled, x.org))
+	if either, ok := c.(eitherCheck); ok {
+		for i, child := range either.checks {
+			e.Either = append(e.Either, x.explain(child, &compiled.Children()[i]))
 		}
 	}
 	return e
 }
 
-// roles returns the user's roles in the organisation, or everywhere, that
-// fulfil one of the terms; for all terms there are, every role.
-func (x *explainer) roles(terms uint64, everywhere bool) (codes []string) {
-	user := x.strict.user
-	gs := user.grants()
+// rolesIn returns the codes of the user's roles in an organisation.
+func (u User) rolesIn(org int64) []string {
+	var roles []uint16
+	gs := u.grants()
 	for i := range gs.Len() {
-		if (everywhere || gs.Org(i) == x.org) && (terms == ^uint64(0) || x.strict.fulfils(gs.Role(i))&terms != 0) {
-			codes = append(codes, user.s.Roles.Code(gs.Role(i)))
+		if gs.Org(i) == org {
+			roles = append(roles, gs.Role(i))
 		}
+	}
+	return u.codes(roles)
+}
+
+// codes returns the codes of roles, sorted.
+func (u User) codes(roles []uint16) (codes []string) {
+	for _, role := range roles {
+		codes = append(codes, u.s.Roles.Code(role))
 	}
 	slices.Sort(codes)
 	return slices.Compact(codes)
-}
-
-// termsIn returns the terms that the user fulfils in one organisation.
-func (t *trial) termsIn(org int64) (here uint64) {
-	gs := t.user.grants()
-	for i := range gs.Len() {
-		if gs.Org(i) == org {
-			here |= t.fulfils(gs.Role(i))
-		}
-	}
-	return here
 }

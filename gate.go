@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/refresh"
 )
 
@@ -72,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	g := &Gate{observer: &observer{sample: set.SampleGrants}}
 	g.store.init(set)
 	g.watches = &watches{store: &g.store}
-	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true}
+	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true, program: new(policy.Program)}
 	startRefresher(g)
 	if set.StartEmpty {
 		return g, nil

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/policy"
 )
 
 // Admit guards next: only listed users get through. A middleware for chi's
@@ -21,7 +22,7 @@ func (g *Gate) Admit(next http.Handler) http.Handler {
 // [Policy.CheckCall] and [Policy.Decide].
 func (g *Gate) AdmitPolicy() *Policy {
 	if g == nil || g.admit == nil {
-		return &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: "Admit", admits: true}
+		return &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: "Admit", admits: true, program: new(policy.Program)}
 	}
 	return g.admit
 }

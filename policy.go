@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -21,12 +22,8 @@ type Policy struct {
 	name     string
 	admits   bool // it is the one that asks nothing but to be listed
 
-	// terms says for each role number which terms it fulfils; need and forbid
-	// are the terms of the checks that stand by themselves.
-	terms        []uint64
-	need, forbid uint64
-	nodes        []node // Either and Where, those that look at roles first
-	wheres       []whereCheck
+	program *policy.Program
+	wheres  []whereCheck // the conditions of the program
 
 	org    func(*http.Request) (int64, error)
 	shadow bool
@@ -98,143 +95,24 @@ type orgScope struct {
 	unreadable bool
 }
 
-// verdict is what the checks of a policy come to.
-type verdict uint8
-
-const (
-	roleFails verdict = iota // the least: nothing of it holds
-	conditionFails
-	passes
-)
-
-// A trial is the evaluation of one policy for one user.
-type trial struct {
-	p     *Policy
-	user  User
-	r     *http.Request // nil: a Where denies
-	again bool          // an admission is judged again: no Where runs, and those in held hold
-
-	everywhere uint64 // terms that the user fulfils in any organisation
-	scoped     bool   // whether one organisation was named
-
-	asked, held uint64 // conditions that were run, and those that held
-	panicked    any    // what a condition panicked with
+// conditions asks the Wheres of a policy about one request.
+type conditions struct {
+	p    *Policy
+	user User
+	r    *http.Request // nil: a Where denies
+	err  error         // what one panicked with
 }
 
-// judge says whether the user passes in that organisation, or, if org is 0, in
-// any one of his.
-func (t *trial) judge(org int64) verdict {
-	gs := t.user.grants()
-	if org != 0 {
-		t.scoped = true
-		var here uint64
-		for i := range gs.Len() {
-			if gs.Org(i) == org {
-				here |= t.fulfils(gs.Role(i))
-			}
-		}
-		return t.inOrg(here)
-	}
-	for i := range gs.Len() {
-		t.everywhere |= t.fulfils(gs.Role(i))
-	}
-	best := roleFails
-	for i := 0; i < gs.Len() && best != passes; {
-		var here uint64
-		org := gs.Org(i)
-		for ; i < gs.Len() && gs.Org(i) == org; i++ {
-			here |= t.fulfils(gs.Role(i))
-		}
-		best = max(best, t.inOrg(here))
-	}
-	if len(gs) == 0 {
-		return t.inOrg(0)
-	}
-	return best
-}
-
-// fulfils returns the terms that a role fulfils.
-func (t *trial) fulfils(role uint16) uint64 {
-	if int(role) >= len(t.p.terms) {
-		return 0
-	}
-	return t.p.terms[role]
-}
-
-// inOrg judges with the terms that the user fulfils in one organisation.
-func (t *trial) inOrg(here uint64) verdict {
-	if here&t.p.need != t.p.need || t.p.forbid != 0 && t.forbidden(here)&t.p.forbid != 0 {
-		return roleFails
-	}
-	for i := range t.p.nodes {
-		n := &t.p.nodes[i]
-		switch {
-		case t.holds(n, here):
-		case n.roles:
-			return roleFails
-		default:
-			return conditionFails
-		}
-	}
-	return passes
-}
-
-// forbidden returns the terms that a NoRole looks at: those of the named
-// organisation, or of all of them if none was named; and all there are for a user
-// with a dropped grant, which may have been any role.
-func (t *trial) forbidden(here uint64) uint64 {
-	if t.user.s.DroppedGrant(t.user.at) {
-		return ^uint64(0)
-	}
-	if t.scoped {
-		return here
-	}
-	return t.everywhere
-}
-
-func (t *trial) holds(n *node, here uint64) bool {
-	switch n.op {
-	case opAny, opAll:
-		return here&n.terms == n.terms
-	case opNone:
-		return t.forbidden(here)&n.terms == 0
-	case opWhere:
-		return t.condition(n.where)
-	case opEither:
-		for i := range n.kids {
-			if t.holds(&n.kids[i], here) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// condition runs a Where, once.
-func (t *trial) condition(i int) bool {
-	bit := uint64(1) << i
-	if t.again {
-		return t.held&bit != 0
-	}
-	if t.r == nil || t.panicked != nil {
+func (c *conditions) ask(i int) (ok bool) {
+	if c.r == nil || c.err != nil {
 		return false
 	}
-	if t.asked&bit == 0 {
-		t.asked |= bit
-		if t.run(i) {
-			t.held |= bit
-		}
-	}
-	return t.held&bit != 0
-}
-
-func (t *trial) run(i int) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			ok, t.panicked = false, v
+			ok, c.err = false, panicError("a Where", v)
 		}
 	}()
-	return t.p.wheres[i].f(t.user, t.r)
+	return c.p.wheres[i].f(c.user, c.r)
 }
 
 // decideWith decides by one generation from beginning to end.
@@ -257,16 +135,16 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 		return
 	}
 	d.Org = where.id
-	trial := trial{p: p, user: d.User, r: r}
-	verdict := trial.judge(where.id)
-	d.conditions = trial.held
+	conditions := conditions{p: p, user: d.User, r: r}
+	verdict, passed := p.program.Run(d.User.subject(), where.id, func(i int) bool { return conditions.ask(i) })
+	d.conditions = passed
 	switch {
-	case trial.panicked != nil:
-		d.Reason, d.err = ReasonConditionFailed, panicError("a Where", trial.panicked)
+	case conditions.err != nil:
+		d.Reason, d.err = ReasonConditionFailed, conditions.err
 		return // and no Shadow lets it pass
-	case verdict == roleFails:
+	case verdict == policy.RoleMissing:
 		d.Reason = ReasonRoleMissing
-	case verdict == conditionFails:
+	case verdict == policy.ConditionFailed:
 		d.Reason = ReasonConditionFailed
 	}
 	d.Shadowed = p.shadow && d.Reason != ReasonGranted

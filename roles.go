@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/policy"
 )
 
-// This file is what a route can ask for, and how that compiles. policy.go
-// judges with it.
+// This file is what a route can ask for. internal/policy compiles and evaluates
+// it.
 
 // An Option is one argument of [Gate.Require] and [Gate.Policy]: a [Check], or
 // a modifier such as [InOrg] and [Shadow].
@@ -27,13 +28,15 @@ type Check interface {
 	Option
 	// name is how logs and route listings write it.
 	name() string
-	// compile turns it into a node over the terms of c.
-	compile(c *compiler) node
+	// compile turns it into a check of the program that c makes.
+	compile(c *compiler) policy.Check
 }
 
 // AnyRole holds for a user who has at least one of these roles, in the
 // organisation that is looked at: see [Gate.Require]. A role counts as every
 // role that Config.Implies says it includes. Codes compare byte for byte.
+// A code that ends in .* (or :*, /*, -*, _*) is a pattern: teacher.* stands for
+// every role code that begins with "teacher.", those to come too.
 //
 // It panics if there is no code, or an empty one.
 func AnyRole(codes ...string) Check { return newRoleCheck(opAny, codes) }
@@ -155,6 +158,7 @@ func (shadowOption) addTo(s *policySpec) { s.shadow = true }
 // A policySpec collects the options of one policy.
 type policySpec struct {
 	checks      []Check
+	everywhere  []string // roles that count in every organisation
 	org         func(*http.Request) (int64, error)
 	shadow      bool
 	deny        DenyFunc      // nil: Config.Deny
@@ -188,99 +192,71 @@ func (s policySpec) String() string {
 	if s.org != nil {
 		names = append(names, "InOrg")
 	}
+	if len(s.everywhere) > 0 {
+		names = append(names, "Everywhere("+strings.Join(s.everywhere, ", ")+")")
+	}
 	if s.maxAge != 0 {
 		names = append(names, "MaxAge("+s.maxAge.String()+")")
 	}
 	return strings.Join(names, " + ")
 }
 
-// Checks compile to terms. A term is one bit: "the user has a role that counts
-// as this one" (or as one of these). For each role, the compiled policy has the
-// terms which that role fulfils; a decision ORs them over the user's grants and
-// compares with what is needed. Only Either and Where need more than that.
-
-// maxTerms is how many terms a policy can have. A guard that asks for more
-// than 64 things is not one that anybody can read.
-const maxTerms = 64
-
-type op uint8
-
-const (
-	opAny op = iota
-	opAll
-	opNone
-	opWhere
-	opEither
-)
-
-// A node is a compiled check.
-type node struct {
-	op    op
-	terms uint64 // opAny, opAll, opNone
-	where int    // opWhere: which condition
-	kids  []node // opEither
-	roles bool   // whether a role has a say in it
-}
-
-// A compiler collects what the nodes of one policy share.
+// A compiler collects what the checks of one policy share.
 type compiler struct {
-	roles  *index.RoleSpace
-	terms  int
-	byRole map[uint16]uint64 // role number to the terms it fulfils
+	policy.Compiler
 	wheres []whereCheck
 }
 
-// term adds a term that every role which counts as one of the codes fulfils.
-func (c *compiler) term(codes ...string) uint64 {
-	if c.terms == maxTerms {
-		panic(fmt.Sprintf("rolegate: a guard can ask for at most %d roles: split it into several policies", maxTerms))
-	}
-	bit := uint64(1) << c.terms
-	c.terms++
-	for _, code := range codes {
-		c.roles.Name(code)
-		for _, id := range c.roles.Satisfying(code) {
-			c.byRole[id] |= bit
-		}
-	}
-	return bit
-}
+// An op is which of the role checks it is.
+type op string
+
+const (
+	opAny  op = "AnyRole"
+	opAll  op = "AllRoles"
+	opNone op = "NoRole"
+)
 
 type roleCheck struct {
 	op    op
 	codes []string
 }
 
-var opNames = map[op]string{opAny: "AnyRole", opAll: "AllRoles", opNone: "NoRole"}
-
 func newRoleCheck(o op, codes []string) Check {
+	return roleCheck{op: o, codes: checkedCodes(string(o), codes)}
+}
+
+// checkedCodes returns a copy of the codes that were given to caller. A mistake
+// in them panics.
+func checkedCodes(caller string, codes []string) []string {
 	if len(codes) == 0 {
-		panic(fmt.Sprintf("rolegate: %s: give at least one role code", opNames[o]))
+		panic(fmt.Sprintf("rolegate: %s: give at least one role code", caller))
 	}
 	for i, code := range codes {
 		if isBlank(code) {
-			panic(fmt.Sprintf("rolegate: %s: role code %d is empty", opNames[o], i+1))
+			panic(fmt.Sprintf("rolegate: %s: role code %d is empty", caller, i+1))
+		}
+		if strings.Contains(code, "*") && !index.IsPattern(code) {
+			panic(fmt.Sprintf("rolegate: %s: role code %q: an asterisk stands at the end of a pattern and behind one of . : / - _, such as teacher.*", caller, code))
 		}
 	}
-	return roleCheck{op: o, codes: slices.Clone(codes)}
+	return slices.Clone(codes)
 }
 
 func (c roleCheck) addTo(s *policySpec) { s.checks = append(s.checks, c) }
 
 func (c roleCheck) name() string {
-	return opNames[c.op] + "(" + strings.Join(c.codes, ", ") + ")"
+	return string(c.op) + "(" + strings.Join(c.codes, ", ") + ")"
 }
 
-func (c roleCheck) compile(to *compiler) node {
-	n := node{op: c.op, roles: true}
-	if c.op != opAll {
-		n.terms = to.term(c.codes...)
-		return n
+func (c roleCheck) compile(to *compiler) policy.Check {
+	switch c.op {
+	case opAll:
+		return to.All(c.codes...)
+	case opNone:
+		return to.None(c.codes...)
+	default:
+		return to.Any(c.codes...)
 	}
-	for _, code := range c.codes {
-		n.terms |= to.term(code)
-	}
-	return n
 }
 
 type listedCheck struct{}
@@ -290,7 +266,7 @@ func (c listedCheck) addTo(s *policySpec) { s.checks = append(s.checks, c) }
 func (listedCheck) name() string { return "Listed" }
 
 // compile asks for all of no roles: whom it is asked about is listed.
-func (listedCheck) compile(*compiler) node { return node{op: opAll, roles: true} }
+func (listedCheck) compile(to *compiler) policy.Check { return to.All() }
 
 type whereCheck struct {
 	label string
@@ -301,12 +277,9 @@ func (c whereCheck) addTo(s *policySpec) { s.checks = append(s.checks, c) }
 
 func (c whereCheck) name() string { return "Where(" + c.label + ")" }
 
-func (c whereCheck) compile(to *compiler) node {
-	if len(to.wheres) == maxTerms {
-		panic(fmt.Sprintf("rolegate: a guard can have at most %d conditions", maxTerms))
-	}
+func (c whereCheck) compile(to *compiler) policy.Check {
 	to.wheres = append(to.wheres, c)
-	return node{op: opWhere, where: len(to.wheres) - 1}
+	return to.Condition()
 }
 
 type eitherCheck struct{ checks []Check }
@@ -321,50 +294,44 @@ func (c eitherCheck) name() string {
 	return "Either(" + strings.Join(names, ", ") + ")"
 }
 
-func (c eitherCheck) compile(to *compiler) node {
-	n := node{op: opEither}
-	for _, check := range c.checks {
-		kid := check.compile(to)
-		n.roles = n.roles || kid.roles
-		n.kids = append(n.kids, kid)
+func (c eitherCheck) compile(to *compiler) policy.Check {
+	checks := make([]policy.Check, len(c.checks))
+	for i, check := range c.checks {
+		checks[i] = check.compile(to)
 	}
-	return n
+	return to.Either(checks...)
 }
 
 // compile turns a spec into a policy of the gate.
 func (s policySpec) compile(g *Gate, roles *index.RoleSpace) *Policy {
-	c := &compiler{roles: roles, byRole: map[uint16]uint64{}}
+	c := &compiler{Compiler: *policy.NewCompiler(roles)}
 	p := &Policy{gate: g, store: g.state(), observer: g.observedBy(), name: s.String(), org: s.org, shadow: s.shadow, deny: s.deny, maxAge: s.maxAge, endOnRevoke: s.endOnRevoke}
-	for _, check := range s.checks {
-		n := check.compile(c)
-		p.checks = append(p.checks, compiledCheck{check, n})
-		switch n.op {
-		case opAny, opAll:
-			p.need |= n.terms
-		case opNone:
-			p.forbid |= n.terms
-		default:
-			p.nodes = append(p.nodes, n)
-		}
+	checks := make([]policy.Check, len(s.checks))
+	for i, check := range s.checks {
+		checks[i] = check.compile(c)
+		p.checks = append(p.checks, compiledCheck{check, checks[i]})
 	}
-	// Conditions of the app may be slow: what roles decide is asked first.
-	slices.SortStableFunc(p.nodes, func(a, b node) int { return rank(a) - rank(b) })
-	p.wheres = c.wheres
-	for role, terms := range c.byRole {
-		if n := int(role) + 1; n > len(p.terms) {
-			p.terms = append(p.terms, make([]uint64, n-len(p.terms))...)
-		}
-		p.terms[role] = terms
+	if len(s.everywhere) > 0 {
+		c.Everywhere(s.everywhere...)
 	}
+	p.program, p.wheres = c.Program(checks), c.wheres
 	return p
 }
 
-func rank(n node) int {
-	if n.roles {
-		return 0
-	}
-	return 1
-}
+// Everywhere makes roles count in every organisation: a user who has one of them
+// in any organisation is looked at as if they had it in the one that the guard
+// looks at, with all that it includes by Config.Implies. It is for administrators
+// of the whole platform. It lets nobody pass by itself: name the role in a check,
+// or have it include one that is named.
+//
+//	gate.Require(AnyRole("teacher", "platform_admin"), InOrg(PathOrg("orgID")), Everywhere("platform_admin"))
+//
+// It panics if there is no code, or an empty one.
+func Everywhere(codes ...string) Option { return everywhereOption{checkedCodes("Everywhere", codes)} }
+
+type everywhereOption struct{ codes []string }
+
+func (o everywhereOption) addTo(s *policySpec) { s.everywhere = append(s.everywhere, o.codes...) }
 
 // DenyWith gives a guard a shape of its own for what a refused client sees, in
 // place of Config.Deny: pages that send browsers to a login page beside an

@@ -54,7 +54,7 @@ func (u *unheldRoles) list(s *index.Snapshot) []UnassignedRole {
 	platform := u.platformRoles()
 	var unheld []UnassignedRole
 	for _, code := range codes {
-		if s.Assigns(u.roles.Satisfying(code)...) {
+		if s.Assigns(code) {
 			continue
 		}
 		role := UnassignedRole{Code: code, Known: slices.Contains(platform, code)}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/policy"
 )
 
 // A User is a listed user as one generation of the index knows him. It is a
@@ -68,6 +69,14 @@ func (u User) HasRoleIn(org int64, codes ...string) bool {
 		}
 	}
 	return false
+}
+
+// subject is the user as a program looks at them.
+func (u User) subject() policy.Subject {
+	if u.s == nil {
+		return policy.Subject{}
+	}
+	return policy.Subject{Grants: u.s.Grants(u.at), Roles: u.s.Roles, DroppedGrant: u.s.DroppedGrant(u.at)}
 }
 
 func (u User) counts(role uint16, codes []string) bool {

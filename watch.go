@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -20,7 +21,7 @@ type watch struct {
 	id     Identity // as whom he was let through; who that is may change
 	user   int64
 	org    int64
-	held   uint64 // the Wheres that held
+	passed uint64 // the Wheres that held
 	cancel context.CancelCauseFunc
 }
 
@@ -42,15 +43,16 @@ func (w *watch) holdsStill(gen *snapshot.Generation) bool {
 	if w.policy.shadow {
 		return true // it would be let pass
 	}
-	trial := trial{p: w.policy, user: User{s: gen.Snapshot, at: at}, again: true, held: w.held}
-	return trial.judge(w.org) == passes
+	user := User{s: gen.Snapshot, at: at}
+	verdict, _ := w.policy.program.Run(user.subject(), w.org, func(i int) bool { return w.passed&(1<<i) != 0 })
+	return verdict == policy.Passes
 }
 
 // begin returns a context that ends with the access. The watch must be ended
 // when the request is over.
 func (ws *watches) begin(p *Policy, id Identity, d *Decision, ctx context.Context) (*watch, context.Context) {
 	ended, cancel := context.WithCancelCause(ctx)
-	w := &watch{policy: p, id: id, user: d.User.ID(), org: d.Org, held: d.conditions, cancel: cancel}
+	w := &watch{policy: p, id: id, user: d.User.ID(), org: d.Org, passed: d.conditions, cancel: cancel}
 	ws.mu.Lock()
 	if ws.all == nil {
 		ws.all = map[*watch]struct{}{}

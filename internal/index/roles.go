@@ -22,9 +22,7 @@ const MaxRoles = 1 << 16
 // ones left: those that occur in no snapshot and in no table that anybody still
 // has, which the garbage collector tells. It is safe for concurrent use.
 type RoleSpace struct {
-	// holders is the role hierarchy turned round: for a code, every other code
-	// that includes it. It does not change.
-	holders map[string][]string
+	hierarchy // does not change
 
 	mu    sync.Mutex
 	ids   map[string]uint16
@@ -41,9 +39,47 @@ type RoleSpace struct {
 
 // A RoleTable is what a snapshot knows of a roleSpace. It is immutable.
 type RoleTable struct {
-	ids     map[string]uint16
-	codes   []string // by number
-	holders map[string][]string
+	hierarchy
+	ids   map[string]uint16
+	codes []string // by number
+}
+
+// A hierarchy says which codes include which, turned round. All of them may be
+// patterns.
+type hierarchy struct {
+	holders  map[string][]string // for a code or a pattern, every other that includes it
+	patterns []string            // those of the keys of holders that are patterns
+}
+
+// holding calls f for every code or pattern whose roles count as code, but for
+// code itself, until f returns false.
+func (h *hierarchy) holding(code string, f func(holder string) bool) bool {
+	if IsPattern(code) { // what includes any of the codes that it stands for
+		for included, holders := range h.holders {
+			for _, holder := range holders {
+				if meet(code, included) && !f(holder) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	for _, holder := range h.holders[code] {
+		if !f(holder) {
+			return false
+		}
+	}
+	for _, included := range h.patterns {
+		if !Matches(included, code) {
+			continue
+		}
+		for _, holder := range h.holders[included] {
+			if !f(holder) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // A HierarchyFault is a mistake in a role hierarchy.
@@ -78,31 +114,45 @@ func NewRoleSpace(implies map[string][]string) (*RoleSpace, []HierarchyFault) {
 			holders[included] = append(holders[included], code)
 		}
 	}
-	s := &RoleSpace{holders: holders, ids: map[string]uint16{}, news: make(chan struct{}, 1)}
+	s := &RoleSpace{hierarchy: hierarchy{holders: holders}, ids: map[string]uint16{}, news: make(chan struct{}, 1)}
 	for included, codes := range holders {
 		sort.Strings(codes)
-		s.fix(included)
-		for _, code := range codes {
-			s.fix(code)
+		if IsPattern(included) {
+			s.patterns = append(s.patterns, included)
+		}
+		for _, code := range append([]string{included}, codes...) {
+			if !IsPattern(code) {
+				s.fix(code)
+			}
 		}
 	}
+	sort.Strings(s.patterns)
 	s.Publish()
 	return s, faults
 }
 
-// reach adds to reached every code that code includes, directly or not, and
-// returns the path of a cycle if there is one.
+// reach adds to reached every code and pattern that code includes, directly or
+// not, and returns the path of a cycle if there is one. The first of a path is a
+// key of the hierarchy: a pattern there stands for each of its codes alone, and so
+// includes what all of them do. Elsewhere it stands for all of them at once, and
+// includes what any of them does.
 func reach(implies map[string][]string, code string, path []string, reached map[string]bool) []string {
-	for _, included := range implies[code] {
-		if i := slices.Index(path, included); i >= 0 {
-			return append(path[i:len(path):len(path)], included)
-		}
-		if reached[included] {
+	for _, key := range slices.Sorted(maps.Keys(implies)) {
+		applies := key == code || covers(key, code) || len(path) > 1 && covers(code, key)
+		if !applies || key != code && slices.Contains(path, key) { // the latter: what it includes is reached from there
 			continue
 		}
-		reached[included] = true
-		if loop := reach(implies, included, append(slices.Clip(path), included), reached); loop != nil {
-			return loop
+		for _, included := range implies[key] {
+			if i := slices.Index(path, included); i >= 0 {
+				return append(path[i:len(path):len(path)], included)
+			}
+			if reached[included] {
+				continue
+			}
+			reached[included] = true
+			if loop := reach(implies, included, append(slices.Clip(path), included), reached); loop != nil {
+				return loop
+			}
 		}
 	}
 	return nil
@@ -229,36 +279,41 @@ func (s *RoleSpace) Publish() *RoleTable {
 		return t
 	}
 	s.fresh = false
-	t := &RoleTable{ids: maps.Clone(s.ids), codes: slices.Clone(s.codes), holders: s.holders}
+	t := &RoleTable{hierarchy: s.hierarchy, ids: maps.Clone(s.ids), codes: slices.Clone(s.codes)}
 	s.table.Store(t)
 	return t
 }
 
-// Satisfying returns the numbers of the roles that count as code: itself and
-// those that include it. They stay theirs.
-func (s *RoleSpace) Satisfying(code string) []uint16 {
-	ids := make([]uint16, 0, 1+len(s.holders[code]))
-	for _, c := range append([]string{code}, s.holders[code]...) {
-		id, ok := s.fix(c)
+// Satisfying returns the roles that count as code, which may be a pattern: itself
+// and those that include it. The numbers stay theirs. Patterns stand for roles
+// that may come later: see [Matches].
+func (s *RoleSpace) Satisfying(code string) (roles []uint16, patterns []string) {
+	add := func(code string) bool {
+		if IsPattern(code) {
+			if !slices.Contains(patterns, code) {
+				patterns = append(patterns, code)
+			}
+			return true
+		}
+		id, ok := s.fix(code)
 		if !ok {
 			panic(fmt.Sprintf("rolegate: more than %d different role codes", MaxRoles))
 		}
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-// Counts reports whether the role with that number counts as code.
-func (t *RoleTable) Counts(role uint16, code string) bool {
-	if t.codes[role] == code {
+		if !slices.Contains(roles, id) {
+			roles = append(roles, id)
+		}
 		return true
 	}
-	for _, c := range t.holders[code] {
-		if t.codes[role] == c {
-			return true
-		}
-	}
-	return false
+	add(code)
+	s.holding(code, add)
+	return roles, patterns
+}
+
+// Counts reports whether the role with that number counts as code, which may be a
+// pattern. It does not allocate.
+func (t *RoleTable) Counts(role uint16, code string) bool {
+	has := t.codes[role]
+	return Matches(code, has) || !t.holding(code, func(holder string) bool { return !Matches(holder, has) })
 }
 
 // Name remembers that a check names the code, and has Named say so.
@@ -354,9 +409,16 @@ func (s RoleSet) with(role uint16) RoleSet {
 	return s
 }
 
-// Assigns reports whether a listed user has one of these roles, or has had it
-// since the last full refresh.
-func (s *Snapshot) Assigns(roles ...uint16) bool { return slices.ContainsFunc(roles, s.Assigned.has) }
+// Assigns reports whether a listed user has a role that counts as code, which may
+// be a pattern, or has had one since the last full refresh.
+func (s *Snapshot) Assigns(code string) bool {
+	for role, assigned := range s.Roles.codes {
+		if assigned != "" && s.Assigned.has(uint16(role)) && s.Roles.Counts(uint16(role), code) {
+			return true
+		}
+	}
+	return false
+}
 
 // AssignedCodes lists the codes of the roles of which assigns is true.
 func (s *Snapshot) AssignedCodes() (codes []string) {
