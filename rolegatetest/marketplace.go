@@ -83,6 +83,10 @@ type MarketplaceConfig struct {
 	// UnauthorizedHTTP makes a refused token or app id an HTTP 401. Otherwise
 	// the refusal is the code 401 in the body of an HTTP 200.
 	UnauthorizedHTTP bool
+
+	// Refusal is how a refused token or app id is answered instead; see
+	// [Refusals]. nil means as UnauthorizedHTTP says.
+	Refusal Fault
 }
 
 // A Marketplace is a fake of the app marketplace: it lists the users that are

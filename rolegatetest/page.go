@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"unicode/utf8"
@@ -36,6 +37,10 @@ func (m *Marketplace) servePage(w http.ResponseWriter, r *http.Request) (rows in
 		writeError(w, http.StatusOK, 400, q.problem)
 		return 0
 	case r.Header.Get("X-App-Id") != m.cfg.AppID, token == "", q.token != token, spoiltBy(r).refuse:
+		if m.cfg.Refusal != nil {
+			m.cfg.Refusal(w, r, http.NotFoundHandler())
+			return 0
+		}
 		status := http.StatusOK
 		if m.cfg.UnauthorizedHTTP {
 			status = http.StatusUnauthorized
@@ -74,6 +79,16 @@ func (m *Marketplace) find(buf []row, after int64, limit int, how spoilt) []row 
 		}
 		from++
 	}
+	if how.lagging != nil {
+		return how.lagging.users.page(buf, from, limit)
+	}
+	if how.descending {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		all := m.users.page(nil, from, m.users.len())
+		slices.Reverse(all)
+		return append(buf, all[:min(limit, len(all))]...)
+	}
 	if !how.cut {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
@@ -91,6 +106,9 @@ type spoilt struct {
 	refuse bool // as if the token were wrong
 	cut    bool // as if the list ended after keep users
 	keep   int
+
+	descending bool
+	lagging    *Backup // the list that is answered from, if it is another
 }
 
 type spoiltKey struct{}

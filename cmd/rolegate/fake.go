@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -33,7 +34,10 @@ type fakeFlags struct {
 	ids                                string
 	pageCap                            int
 	inclusive, quietLoss, unauthorized bool
-	latency                            time.Duration
+	latency, lag                       time.Duration
+	writes                             float64
+	tied                               bool
+	refusal                            string
 	faults                             []string
 	listFaults, cloud, verbose         bool
 }
@@ -83,15 +87,23 @@ the names and what WHEN can be.`,
 	flags.DurationVar(&f.latency, "latency", 0, "how long each request is under way")
 	flags.BoolVar(&f.quietLoss, "quiet-role-loss", false, "taking a role away does not raise the user's sequence")
 	flags.BoolVar(&f.unauthorized, "unauthorized-http", false, "a refused token is HTTP 401, not code 401 in an HTTP 200")
+	flags.StringVar(&f.refusal, "refusal", "", "how a refused token is answered: "+strings.Join(refusals(), ", "))
+	flags.Float64Var(&f.writes, "writes", 0, "how many users are changed each second, while the list is read")
+	flags.DurationVar(&f.lag, "lag", 0, "how old the list is from which every second request is answered")
+	flags.BoolVar(&f.tied, "tied", false, "all users begin with one and the same lastSequence, as after a batch job")
 	flags.StringArrayVar(&f.faults, "fault", nil, "meet requests with this `fault`; may be repeated")
 	flags.BoolVar(&f.listFaults, "list-faults", false, "list the faults, and end (also --fault list)")
 	flags.BoolVar(&f.cloud, "cloud-command", false, "serve a fake 云上指挥 at the same address too")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log each request on stderr")
 	_ = cmd.MarkFlagFilename("token-file")
 	_ = cmd.RegisterFlagCompletionFunc("fault", completeFault)
+	_ = cmd.RegisterFlagCompletionFunc("refusal", cobra.FixedCompletions(refusals(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("ids", cobra.FixedCompletions([]string{"number", "string", "mixed"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// refusals are the names of the ways to refuse a token.
+func refusals() []string { return slices.Sorted(maps.Keys(rolegatetest.Refusals())) }
 
 func (f *fakeFlags) run(ctx context.Context, out, log io.Writer) (err error) {
 	if f.listFaults || slices.Contains(f.faults, "list") {
@@ -143,6 +155,7 @@ func (f *fakeFlags) config() (cfg fake.Config, err error) {
 			QuietRoleLoss: f.quietLoss, UnauthorizedHTTP: f.unauthorized,
 		},
 		Users: f.users, Orgs: f.orgs, Roles: f.roles, Seed: f.seed, CloudCommand: f.cloud,
+		Writes: f.writes, Lag: f.lag, Tied: f.tied,
 	}
 	if f.appID == "" || strings.ContainsFunc(f.appID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		wrong("--app-id: expected the client id of an app, such as %s", rolegatetest.DefaultAppID)
@@ -166,6 +179,17 @@ func (f *fakeFlags) config() (cfg fake.Config, err error) {
 	}
 	if f.pageCap < 0 {
 		wrong("--page-cap %d: expected a number of rows, or 0", f.pageCap)
+	}
+	if f.writes < 0 || f.writes > 100_000 {
+		wrong("--writes %v: expected users a second, 0 to 100000", f.writes)
+	}
+	if f.lag < 0 {
+		wrong("--lag %v: expected a time such as 30s", f.lag)
+	}
+	if f.refusal != "" {
+		if cfg.Marketplace.Refusal = rolegatetest.Refusals()[f.refusal]; cfg.Marketplace.Refusal == nil {
+			wrong("--refusal %q: expected one of %s", f.refusal, strings.Join(refusals(), ", "))
+		}
 	}
 	if f.latency < 0 {
 		wrong("--latency %v: expected a time such as 50ms", f.latency)

@@ -86,6 +86,8 @@ func TestEveryFault(t *testing.T) {
 	t.Parallel()
 	kinds, err := os.ReadFile("kinds.go")
 	require.NoError(t, err)
+	moving, err := os.ReadFile("moving.go")
+	require.NoError(t, err)
 	files, err := filepath.Glob(filepath.Join("..", "..", "..", "..", "rolegatetest", "*.go"))
 	require.NoError(t, err)
 	found := 0
@@ -99,7 +101,12 @@ func TestEveryFault(t *testing.T) {
 			}
 			if result, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Fault" {
 				found++
-				assert.Contains(t, string(kinds), "rolegatetest."+f.Name.Name, "rolegate fake cannot be ill in this way")
+				if f.Name.Name == "Sometimes" { // that is @p=0.01
+					continue
+				}
+				if !strings.Contains(string(kinds)+string(moving), "rolegatetest."+f.Name.Name) {
+					t.Errorf("rolegate fake cannot be ill in this way: %s", f.Name.Name)
+				}
 			}
 		}
 	}

@@ -52,6 +52,12 @@ func Kinds() []Kind {
 		{Name: "cached", Arg: "TIME", Default: "30s", Help: "a page that a cache has had for so long, in whole seconds", fault: lasting(rolegatetest.CachedReply, time.Second)},
 
 		{Name: "drop-rows", Arg: "N", Default: "10", Help: "the list ends after its first N users, and that is called a success", only: market, fault: dropRows},
+		{Name: "descending", Help: "pages begin with the highest sequence", only: market, fault: always(rolegatetest.Descending)},
+		{Name: "echo-sequence", Help: "each record has the lastSequence of the request", only: market, fault: always(rolegatetest.EchoSequence)},
+		{Name: "empty-as", Arg: "JSON", Default: "null", Help: "that text in place of an empty list", only: market, fault: text(rolegatetest.EmptyAs)},
+		{Name: "null-roles", Help: "null in place of an empty roleList", only: market, fault: always(rolegatetest.NullRoles)},
+		{Name: "throttle", Arg: "N", Default: "20", Help: "HTTP 429 to all but N requests a second", only: market, fault: throttle(0)},
+		{Name: "throttle-retry-after", Arg: "N", Default: "20", Help: "the same, with Retry-After: 1", only: market, fault: throttle(time.Second)},
 		{Name: "stuck-page", Help: "every request gets the first page", only: market, fault: always(rolegatetest.StuckPage)},
 		{Name: "no-progress", Help: "full pages whose sequence never moves on", only: market, fault: always(rolegatetest.NoProgress)},
 		{Name: "endless", Help: "full pages without an end", only: market, fault: always(rolegatetest.Endless)},
@@ -99,6 +105,16 @@ func httpStatus(arg string) (rolegatetest.Fault, error) {
 
 func retryAfter(d time.Duration) rolegatetest.Fault {
 	return rolegatetest.HTTPStatus(503, "Retry-After", strconv.FormatInt(int64(d/time.Second), 10))
+}
+
+func throttle(retryAfter time.Duration) func(string) (rolegatetest.Fault, error) {
+	return func(arg string) (rolegatetest.Fault, error) {
+		n, err := strconv.Atoi(arg)
+		if err != nil || n < 1 {
+			return nil, errors.New("expected a number of requests a second, 1 or more")
+		}
+		return rolegatetest.Throttle(n, retryAfter), nil
+	}
 }
 
 func dropRows(arg string) (rolegatetest.Fault, error) {

@@ -26,6 +26,10 @@ type Config struct {
 	Roles []string // what roles they have, at least one
 	Seed  uint64   // of the users and of the faults that strike at random
 
+	Writes float64       // users who are changed each second
+	Lag    time.Duration // every second reply is from a list as it was so long ago
+	Tied   bool          // all users begin with one and the same sequence
+
 	Faults []*Fault
 
 	CloudCommand bool // serve 云上指挥 as well
@@ -42,6 +46,7 @@ type Server struct {
 	market  *rolegatetest.Marketplace
 	cloud   *rolegatetest.CloudCommand // nil without
 	control http.Handler
+	moving  http.Handler // the marketplace, with what happens while it is read
 	faults  *faults
 	cfg     Config
 }
@@ -55,6 +60,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	generate(s.market, cfg.Users, cfg.Orgs, cfg.Roles, cfg.Seed)
 	s.market.SetRoles(codes(cfg.Roles)...)
+	if cfg.Tied {
+		var all []int64
+		for _, u := range s.market.Users() {
+			all = append(all, u.ID)
+		}
+		s.market.TouchTied(all...)
+	}
+	s.moving = moving(s.market, cfg)
 	if cfg.CloudCommand {
 		s.cloud = rolegatetest.NewCloudCommand(rolegatetest.CloudCommandConfig{})
 	}
@@ -109,7 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// No ServeMux: it would mend paths, and the marketplace does not.
-	var fake http.Handler = s.market
+	fake := s.moving
 	if s.cloud != nil && (r.URL.Path == rolegatetest.DefaultCheckPath || r.URL.Path == rolegatetest.DefaultTokenPath) {
 		fake = s.cloud
 	}

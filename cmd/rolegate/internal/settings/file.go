@@ -43,6 +43,8 @@ type Marketplace struct {
 	MaxPageBytes    int64    `yaml:"max_page_bytes"`
 	MaxUsers        int      `yaml:"max_users"`
 	UniqueSequences bool     `yaml:"unique_sequences"`
+	RefusedCodes    []int    `yaml:"refused_codes"`
+	MaxRequests     float64  `yaml:"max_requests_per_second"`
 	CacheBuster     string   `yaml:"cache_buster"`
 }
 

@@ -28,6 +28,7 @@ func (m *Marketplace) Config() marketplace.Config {
 		Token:    marketplace.TokenFunc(func(context.Context) (string, error) { return token.Read() }),
 		PageSize: m.PageSize, PageTimeout: time.Duration(m.PageTimeout), MaxPageBytes: m.MaxPageBytes, MaxUsers: m.MaxUsers,
 		UniqueSequences: m.UniqueSequences, CacheBuster: m.CacheBuster,
+		RefusedCodes: m.RefusedCodes, MaxRequestsPerSecond: m.MaxRequests,
 	}
 }
 

@@ -12,6 +12,7 @@ var keys = map[string]string{
 	"Config.RoleListPath": "marketplace.role_list_path", "Config.PageSize": "marketplace.page_size",
 	"Config.PageTimeout": "marketplace.page_timeout", "Config.MaxPageBytes": "marketplace.max_page_bytes",
 	"Config.MaxUsers": "marketplace.max_users", "Config.UniqueSequences": "marketplace.unique_sequences",
+	"Config.RefusedCodes": "marketplace.refused_codes", "Config.MaxRequestsPerSecond": "marketplace.max_requests_per_second",
 	"Config.CacheBuster": "marketplace.cache_buster", "where Config.Token has its tokens from": "marketplace.token", "Config.Token": "marketplace.token",
 
 	"Refresh.Every": "refresh.every", "Refresh.ResyncEvery": "refresh.resync_every", "Refresh.StaleAfter": "refresh.stale_after",
