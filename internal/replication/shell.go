@@ -190,7 +190,7 @@ func (s *Shell) run() {
 		case e = <-s.events:
 		case <-timer.C:
 		case <-s.ctx.Done():
-			e.Type = Closing
+			continue
 		}
 		s.step(e)
 		s.mu.Lock()
@@ -198,9 +198,7 @@ func (s *Shell) run() {
 		s.mu.Unlock()
 		timer.Reset(time.Duration(max(0, next-s.now().Mono)))
 	}
-	if s.ctx.Err() != nil {
-		s.step(Event{Type: Closing})
-	}
+	s.step(Event{Type: Closing})
 }
 
 // step takes an event and all that follow from it at once.
@@ -229,6 +227,9 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 	case Sync:
 		sent := s.now()
 		reply, err := s.store.Sync(ctx, a)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer within %v", Timeout)
+		}
 		s.note("asking how things stand", err, true)
 		return Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil}, true
 	case Run, Skip:

@@ -80,24 +80,17 @@ type State struct {
 	moved     bool          // the wall clock and the monotonic one have drifted apart since
 	movedAt   int64         // after this, on the monotonic clock
 
-	base   Base // what Own's base is published as
-	baseAt clock.Instant
-	seen   Base // what is published
-	cursor string
+	base, loading, tried       Base          // what Own is published as; what is being read; what was being published
+	baseAt, loadingAt, triedAt clock.Instant // the same as instants
+	seen                       Base          // what is published
+	cursor                     string
 
-	syncing, failing bool
-	syncAt           int64
-	loading          Base
-	loadingAt        clock.Instant
-	broken           Base
-	brokenUntil      int64
-	publishing       bool
-	tried            Base
-	triedAt          clock.Instant
-	repairAt         int64 // 0 if there is nothing to repair
-	helped           int64
-	helpAt           int64
-	closing          bool
+	syncing, failing, publishing, closing bool
+	syncAt                                int64 // the next Sync
+	repairAt                              int64 // when what the store has lost is published again; 0 if it has not
+
+	broken                      Base // what could not be read
+	brokenUntil, helped, helpAt int64
 
 	work [Kinds]work
 }

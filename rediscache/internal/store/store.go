@@ -108,10 +108,11 @@ func (s *Store) Sync(ctx context.Context, a replication.Action) (replication.Rep
 	}
 	if name := text(2); name != "" {
 		b := replication.Base{Name: name, Began: micros(text(3))}
-		if _, err := s.sealer.open(basePlace(b.Name, b.Began), text(4)); err != nil {
-			return r, fmt.Errorf("what is said to be published: %w", err)
+		if _, err := s.sealer.open(basePlace(b.Name, b.Began), text(4)); err == nil {
+			r.Base = b
+		} else if _, err := s.run(ctx, brokenScript, s.keys(), name); err != nil { // whoever has a list publishes it
+			return r, err
 		}
-		r.Base = b
 	}
 	entries, _ := all[12].([]any)
 	for _, e := range entries {
@@ -192,13 +193,6 @@ func (s *Store) Spend(ctx context.Context, perMinute int) (ok bool, wait time.Du
 	n, _ := all[0].(int64)
 	left, _ := all[1].(int64)
 	return n == 1, time.Duration(left) * time.Millisecond, nil
-}
-
-// Forget deletes what cannot be used at all: another type of value, or a base
-// whose seal is not right. Whoever has something better publishes it.
-func (s *Store) Forget(ctx context.Context) error {
-	_, err := call(ctx, func() (int64, error) { return s.client.Unlink(ctx, s.keys()...).Result() })
-	return err
 }
 
 // Rights are those that a user of Redis needs, as ACL SETUSER takes them. A
