@@ -2,8 +2,11 @@ package console
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -12,12 +15,18 @@ import (
 
 // This file is the button that applies removals that are held back.
 
-// heldMark tells removals that are held from others.
-func heldMark(h rolegate.HeldStatus) string {
-	if h.Users == 0 {
+// heldMark tells removals that are held from others: by whose they are, not by
+// how many.
+func heldMark(gate *rolegate.Gate) string {
+	ids := gate.HeldUsers(math.MaxInt)
+	if len(ids) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d/%s/%d", h.Users, h.Cause, h.Since.UnixNano())
+	sum := sha256.New()
+	for _, id := range ids {
+		_ = binary.Write(sum, binary.BigEndian, id) // a hash takes all
+	}
+	return fmt.Sprintf("%d/%x", len(ids), sum.Sum(nil)[:16])
 }
 
 // review asks once more, and says how many it concerns.
@@ -40,7 +49,7 @@ func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status i
 	case held.Users == 0:
 		v.Done = &notice{Text: v.T("accept.none")}
 		return http.StatusConflict
-	case r.PostForm.Get("held") != heldMark(held):
+	case r.PostForm.Get("held") != heldMark(c.gate):
 		v.Done = &notice{Text: v.T("accept.changed")}
 		v.Review = true
 		return http.StatusConflict

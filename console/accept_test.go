@@ -78,6 +78,7 @@ func TestForgedForms(t *testing.T) {
 	a := newApp(t, rolegate.Config{}, pupils()...)
 	form := a.hold()
 	other := strings.Repeat("A", 26)
+	cookie, _, _ := strings.Cut(a.get().header.Get("Set-Cookie"), "=")
 	none := func(r *http.Request) {
 		for _, name := range []string{"Sec-Fetch-Site", "Origin", "Cookie"} {
 			r.Header.Del(name)
@@ -101,13 +102,13 @@ func TestForgedForms(t *testing.T) {
 		}, "another site"},
 		{"without anything of a browser's", form, none, "out of date"},
 		{"without a cookie", form, func(r *http.Request) { r.Header.Del("Cookie") }, "out of date"},
-		{"another session's cookie", form, header("Cookie", "rolegate_console="+other), "out of date"},
+		{"another session's cookie", form, header("Cookie", cookie+"="+other), "out of date"},
 		{"two cookies", form, func(r *http.Request) {
-			r.Header.Set("Cookie", r.Header.Get("Cookie")+"; rolegate_console="+other)
+			r.Header.Set("Cookie", r.Header.Get("Cookie")+"; "+cookie+"="+other)
 		}, "out of date"},
 		{"without a token", with(form, "token", ""), nil, "out of date"},
 		{"another token", with(form, "token", other), nil, "out of date"},
-		{"an empty cookie and token", with(form, "token", ""), header("Cookie", "rolegate_console="), "out of date"},
+		{"an empty cookie and token", with(form, "token", ""), header("Cookie", cookie+"="), "out of date"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changes := []change{}

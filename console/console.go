@@ -30,8 +30,10 @@ import (
 	"crypto/subtle"
 	_ "embed"
 	"encoding/base64"
+	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,14 +53,23 @@ type Config struct {
 	// Name is what the app is called on the page, "" for nothing.
 	Name string
 
+	// TrustedOrigins are where forms may come from besides the console's own site:
+	// "https://school.example". A proxy that rewrites Host needs its own address
+	// here, if browsers reach it over plain HTTP.
+	TrustedOrigins []string
+
+	// Path is where browsers find the console, if a proxy rewrites paths: "/school/console".
+	// "" is the path of the request.
+	Path string
+
 	// Logger gets a line for each time that somebody accepts held removals, with
 	// his user id and what came of it; nil is slog.Default().
 	Logger *slog.Logger
 }
 
 // New returns the page about that gate. The handler is safe for concurrent use.
-// It panics if gate is nil: when the route is registered, not when it is asked
-// for.
+// It panics if gate is nil, and on a Path or TrustedOrigins that are none: when
+// the route is registered, not when it is asked for.
 //
 // From New until the gate is closed, it looks at Gate.Status every two seconds,
 // and remembers the last hour and the last 20 pulls. It does no other work by
@@ -71,6 +82,14 @@ func New(gate *rolegate.Gate, cfg Config) http.Handler {
 		cfg.Logger = slog.Default()
 	}
 	c := &console{gate: gate, cfg: cfg, history: newHistory()}
+	for _, origin := range cfg.TrustedOrigins {
+		if err := c.cross.AddTrustedOrigin(origin); err != nil {
+			panic("rolegate/console: New: TrustedOrigins: expected origins such as https://school.example: " + err.Error())
+		}
+	}
+	if cfg.Path != "" && (cfg.Path[0] != '/' || strings.ContainsFunc(cfg.Path, func(r rune) bool { return r <= ' ' || r == ';' || r >= 0x7f })) {
+		panic("rolegate/console: New: Path: expected a path such as /school/console")
+	}
 	c.watch()
 	return c
 }
@@ -146,7 +165,7 @@ func (c *console) post(w http.ResponseWriter, r *http.Request, user rolegate.Use
 		refuse(w, http.StatusBadRequest, "This form cannot be read.")
 		return
 	}
-	if !hasToken(r) {
+	if !c.hasToken(r) {
 		c.logRefused(r.Context(), user, "it does not have the token of its session")
 		refuse(w, http.StatusForbidden, "This form is out of date. Go back, load the page again, and send it once more.")
 		return
@@ -176,24 +195,41 @@ func (c *console) logRefused(ctx context.Context, user rolegate.User, why string
 // either. It belongs to the browser's session, and so holds with any replica of
 // the app. It is the second lock: the first is the browser's word on which site
 // a form comes from.
-const tokenCookie = "rolegate_console"
+const tokenCookie = "rolegate_console_"
+
+// cookie is the name and path of the console's own cookie. A browser sends the
+// cookies of a path to what is below it too: of two consoles on one host, each has
+// a name of its own.
+func (c *console) cookie(r *http.Request) (name, path string) {
+	if path = c.cfg.Path; path == "" {
+		// Not r.URL.Path, which http.StripPrefix and others change.
+		path, _, _ = strings.Cut(r.RequestURI, "?")
+	}
+	if path == "" || path[0] != '/' || strings.Contains(path, ";") {
+		path = "/"
+	}
+	sum := sha256.Sum256([]byte(c.cfg.Name + "\x00" + path))
+	return tokenCookie + hex.EncodeToString(sum[:6]), path
+}
 
 // token returns the token of the browser's session, and begins one if there is
 // none.
 func (c *console) token(w http.ResponseWriter, r *http.Request) string {
-	if cookie, err := r.Cookie(tokenCookie); err == nil && len(cookie.Value) == len(rand.Text()) {
+	name, path := c.cookie(r)
+	if cookie, err := r.Cookie(name); err == nil && len(cookie.Value) == len(rand.Text()) {
 		return cookie.Value
 	}
 	token := rand.Text()
 	http.SetCookie(w, &http.Cookie{
-		Name: tokenCookie, Value: token, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		Name: name, Path: path, Value: token, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
 	return token
 }
 
 // hasToken reports whether a form has the token of the session that sends it.
-func hasToken(r *http.Request) bool {
-	cookies := r.CookiesNamed(tokenCookie)
+func (c *console) hasToken(r *http.Request) bool {
+	name, _ := c.cookie(r)
+	cookies := r.CookiesNamed(name)
 	if len(cookies) != 1 || len(cookies[0].Value) != len(rand.Text()) {
 		return false // two cookies of that name: another host has set one of them
 	}

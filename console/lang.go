@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"golang.org/x/text/language"
 )
 
 // A lang is a language of the page.
@@ -19,32 +21,21 @@ const (
 // Tag is the language as BCP 47 names it.
 func (l lang) Tag() string { return [...]string{"en", "zh-CN"}[l] }
 
+// languages has the page's languages in the order of their constants.
+var languages = language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese})
+
 // langOf chooses what an Accept-Language header likes best (RFC 9110 §12.5.4):
 // English if it likes neither.
 func langOf(header string) lang {
-	best, quality := english, 0.0
-	for part := range strings.SplitSeq(header, ",") {
-		tag, params, _ := strings.Cut(strings.TrimSpace(part), ";")
-		q := 1.0
-		if text, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); ok {
-			parsed, err := strconv.ParseFloat(text, 64)
-			if err != nil || !(parsed >= 0 && parsed <= 1) {
-				continue
-			}
-			q = parsed
-		}
-		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
-		if q <= quality {
-			continue
-		}
-		switch primary {
-		case "zh":
-			best, quality = chinese, q
-		case "en", "*":
-			best, quality = english, q
-		}
+	tags, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return english
 	}
-	return best
+	_, i, confidence := languages.Match(tags...)
+	if confidence == language.No {
+		return english
+	}
+	return lang(i)
 }
 
 // T is the text of that name, with what belongs into it.

@@ -121,7 +121,11 @@ func (d *daemon) openGate(ctx context.Context, f *settings.File, wait bool) (*sh
 		return nil, errors.Join(settings.Named(err, settings.InFile), release())
 	}
 	shared := &sharedGate{Gate: gate, close: release, routes: &routes{}}
-	shared.console = console.New(gate, console.Config{Routes: shared.routes.list, Logger: d.Logger})
+	of := console.Config{Routes: shared.routes.list, Logger: d.Logger}
+	if f.Admin != nil {
+		of.TrustedOrigins, of.Path = f.Admin.TrustedOrigins, f.Admin.ConsolePath
+	}
+	shared.console = console.New(gate, of)
 	return shared, nil
 }
 

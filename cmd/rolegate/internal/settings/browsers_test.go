@@ -97,3 +97,19 @@ func TestTokensOfTheFile(t *testing.T) {
 	_, err = settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: loopback, token_cookie: a}]\n"))
 	assert.ErrorContains(t, err, "go with issuer")
 }
+
+func TestConsoleBehindAProxy(t *testing.T) {
+	t.Parallel()
+	const admin = least + "identity: [{is: user_id, header: X-A, trusted: loopback}]\nadmin:\n  listen: ':1'\n"
+	f := parse(t, admin+"  console: {any_role: [a]}\n  trusted_origins: ['https://ops.example']\n  console_path: /x/console\n")
+	assert.Equal(t, []string{"https://ops.example"}, f.Admin.TrustedOrigins)
+	for text, want := range map[string]string{
+		"  console: {any_role: [a]}\n  trusted_origins: ['ops.example']\n":           "admin.trusted_origins[0]",
+		"  console: {any_role: [a]}\n  trusted_origins: ['https://ops.example/a']\n": "admin.trusted_origins[0]",
+		"  console: {any_role: [a]}\n  console_path: console\n":                      "admin.console_path",
+		"  console_path: /console\n":                                                 "go with console",
+	} {
+		_, err := settings.Parse([]byte(admin + text))
+		assert.ErrorContains(t, err, want, text)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -132,6 +133,17 @@ func (f *File) checkListeners(wrong func(place, format string, args ...any)) {
 	}
 	if a := f.Admin; a != nil {
 		listen("admin", a.Listen, a.TLS, taken)
+		for i, origin := range a.TrustedOrigins {
+			if new(http.CrossOriginProtection).AddTrustedOrigin(origin) != nil {
+				wrong(fmt.Sprintf("admin.trusted_origins[%d]", i), "expected an origin such as https://school.example, without a path")
+			}
+		}
+		if a.ConsolePath != "" && !consolePath.MatchString(a.ConsolePath) {
+			wrong("admin.console_path", "expected the path at which browsers find the console, such as /school/console")
+		}
+		if a.Console == nil && (len(a.TrustedOrigins) > 0 || a.ConsolePath != "") {
+			wrong("admin", "trusted_origins and console_path go with console")
+		}
 		if a.Console != nil && a.Console.Shadow {
 			wrong("admin.console.shadow", "expected checks that hold: with shadow, everybody on the list would see the console, and could press its button")
 		}
@@ -146,6 +158,8 @@ func (f *File) checkListeners(wrong func(place, format string, args ...any)) {
 
 // maxSocket is how long the path of a Unix socket may be where it may be least.
 const maxSocket = 103
+
+var consolePath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
 
 // portOf is the port of an address to listen on. A host may be missing, a port
 // not: a listener would get one that nobody knows.

@@ -220,6 +220,9 @@ type Admin struct {
 	Listen  string  `yaml:"listen"`
 	TLS     *TLS    `yaml:"tls"`
 	Console *Checks `yaml:"console"`
+
+	TrustedOrigins []string `yaml:"trusted_origins"` // of the console's forms
+	ConsolePath    string   `yaml:"console_path"`    // as browsers see it
 }
 
 // Log says what is logged, and how. It goes to the standard error.
