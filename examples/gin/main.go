@@ -1,66 +1,134 @@
-// A school app on gin. It takes the marketplace from ROLEGATE_BASE_URL, ROLEGATE_APP_ID
-// and ROLEGATE_ACCESS_TOKEN.
+// A school app on gin: sessions by cookie for browsers, HS256 tokens for its
+// mobile app, roles in each organisation, a live feed, the console and metrics. It
+// takes the marketplace from ROLEGATE_BASE_URL, ROLEGATE_APP_ID and
+// ROLEGATE_ACCESS_TOKEN, and the secret of its tokens from SCHOOL_TOKEN_SECRET.
 package main
 
 import (
 	"context"
+	"errors"
 	"log"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/console"
+	"github.com/rolegate/rolegate/gingate"
 	"github.com/rolegate/rolegate/marketplace"
+	"github.com/rolegate/rolegate/promgate"
 )
 
-// guarded turns a guard of net/http into one of gin's. It tells the guard the
-// route's pattern, for the log, and its parameters, for rolegate.PathOrg.
-func guarded(guard func(http.Handler) http.Handler) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		passed := false
-		c.Request.Pattern = c.FullPath()
-		for _, p := range c.Params {
-			c.Request.SetPathValue(p.Key, p.Value)
-		}
-		guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			passed = true
-			c.Request = r // with the user in its context
-			c.Next()
-		})).ServeHTTP(c.Writer, c.Request)
-		if !passed {
-			c.Abort()
-		}
-	}
-}
-
-func routes(gate *rolegate.Gate) http.Handler {
+// routes are the app's. Everything but the login is guarded.
+func (s *school) routes(gate *rolegate.Gate) http.Handler {
 	r := gin.New()
 	r.Use(gin.Recovery())
-	r.Use(guarded(gate.Admit)) // on the list, or out
-	r.GET("/grades", guarded(gate.Require(rolegate.AnyRole("teacher", "admin"))), func(c *gin.Context) {
-		user, _ := gate.UserFrom(c.Request.Context())
-		c.String(http.StatusOK, "grades for %d", user.ID())
+	r.POST("/login", s.login)
+
+	app := r.Group("/", gingate.Admit(gate)) // on the list, or out
+	app.GET("/me", func(c *gin.Context) {
+		user, _ := gingate.User(c)
+		c.JSON(http.StatusOK, gin.H{"id": user.String(), "orgs": user.Orgs()})
 	})
-	r.POST("/orgs/:orgID/reports", guarded(gate.Require(rolegate.AnyRole("teacher"),
-		rolegate.InOrg(rolegate.PathOrg("orgID")))), func(c *gin.Context) {
-		org, _ := gate.OrgFrom(c.Request.Context())
-		c.String(http.StatusOK, "report filed for %d", org)
+	app.Any("/console/*page", gingate.Require(gate, rolegate.AnyRole("operator")), gin.WrapH(console.New(gate, console.Config{Name: "school"})))
+	org := app.Group("/orgs/:orgID")
+	in := rolegate.InOrg(rolegate.PathOrg("orgID"))
+	org.POST("/reports", gingate.Require(gate, rolegate.AnyRole("teacher", "admin"), in), func(c *gin.Context) {
+		id, _ := gingate.Org(c)
+		c.String(http.StatusOK, "report filed for %d", id)
 	})
+	org.GET("/feed", gingate.Require(gate, rolegate.AnyRole("teacher"), in, rolegate.EndOnRevoke()), s.feed)
 	return r
 }
 
+// feed sends what happens in an organisation, until the client leaves or the
+// user loses the role.
+func (s *school) feed(c *gin.Context) {
+	c.Header("Content-Type", "text/event-stream")
+	c.Writer.WriteHeaderNow()
+	c.Writer.Flush()
+	for {
+		select {
+		case <-c.Request.Context().Done():
+			return
+		case <-s.stop:
+			return // a shutdown does not wait for streams
+		case event := <-s.events:
+			if c.Request.Context().Err() == nil {
+				c.SSEvent("news", event)
+				c.Writer.Flush()
+			}
+		}
+	}
+}
+
+// operations are for Prometheus: on a listener of their own that clients do not
+// reach.
+func operations(gate *rolegate.Gate) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(promgate.New(gate, nil))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// run serves until ctx ends, and then lets requests under way finish.
+func run(ctx context.Context, clients, operators net.Listener, s *school, source rolegate.Source) error {
+	opening, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	gate, err := rolegate.Open(opening, rolegate.Config{Source: source, Identify: s.identify(), Challenge: `Cookie realm="school"`})
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	servers := []*http.Server{
+		{Handler: s.routes(gate), ReadHeaderTimeout: 10 * time.Second},
+		{Handler: operations(gate), ReadHeaderTimeout: 10 * time.Second},
+	}
+	servers[0].RegisterOnShutdown(func() { close(s.stop) })
+	failed := make(chan error, len(servers))
+	for i, listener := range []net.Listener{clients, operators} {
+		go func() { failed <- servers[i].Serve(listener) }()
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for _, server := range servers {
+		err = errors.Join(err, server.Shutdown(ending))
+	}
+	return err
+}
+
 func main() {
-	gate, err := rolegate.Open(context.Background(), rolegate.Config{
-		Source: marketplace.New(marketplace.Config{
-			BaseURL: os.Getenv("ROLEGATE_BASE_URL"), AppID: os.Getenv("ROLEGATE_APP_ID"),
-			Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("ROLEGATE_ACCESS_TOKEN"), nil }),
-		}),
-		Identify: rolegate.ByUserID(func(*http.Request) (int64, error) { return 0, rolegate.ErrNobody }), // your login
-	})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := newSchool([]byte(os.Getenv("SCHOOL_TOKEN_SECRET")))
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer gate.Close()
-	log.Println(http.ListenAndServe("127.0.0.1:8080", routes(gate)))
+	source := marketplace.New(marketplace.Config{
+		BaseURL: os.Getenv("ROLEGATE_BASE_URL"), AppID: os.Getenv("ROLEGATE_APP_ID"),
+		Token: marketplace.TokenFunc(func(context.Context) (string, error) { return os.Getenv("ROLEGATE_ACCESS_TOKEN"), nil }),
+	})
+	clients, err := net.Listen("tcp", "127.0.0.1:8080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	operators, err := net.Listen("tcp", "127.0.0.1:9092")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := run(ctx, clients, operators, s, source); err != nil {
+		log.Fatal(err)
+	}
 }

@@ -1,14 +1,21 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"context"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -22,52 +29,137 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestRoutes(t *testing.T) {
-	var logged bytes.Buffer
-	gate, err := rolegate.Open(t.Context(), rolegate.Config{
-		Source: rolegatetest.NewStatic(
-			rolegate.Record{UserID: 1, Grants: []rolegate.Grant{{OrgID: 7, RoleCode: "teacher"}}},
-			rolegate.Record{UserID: 2, Grants: []rolegate.Grant{{OrgID: 7, RoleCode: "pupil"}}},
-		),
-		Identify: rolegate.ByUserID(func(r *http.Request) (int64, error) {
-			return strconv.ParseInt("0"+r.Header.Get("X-User"), 10, 64) // only a test may believe it
-		}),
-		Logger: slog.New(slog.NewTextHandler(&logged, nil)), OnDeny: rolegate.OnDeny{Off: true},
-	})
+const secret = "a secret of the tests, 32 bytes or more"
+
+func newApp(t *testing.T) (*school, *rolegate.Gate, *rolegatetest.Static) {
+	t.Helper()
+	s, err := newSchool([]byte(secret))
 	require.NoError(t, err)
-	defer gate.Close()
-	app := routes(gate)
-	for _, test := range []struct {
-		name, user, method, path string
-		status                   int
-		body                     string
+	s.password = func(account, password string) (int64, bool) { return 1, account == "wang" && password == "right" }
+	source := rolegatetest.NewStatic(
+		rolegate.Record{UserID: 1, Grants: []rolegate.Grant{{OrgID: 7, RoleCode: "teacher"}, {OrgID: 8, RoleCode: "pupil"}}},
+		rolegate.Record{UserID: 2})
+	gate, err := rolegate.Open(t.Context(), rolegate.Config{Source: source, Identify: s.identify(), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, gate.Close()) })
+	return s, gate, source
+}
+
+func token(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(method, claims).SignedString(key)
+	require.NoError(t, err)
+	return "Bearer " + text
+}
+
+func TestRoutes(t *testing.T) {
+	s, gate, _ := newApp(t)
+	app := s.routes(gate)
+	form := url.Values{"account": {"wang"}, "password": {"right"}}
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	app.ServeHTTP(w, r)
+	require.Equal(t, http.StatusNoContent, w.Code)
+	session := strings.Split(w.Header().Get("Set-Cookie"), ";")[0]
+	soon := time.Now().Add(time.Hour).Unix()
+	good := token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": soon})
+	for _, c := range []struct {
+		name, method, path, cookie, token string
+		want                              int
 	}{
-		{"nobody", "", "GET", "/grades", 401, ""},
-		{"a stranger", "99", "GET", "/grades", 403, ""},
-		{"a pupil", "2", "GET", "/grades", 403, ""},
-		{"a teacher", "1", "GET", "/grades", 200, "grades for 1"},
-		{"a teacher in his organisation", "1", "POST", "/orgs/7/reports", 200, "report filed for 7"},
-		{"a teacher in another", "1", "POST", "/orgs/8/reports", 403, ""},
-		{"an organisation that is none", "1", "POST", "/orgs/07/reports", 403, ""},
-		{"an organisation with a slash in it", "1", "POST", "/orgs/7%2F8/reports", 0, ""},
+		{"nobody", "GET", "/me", "", "", 401},
+		{"a session", "GET", "/me", session, "", 200},
+		{"a session that is none", "GET", "/me", "session=1", "", 401},
+		{"a token", "GET", "/me", "", good, 200},
+		{"a role in the organisation", "POST", "/orgs/7/reports", session, "", 200},
+		{"a token and a role", "POST", "/orgs/7/reports", "", good, 200},
+		{"another role in another organisation", "POST", "/orgs/8/reports", session, "", 403},
+		{"a token that is expired", "GET", "/me", "", token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": 1}), 401},
+		{"a token for another app", "GET", "/me", "", token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": "1", "aud": "other", "exp": soon}), 401},
+		{"a token for ever", "GET", "/me", "", token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": "1", "aud": "school-mobile"}), 401},
+		{"another secret", "GET", "/me", "", token(t, jwt.SigningMethodHS256, []byte("another"), jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": soon}), 401},
+		{"no signature", "GET", "/me", "", token(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": soon}), 401},
+		{"a bad token beside a good session", "GET", "/me", session, "Bearer x", 401},
+		{"not listed", "GET", "/me", "", token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": "9", "aud": "school-mobile", "exp": soon}), 403},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			r := httptest.NewRequest(test.method, test.path, nil)
-			r.Header.Set("X-User", test.user)
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequest(c.method, c.path, nil)
+			r.Header.Set("Cookie", c.cookie)
+			r.Header.Set("Authorization", c.token)
 			w := httptest.NewRecorder()
 			app.ServeHTTP(w, r)
-			if test.status == 0 {
-				assert.GreaterOrEqual(t, w.Code, 400)
-				return
-			}
-			assert.Equal(t, test.status, w.Code)
-			if test.status == http.StatusOK {
-				assert.Equal(t, test.body, w.Body.String())
-				return
-			}
-			assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
-			assert.Equal(t, 1, bytes.Count(w.Body.Bytes(), []byte("about:blank")), "nothing runs behind a refusal")
+			assert.Equal(t, c.want, w.Code, w.Body.String())
 		})
 	}
-	assert.Contains(t, logged.String(), `route=/orgs/:orgID/reports`, "the log knows the route")
+	_, err := newSchool([]byte("short"))
+	assert.ErrorContains(t, err, "32")
+}
+
+// TestFeed has a teacher lose the role while the feed is open.
+func TestFeed(t *testing.T) {
+	s, gate, source := newApp(t)
+	server := httptest.NewServer(s.routes(gate))
+	defer server.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/orgs/7/feed", nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", token(t, jwt.SigningMethodHS256, []byte(secret),
+		jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": time.Now().Add(time.Hour).Unix()}))
+	answer, err := server.Client().Do(r)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	require.Equal(t, 200, answer.StatusCode)
+	lines := bufio.NewReader(answer.Body)
+	s.events <- "a report was filed"
+	line, err := lines.ReadString('\n')
+	require.NoError(t, err)
+	assert.Contains(t, line, "news")
+	source.Put(rolegate.Record{UserID: 1})
+	require.NoError(t, gate.Refresh(t.Context()))
+	rest, err := io.ReadAll(lines)
+	require.NoError(t, err)
+	assert.NotContains(t, string(rest), "event:")
+}
+
+func TestOperations(t *testing.T) {
+	s, gate, source := newApp(t)
+	w := httptest.NewRecorder()
+	operations(gate).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	assert.Equal(t, 200, w.Code)
+	assert.Contains(t, w.Body.String(), "rolegate_")
+	source.Put(rolegate.Record{UserID: 2, Grants: []rolegate.Grant{{OrgID: 7, RoleCode: "operator"}}})
+	require.NoError(t, gate.Refresh(t.Context()))
+	for user, want := range map[string]int{"1": 403, "2": 200} {
+		r := httptest.NewRequest("GET", "/console/", nil)
+		r.Header.Set("Authorization", token(t, jwt.SigningMethodHS256, []byte(secret),
+			jwt.MapClaims{"sub": user, "aud": "school-mobile", "exp": time.Now().Add(time.Hour).Unix()}))
+		w := httptest.NewRecorder()
+		s.routes(gate).ServeHTTP(w, r)
+		assert.Equal(t, want, w.Code)
+	}
+}
+
+// TestRun serves until the signal, and ends without a list too.
+func TestRun(t *testing.T) {
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		return l
+	}
+	s, _, source := newApp(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ran, clients, operators := make(chan error, 1), listen(), listen()
+	go func() { ran <- run(ctx, clients, operators, s, source) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, address := range []string{clients.Addr().String() + "/me", operators.Addr().String() + "/me"} {
+		answer, err := client.Get("http://" + address)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		assert.NotEqual(t, 200, answer.StatusCode, address)
+	}
+	stop()
+	assert.NoError(t, <-ran)
+	source.Fail(errors.New("the marketplace is away"))
+	assert.ErrorIs(t, run(ctx, listen(), listen(), s, source), context.Canceled)
 }
