@@ -20,7 +20,7 @@ var shown = regexp.MustCompile("(?s)\n\\[examples/([^\\]]+)\\]\\(\\.\\./examples
 func TestDocs(t *testing.T) {
 	files := map[string]bool{}
 	blocks := map[string][]string{}
-	for _, page := range []string{"adapters.md", "migrating.md", "migrating.zh-CN.md"} {
+	for _, page := range []string{"adapters.md", "adapters.zh-CN.md", "migrating.md", "migrating.zh-CN.md"} {
 		text := read(t, "../docs/"+page)
 		for _, block := range shown.FindAllStringSubmatch(text, -1) {
 			assert.Equal(t, block[1], block[2], page)
@@ -29,12 +29,15 @@ func TestDocs(t *testing.T) {
 			blocks[page] = append(blocks[page], block[0])
 		}
 		assert.Equal(t, strings.Count(text, "\n[examples/"), len(blocks[page]), "%s: a block does not follow the name of its file", page)
-		if page != "adapters.md" { // whose one line about bearer is of another module
+		if !strings.HasPrefix(page, "adapters.") { // which show modules of their own, too
 			code := strings.Count(text, "\n```go\n") + strings.Count(text, "\n```ini\n") + strings.Count(text, "\n```csv\n")
 			assert.Equal(t, code, len(blocks[page]), "%s: a block without the name of its file", page)
 		}
 	}
 	assert.True(t, slices.Equal(blocks["migrating.md"], blocks["migrating.zh-CN.md"]), "both languages of migrating.md show the same blocks")
+	headings := regexp.MustCompile("(?m)^##? |^```(?s:.*?)^```$")
+	english, chinese := read(t, "../docs/adapters.md"), read(t, "../docs/adapters.zh-CN.md")
+	assert.Equal(t, headings.FindAllString(english, -1), headings.FindAllString(chinese, -1), "both languages of adapters.md have the same sections and the same code")
 	examples, err := filepath.Glob("*/main.go")
 	require.NoError(t, err)
 	require.NotEmpty(t, examples)
