@@ -72,6 +72,11 @@ type Rule struct {
 	// goroutine, and concurrently with itself. The text of an error is logged as
 	// it is. Nil looks in any one organisation, as a guard without InOrg does.
 	Org func(Resource) (int64, error)
+
+	// When looks at the question once the policy has granted it: "the owner may".
+	// False and a panic deny with condition_failed. It runs in the request's
+	// goroutine, and concurrently with itself. Nil asks nothing more.
+	When func(Question) bool
 }
 
 // ErrForbidden is what Config.Caller returns for a program that is known and may
@@ -87,7 +92,7 @@ const (
 // mistake of the config.
 func New(cfg Config) (*PDP, error) {
 	p := &PDP{
-		caller: cfg.Caller, subjects: maps.Clone(cfg.Subjects), rules: map[target]Rule{}, types: map[string]bool{},
+		caller: cfg.Caller, subjects: maps.Clone(cfg.Subjects), rules: map[target]Rule{}, types: map[string]bool{}, actions: map[string][]string{},
 		limit: cfg.MaxEvaluations, challenge: cfg.Challenge, log: cfg.Logger,
 	}
 	var errs []error
@@ -130,6 +135,7 @@ func New(cfg Config) (*PDP, error) {
 			wrong("Rules: rule %d (%q on %q) has no policy: make one with gate.Policy(…)", i+1, rule.Action, rule.Resource)
 		}
 		p.rules[at], p.types[rule.Resource] = rule, true
+		p.actions[rule.Resource] = append(p.actions[rule.Resource], rule.Action)
 	}
 	if err := p.publish(cfg.URL); err != nil {
 		wrong("URL: %w", err)
@@ -150,14 +156,14 @@ func New(cfg Config) (*PDP, error) {
 		p.log = slog.Default()
 	}
 	if len(errs) > 0 {
-		return nil, fmt.Errorf("authzen: the config has mistakes:\n%w", errors.Join(errs...))
+		return nil, fmt.Errorf("rolegate: authzen: the config has mistakes:\n%w", errors.Join(errs...))
 	}
 	return p, nil
 }
 
 // publish makes the metadata, and finds out below which path all of it is.
 func (p *PDP) publish(identifier string) error {
-	p.paths = map[string]http.HandlerFunc{evaluationPath: p.Evaluation, evaluationsPath: p.Evaluations}
+	p.paths = map[string]http.HandlerFunc{evaluationPath: p.Evaluation, evaluationsPath: p.Evaluations, searchPath: p.ActionSearch}
 	if identifier == "" {
 		return nil
 	}
@@ -178,10 +184,11 @@ func (p *PDP) publish(identifier string) error {
 		PDP         string `json:"policy_decision_point"`
 		Evaluation  string `json:"access_evaluation_endpoint"`
 		Evaluations string `json:"access_evaluations_endpoint"`
-	}{identifier, base + evaluationPath, base + evaluationsPath})
+		Actions     string `json:"search_action_endpoint"`
+	}{identifier, base + evaluationPath, base + evaluationsPath, base + searchPath})
 	// The well-known part stands between host and path (RFC 8615 §3).
 	p.paths = map[string]http.HandlerFunc{
-		below + evaluationPath: p.Evaluation, below + evaluationsPath: p.Evaluations, metadataPath + below: p.Metadata,
+		below + evaluationPath: p.Evaluation, below + evaluationsPath: p.Evaluations, below + searchPath: p.ActionSearch, metadataPath + below: p.Metadata,
 	}
 	return nil
 }

@@ -34,11 +34,13 @@ func denied(why string) decision { return decision{Context: &reason{why}} }
 // enough. Each is decided for itself, by the list of its moment.
 func (p *PDP) batch(ctx context.Context, q request) (any, error) {
 	answers := make([]decision, 0, len(q.items))
+	e := p.evaluation(ctx)
+	defer e.log()
 	for _, item := range q.items {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		d := p.decide(ctx, item)
+		d := e.decide(item)
 		answers = append(answers, d)
 		if q.semantic == denyOnFirstDeny && !d.Decision || q.semantic == permitOnFirstPermit && d.Decision {
 			break
@@ -49,8 +51,46 @@ func (p *PDP) batch(ctx context.Context, q request) (any, error) {
 	}{answers}, nil
 }
 
+// one answers one question.
+func (p *PDP) one(ctx context.Context, q question) decision {
+	e := p.evaluation(ctx)
+	defer e.log()
+	return e.decide(q)
+}
+
+// An evaluation is of one request, which may have many questions about one
+// resource.
+type evaluation struct {
+	p    *PDP
+	ctx  context.Context
+	orgs map[asked]int64 // what rules have read
+
+	unread int // organisations that could not be read
+	rule   Rule
+	err    error // of the first, in rule
+}
+
+// asked is a rule and the resource that it was asked about.
+type asked struct {
+	target
+	resource *entity
+}
+
+func (p *PDP) evaluation(ctx context.Context) *evaluation {
+	return &evaluation{p: p, ctx: ctx, orgs: map[asked]int64{}}
+}
+
+// log writes one line, however many questions could not be answered.
+func (e *evaluation) log() {
+	if e.unread > 0 {
+		e.p.log.InfoContext(e.ctx, "authzen: the organisation cannot be read from the resource",
+			"resource", e.rule.Resource, "action", e.rule.Action, "err", e.err, "times", e.unread)
+	}
+}
+
 // decide answers one question. What is not known is refused, never an error.
-func (p *PDP) decide(ctx context.Context, q question) decision {
+func (e *evaluation) decide(q question) decision {
+	p := e.p
 	if q.lacks() != "" {
 		return denied(incomplete)
 	}
@@ -65,9 +105,12 @@ func (p *PDP) decide(ctx context.Context, q question) decision {
 		}
 		return denied(unknownResource)
 	}
-	d := rule.Policy.Decide(ctx, identity(kind, q.subject.id), p.org(ctx, rule, q.resource))
-	if !d.Allowed() {
+	d := rule.Policy.Decide(e.ctx, identity(kind, q.subject.id), e.org(rule, q.resource))
+	switch {
+	case !d.Allowed():
 		return denied(d.Reason.String())
+	case rule.When != nil && !p.holds(e.ctx, rule, q, d.User):
+		return denied(rolegate.ReasonConditionFailed.String())
 	}
 	return decision{Decision: true}
 }
@@ -85,26 +128,36 @@ func identity(kind rolegate.Kind, id string) rolegate.Identity {
 // it has looked whether the user is listed.
 const unreadable = -1
 
-// org asks the rule in which organisation to look, 0 for any.
-func (p *PDP) org(ctx context.Context, rule Rule, e *entity) (org int64) {
+// org asks the rule in which organisation to look, 0 for any: once for each
+// resource.
+func (e *evaluation) org(rule Rule, resource *entity) int64 {
 	if rule.Org == nil {
 		return 0
 	}
-	err := errors.New("the func returned an id that is not above 0")
-	func() {
-		defer func() {
-			if v := recover(); v != nil {
-				org, err = 0, fmt.Errorf("the func panicked with a %T", v)
-			}
-		}()
-		var wrong error
-		if org, wrong = rule.Org(Resource{Type: e.kind, ID: e.id, of: e}); wrong != nil {
-			org, err = 0, wrong
+	key := asked{target{rule.Resource, rule.Action}, resource}
+	if org, known := e.orgs[key]; known {
+		return org
+	}
+	org, err := readOrg(rule, resource)
+	if err != nil {
+		if org = unreadable; e.unread == 0 {
+			e.rule, e.err = rule, err
+		}
+		e.unread++
+	}
+	e.orgs[key] = org
+	return org
+}
+
+func readOrg(rule Rule, resource *entity) (org int64, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			org, err = 0, fmt.Errorf("the func panicked with a %T", v)
 		}
 	}()
-	if org <= 0 {
-		p.log.InfoContext(ctx, "authzen: the organisation cannot be read from the resource", "resource", rule.Resource, "action", rule.Action, "err", err)
-		return unreadable
+	org, err = rule.Org(Resource{Type: resource.kind, ID: resource.id, of: resource})
+	if err == nil && org <= 0 {
+		err = errors.New("the func returned an id that is not above 0")
 	}
-	return org
+	return org, err
 }

@@ -18,9 +18,10 @@
 //	}
 //	http.Handle("/", pdp)
 //
-// It serves POST /access/v1/evaluation, POST /access/v1/evaluations and GET
-// /.well-known/authzen-configuration of [Authorization API 1.0]. There is no
-// search: the gate answers about a user, it does not list any.
+// It serves POST /access/v1/evaluation, POST /access/v1/evaluations, POST
+// /access/v1/search/action and GET /.well-known/authzen-configuration of
+// [Authorization API 1.0]. There is no search for subjects or resources: the gate
+// answers about a user, it does not list any.
 //
 // # What an answer means
 //

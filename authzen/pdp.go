@@ -17,6 +17,7 @@ import (
 const (
 	evaluationPath  = "/access/v1/evaluation"
 	evaluationsPath = "/access/v1/evaluations"
+	searchPath      = "/access/v1/search/action"
 	metadataPath    = "/.well-known/authzen-configuration"
 )
 
@@ -34,7 +35,8 @@ type PDP struct {
 	caller    func(*http.Request) error
 	subjects  map[string]rolegate.Kind
 	rules     map[target]Rule
-	types     map[string]bool // of resources that some rule names
+	types     map[string]bool     // of resources that some rule names
+	actions   map[string][]string // of each type, in the order of the rules
 	paths     map[string]http.HandlerFunc
 	metadata  []byte // nil without a URL
 	limit     int    // items of a batch
@@ -68,7 +70,7 @@ func (p *PDP) Evaluation(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		return p.decide(r.Context(), q.question), nil
+		return p.one(r.Context(), q.question), nil
 	})
 }
 
@@ -81,7 +83,7 @@ func (p *PDP) Evaluations(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		if len(q.items) == 0 {
-			return p.decide(r.Context(), q.question), nil
+			return p.one(r.Context(), q.question), nil
 		}
 		return p.batch(r.Context(), q)
 	})

@@ -177,6 +177,7 @@ func TestMetadata(t *testing.T) {
 				"policy_decision_point":       test.url,
 				"access_evaluation_endpoint":  test.base + single,
 				"access_evaluations_endpoint": test.base + batch,
+				"search_action_endpoint":      test.base + "/access/v1/search/action",
 			}, got)
 			for _, endpoint := range []string{"access_evaluation_endpoint", "access_evaluations_endpoint"} {
 				w := post(pdp, got[endpoint], q("user", "1", "read", "record"))

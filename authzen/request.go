@@ -23,6 +23,8 @@ type question struct {
 	subject  *entity
 	resource *entity
 	action   *string
+
+	actionProperties, context jsontext.Value
 }
 
 // An entity is a subject or a resource.
@@ -69,17 +71,9 @@ const (
 
 // readRequest reads a body. With batch it may have up to limit items.
 func readRequest(body []byte, batch bool, limit int) (q request, err error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(body))
-	whole, err := d.ReadValue() // looks at all of it: syntax, UTF-8, names that are there twice
+	whole, err := readWhole(body)
 	if err != nil {
-		return q, errBad(why(err))
-	}
-	whole = whole.Clone() // the decoder's own bytes are gone with the next token
-	if _, err := d.ReadToken(); err != io.EOF {
-		return q, bad("There is something behind the JSON object.")
-	}
-	if whole.Kind() != '{' {
-		return q, bad("The body must be a JSON object.")
+		return q, err
 	}
 	top, err := readQuestion(whole, "", true)
 	if err != nil {
@@ -97,6 +91,42 @@ func readRequest(body []byte, batch bool, limit int) (q request, err error) {
 		}
 	}
 	return q, nil
+}
+
+// readWhole returns the one object of a body.
+func readWhole(body []byte) (jsontext.Value, error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(body))
+	whole, err := d.ReadValue() // looks at all of it: syntax, UTF-8, names that are there twice
+	if err != nil {
+		return nil, errBad(why(err))
+	}
+	whole = whole.Clone() // the decoder's own bytes are gone with the next token
+	if _, err := d.ReadToken(); err != io.EOF {
+		return nil, bad("There is something behind the JSON object.")
+	}
+	if whole.Kind() != '{' {
+		return nil, bad("The body must be a JSON object.")
+	}
+	return whole, nil
+}
+
+// readSearch reads the body of an action search: a question without its action.
+func readSearch(body []byte) (question, error) {
+	whole, err := readWhole(body)
+	if err != nil {
+		return question{}, err
+	}
+	top, err := readQuestion(whole, "", true)
+	switch {
+	case err != nil:
+		return question{}, err
+	case top.subject == nil:
+		return question{}, bad("The subject is missing.")
+	case top.resource == nil:
+		return question{}, bad("The resource is missing.")
+	}
+	top.actionProperties = nil
+	return top.question, nil
 }
 
 // why says why something is not JSON, without saying what is there instead.
@@ -129,11 +159,12 @@ func readQuestion(object jsontext.Value, where string, strict bool) (t top, err 
 		case "resource":
 			t.resource, err = readEntity(value, at, strict)
 		case "action":
-			t.action, err = readAction(value, at, strict)
+			t.action, t.actionProperties, err = readAction(value, at, strict)
 		case "context":
 			if value.Kind() != '{' {
 				return bad("The %s must be an object.", at)
 			}
+			t.context = value.Clone()
 		case "evaluations":
 			t.items = value.Clone()
 		case "options":
@@ -187,12 +218,11 @@ func readEntity(object jsontext.Value, at string, strict bool) (*entity, error) 
 	}
 }
 
-func readAction(object jsontext.Value, at string, strict bool) (*string, error) {
+func readAction(object jsontext.Value, at string, strict bool) (action *string, properties jsontext.Value, err error) {
 	if object.Kind() != '{' {
-		return nil, bad("The %s must be an object.", at)
+		return nil, nil, bad("The %s must be an object.", at)
 	}
-	var action *string
-	err := eachMember(object, func(name string, value jsontext.Value) error {
+	err = eachMember(object, func(name string, value jsontext.Value) error {
 		switch name {
 		case "name":
 			text, err := readString(value, at+".name")
@@ -202,18 +232,19 @@ func readAction(object jsontext.Value, at string, strict bool) (*string, error) 
 			if value.Kind() != '{' {
 				return bad("The %s must be an object.", at+".properties")
 			}
+			properties = value.Clone()
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case action != nil:
-		return action, nil
+		return action, properties, nil
 	case !strict:
-		return brokenAction, nil
+		return brokenAction, nil, nil
 	default:
-		return nil, bad("The %s.name is missing.", at)
+		return nil, nil, bad("The %s.name is missing.", at)
 	}
 }
 
@@ -278,7 +309,10 @@ func (q question) or(defaults question) question {
 		q.resource = defaults.resource
 	}
 	if q.action == nil {
-		q.action = defaults.action
+		q.action, q.actionProperties = defaults.action, defaults.actionProperties
+	}
+	if q.context == nil {
+		q.context = defaults.context
 	}
 	return q
 }

@@ -37,6 +37,10 @@ func OrgFromID() func(Resource) (int64, error) {
 	}
 }
 
+// maxOrg is how long an organisation's id may be in JSON: each of its digits may be
+// escaped.
+const maxOrg = 6*20 + 2
+
 // OrgFromProperty reads the organisation from a property of the resource: a
 // canonical decimal above 0, as a string or as a number. Both are exact: the
 // marketplace's ids are above 2^53, which a number in a caller's JSON library
@@ -48,12 +52,19 @@ func OrgFromProperty(name string) func(Resource) (int64, error) {
 		panic("authzen: OrgFromProperty: give the name of a property, such as org_id")
 	}
 	return func(r Resource) (int64, error) {
-		value, ok := r.Property(name)
+		var value jsontext.Value
+		ok := r.of != nil
+		if ok {
+			value, ok = r.of.property(name) // not a copy: it may be a megabyte
+		}
 		if !ok {
 			return 0, fmt.Errorf("resource.properties: %q is missing", name)
 		}
+		if len(value) > maxOrg {
+			return 0, fmt.Errorf("resource.properties: %q is longer than any organisation's id", name)
+		}
 		text := string(value)
-		switch jsontext.Value(value).Kind() {
+		switch value.Kind() {
 		case '"':
 			unquoted, err := jsontext.AppendUnquote(nil, value)
 			if err != nil {
