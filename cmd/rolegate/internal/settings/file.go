@@ -105,6 +105,7 @@ type Refresh struct {
 	SyncHold    Duration `yaml:"sync_hold"`
 	ResyncMin   Duration `yaml:"resync_min"`
 	MaxAgeWait  Duration `yaml:"max_age_wait"`
+	LookBack    Duration `yaml:"look_back"`
 }
 
 // OnDeny is rolegate.OnDeny.

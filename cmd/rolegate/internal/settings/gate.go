@@ -148,7 +148,7 @@ func (r *Refresh) config() rolegate.Refresh {
 		Every: time.Duration(r.Every), ResyncEvery: time.Duration(r.ResyncEvery),
 		StaleAfter: time.Duration(r.StaleAfter), ExpireAfter: time.Duration(r.ExpireAfter),
 		MaxShrink: r.MaxShrink, SyncHold: time.Duration(r.SyncHold),
-		ResyncMin: time.Duration(r.ResyncMin), MaxAgeWait: time.Duration(r.MaxAgeWait),
+		ResyncMin: time.Duration(r.ResyncMin), MaxAgeWait: time.Duration(r.MaxAgeWait), LookBack: time.Duration(r.LookBack),
 	}
 }
 
