@@ -16,4 +16,28 @@
 // [State.Step] is a pure function: no goroutine, no clock, no I/O. [Shell] gives
 // it events and carries out its actions. The package knows no list, no Redis and
 // nothing of the root: it is usable, and tested, without them.
+//
+// # What a host must do
+//
+// The simulation's replica is the model of a [Host], and its mutants show what
+// each of these rules is for.
+//
+//   - A base is replaced only by one that began later, be it the host's own or
+//     another replica's. Compare when it is swapped in.
+//   - Rows of other replicas go on top of a base if they were read more than
+//     [Margin] after it began; rows that were kept when a base is taken, likewise.
+//     A row that is left out so counts towards nothing.
+//   - An [Entry] moves the contact only if it is complete and nothing is missing
+//     before it: its From is not above the cursor. Otherwise its rows count, and
+//     the next incremental refresh is due as if there had been none.
+//   - A base does not put the cursor back behind what was known when it began,
+//     unless the source itself went back: the users with the highest sequences
+//     may just be gone.
+//   - An incremental refresh that a refusal or a Refresh causes takes no lease:
+//     [Shell.Spend], then the refresh, then [Shell.Read]. Those that are due wait
+//     in [Shell.Await].
+//   - [Shell.Ran] says which untouched base a full refresh has found again. If in
+//     doubt, say none: then the list is written anew.
+//   - When a refresh is due is told by the ages of what requests see. So what
+//     others publish moves it, and so does a Shift.
 package replication
