@@ -89,6 +89,7 @@ func TestAmbiguous(t *testing.T) {
 		{"CONNECT", question{"CONNECT", "a", "/", 1}, false},
 		{"two methods", question{"GET, POST", "a", "/", 1}, false},
 		{"a method with a dash", question{"VERSION-CONTROL", "a", "/", 1}, true},
+		{"a method from A to Z", question{"AZ", "a", "/", 1}, true},
 		{"no host", question{"GET", "", "/", 1}, false},
 		{"a host in capitals", question{"GET", "School.example", "/", 1}, false},
 		{"a host with a dot at its end", question{"GET", "school.example.", "/", 1}, false},

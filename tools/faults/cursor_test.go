@@ -148,7 +148,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		tickAfter(9 * time.Second)
 		require.True(t, h.gate.Status().Full.Running)
 		h.kept(t, before, decided)
-		tickAfter(2 * time.Second)
+		tickUntil(t, time.Minute, func() bool { return !h.gate.Status().Full.Running })
 		now := h.gate.Status()
 		assert.Equal(t, low, now.Cursor, "the cursor follows the walk down")
 		assert.True(t, now.Verified.After(before.Verified))

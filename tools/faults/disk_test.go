@@ -119,21 +119,23 @@ func TestFault46AStoredIndexThatIsDamaged(t *testing.T) {
 			ignored(t, &webMemory{bytes: bytes.Clone(stored[:n])}, fmt.Sprint(n, " bytes"))
 		}
 	})
+	header, _, _ := bytes.Cut(stored, []byte("\n"))
+	version := header[bytes.Index(header, []byte("index ")):]
 	files := map[string][]byte{
-		"empty":                   {},
-		"a flipped bit":           append(append([]byte{}, stored[:60]...), append([]byte{stored[60] ^ 4}, stored[61:]...)...),
-		"truncated":               stored[:len(stored)/2],
-		"without its end":         stored[:len(stored)-37],
-		"an unknown version":      rewritten(func(b []byte) []byte { return bytes.Replace(b, []byte("index 1"), []byte("index 2"), 1) }),
-		"version 10":              rewritten(func(b []byte) []byte { return bytes.Replace(b, []byte("index 1"), []byte("index 10"), 1) }),
-		"a trailing byte":         append(bytes.Clone(stored), 0),
-		"a trailing line":         append(bytes.Clone(stored), '\n'),
-		"twice":                   append(bytes.Clone(stored), stored...),
-		"something unknown in it": rewritten(func(b []byte) []byte { return append(b, 'X', 0, 0, 0, 0) }),
-		"a part without an end":   rewritten(func(b []byte) []byte { return append(b, 'U', 0xff, 0xff, 0xff, 0x3f) }),
-		"users before the head":   rewritten(func(b []byte) []byte { return append([]byte("rolegate index 1\nU\x00\x00\x00\x00"), b[17:]...) }),
-		"JSON":                    []byte(`{"code":200,"status":"success","data":[]}`),
-		"zeros":                   make([]byte, 4096),
+		"empty":                    {},
+		"a flipped bit":            append(append([]byte{}, stored[:60]...), append([]byte{stored[60] ^ 4}, stored[61:]...)...),
+		"truncated":                stored[:len(stored)/2],
+		"without its end":          stored[:len(stored)-37],
+		"an unknown version":       rewritten(func(b []byte) []byte { return bytes.Replace(b, version, []byte("index 9"), 1) }),
+		"a version ten times that": rewritten(func(b []byte) []byte { return bytes.Replace(b, version, append(bytes.Clone(version), '0'), 1) }),
+		"a trailing byte":          append(bytes.Clone(stored), 0),
+		"a trailing line":          append(bytes.Clone(stored), '\n'),
+		"twice":                    append(bytes.Clone(stored), stored...),
+		"something unknown in it":  rewritten(func(b []byte) []byte { return append(b, 'X', 0, 0, 0, 0) }),
+		"a part without an end":    rewritten(func(b []byte) []byte { return append(b, 'U', 0xff, 0xff, 0xff, 0x3f) }),
+		"users before the head":    rewritten(func(b []byte) []byte { return append([]byte("rolegate index 1\nU\x00\x00\x00\x00"), b[17:]...) }),
+		"JSON":                     []byte(`{"code":200,"status":"success","data":[]}`),
+		"zeros":                    make([]byte, 4096),
 	}
 	for name, content := range files {
 		t.Run("a file: "+name, func(t *testing.T) {

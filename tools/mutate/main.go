@@ -37,15 +37,17 @@ type area struct {
 var areas = []area{
 	{files: []string{"internal/index/*.go"}, also: []string{"."}},
 	{files: []string{"internal/snapshot/*.go"}, also: []string{"."}},
+	{files: []string{"internal/policy/*.go"}, also: []string{"."}},
 	{files: []string{"internal/refresh/*.go"}, also: []string{"."}},
+	{files: []string{"internal/replication/*.go"}},
 	{files: []string{
-		"check.go", "decision.go", "gate.go", "guarded.go", "identity.go", "maxage.go", "middleware.go", "policy.go", "refuse.go", "roles.go", "watch.go",
+		"check.go", "decision.go", "gate.go", "guarded.go", "identity.go", "middleware.go", "ondeny.go", "policy.go", "refuse.go", "roles.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}, also: []string{"tools/faults"}},
 	{files: []string{"cloudcommand/check.go"}, also: []string{"tools/faults"}},
 	{files: []string{"forwardauth/*.go"}},
 	{files: []string{"console/accept.go"}},
-	{files: []string{"bearer/verifier.go"}},
+	{files: []string{"bearer/source.go", "bearer/verifier.go"}},
 }
 
 // leastShare is how many of a hundred have to be killed.
