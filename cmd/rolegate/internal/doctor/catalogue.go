@@ -78,6 +78,8 @@ var catalogue = map[string]State{
 	"ids.bad":            Warning,
 	"ids.bad_without_id": Warning,
 	"ids.drift":          Wrong,
+	"ids.null_roles":     Note,
+	"ids.unreadable":     Warning,
 
 	"cursor.rising":            Fine,
 	"cursor.none":              Warning,
@@ -89,6 +91,8 @@ var catalogue = map[string]State{
 	"cursor.inclusive":         Fine,
 	"cursor.not_heeded":        Wrong,
 	"cursor.stuck":             Wrong,
+	"cursor.tie":               Wrong,
+	"cursor.descending":        Wrong,
 	"cursor.unknown":           Warning,
 	"cursor.short_pages":       Note,
 

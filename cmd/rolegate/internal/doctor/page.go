@@ -61,15 +61,18 @@ func (d *doctor) probe(ctx context.Context, p *page) {
 	}
 	d.recorder.allow(strconv.FormatInt(p.high, 10))
 	asked := d.recorder.sent
-	err := d.client.Pull(ctx, p.high, func(r rolegate.Record) {
-		switch {
-		case r.Sequence > p.high:
-			p.more = true
-		case r.Sequence == p.high:
-			p.inclusive = true
-		case r.Bad == nil:
-			p.below = true
+	err := d.client.PullPages(ctx, p.high, func(records []rolegate.Record) error {
+		for _, r := range records {
+			switch {
+			case r.Sequence > p.high:
+				p.more = true
+			case r.Sequence == p.high:
+				p.inclusive = true
+			case r.Bad == nil:
+				p.below = true
+			}
 		}
+		return errEnough
 	})
 	p.probed = d.recorder.sent > asked
 	if err != nil && !errors.Is(err, errEnough) {
@@ -101,10 +104,13 @@ func (d *doctor) page(p *page) {
 
 // ids says how ids are spelt, and which records are of no use.
 func (d *doctor) ids(p *page) {
-	var numbers, texts, big, nobody, noRoles int
+	var numbers, texts, big, nobody, noRoles, nullRoles int
 	for _, r := range p.rows {
-		if len(r.RoleList) == 0 || string(r.RoleList) == "null" {
+		switch {
+		case len(r.RoleList) == 0:
 			noRoles++
+		case string(r.RoleList) == "null":
+			nullRoles++
 		}
 		digits := r.UserID
 		if len(digits) > 1 && digits[0] == '"' {
@@ -137,6 +143,9 @@ func (d *doctor) ids(p *page) {
 	if noRoles > 0 {
 		d.say("ids.no_role_list", noRoles)
 	}
+	if nullRoles > 0 {
+		d.say("ids.null_roles", nullRoles)
+	}
 	d.repeated(p)
 	d.bad(p)
 }
@@ -168,12 +177,14 @@ func (d *doctor) bad(p *page) {
 		n     int
 		first int64
 	}
-	kinds, total := map[string]kind{}, 0
+	kinds, structural := map[string]kind{}, 0
 	for _, r := range p.records {
 		if r.Bad == nil {
 			continue
 		}
-		total++
+		if r.Structural {
+			structural++
+		}
 		k := kinds[r.Bad.Error()]
 		k.n++
 		if k.first == 0 {
@@ -188,8 +199,34 @@ func (d *doctor) bad(p *page) {
 			d.say("ids.bad_without_id", k.n, why)
 		}
 	}
-	if total > 10 && total*100 > len(p.records) { // where the gate stops believing it
-		d.say("ids.drift", total, len(p.records))
+	if structural > 10 && structural*100 > len(p.records) { // where the gate stops believing it
+		d.say("ids.drift", structural, len(p.records))
+	}
+	d.unreadable(p)
+}
+
+// unreadable says which texts could not be read, and in how many records.
+func (d *doctor) unreadable(p *page) {
+	for _, text := range []struct {
+		is   rolegate.Keep
+		name string
+	}{
+		{rolegate.KeepAccount, "account"},
+		{rolegate.KeepEmail, "email"},
+		{rolegate.KeepThirdAccount, "thirdAccount"},
+		{rolegate.KeepThirdUserID, "thirdUserId"},
+		{rolegate.KeepNickname, "nickname"},
+		{rolegate.KeepThirdUserName, "thirdUserName"},
+	} {
+		n := 0
+		for _, r := range p.records {
+			if r.Unreadable&text.is != 0 {
+				n++
+			}
+		}
+		if n > 0 {
+			d.say("ids.unreadable", n, text.name)
+		}
 	}
 }
 
@@ -246,7 +283,7 @@ func (d *doctor) probeFound(p *page) {
 	case p.below:
 		d.say("cursor.not_heeded", p.high)
 		return
-	case errors.As(p.probeErr, &pe) && pe.Failure == rolegate.FailureCursorLoop:
+	case errors.As(p.probeErr, &pe) && (pe.Failure == rolegate.FailureCursorLoop || pe.Failure == rolegate.FailureCursorTie):
 		d.say("cursor.stuck", d.detail(p.probeErr))
 		return
 	case p.probeErr != nil:

@@ -39,6 +39,20 @@ type exchange struct {
 	received   time.Time     // by doctor's clock
 	body       bytes.Buffer  // as the client has read it
 	incomplete bool          // the body's end was not seen
+	err        error         // why there is none of these
+	bodyErr    error         // why the body ended where it did
+}
+
+// replay gives the same answer once more.
+func (x *exchange) replay(req *http.Request) (*http.Response, error) {
+	if x.err != nil {
+		return nil, x.err
+	}
+	body := io.Reader(bytes.NewReader(x.body.Bytes()))
+	if x.bodyErr != nil {
+		body = io.MultiReader(body, failing{x.bodyErr})
+	}
+	return &http.Response{StatusCode: x.status, Header: x.header, TLS: x.tls, Uncompressed: x.unzipped, Body: io.NopCloser(body), Request: req}, nil
 }
 
 // allow lets the next request through if it asks for what comes after that
@@ -49,8 +63,11 @@ func (r *recorder) allow(after string) { r.after, r.left = after, 2 }
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	q := req.URL.Query()
 	again := r.left == 1
-	if r.left == 0 || q.Get("lastSequence") != r.after || again && !r.last.refused() {
+	if q.Get("lastSequence") != r.after {
 		return nil, errEnough
+	}
+	if r.left == 0 || again && !r.last.refused() {
+		return r.last.replay(req) // the client asks again: once is enough to see what is wrong
 	}
 	r.left--
 	r.sent++
@@ -60,6 +77,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := r.next.RoundTrip(req)
 	x.took = time.Since(x.begun)
 	if err != nil {
+		x.err = err
 		return nil, err
 	}
 	x.received = r.now()
@@ -85,6 +103,13 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	b.x.took = time.Since(b.x.begun)
 	if err == io.EOF {
 		b.x.incomplete = false
+	} else if err != nil {
+		b.x.bodyErr = err
 	}
 	return n, err
 }
+
+// A failing reader has nothing but an error.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }

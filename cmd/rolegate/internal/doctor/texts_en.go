@@ -238,6 +238,14 @@ var english = map[string]text{
 		"records that cannot be understood: %[1]d (%[2]s); whose they are does not show",
 		"Their users are refused, and nobody else. Tell the marketplace's operator.",
 	},
+	"ids.null_roles": {
+		"users whose roleList is null: %[1]d",
+		"They are taken for users without roles.",
+	},
+	"ids.unreadable": {
+		"records whose %[2]s cannot be read: %[1]d",
+		"Their users are refused if the app identifies users by it or keeps it; otherwise it is ignored. Tell the marketplace's operator: expected valid UTF-8, once in each record.",
+	},
 	"ids.drift": {
 		"of %[2]d records %[1]d cannot be understood: the gate refuses a list with so many",
 		"The interface has changed, or this is not the list of users. Compare it with the marketplace's document.",
@@ -273,6 +281,14 @@ var english = map[string]text{
 	"cursor.stuck": {
 		"the list does not move on: %[1]s",
 		"More users than a page has room for share one sequence, or lastSequence is not heeded. Set marketplace.page_size to 1000, and ask the operator.",
+	},
+	"cursor.tie": {
+		"too many users share one sequence: %[1]s",
+		"The gate cannot see whether there are more of them, and refuses such a list. Ask the operator to give each change a sequence of its own; until then, a change of one of these users may help.",
+	},
+	"cursor.descending": {
+		"pages come in descending order: %[1]s",
+		"The gate goes on from the highest sequence and would miss all others, so it refuses such a list. Ask the operator to sort by lastSequence, ascending.",
 	},
 	"cursor.unknown": {
 		"the request for what comes after the page failed: %[1]s",

@@ -20,9 +20,12 @@ func (d *doctor) firstPage(ctx context.Context) (p *page, ok bool) {
 	p = &page{}
 	d.recorder.allow("0")
 	begun := time.Now()
-	err := d.client.Pull(ctx, 0, func(r rolegate.Record) {
-		r.Grants = append([]rolegate.Grant(nil), r.Grants...)
-		p.records = append(p.records, r)
+	err := d.client.PullPages(ctx, 0, func(records []rolegate.Record) error {
+		for _, r := range records {
+			r.Grants = append([]rolegate.Grant(nil), r.Grants...)
+			p.records = append(p.records, r)
+		}
+		return errEnough
 	})
 	x := d.recorder.last
 	if x != nil && x.tls != nil && d.proxied() {
@@ -86,6 +89,10 @@ func (d *doctor) refused(err error, x *exchange, took time.Duration) {
 		d.say("page.too_large", detail)
 	case rolegate.FailureCursorLoop:
 		d.say("cursor.stuck", detail)
+	case rolegate.FailureCursorTie:
+		d.say("cursor.tie", detail)
+	case rolegate.FailureDescending:
+		d.say("cursor.descending", detail)
 	case rolegate.FailureTimeout:
 		d.say("token.timeout", duration(took))
 	case rolegate.FailureNetwork:
