@@ -42,7 +42,7 @@ const cacheTimeout = time.Minute
 
 // cacheKey says which list a source has, "" if it does not tell.
 func cacheKey(s Source) string {
-	if k, ok := s.(interface{ CacheKey() string }); ok {
+	if k, ok := s.(CacheKeyer); ok {
 		return k.CacheKey()
 	}
 	return ""

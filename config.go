@@ -208,7 +208,7 @@ func (c Config) validate() (settings, error) {
 	sourceWorks := c.Source != nil
 	if c.Source == nil {
 		wrong("Source is nil: say where the list of authorised users comes from, such as marketplace.New(…)")
-	} else if v, ok := c.Source.(interface{ Validate() error }); ok {
+	} else if v, ok := c.Source.(Validator); ok {
 		if err := v.Validate(); err != nil {
 			wrong("Source: %w", err)
 			sourceWorks = false
@@ -253,12 +253,12 @@ func (c Config) validate() (settings, error) {
 
 	errs = append(errs, s.Refresh.fill()...)
 	errs = append(errs, s.OnDeny.fill()...)
-	if v, ok := c.UpstreamSync.(interface{ Validate() error }); ok {
+	if v, ok := c.UpstreamSync.(Validator); ok {
 		if err := v.Validate(); err != nil {
 			wrong("UpstreamSync: %w", err)
 		}
 	}
-	if v, ok := c.Cache.(interface{ Validate() error }); ok {
+	if v, ok := c.Cache.(Validator); ok {
 		if err := v.Validate(); err != nil {
 			wrong("Cache: %w", err)
 		}

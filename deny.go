@@ -15,9 +15,9 @@ import (
 // [DenyRedirect] does.
 //
 // It runs in the request's goroutine. If it panics, the client gets
-// [DenyProblem]. It must not tell a client why he got a 403, at least none who
-// should not learn which users exist; [DenyProblem] and the others here give
-// the same bytes for every 403.
+// [DenyProblem]. It must not say why a request got a 403 to a client who should not learn
+// which users exist: [DenyProblem] and the others give the same bytes for every
+// 403.
 type DenyFunc func(h http.Header, r *http.Request, d Denial) (body []byte)
 
 // A Denial is a refusal: what a [DenyFunc] may know of it, and what
@@ -56,35 +56,7 @@ func DenyProblem(h http.Header, _ *http.Request, d Denial) []byte {
 		Status   int    `json:"status"`
 		Detail   string `json:"detail"`
 		Decision string `json:"decision"`
-	}{"about:blank", http.StatusText(d.Status), d.Status, detail(d.Status), d.ID})
-}
-
-// DenyEnvelope answers in the marketplace's own form:
-// {"code":403,"status":"fail","message":"…","data":{"decision":"…"}}.
-func DenyEnvelope(h http.Header, _ *http.Request, d Denial) []byte {
-	h.Set("Content-Type", "application/json")
-	status := "fail"
-	if d.Status >= http.StatusInternalServerError {
-		status = "error"
-	}
-	return mustJSON(struct {
-		Code    int          `json:"code"`
-		Status  string       `json:"status"`
-		Message string       `json:"message"`
-		Data    decisionData `json:"data"`
-	}{d.Status, status, detail(d.Status), decisionData{d.ID}})
-}
-
-// DenyR answers in BladeX' form R:
-// {"code":403,"success":false,"data":{"decision":"…"},"msg":"…"}.
-func DenyR(h http.Header, _ *http.Request, d Denial) []byte {
-	h.Set("Content-Type", "application/json")
-	return mustJSON(struct {
-		Code    int          `json:"code"`
-		Success bool         `json:"success"`
-		Data    decisionData `json:"data"`
-		Msg     string       `json:"msg"`
-	}{d.Status, false, decisionData{d.ID}, detail(d.Status)})
+	}{"about:blank", http.StatusText(d.Status), d.Status, d.Message(), d.ID})
 }
 
 // DenyRedirect sends browsers that are not logged in to loginURL (303): a 401
@@ -116,22 +88,18 @@ func wantsPage(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-type decisionData struct {
-	Decision string `json:"decision"`
-}
-
-// detail is what a client is told in words: the same for every reason of a
+// Message is a sentence for the client: the same for every reason that has the
 // status.
-func detail(status int) string {
-	switch status {
+func (d Denial) Message() string {
+	switch d.Status {
 	case http.StatusUnauthorized:
 		return "You are not logged in."
 	case http.StatusForbidden:
-		return "You may not do this. If you think you should, tell your administrator the decision's id."
+		return "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id."
 	case http.StatusServiceUnavailable:
-		return "Whether you may do this cannot be told at the moment. Try again later."
+		return "Authorization is temporarily unavailable. Try again later."
 	default:
-		return "Who you are could not be found out. If this goes on, tell your administrator the decision's id."
+		return "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id."
 	}
 }
 

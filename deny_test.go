@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -121,21 +123,21 @@ var denyID = regexp.MustCompile(`[A-Z2-7]{26}`)
 var denyExact = map[string]map[int]string{
 	"DenyProblem": {
 		401: `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"You are not logged in.","decision":"ID"}`,
-		403: `{"type":"about:blank","title":"Forbidden","status":403,"detail":"You may not do this. If you think you should, tell your administrator the decision's id.","decision":"ID"}`,
-		500: `{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"Who you are could not be found out. If this goes on, tell your administrator the decision's id.","decision":"ID"}`,
-		503: `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Whether you may do this cannot be told at the moment. Try again later.","decision":"ID"}`,
+		403: `{"type":"about:blank","title":"Forbidden","status":403,"detail":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","decision":"ID"}`,
+		500: `{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.","decision":"ID"}`,
+		503: `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Authorization is temporarily unavailable. Try again later.","decision":"ID"}`,
 	},
 	"DenyEnvelope": {
 		401: `{"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"ID"}}`,
-		403: `{"code":403,"status":"fail","message":"You may not do this. If you think you should, tell your administrator the decision's id.","data":{"decision":"ID"}}`,
-		500: `{"code":500,"status":"error","message":"Who you are could not be found out. If this goes on, tell your administrator the decision's id.","data":{"decision":"ID"}}`,
-		503: `{"code":503,"status":"error","message":"Whether you may do this cannot be told at the moment. Try again later.","data":{"decision":"ID"}}`,
+		403: `{"code":403,"status":"fail","message":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","data":{"decision":"ID"}}`,
+		500: `{"code":500,"status":"error","message":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.","data":{"decision":"ID"}}`,
+		503: `{"code":503,"status":"error","message":"Authorization is temporarily unavailable. Try again later.","data":{"decision":"ID"}}`,
 	},
-	"DenyR": {
+	"DenyBladeX": {
 		401: `{"code":401,"success":false,"data":{"decision":"ID"},"msg":"You are not logged in."}`,
-		403: `{"code":403,"success":false,"data":{"decision":"ID"},"msg":"You may not do this. If you think you should, tell your administrator the decision's id."}`,
-		500: `{"code":500,"success":false,"data":{"decision":"ID"},"msg":"Who you are could not be found out. If this goes on, tell your administrator the decision's id."}`,
-		503: `{"code":503,"success":false,"data":{"decision":"ID"},"msg":"Whether you may do this cannot be told at the moment. Try again later."}`,
+		403: `{"code":403,"success":false,"data":{"decision":"ID"},"msg":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id."}`,
+		500: `{"code":500,"success":false,"data":{"decision":"ID"},"msg":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id."}`,
+		503: `{"code":503,"success":false,"data":{"decision":"ID"},"msg":"Authorization is temporarily unavailable. Try again later."}`,
 	},
 }
 
@@ -144,10 +146,10 @@ func TestDenyShapes(t *testing.T) {
 	denyExact := maps.Clone(denyExact)
 	denyExact["default"] = denyExact["DenyProblem"]
 	denyExact["DenyRedirect"] = denyExact["DenyProblem"] // for whoever is no browser
-	denyExact["DenyRedirect, DenyR"] = denyExact["DenyR"]
+	denyExact["DenyRedirect, DenyBladeX"] = denyExact["DenyBladeX"]
 	for name, deny := range map[string]rolegate.DenyFunc{
-		"default": nil, "DenyProblem": rolegate.DenyProblem, "DenyEnvelope": rolegate.DenyEnvelope, "DenyR": rolegate.DenyR,
-		"DenyRedirect": rolegate.DenyRedirect("/login", nil), "DenyRedirect, DenyR": rolegate.DenyRedirect("/login", rolegate.DenyR),
+		"default": nil, "DenyProblem": rolegate.DenyProblem, "DenyEnvelope": marketplace.DenyEnvelope, "DenyBladeX": cloudcommand.DenyBladeX,
+		"DenyRedirect": rolegate.DenyRedirect("/login", nil), "DenyRedirect, DenyBladeX": rolegate.DenyRedirect("/login", cloudcommand.DenyBladeX),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -369,7 +371,7 @@ func TestDenialSaysWhatIsSent(t *testing.T) {
 func TestDenyRedirect(t *testing.T) {
 	t.Parallel()
 	const page = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
-	app := newDenyApp(t, func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login?from=app", rolegate.DenyR) })
+	app := newDenyApp(t, func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login?from=app", cloudcommand.DenyBladeX) })
 	for _, c := range []struct {
 		name, method, path, accept, mode string
 		user                             int64

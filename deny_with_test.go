@@ -8,13 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
 func TestDenyWith(t *testing.T) {
 	t.Parallel()
 	var book logBook
-	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Deny: rolegate.DenyEnvelope, Logger: book.logger()})
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Deny: marketplace.DenyEnvelope, Logger: book.logger()})
 	teacher := rolegate.AnyRole("teacher")
 	own := func(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
 		h.Set("X-Decision", d.ID)
@@ -41,7 +43,7 @@ func TestDenyWithMistakes(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic()})
 	assert.PanicsWithValue(t, "rolegate: DenyWith: the func is nil", func() { rolegate.DenyWith(nil) })
-	deny := rolegate.DenyWith(rolegate.DenyR)
+	deny := rolegate.DenyWith(cloudcommand.DenyBladeX)
 	assert.PanicsWithValue(t, "rolegate: DenyWith is given twice: a refusal has one shape", func() { gate.Require(rolegate.AnyRole("a"), deny, deny) })
 	assert.Panics(t, func() { gate.Require(deny) }, "it is no check")
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/marketplace"
 )
 
 // The default: problem details, as of RFC 9457.
@@ -15,11 +17,11 @@ func ExampleDenyProblem() {
 	exampleAnswer(gate.Admit(examplePage), "Cookie", "session=99")
 	// Output:
 	// 403  application/problem+json
-	// {"type":"about:blank","title":"Forbidden","status":403,"detail":"You may not do this. If you think you should, tell your administrator the decision's id.","decision":"…"}
+	// {"type":"about:blank","title":"Forbidden","status":403,"detail":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","decision":"…"}
 }
 
-func ExampleDenyEnvelope() {
-	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyEnvelope })
+func ExampleConfig_deny() {
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = marketplace.DenyEnvelope })
 	defer gate.Close()
 
 	exampleAnswer(gate.Admit(examplePage))
@@ -28,8 +30,8 @@ func ExampleDenyEnvelope() {
 	// {"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"…"}}
 }
 
-func ExampleDenyR() {
-	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyR })
+func ExampleConfig_denyBladeX() {
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = cloudcommand.DenyBladeX })
 	defer gate.Close()
 
 	exampleAnswer(gate.Admit(examplePage))
@@ -41,7 +43,7 @@ func ExampleDenyR() {
 // A browser that is not logged in is sent to the login page; a script gets its
 // 401.
 func ExampleDenyRedirect() {
-	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login", rolegate.DenyR) })
+	gate := exampleGateWith(func(c *rolegate.Config) { c.Deny = rolegate.DenyRedirect("/login", cloudcommand.DenyBladeX) })
 	defer gate.Close()
 
 	exampleAnswer(gate.Admit(examplePage), "Sec-Fetch-Mode", "navigate")
@@ -60,7 +62,7 @@ func ExampleDenyWith() {
 	defer gate.Close()
 	teacher := rolegate.AnyRole("teacher")
 	pages := gate.Require(teacher, rolegate.DenyWith(rolegate.DenyRedirect("/login", nil)))
-	api := gate.Require(teacher, rolegate.DenyWith(rolegate.DenyR))
+	api := gate.Require(teacher, rolegate.DenyWith(cloudcommand.DenyBladeX))
 
 	exampleAnswer(pages(examplePage), "Sec-Fetch-Mode", "navigate")
 	exampleAnswer(api(examplePage), "Sec-Fetch-Mode", "navigate")

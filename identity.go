@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/rolegate/rolegate/internal/ids"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/peer"
 )
@@ -46,6 +47,33 @@ func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // field is the string of a record that an alias of this kind is.
 func (k Kind) field() index.Field { return index.Field(k - KindAccount) }
+
+// ParseKind returns the kind with that name, as String has it, and 0 if there is
+// none.
+func ParseKind(name string) Kind {
+	for k := KindUserID; k < kinds; k++ {
+		if kindNames[k] == name {
+			return k
+		}
+	}
+	return 0
+}
+
+// NewIdentity makes an identity of what an operator or another program wrote. A
+// user id must be a canonical decimal above 0. An error says what was expected.
+func NewIdentity(kind Kind, text string) (Identity, error) {
+	switch {
+	case kind == KindUserID:
+		id, err := ids.Parse(text)
+		if err != nil {
+			return Identity{}, fmt.Errorf("rolegate: not a user id: %w", err)
+		}
+		return UserID(id), nil
+	case kind > KindUserID && kind < kinds:
+		return Identity{kind: kind, text: text}, nil
+	}
+	return Identity{}, errors.New("rolegate: expected a kind of identity: user_id, account, email, third_account or third_user_id")
+}
 
 // A kindSet has a bit for each kind.
 type kindSet uint8
@@ -280,7 +308,7 @@ func UserIDHeader(name string, trusted ...netip.Prefix) func(*http.Request) (int
 		if err != nil {
 			return 0, err
 		}
-		id, err := parseID(text)
+		id, err := ids.Parse(text)
 		if err != nil { // the text itself is the client's, and stays untold
 			return 0, &errUnusable{why: "the user id header is not a decimal number above 0"}
 		}
@@ -339,20 +367,4 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 // isPlain reports whether s has neither blanks at its ends nor control bytes.
 func isPlain(s string) bool {
 	return strings.TrimSpace(s) == s && strings.IndexFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) < 0
-}
-
-// errID is every text that is not a canonical decimal above 0.
-var errID = errors.New("expected a decimal number above 0, without sign or leading zeros")
-
-// parseID reads a canonical decimal above 0: one number has one spelling, so
-// that what a guard checked is what a handler reads.
-func parseID(s string) (int64, error) {
-	if s == "" || s[0] < '1' || s[0] > '9' {
-		return 0, errID
-	}
-	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, errID
-	}
-	return id, nil
 }

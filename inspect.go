@@ -71,10 +71,10 @@ func (g *Gate) Status() Status {
 		return Status{State: StateStarting}
 	}
 	s := Status{
-		State:           StateStarting,
-		Roles:           g.roles.Publish().Size(),
-		Failures:        map[Failure]uint64{},
-		Decisions:       map[Reason]uint64{},
+		State:     StateStarting,
+		Roles:     g.roles.Publish().Size(),
+		Failures:  map[Failure]uint64{},
+		Decisions: map[Reason]uint64{},
 		Ambiguous: map[Kind]int{},
 
 		StaleAfter: g.cfg.Refresh.StaleAfter, ExpireAfter: g.cfg.Refresh.ExpireAfter,

@@ -293,7 +293,7 @@ func (f *refresher) close() error {
 	f.closing.Do(func() {
 		go func() {
 			f.tasks.Wait()
-			if source, ok := f.cfg.Source.(interface{ CloseIdleConnections() }); ok {
+			if source, ok := f.cfg.Source.(IdleConnectionCloser); ok {
 				source.CloseIdleConnections()
 			}
 			close(f.stopped)

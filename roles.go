@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/ids"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
 )
@@ -126,7 +127,7 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 			return 0, fmt.Errorf("the route has no path value %q here: "+
 				"check the wildcard's name, and with chi guard by r.With(…) or on the handler, not by r.Use(…), which runs before the routing", name)
 		}
-		id, err := parseID(text)
+		id, err := ids.Parse(text)
 		if err != nil {
 			return 0, fmt.Errorf("path value %q: %w", name, err)
 		}

@@ -18,11 +18,7 @@ import (
 // may run at once, never two of the same kind. A walk asks for what comes after
 // 0; so does an incremental pull that goes on from an empty list.
 //
-// A Source may also have a method Validate() error: [Open] calls it, and
-// reports what it says together with every other mistake of the [Config]. If it
-// has a method CloseIdleConnections(), [Gate.Close] calls that. A method
-// CacheKey() string says which list it is, without a secret, and the same at
-// every start: Config.Cache needs it.
+// A Source may also be a [Validator], a [CacheKeyer] and an [IdleConnectionCloser].
 type Source interface {
 	// Pull calls yield for every listed user whose sequence is above after,
 	// or for all of them when after is 0, and returns nil only when it has
@@ -64,6 +60,26 @@ type PageSource interface {
 	// PullPages returns nil only when it has handed over the last page. An
 	// error of page ends the pull and is returned as it is.
 	PullPages(ctx context.Context, after int64, page func(records []Record) error) error
+}
+
+// A Validator is a [Source], [SyncChecker] or [Cache] that can tell whether it is
+// set up rightly. [Open] calls Validate, and reports what it says together with
+// every other mistake of the [Config]. What wraps one should have this method too,
+// and so with the interfaces below.
+type Validator interface {
+	Validate() error
+}
+
+// A CacheKeyer is a [Source] that can say which list it is, without a secret and
+// the same at every start. Config.Cache needs it, so that no app starts with the
+// users of another.
+type CacheKeyer interface {
+	CacheKey() string
+}
+
+// An IdleConnectionCloser is a [Source] with connections that [Gate.Close] closes.
+type IdleConnectionCloser interface {
+	CloseIdleConnections()
 }
 
 // A Record is one listed user, as a [Source] read it.

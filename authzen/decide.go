@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // A decision is the answer to one question, as the specification writes it
@@ -117,7 +116,7 @@ func (e *evaluation) decide(q question) decision {
 
 // identity is whom a subject's id names. An id that no user can have is nobody.
 func identity(kind rolegate.Kind, id string) rolegate.Identity {
-	found, err := identities.Of(kind, id)
+	found, err := rolegate.NewIdentity(kind, id)
 	if err != nil {
 		return rolegate.Identity{}
 	}

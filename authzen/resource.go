@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/rolegate/rolegate/internal/identities"
+	"github.com/rolegate/rolegate/internal/ids"
 )
 
 // A Resource is what a question is about, for the func of a [Rule]. The zero
@@ -29,7 +29,7 @@ func (r Resource) Property(name string) (json []byte, ok bool) {
 // that are organisations. Only canonical decimals above 0 count.
 func OrgFromID() func(Resource) (int64, error) {
 	return func(r Resource) (int64, error) {
-		org, err := identities.ParseID(r.ID)
+		org, err := ids.Parse(r.ID)
 		if err != nil {
 			return 0, fmt.Errorf("resource.id: %w", err)
 		}
@@ -68,14 +68,14 @@ func OrgFromProperty(name string) func(Resource) (int64, error) {
 		case '"':
 			unquoted, err := jsontext.AppendUnquote(nil, value)
 			if err != nil {
-				return 0, fmt.Errorf("resource.properties: %q: %w", name, identities.ErrID)
+				return 0, fmt.Errorf("resource.properties: %q: %w", name, ids.ErrID)
 			}
 			text = string(unquoted)
 		case '0':
 		default:
 			return 0, fmt.Errorf("resource.properties: %q is neither a string nor a number", name)
 		}
-		org, err := identities.ParseID(text)
+		org, err := ids.Parse(text)
 		if err != nil {
 			return 0, fmt.Errorf("resource.properties: %q: %w", name, err)
 		}

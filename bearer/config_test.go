@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/bearer"
+	"github.com/rolegate/rolegate/cloudcommand"
 )
 
 func TestMistakes(t *testing.T) {
@@ -113,7 +114,7 @@ func TestDeny(t *testing.T) {
 			if test.challenge != "" {
 				h.Set("WWW-Authenticate", test.challenge)
 			}
-			body := bearer.Deny(rolegate.DenyR)(h, r, rolegate.Denial{Status: test.status})
+			body := bearer.Deny(cloudcommand.DenyBladeX)(h, r, rolegate.Denial{Status: test.status})
 			assert.Equal(t, test.want, h.Get("WWW-Authenticate"))
 			assert.Contains(t, string(body), `"success":false`)
 		})

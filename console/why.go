@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/internal/identities"
+	"github.com/rolegate/rolegate/internal/ids"
 )
 
 // This file explains decisions. What it says comes from rolegate.Explanation,
@@ -84,7 +84,7 @@ func (v *view) explain(r *http.Request) (status int) {
 	form := r.PostForm
 	v.Ask = question{Kind: form.Get("kind"), Org: strings.TrimSpace(form.Get("org")), Route: form.Get("route")}
 	id, who := v.identity(form.Get("user"))
-	org, err := identities.ParseID(v.Ask.Org)
+	org, err := ids.Parse(v.Ask.Org)
 	if v.Ask.Org != "" && err != nil {
 		v.wrong("why.bad.org")
 	}
@@ -113,12 +113,12 @@ func (v *view) identity(text string) (id rolegate.Identity, who string) {
 		return id, ""
 	}
 	who = v.T("why.withheld")
-	if kind := identities.KindOf(v.Ask.Kind); kind != rolegate.KindUserID {
-		if id, err := identities.Of(kind, text); err == nil {
+	if kind := rolegate.ParseKind(v.Ask.Kind); kind != rolegate.KindUserID {
+		if id, err := rolegate.NewIdentity(kind, text); err == nil {
 			return id, who
 		}
 	}
-	n, err := identities.ParseID(strings.TrimSpace(text))
+	n, err := ids.Parse(strings.TrimSpace(text))
 	if err != nil {
 		v.wrong("why.bad.user")
 		return id, ""

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
 	"github.com/rolegate/rolegate/forwardauth"
 )
 
@@ -71,7 +72,7 @@ func TestHandlePanicsOnMistakes(t *testing.T) {
 		"only a modifier":        func() { h.Handle("/a", rolegate.InOrg(rolegate.PathOrg("id"))) },
 		"a nil option":           func() { h.Handle("/a", nil) },
 		"an empty role":          func() { h.Handle("/a", rolegate.AnyRole("")) },
-		"a shape of its own":     func() { h.Handle("/a", rolegate.AnyRole("teacher"), rolegate.DenyWith(rolegate.DenyR)) },
+		"a shape of its own":     func() { h.Handle("/a", rolegate.AnyRole("teacher"), rolegate.DenyWith(cloudcommand.DenyBladeX)) },
 		"no pattern":             func() { h.Admit("") },
 		"a pattern without path": func() { h.Admit("GET") },
 		"the same pattern twice": func() { h.Admit("GET /grades") },

@@ -112,7 +112,7 @@ func failureOf(err error, returned bool) rolegate.Failure {
 
 // Validate passes on what the source says of its configuration.
 func (s *traced) Validate() error {
-	if v, ok := s.Source.(interface{ Validate() error }); ok {
+	if v, ok := s.Source.(rolegate.Validator); ok {
 		return v.Validate()
 	}
 	return nil
@@ -120,7 +120,7 @@ func (s *traced) Validate() error {
 
 // CacheKey passes on which list it is; "" if the source does not tell.
 func (s *traced) CacheKey() string {
-	if k, ok := s.Source.(interface{ CacheKey() string }); ok {
+	if k, ok := s.Source.(rolegate.CacheKeyer); ok {
 		return k.CacheKey()
 	}
 	return ""
@@ -128,7 +128,7 @@ func (s *traced) CacheKey() string {
 
 // CloseIdleConnections passes on that the gate is closed.
 func (s *traced) CloseIdleConnections() {
-	if c, ok := s.Source.(interface{ CloseIdleConnections() }); ok {
+	if c, ok := s.Source.(rolegate.IdleConnectionCloser); ok {
 		c.CloseIdleConnections()
 	}
 }

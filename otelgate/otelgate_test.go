@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
 	"github.com/rolegate/rolegate/otelgate"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -202,7 +203,7 @@ func TestGate(t *testing.T) {
 	var told rolegate.Denial
 	gate := openGate(t, spans, func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
 		told = d
-		return rolegate.DenyR(h, r, d)
+		return cloudcommand.DenyBladeX(h, r, d)
 	})
 	require.NotEmpty(t, spans.ended())
 	assert.Equal(t, "0", spans.ended()[0].attributes["rolegate.after"])

@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -386,7 +388,7 @@ func TestFault43WhoExistsIsNotTold(t *testing.T) {
 	listed := webUser(1, webIn(1, "pupil"))
 	listed.Account = "alice"
 	for name, deny := range map[string]rolegate.DenyFunc{
-		"default": nil, "problem": rolegate.DenyProblem, "envelope": rolegate.DenyEnvelope, "R": rolegate.DenyR,
+		"default": nil, "problem": rolegate.DenyProblem, "envelope": marketplace.DenyEnvelope, "R": cloudcommand.DenyBladeX,
 		"redirect": rolegate.DenyRedirect("/login", nil),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ var errIdle = errors.New("nothing is asked for: the settings are only looked at"
 
 // validate asks for the mistakes of what was put together, as rolegate.Open does.
 func validate(v any) error {
-	if v, ok := v.(interface{ Validate() error }); ok {
+	if v, ok := v.(rolegate.Validator); ok {
 		return v.Validate()
 	}
 	return nil

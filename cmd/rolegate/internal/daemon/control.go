@@ -12,7 +12,6 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
-	"github.com/rolegate/rolegate/internal/identities"
 )
 
 // control answers the commands why, status and reload. Who may connect to the socket may
@@ -127,8 +126,8 @@ func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []
 }
 
 func identity(q control.Question) (rolegate.Identity, error) {
-	kind := identities.KindOf(q.Kind)
-	id, err := identities.Of(kind, q.User)
+	kind := rolegate.ParseKind(q.Kind)
+	id, err := rolegate.NewIdentity(kind, q.User)
 	if err != nil && kind == rolegate.KindUserID {
 		err = errors.New("expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang")
 	}

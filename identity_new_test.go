@@ -1,4 +1,4 @@
-package identities_test
+package rolegate_test
 
 import (
 	"testing"
@@ -6,10 +6,9 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/internal/identities"
 )
 
-func TestOf(t *testing.T) {
+func TestNewIdentity(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		kind, text string
@@ -35,7 +34,7 @@ func TestOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			id, err := identities.Of(identities.KindOf(c.kind), c.text)
+			id, err := rolegate.NewIdentity(rolegate.ParseKind(c.kind), c.text)
 			assert.Equal(t, c.want, id)
 			if c.wrong == "" {
 				assert.NoError(t, err)
