@@ -48,6 +48,10 @@ type pager struct {
 	// inclusive says that the server answers from the cursor on.
 	inclusive bool
 
+	// cut says that a full page from the beginning of the list ended among users
+	// who share the cursor's sequence. Only an inclusive server shows the others.
+	cut bool
+
 	// The last page that moved the cursor, and the one before it.
 	last, before *span
 
@@ -120,6 +124,10 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	if p.spanning != nil {
 		return p.spanned(t), nil
 	}
+	if p.cut && t.atCursor == 0 {
+		return false, &pageFault{rolegate.FailureCursorTie, fmt.Sprintf("users with sequence 0 fill so much of a page that those with sequence %d cannot all be seen: have the marketplace give each change a sequence of its own, above 0", p.cursor)}
+	}
+	p.cut = false
 	if t.high <= p.cursor {
 		return p.stuck(t)
 	}
@@ -177,7 +185,7 @@ func (p *pager) confirm() (done bool) {
 		p.spans++
 		return false
 	}
-	if p.full && p.pages == 2 && p.last.rows == p.before.rows && p.last.rows < p.limit && p.last.rows != p.known {
+	if p.full && p.pages == 2 && p.before != nil && p.last.rows == p.before.rows && p.last.rows < p.limit && p.last.rows != p.known {
 		// All that the server gives at a time, or a short list that grows by as
 		// much from page to page.
 		p.spanning, p.ask = p.before, p.before.ask
@@ -227,6 +235,7 @@ func (p *pager) stuck(t tally) (done bool, fault *pageFault) {
 		}
 		return true, nil
 	case p.ask < p.cursor && (full || p.uneven):
+		p.cut = full && t.rows >= fewestPerPage && p.ask == 0 && t.high == p.cursor
 		p.ask = p.cursor
 		return false, nil
 	case p.ask < p.cursor:
