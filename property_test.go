@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/clock"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 )
 
 // TestProperties tells random stories of a list, its faults, pulls and restarts,

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 	"github.com/rolegate/rolegate/marketplace"
 )
 

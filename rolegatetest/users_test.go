@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rolegate/rolegate"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 	"github.com/rolegate/rolegate/rolegatetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 )
 
 const second = int64(time.Second)

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate/internal/index"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 )
 
 // A person is what a list says of one user. Roles are by code.

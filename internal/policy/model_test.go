@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 )
 
 // A rule is a check as the documentation words it, for a model that knows nothing

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 	"github.com/rolegate/rolegate/internal/refresh"
 )
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	_ "github.com/rolegate/rolegate/internal/rapidseed"
 	"github.com/rolegate/rolegate/internal/typo"
 )
 
