@@ -86,7 +86,7 @@ type Config struct {
 	UpstreamSync SyncChecker
 
 	// OnDeny is what happens before a user is refused for not being listed or
-	// for lacking a role; its zero value looks once whether he has been granted
+	// for lacking a role; its zero value looks once whether they have been granted
 	// it meanwhile.
 	OnDeny OnDeny
 
@@ -374,7 +374,7 @@ func (c *settings) identify(r *http.Request) (id Identity, err error) {
 }
 
 // OnDeny says what the gate does before it refuses a user who is not listed or
-// lacks a role: he may have been granted it a moment ago. It makes one
+// lacks a role: they may have been granted it a moment ago. It makes one
 // incremental pull, shared by all who wait, and decides again, once.
 type OnDeny struct {
 	_ struct{}

@@ -21,7 +21,7 @@ type Decision struct {
 	// Shadowed says that a Shadow let it pass in spite of its Reason.
 	Shadowed bool
 
-	// Held says that the marketplace no longer lists the user, but that his
+	// Held says that the marketplace no longer lists the user, but that their
 	// removal is held back: see Status.Held.
 	Held bool
 

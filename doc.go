@@ -1,4 +1,4 @@
-// Package rolegate lets through to a route only the users whom a marketplace
+// Package rolegate lets through to a route only the users that a marketplace
 // has authorised for the app, with the roles that it has granted them.
 //
 // It keeps the marketplace's list of authorised users in memory, fresh and
@@ -46,7 +46,7 @@
 // A walk that would remove very many users at once, or while a sync is running
 // upstream, is not believed at once: its removals are held until a second walk
 // agrees, or the sync has ended (Refresh.MaxShrink, Config.UpstreamSync). Before a user
-// is refused, the gate looks once whether he has been granted access a moment
+// is refused, the gate looks once whether they have been granted access a moment
 // ago (Config.OnDeny).
 //
 // While the source is well, a grant counts within 1.1 × Refresh.Every and the

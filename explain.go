@@ -36,7 +36,7 @@ type Explanation struct {
 	Standing Standing
 
 	// Orgs has what the checks come to in the organisation that was asked
-	// about or, if none was, in each of the user's, by id ascending; if he has
+	// about or, if none was, in each of the user's, by id ascending; if they have
 	// no role at all, in organisation 0. The roles of a decision that is
 	// granted hold in one of these.
 	Orgs []OrgExplanation
@@ -72,7 +72,7 @@ const (
 	StandingNobody        Standing = "nobody"         // the identity names nobody at all
 	StandingNotIndexed    Standing = "not_indexed"    // identities of this kind are not looked for: see Config.Aliases
 	StandingUnlisted      Standing = "unlisted"       // it is not on the list
-	StandingInvalidRecord Standing = "invalid_record" // the user's record could not be understood: he is out
+	StandingInvalidRecord Standing = "invalid_record" // the user's record could not be understood: they are refused
 	StandingAmbiguous     Standing = "ambiguous"      // several users share this alias
 	StandingListed        Standing = "listed"         // it is on the list
 	StandingHeld          Standing = "held"           // it is gone from the list, but its removal is held back

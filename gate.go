@@ -45,7 +45,7 @@ func (g *Gate) state() *store {
 var ErrClosed = errors.New("rolegate: the gate is closed")
 
 // ErrHeld is in the chain of what [Gate.RefreshAll] returns when the walk was
-// swapped in, but the users whom it found gone are let in still: see
+// swapped in, but the users that it found gone are still admitted: see
 // Status.Held, and [Gate.AcceptShrink].
 var ErrHeld = errors.New("removals are held back")
 

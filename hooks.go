@@ -33,7 +33,7 @@ type DecisionEvent struct {
 	DecisionID string // the decision id that a refused client was told; "" without a request, and for grants
 	Reason     Reason
 	Shadowed   bool // let pass by a Shadow in spite of the reason
-	Held       bool // the user is let in only because his removal is held
+	Held       bool // the user is let in only because their removal is held
 
 	UserID int64 // the user, or the unlisted id that was asked about; 0 if unknown
 	Org    int64 // the organisation in which roles were looked for; 0 if none was named

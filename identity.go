@@ -24,10 +24,10 @@ type Kind uint8
 // The kinds of identity. A value of one kind never matches one of another.
 const (
 	KindUserID       Kind = iota + 1 // the marketplace's number of the user
-	KindAccount                      // his login account at the marketplace
-	KindEmail                        // his e-mail address
-	KindThirdAccount                 // the account of the app's that the marketplace has bound to him
-	KindThirdUserID                  // the id of the app's that the marketplace has bound to him
+	KindAccount                      // their login account at the marketplace
+	KindEmail                        // their e-mail address
+	KindThirdAccount                 // the account of the app's that the marketplace has bound to them
+	KindThirdUserID                  // the id of the app's that the marketplace has bound to them
 	kinds
 )
 
@@ -83,7 +83,7 @@ func (s kindSet) has(k Kind) bool { return s&(1<<k) != 0 }
 // fields are the strings that aliases of these kinds are.
 func (s kindSet) fields() index.FieldSet { return index.FieldSet(s >> KindAccount) }
 
-// An Identity says who is asking, as the app knows him. The zero Identity is
+// An Identity says who is asking, as the app knows them. The zero Identity is
 // nobody; so are a user id that is not above 0 and an empty text. Texts are
 // compared byte for byte: no case folding, no trimming.
 type Identity struct {
@@ -101,13 +101,13 @@ func Account(account string) Identity { return Identity{kind: KindAccount, text:
 // Email is the identity of the user with that e-mail address.
 func Email(email string) Identity { return Identity{kind: KindEmail, text: email} }
 
-// ThirdAccount is the identity of the user to whom the marketplace has bound
+// ThirdAccount is the identity of the user to which the marketplace has bound
 // that account of the app's own.
 func ThirdAccount(account string) Identity {
 	return Identity{kind: KindThirdAccount, text: account}
 }
 
-// ThirdUserID is the identity of the user to whom the marketplace has bound
+// ThirdUserID is the identity of the user to which the marketplace has bound
 // that user id of the app's own. It is a text: write a number in decimal.
 func ThirdUserID(id string) Identity { return Identity{kind: KindThirdUserID, text: id} }
 
@@ -329,7 +329,7 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 		panic(fmt.Sprintf("rolegate: %s: %q is not the name of a header", caller, name))
 	}
 	if len(trusted) == 0 {
-		panic(fmt.Sprintf("rolegate: %s(%q): say which networks the proxy is in: without them every client could choose who he is", caller, name))
+		panic(fmt.Sprintf("rolegate: %s(%q): say which networks the proxy is in: without them every client could choose who it is", caller, name))
 	}
 	networks, wrong := peer.New(trusted)
 	for _, i := range wrong {

@@ -28,7 +28,7 @@ func (g *Gate) AdmitPolicy() *Policy {
 }
 
 // Require makes a middleware that lets a listed user through if all of the
-// checks hold for him. It includes [Gate.Admit]. Guards may be stacked: each
+// checks hold for them. It includes [Gate.Admit]. Guards may be stacked: each
 // identifies and decides for itself, and nothing in a context or header counts
 // as "already checked".
 //
@@ -105,7 +105,7 @@ func (g *Gate) guarded(ctx context.Context) *guardedContext {
 	return c
 }
 
-// UserFrom returns the user whom a guard of this gate let through. ok is false,
+// UserFrom returns the user that a guard of this gate admitted. ok is false,
 // and the User nobody, if no guard of this gate is in front of the handler (one
 // of another gate does not count) or if Config.ShadowAdmit let an unlisted user
 // pass.

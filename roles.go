@@ -266,7 +266,7 @@ func (c listedCheck) addTo(s *policySpec) { s.checks = append(s.checks, c) }
 
 func (listedCheck) name() string { return "Listed" }
 
-// compile asks for all of no roles: whom it is asked about is listed.
+// compile asks for all of no roles: who is evaluated is listed.
 func (listedCheck) compile(to *compiler) policy.Check { return to.All() }
 
 type whereCheck struct {
@@ -354,7 +354,7 @@ func (o denyOption) addTo(s *policySpec) {
 }
 
 // EndOnRevoke makes a guard cancel the request's context when its user loses
-// the access that he was let through with: for WebSockets, event streams and
+// the access with which they were admitted: for WebSockets, event streams and
 // long polls. It does so within one swap of the pull that shows it; the cause
 // is [ErrRevoked]. It also ends when the list expires and when the gate is
 // closed.

@@ -100,7 +100,7 @@ type Record struct {
 	// user is listed and has none; it is counted.
 	NullRoles bool
 
-	// Names that the user has elsewhere, each "" if he has none. They are kept
+	// Names that the user has elsewhere, each "" if they have none. They are kept
 	// only if Config.Identify, Config.Aliases or Config.Keep asks for them.
 	Account, Email, ThirdAccount, ThirdUserID string
 
@@ -108,7 +108,7 @@ type Record struct {
 	Nickname, ThirdUserName string
 
 	// Bad is why the record could not be understood, nil if it was. A bad
-	// record denies its own user, whatever other records say of him in the
+	// record denies its own user, whatever other records say of them in the
 	// same pull, and nobody else. It must not contain personal data: it is
 	// logged.
 	Bad error

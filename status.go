@@ -241,7 +241,7 @@ type Overview struct {
 	Roles []RoleHolders
 }
 
-// RoleHolders says how many hold a role: those to whom the marketplace has
+// RoleHolders says how many hold a role: those to which the marketplace has
 // granted it, without the hierarchy of Config.Implies.
 type RoleHolders struct {
 	Code  string

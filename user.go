@@ -9,7 +9,7 @@ import (
 	"github.com/rolegate/rolegate/internal/policy"
 )
 
-// A User is a listed user as one generation of the index knows him. It is a
+// A User is a listed user as one generation of the index knows them. It is a
 // small value: pass it by value. It is valid for the request or decision that
 // it came with; to keep something of it, keep what its methods return, which
 // is the caller's own to change. Whoever keeps the User, or a request that lasts
@@ -113,7 +113,7 @@ func (u User) Grants() []Grant {
 }
 
 // Account returns the user's login account at the marketplace. It and the
-// methods below return "" if he has none, and if it is not kept: see
+// methods below return "" if they have none, and if it is not kept: see
 // Config.Keep.
 func (u User) Account() string { return u.text(index.FieldAccount) }
 
@@ -139,7 +139,7 @@ func (u User) text(f index.Field) string {
 	return string(u.s.Field(u.at, f))
 }
 
-// String tells the user's number and nothing else of him.
+// String returns the user's number and nothing else.
 func (u User) String() string {
 	if u.s == nil {
 		return "nobody"

@@ -18,7 +18,7 @@ var ErrRevoked = errors.New("rolegate: the access was revoked")
 // A watch is one request that ends when its access does.
 type watch struct {
 	policy *Policy
-	id     Identity // as whom he was let through; who that is may change
+	id     Identity // as which the user was admitted; whose it is may change
 	user   int64
 	org    int64
 	passed uint64 // the Wheres that held
