@@ -49,8 +49,9 @@
 // strictly, as the specification's security considerations ask (I-JSON, RFC
 // 7493): a name twice in one object, at any depth, is refused, so are bytes
 // that are not UTF-8 and unpaired surrogates; null is none of the types that
-// are asked for. Unknown fields are ignored, and so are subject.properties,
-// action.properties and context: what a caller claims of a user opens nothing.
+// are asked for. Unknown fields are ignored, and so are subject.properties: what
+// a caller claims of a user opens nothing. action.properties and context are for
+// [Rule.When] alone.
 //
 // X-Request-ID is sent back as it came, or not at all if it is longer than 256
 // bytes, there twice, or anything but printable ASCII.
