@@ -52,6 +52,7 @@ func TestPullSeesEverybody(t *testing.T) {
 		{name: "ties as large as a page less one", list: &list{rows: numbered(36, func(i int) int64 { return int64(i/9 + 1) })}, n: 36, size: 10},
 		{name: "all tied", list: &list{rows: numbered(9, func(int) int64 { return 7 })}, n: 9, size: 10},
 		{name: "all tied at 0 of an inclusive list", list: &list{rows: numbered(9, func(int) int64 { return 0 }), inclusive: true}, n: 9, size: 10},
+		{name: "one user at 0, and another", list: &list{rows: []listed{{id: 1, seq: 0}, {id: 2, seq: 4}}, inclusive: true, most: 1}, n: 2},
 		{name: "gaps", list: &list{rows: numbered(30, func(i int) int64 { return int64(i+1) * 1e15 })}, n: 30, size: 7},
 		{name: "up to the last sequence there is", list: &list{rows: numbered(30, func(i int) int64 { return math.MaxInt64 - 29 + int64(i) })}, n: 30, size: 7},
 		{name: "up to the last sequence there is, inclusive", list: &list{rows: numbered(30, func(i int) int64 { return math.MaxInt64 - 29 + int64(i) }), inclusive: true}, n: 30, size: 7},

@@ -233,3 +233,13 @@ func TestFailure(t *testing.T) {
 	assert.Equal(t, rolegate.FailureTimeout, wire.Failure(fmt.Errorf("x: %w", context.DeadlineExceeded), true))
 	assert.Equal(t, rolegate.FailureNetwork, wire.Failure(errors.New("reset"), true))
 }
+
+// A dead HTTP/2 connection is asked whether it lives.
+func TestTransportFindsDeadConnections(t *testing.T) {
+	t.Parallel()
+	tr := wire.NewTransport()
+	require.NotNil(t, tr.HTTP2)
+	assert.LessOrEqual(t, tr.HTTP2.SendPingTimeout+tr.HTTP2.PingTimeout, 30*time.Second)
+	assert.Positive(t, tr.HTTP2.SendPingTimeout)
+	assert.LessOrEqual(t, tr.IdleConnTimeout, 30*time.Second)
+}
