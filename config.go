@@ -111,7 +111,8 @@ type Config struct {
 	// Status.UnassignedRoles. Nil asks nobody.
 	RoleCodes func(context.Context) ([]string, error)
 
-	clock func() clock.Instant
+	clock  func() clock.Instant
+	random func() float64 // for jitter; nil is the global one
 }
 
 // Refresh says how a [Gate] keeps its list in step. Zero durations are

@@ -25,6 +25,13 @@ func WithClock(cfg Config, read func() (mono, wall int64)) Config {
 	return cfg
 }
 
+// WithRandom returns cfg with the source of its jitter, for simulations that
+// repeat.
+func WithRandom(cfg Config, random func() float64) Config {
+	cfg.random = random
+	return cfg
+}
+
 // ReadClock reads the clock that gates read.
 func ReadClock() (mono, wall int64) {
 	i := clock.Read()

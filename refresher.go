@@ -76,7 +76,7 @@ func startRefresher(g *Gate) {
 		}
 	}
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
-		Tasks: f.tasks, Clock: f.clock, Budget: r.ExpireAfter - r.ResyncEvery,
+		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,
 		Runs: [refresh.Kinds]refresh.Run{
 			{Every: func() time.Duration { return r.Every }, Do: f.run(refresh.Incremental), Begin: f.first},
 			{Every: func() time.Duration { return f.cfg.untilNextFull(f.now.Load()) }, Do: f.run(refresh.Full), Begin: begin},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,36 @@ func TestSimulation(t *testing.T) {
 		t.Parallel()
 		simulate(t, simRules{seed: 1, length: time.Hour, wire: true}).requireRight(t)
 	})
+}
+
+// A seed repeats a simulation exactly: the marketplace's days, the gate's jitter,
+// and the turns of goroutines.
+func TestSimulationRepeats(t *testing.T) {
+	t.Parallel()
+	for name, rules := range map[string]simRules{
+		"in memory":     {seed: 5, length: 2 * time.Hour},
+		"over the wire": {seed: 5, length: 30 * time.Minute, wire: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, second := simulate(t, rules), simulate(t, rules)
+			assert.Equal(t, first.trace, second.trace, "the decisions, in their order")
+			assert.Equal(t, first.world.counts, second.world.counts)
+			rules.seed++
+			assert.NotEqual(t, first.trace, simulate(t, rules).trace, "another seed")
+		})
+	}
+}
+
+// simJitter is the source of a gate's jitter.
+func simJitter(seed uint64) func() float64 {
+	var mu sync.Mutex
+	rng := rand.New(rand.NewPCG(seed, 4))
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return rng.Float64()
+	}
 }
 
 const (
@@ -85,6 +116,7 @@ type simulation struct {
 
 	lastTrouble func() string
 
+	trace uint64 // a hash of all decisions
 	ended moment
 	wrong map[simWrong]int
 	told  []string
@@ -106,6 +138,7 @@ func simulate(t *testing.T, rules simRules) (s *simulation) {
 			source = rules.wrap(source)
 		}
 		s.cfg = quiet(rolegate.Config{Source: source, UpstreamSync: s.world.sync})
+		s.cfg = rolegate.WithRandom(s.cfg, simJitter(rules.seed))
 		if rules.config != nil {
 			rules.config(&s.cfg)
 		}
@@ -147,6 +180,7 @@ func (s *simulation) goOn(second, press func()) {
 	for w.tick = time.Second; w.tick <= s.rules.length; w.tick += time.Second {
 		timer.Reset(w.tick - w.now())
 		<-timer.C
+		synctest.Wait() // what else happens at this moment has happened: the order is the same in each run
 		switch {
 		case w.tick < next:
 		case inTrouble:
@@ -214,6 +248,7 @@ func (s *simulation) resync() {
 		refresh = gate.AcceptShrink
 	}
 	go func() { _ = refresh(context.Background()) }()
+	synctest.Wait()
 }
 
 // ask asks about one person who has lost something lately, one who has got
@@ -297,6 +332,7 @@ func (s *simStatus) WriteHeader(status int) { s.status = status }
 // check compares a decision with what the marketplace meant.
 func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reason, at moment, visit bool) {
 	w := s.world
+	s.trace = s.trace*1099511628211 ^ (uint64(at)<<16 | uint64(n)<<8 | uint64(th)<<5 | uint64(reason)) // FNV-1, by decisions
 	w.counts["requests"]++
 	w.counts[reason.String()]++
 	p := &w.people[n]
