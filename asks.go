@@ -61,7 +61,7 @@ func readAsk(m []byte) (a ask, ok bool) {
 // pull has the leader pull, and returns when what that has brought is swapped in
 // here.
 func (r *replica) pull(ctx context.Context, k refresh.Kind) error {
-	a := ask{id: rand.Uint64(), kind: k, accept: k == refresh.Full && r.f.pull.accepting.Load() > 0}
+	a := ask{id: rand.Uint64(), kind: k, accept: k == refresh.Full && r.f.pull.acceptedOf(r.f.now.Load()) != ""}
 	answered := make(chan snapshot.Answer, 1)
 	r.mu.Lock()
 	r.waiting[a.id] = answered
@@ -245,8 +245,9 @@ func answerTo(a ask, err error) snapshot.Answer {
 func (r *replica) pullFor(k refresh.Kind, asks []ask) error {
 	for _, a := range asks {
 		if a.accept {
-			r.f.pull.accepting.Add(1)
-			defer r.f.pull.accepting.Add(-1)
+			if gen := r.f.now.Load(); gen != nil {
+				defer r.f.pull.accept(gen.HeldDigest())()
+			}
 			break
 		}
 	}

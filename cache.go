@@ -78,7 +78,7 @@ func (f *refresher) decode(r io.Reader) (*snapshot.Generation, error) {
 		return nil, errors.New("it was made with other Keep, Identify or Aliases")
 	case max(s.Contact, s.Verified, s.Refreshed) > now.Wall:
 		return nil, errors.New("it is dated in the future: one of the clocks is or was wrong")
-	case time.Duration(now.Wall-s.Verified) > cfg.Refresh.ExpireAfter:
+	case time.Duration(now.Wall-s.Refreshed) > cfg.Refresh.ExpireAfter:
 		return nil, fmt.Errorf("it is older than ExpireAfter, %v", cfg.Refresh.ExpireAfter)
 	}
 	return s.Generation(f.roles, cfg.indexed.fields(), now.At)

@@ -115,7 +115,7 @@ func TestHeldInTheFuture(t *testing.T) {
 		data := frames(t, heldIndex(t, false))
 		removals := data[2]
 		require.Equal(t, byte('R'), removals[0])
-		seen := removals[len(removals)-8:]
+		seen := removals[len(removals)-32 : len(removals)-24] // of the last user; two times of roles follow
 		binary.LittleEndian.PutUint64(seen, uint64(time.Now().Add(time.Hour).UnixNano()))
 		cache := &memoryCache{data: sealed(frame('H', data[0][1:]), frame('U', data[1][1:]), frame('R', removals[1:]))}
 		gate := openGate(t, rolegate.Config{Source: away(), Cache: cache})

@@ -208,7 +208,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 	}
 	if d.Reason == ReasonTooOld {
 		asked := g.clock()
-		g.refresher.resyncFor(ctx, p.maxAge, asked, d.Held)
+		g.refresher.resyncFor(ctx, p.maxAge, asked, d.User.ID())
 		p.store.judge(d, p, id, d.scope(scope), r, asked)
 	}
 }

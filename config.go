@@ -141,16 +141,23 @@ type Refresh struct {
 	// happens. Less than twice ResyncEvery is a mistake.
 	ExpireAfter time.Duration
 
-	// MaxShrink is the part of the users, from 0 to 1, that a walk may remove
-	// without a second walk, a minute later, that agrees: 0.3 by default, and
-	// always 10 users. Until then their removal is held. A walk that would
-	// remove everybody is always held.
+	// MaxShrink is the part of the users, from 0 to 1, that a full refresh may
+	// remove at once: 0.3 by default, and always 9 users. More, or all of them,
+	// is what a broken import looks like, and is held: see ShrinkHold. So is the
+	// loss of all roles by as many users, and that of a role by all of the ten or
+	// more who had it.
 	MaxShrink float64
+
+	// ShrinkHold is how long removals are held that MaxShrink does not allow: 15
+	// min by default, or less if ExpireAfter is short. They are applied when that
+	// is over and at least three full refreshes have agreed, or when an operator
+	// accepts them: see [Gate.AcceptShrink]. Longer than ExpireAfter allows is a
+	// mistake.
+	ShrinkHold time.Duration
 
 	// SyncHold is how long removals are held because Config.UpstreamSync says that a
 	// sync is running, from the first one that is held: 30 min by default, or
-	// less if that could make the list expire. One that could is a mistake. A
-	// list that is near its expiry, after an outage, is not held for a sync.
+	// less if ExpireAfter is short. Longer than that allows is a mistake.
 	SyncHold time.Duration
 
 	// ResyncMin is the time between walks that requests with [MaxAge] cause:
@@ -298,7 +305,7 @@ func (f *Refresh) fill() (errs []error) {
 		value time.Duration
 	}{
 		{"Every", f.Every}, {"ResyncEvery", f.ResyncEvery}, {"StaleAfter", f.StaleAfter}, {"ExpireAfter", f.ExpireAfter},
-		{"SyncHold", f.SyncHold}, {"ResyncMin", f.ResyncMin}, {"MaxAgeWait", f.MaxAgeWait}, {"LookBack", f.LookBack},
+		{"ShrinkHold", f.ShrinkHold}, {"SyncHold", f.SyncHold}, {"ResyncMin", f.ResyncMin}, {"MaxAgeWait", f.MaxAgeWait}, {"LookBack", f.LookBack},
 	} {
 		if err := checkDuration("Refresh."+d.name, d.value); err != nil {
 			errs = append(errs, err)
@@ -310,6 +317,7 @@ func (f *Refresh) fill() (errs []error) {
 	f.StaleAfter = orDefault(f.StaleAfter, max(5*time.Minute, 3*f.Every))
 	f.ExpireAfter = orDefault(f.ExpireAfter, max(time.Hour, 3*f.ResyncEvery))
 	f.SyncHold = orDefault(f.SyncHold, min(30*time.Minute, f.ExpireAfter/2, max(shortest, (f.ExpireAfter-f.ResyncEvery*5/4)*2/3)))
+	f.ShrinkHold = orDefault(f.ShrinkHold, min(15*time.Minute, max(shortest, f.ExpireAfter-f.ResyncEvery*5/4)))
 	f.ResyncMin = orDefault(f.ResyncMin, 10*time.Second)
 	f.LookBack = orDefault(f.LookBack, 2*time.Minute)
 	f.MaxAgeWait = orDefault(f.MaxAgeWait, 3*time.Second)
@@ -323,7 +331,10 @@ func (f *Refresh) fill() (errs []error) {
 		errs = append(errs, mistake("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
 	}
 	if usable && len(errs) == 0 && f.SyncHold+f.ResyncEvery*5/4 > f.ExpireAfter {
-		errs = append(errs, mistake("Refresh.SyncHold (%v) and a walk before it (ResyncEvery is %v) take longer than ExpireAfter (%v): a sync that takes long would close the gate; lower the first or raise the last", f.SyncHold, f.ResyncEvery, f.ExpireAfter))
+		errs = append(errs, mistake("Refresh.SyncHold (%v) and a walk before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.SyncHold, f.ResyncEvery, f.ExpireAfter))
+	}
+	if usable && len(errs) == 0 && f.ShrinkHold+f.ResyncEvery*5/4 > f.ExpireAfter {
+		errs = append(errs, mistake("Refresh.ShrinkHold (%v) and a full refresh before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.ShrinkHold, f.ResyncEvery, f.ExpireAfter))
 	}
 	return errs
 }

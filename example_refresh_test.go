@@ -126,8 +126,8 @@ func ExampleConfig_onDecision() {
 }
 
 // A list without its users is more often a mishap than the truth, so that
-// their removal waits for a second walk. An operator who knows better need not
-// wait.
+// their removal waits until full refreshes agree for a quarter of an hour. An
+// operator who knows better need not wait.
 func ExampleGate_RefreshAll_acceptShrink() {
 	list := rolegatetest.NewStatic(exampleList...)
 	gate := exampleGateWith(func(c *rolegate.Config) { c.Source = list })
@@ -139,7 +139,7 @@ func ExampleGate_RefreshAll_acceptShrink() {
 	held := gate.Status().Held
 	fmt.Println(held.Users, held.Cause, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 
-	fmt.Println(gate.AcceptShrink(ctx))
+	fmt.Println(gate.AcceptShrink(ctx, held.Digest))
 	fmt.Println(gate.Status().Held.Users, gate.Decide(ctx, rolegate.UserID(1)).Allowed())
 	// Output:
 	// true

@@ -159,10 +159,11 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	where := p.scopeOf(org)
 	decideWith(gen, &e.Decision, p, id, where, nil)
 	refuseOld(gen, &e.Decision, p, now)
+	refuseExpired(gen, &e.Decision, e.ExpireAfter, now)
 	e.Decision.stale = e.State == StateStale
 	e.Standing = standing(gen, &e.Decision, id)
 	if e.Decision.User.s != nil {
-		e.Age = gen.KnownFor(e.Decision.Held).Age(now)
+		e.Age = gen.KnownFor(e.Decision.User.ID()).Age(now)
 		if !where.unreadable {
 			e.explainChecks(p, where.id)
 		}

@@ -244,7 +244,7 @@ func TestExplainAHeldUser(t *testing.T) {
 	assert.Equal(t, rolegate.StandingHeld, e.Standing)
 	assert.Equal(t, []int64{1}, gate.HeldUsers(5))
 	assert.Empty(t, gate.HeldUsers(0))
-	require.NoError(t, gate.AcceptShrink(t.Context()))
+	require.NoError(t, acceptShrink(t.Context(), gate))
 	assert.Equal(t, rolegate.StandingUnlisted, gate.Explain(t.Context(), rolegate.UserID(1)).Standing)
 	assert.Empty(t, gate.HeldUsers(5))
 }

@@ -170,7 +170,7 @@ func contents(gen *snapshot.Generation, key string) string {
 	})
 	if gen.Held != nil {
 		for id, seen := range gen.Held.Users {
-			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.Wall))
+			lines = append(lines, fmt.Sprintf("held %d %d %d", id, seen.Missing.Wall, seen.Listed.Wall))
 		}
 		lines = append(lines, fmt.Sprint("held ", gen.Held.Cause, gen.Held.Since.Wall, gen.Held.SyncSince.Wall))
 	}

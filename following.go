@@ -202,7 +202,7 @@ func (r *replica) upToDate() bool {
 // and no walk is to be compared with it.
 func (r *replica) serveFirst() {
 	base := r.base.Load()
-	if base == nil || r.f.now.Load() != nil || base.Verified.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
+	if base == nil || r.f.now.Load() != nil || base.Refreshed.Age(r.f.clock()) > r.f.cfg.Refresh.ExpireAfter {
 		return
 	}
 	if r.f.lockSwap(r.f.tasks.Context()) != nil {

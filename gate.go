@@ -49,6 +49,10 @@ var ErrClosed = errors.New("rolegate: the gate is closed")
 // Status.Held, and [Gate.AcceptShrink].
 var ErrHeld = errors.New("removals are held back")
 
+// ErrHeldChanged is returned by [Gate.AcceptShrink] if what is held is not what was
+// accepted: look at Status.Held again.
+var ErrHeldChanged = errors.New("rolegate: what is held back has changed since it was shown: look again")
+
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
 // again as often as it takes and logging each attempt. With a Config.Cache that
@@ -123,15 +127,22 @@ func (g *Gate) Refresh(ctx context.Context) error { return g.refreshNow(ctx, ref
 // blocks and returns other errors as [Gate.Refresh] does.
 func (g *Gate) RefreshAll(ctx context.Context) error { return g.refreshNow(ctx, refresh.Full) }
 
-// AcceptShrink is a [Gate.RefreshAll] that holds no removals back: it applies
-// every removal that the list shows, although they are many or a sync is running.
-// It is for an operator who has looked.
-func (g *Gate) AcceptShrink(ctx context.Context) error {
+// AcceptShrink applies what is held back, for an operator who has looked: the
+// removals, of users and of roles, that Status.Held has shown under that digest,
+// although they are many or a sync is running. It makes a full refresh as
+// [Gate.RefreshAll] does: whoever is listed again in it stays, and what else is
+// gone from it is held as always. So it blocks likewise.
+//
+// It returns [ErrHeldChanged], and does nothing, if something else is held by now;
+// [ErrHeld] if something is held still; or what RefreshAll returns.
+func (g *Gate) AcceptShrink(ctx context.Context, digest string) error {
 	if g == nil || g.refresher == nil {
 		return ErrClosed
 	}
-	g.refresher.pull.accepting.Add(1)
-	defer g.refresher.pull.accepting.Add(-1)
+	if gen := g.now.Load(); gen == nil || digest == "" || gen.HeldDigest() != digest {
+		return ErrHeldChanged
+	}
+	defer g.refresher.pull.accept(digest)()
 	return g.refreshNow(ctx, refresh.Full)
 }
 

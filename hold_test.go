@@ -42,7 +42,7 @@ func walkNow(t *testing.T, gate *rolegate.Gate) {
 	}
 }
 
-func TestShrinkBrake(t *testing.T) {
+func TestShrinkGuard(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name       string
@@ -84,10 +84,10 @@ func TestShrinkBrake(t *testing.T) {
 				assert.Equal(t, verified, s.Verified, "verified waits until the removals are applied")
 				assert.True(t, s.Contact.After(verified))
 				assert.True(t, gate.Decide(t.Context(), rolegate.UserID(c.before)).Held)
-				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: its removals are held until a second full refresh agrees, or AcceptShrink is called"), 1)
+				assert.Len(t, book.lines("rolegate: the list has shrunk too much at once: what is gone is held until full refreshes agree for long enough, or an operator accepts it"), 1)
 
-				after(67 * time.Second)
-				assert.Equal(t, c.then, listed(gate, c.before), "the second walk, a minute later, agrees")
+				after(17 * minutes)
+				assert.Equal(t, c.then, listed(gate, c.before), "full refreshes have agreed for a quarter of an hour")
 				assert.Zero(t, gate.Status().Held)
 				assert.True(t, gate.Status().Verified.After(verified))
 				assert.Len(t, book.lines("rolegate: no removals are held any more"), 1)
@@ -125,7 +125,7 @@ func TestShrinkBrake(t *testing.T) {
 				}
 			}
 			for range 70 {
-				after(time.Second)
+				after(15 * time.Second)
 				never()
 			}
 			assert.False(t, allowed(gate, 96), "and those who stayed away are")
@@ -153,10 +153,10 @@ func TestShrinkBrake(t *testing.T) {
 			source.Set(users(60)...)
 			walkNow(t, gate)
 			source.Set()
-			after(67 * time.Second)
+			after(17 * minutes)
 			assert.Equal(t, 60, listed(gate, 100), "40 are confirmed, 60 are held")
 			assert.Equal(t, 60, gate.Status().Held.Users)
-			after(67 * time.Second)
+			after(17 * minutes)
 			assert.Zero(t, listed(gate, 100))
 		})
 	})
@@ -171,9 +171,10 @@ func TestShrinkBrake(t *testing.T) {
 				after(time.Second)
 			}
 			assert.Equal(t, 100, listed(gate, 100))
-			after(47 * time.Second)
-			walkNow(t, gate)
-			assert.Equal(t, 10, listed(gate, 100), "early walks do not begin the minute anew")
+			after(14 * minutes)
+			assert.Equal(t, 100, listed(gate, 100))
+			after(2 * minutes)
+			assert.Equal(t, 10, listed(gate, 100), "early walks do not begin the quarter of an hour anew")
 		})
 	})
 	t.Run("AcceptShrink applies at once", func(t *testing.T) {
@@ -184,7 +185,7 @@ func TestShrinkBrake(t *testing.T) {
 			source.Set(users(1)...)
 			walkNow(t, gate)
 			assert.Equal(t, 100, listed(gate, 100))
-			require.NoError(t, gate.AcceptShrink(t.Context()))
+			require.NoError(t, acceptShrink(t.Context(), gate))
 			assert.Equal(t, 1, listed(gate, 100))
 			source.Set()
 			walkNow(t, gate)
@@ -198,7 +199,7 @@ func TestShrinkBrake(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			require.ErrorIs(t, gate.AcceptShrink(ctx), context.Canceled)
+			require.ErrorIs(t, acceptShrink(ctx, gate), context.Canceled)
 			synctest.Wait()
 			source.Set(users(1)...)
 			walkNow(t, gate)
@@ -220,6 +221,96 @@ func TestShrinkBrake(t *testing.T) {
 			source.Put(rolegate.Record{UserID: 90, Bad: errors.New("roleList: expected an array")})
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.False(t, allowed(gate, 90), "although his removal was held")
+		})
+	})
+	t.Run("halves of a list that alternate shut nobody out", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			half := 0
+			for range 12 * 18 { // three hours
+				half = (half + 1) % 2
+				source.Set(append(users(20), users(100)[20+40*half:60+40*half]...)...)
+				after(50 * time.Second)
+				require.Equal(t, 100, listed(gate, 100))
+			}
+		})
+	})
+	t.Run("everybody's roles, gone at once, are held", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var book logBook
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source, Logger: book.logger()})
+			teacher := gate.Policy(rolegate.AnyRole("teacher"))
+			teachers := func() (n int) {
+				for id := range int64(100) {
+					if teacher.Decide(t.Context(), rolegate.UserID(id+1), 0).Allowed() {
+						n++
+					}
+				}
+				return n
+			}
+			var without []rolegate.Record
+			for id := range int64(100) {
+				without = append(without, record(id+1))
+			}
+			source.Put(without...)
+			require.NoError(t, gate.Refresh(t.Context()))
+			assert.Equal(t, 100, teachers(), "by an incremental refresh")
+			s := gate.Status().Held
+			assert.Equal(t, [2]int{0, 100}, [2]int{s.Users, s.LostRoles})
+			assert.Equal(t, rolegate.HeldByShrinkGuard, s.Cause)
+			assert.NotEmpty(t, s.Digest)
+
+			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
+			assert.Equal(t, 100, teachers(), "by a full one")
+			assert.Equal(t, s.Digest, gate.Status().Held.Digest)
+			lines := book.lines("rolegate: the list has shrunk too much at once: what is gone is held until full refreshes agree for long enough, or an operator accepts it")
+			assert.Len(t, lines, 1)
+
+			after(14 * minutes)
+			assert.Equal(t, 100, teachers())
+			after(5 * minutes)
+			assert.Zero(t, teachers())
+			assert.Zero(t, gate.Status().Held)
+			assert.True(t, allowed(gate, 1))
+		})
+	})
+	t.Run("what is accepted is what was shown", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source})
+			require.ErrorIs(t, gate.AcceptShrink(t.Context(), ""), rolegate.ErrHeldChanged)
+			source.Set(users(60)...)
+			walkNow(t, gate)
+			shown := gate.Status().Held.Digest
+			source.Set()
+			require.ErrorIs(t, gate.AcceptShrink(t.Context(), "another"), rolegate.ErrHeldChanged)
+			assert.Equal(t, 100, listed(gate, 100))
+			require.ErrorIs(t, gate.AcceptShrink(t.Context(), shown), rolegate.ErrHeld)
+			assert.Equal(t, 60, listed(gate, 100), "forty were shown, and what else is gone is held")
+			require.ErrorIs(t, gate.AcceptShrink(t.Context(), shown), rolegate.ErrHeldChanged)
+			require.NoError(t, gate.AcceptShrink(t.Context(), gate.Status().Held.Digest))
+			assert.Zero(t, listed(gate, 100))
+		})
+	})
+	t.Run("who is held for longer than ExpireAfter is refused, and nobody else", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source, Refresh: rolegate.Refresh{ResyncEvery: 10 * minutes, ExpireAfter: 28 * minutes, ShrinkHold: 15 * minutes}})
+			after(9 * minutes) // the next full refresh is the first that sees it
+			source.Set(users(10)...)
+			for range 30 {
+				after(time.Minute)
+				for id := int64(1); id <= 10; id++ {
+					require.True(t, allowed(gate, id))
+				}
+			}
+			assert.False(t, allowed(gate, 11))
 		})
 	})
 	t.Run("an empty list at the very first start", func(t *testing.T) {
@@ -311,7 +402,7 @@ func TestSyncHold(t *testing.T) {
 			after(16 * time.Second)
 			assert.Equal(t, 100, listed(gate, 100), "a walk during a sync is no witness for the brake")
 			assert.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
-			after(67 * time.Second)
+			after(17 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))
 		})
 	})
@@ -320,7 +411,7 @@ func TestSyncHold(t *testing.T) {
 		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
 			sync.set(rolegate.SyncRunning)
 			source.Set(users(10)...)
-			require.NoError(t, gate.AcceptShrink(t.Context()))
+			require.NoError(t, acceptShrink(t.Context(), gate))
 			assert.Equal(t, 10, listed(gate, 100))
 		})
 	})

@@ -115,7 +115,7 @@ func TestWalksCountWhatDiffers(t *testing.T) {
 	gate := openGate(t, withAccounts(source))
 	walk := func(added, removed, changed int) {
 		t.Helper()
-		require.NoError(t, gate.AcceptShrink(t.Context()))
+		require.NoError(t, acceptShrink(t.Context(), gate))
 		o := gate.Status().Full.Outcome
 		assert.Equal(t, [3]int{added, removed, changed}, [3]int{o.Added, o.Removed, o.Changed})
 	}

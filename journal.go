@@ -157,8 +157,9 @@ func (j *journal) logHeld(h, before *snapshot.HeldRemovals, now clock.Instant) {
 		j.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.Size(), "held_for", h.Since.Age(now).Round(time.Second),
 			"at_most", j.cfg.Refresh.SyncHold)
 	default:
-		j.log.Error("rolegate: the list has shrunk too much at once: its removals are held until a second full refresh agrees, or AcceptShrink is called",
-			"users", h.Size(), "of", j.now.Load().Users, "again_in", j.f.loop.Until(refresh.Full).Round(time.Second))
+		j.log.Error("rolegate: the list has shrunk too much at once: what is gone is held until full refreshes agree for long enough, or an operator accepts it",
+			"users", h.Size(), "lost_roles", h.LostRoles(), "of", j.now.Load().Users,
+			"until", h.Since.Add(j.cfg.Refresh.ShrinkHold).Time(), "again_in", j.f.loop.Until(refresh.Full).Round(time.Second))
 	}
 }
 

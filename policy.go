@@ -153,8 +153,16 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 // refuseOld refuses a user who would pass if less is known of revocations than
 // the policy's MaxAge asks for.
 func refuseOld(gen *snapshot.Generation, d *Decision, p *Policy, asked clock.Instant) {
-	if d.Reason == ReasonGranted && p.maxAge != 0 && gen.KnownFor(d.Held).Age(asked) > p.maxAge {
+	if d.Reason == ReasonGranted && p.maxAge != 0 && gen.KnownFor(d.User.ID()).Age(asked) > p.maxAge {
 		d.Reason = ReasonTooOld
+	}
+}
+
+// refuseExpired refuses a user of whom too little is known because a removal, or a
+// loss of roles, has been held for too long. It concerns nobody else.
+func refuseExpired(gen *snapshot.Generation, d *Decision, expireAfter time.Duration, now clock.Instant) {
+	if gen.Held != nil && d.Allowed() && gen.KnownFor(d.User.ID()).Age(now) > expireAfter {
+		d.Reason, d.Shadowed = ReasonExpired, false
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -141,21 +142,28 @@ type propUser struct {
 // A propGate is what a gate may know: it changes only with a pull that
 // succeeds, and with a restart.
 type propGate struct {
-	listed   bool                // whether there is a list
-	users    map[int64]propUser  // who may enter, the held ones included
-	barred   map[int64]bool      // who may not because of a bad record
-	held     map[int64]time.Time // who is gone from the list, since a walk of when
-	cursor   int64
-	asks     *refresh.Cursor // from where increments go on; it has tests of its own
-	contact  time.Time
-	verified time.Time // the last walk whose removals are all applied
-	walked   time.Time // the last walk
+	listed                 bool                       // whether there is a list
+	users                  map[int64]propUser         // who may enter, the held ones included
+	barred                 map[int64]bool             // who may not because of a bad record
+	held                   map[int64]propHold         // who is gone from the list
+	looks                  []time.Time                // walks that are evidence of what is held, the last three
+	roles                  map[int64][]rolegate.Grant // of those who are listed, which are gone and count still
+	rolesSince, rolesKnown time.Time                  // when the last of them went, and until when the rest is known
+	cursor                 int64
+	asks                   *refresh.Cursor // from where increments go on; it has tests of its own
+	contact                time.Time
+	verified               time.Time // the last walk whose removals are all applied
+	walked                 time.Time // the last walk
 
 	// What is stored is at least as new as this.
 	stored        bool
 	storedCursor  int64
 	storedContact time.Time
 }
+
+// A propHold is a user who is gone from the list: since a walk of when, and the last
+// one that listed them.
+type propHold struct{ since, listed time.Time }
 
 // propSaid is what one pull says of a user.
 type propSaid struct {
@@ -243,7 +251,7 @@ func (g *propGate) apply(said map[int64]propSaid) {
 // clone copies it, maps included.
 func (g *propGate) clone() propGate {
 	c := *g
-	c.users, c.barred, c.held = maps.Clone(g.users), maps.Clone(g.barred), maps.Clone(g.held)
+	c.users, c.barred, c.held, c.roles = maps.Clone(g.users), maps.Clone(g.barred), maps.Clone(g.held), maps.Clone(g.roles)
 	return c
 }
 
@@ -267,6 +275,10 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	g.apply(said)
 	g.asks.Page(clock.Read(), sequences)
 	g.asks.Done(clock.Read())
+	g.guardRoles(&before, said, now, false)
+	if !g.holds() {
+		g.looks = nil
+	}
 	g.cursor, g.contact = g.asks.Highest(), now
 	if !reflect.DeepEqual(before.users, g.users) || !reflect.DeepEqual(before.barred, g.barred) || !reflect.DeepEqual(before.held, g.held) {
 		g.store()
@@ -281,7 +293,7 @@ type propWalk struct {
 	list    []rolegate.Record
 	tail    *refresh.Tail
 	broken  bool
-	accept  bool
+	accept  string // what an operator has seen: see propGate.shown
 }
 
 // walk reads the whole list into nothing, and decides about who is gone.
@@ -296,7 +308,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		}
 	}
 	next := propGate{
-		listed: true, users: map[int64]propUser{}, barred: map[int64]bool{}, held: map[int64]time.Time{},
+		listed: true, users: map[int64]propUser{}, barred: map[int64]bool{}, held: map[int64]propHold{},
 		asks: g.asks, contact: w.started, verified: w.started, walked: w.started,
 	}
 	next.apply(said)
@@ -314,17 +326,27 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		})
 	}
 	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail)
-	if g.listed && !w.accept {
-		for id, since := range g.brake(&next, w.started) {
-			next.users[id], next.held[id] = g.users[id], since
+	if g.listed {
+		accepted := w.accept != "" && w.accept == g.shown()
+		next.looks = slices.Clone(g.looks)
+		if n := len(next.looks); n == 0 || w.started.Sub(next.looks[n-1]) >= 54*time.Second { // a minute, less 10 %
+			next.looks = append(next.looks, w.started)
+			next.looks = next.looks[max(0, len(next.looks)-3):]
+		}
+		held := g.brake(&next, w.started, accepted)
+		next.guardRoles(g, nil, w.started, accepted || len(g.roles) > 0 && next.believes(g.rolesSince, w.started))
+		for id, hold := range held {
+			next.users[id], next.held[id] = g.users[id], hold
 		}
 	}
-	if len(next.held) > 0 {
+	if next.holds() {
 		next.verified = g.verified
+	} else {
+		next.looks = nil
 	}
 	*g = next
 	g.store()
-	if len(g.held) > 0 {
+	if g.holds() {
 		return propHeld
 	}
 	return propDone
@@ -349,29 +371,48 @@ func (g *propGate) lessThanTen(next *propGate) bool {
 	return gone <= 10 && len(next.users) == len(g.users)-gone
 }
 
-// brake returns who is gone and must wait for a second walk, a minute later, and
-// when a walk missed him first.
-func (g *propGate) brake(next *propGate, started time.Time) map[int64]time.Time {
-	wait := map[int64]time.Time{}
+func (g *propGate) holds() bool { return len(g.held)+len(g.roles) > 0 }
+
+// shown is what is held, as an operator sees it; "" for nothing.
+func (g *propGate) shown() string {
+	if !g.holds() {
+		return ""
+	}
+	return fmt.Sprint(slices.Sorted(maps.Keys(g.held)), g.roles) // fmt sorts a map
+}
+
+// believes reports whether what was first seen then has been seen for long enough,
+// and often enough.
+func (g *propGate) believes(since, now time.Time) bool {
+	seen := 0
+	for _, at := range g.looks {
+		if !at.Before(since) {
+			seen++
+		}
+	}
+	return seen >= 3 && now.Sub(since) >= 15*time.Minute
+}
+
+// brake returns who is gone and must wait for more walks to agree.
+func (g *propGate) brake(next *propGate, started time.Time, accepted bool) map[int64]propHold {
+	wait := map[int64]propHold{}
 	out := 0 // for certain
 	for id := range g.users {
 		_, there := next.users[id]
-		first, again := g.held[id]
+		hold, again := g.held[id]
 		switch {
 		case there:
 		case next.barred[id]: // is never held
 			out++
-		case again && started.Sub(first) >= 54*time.Second: // a minute, less 10 %
+		case again && (accepted || next.believes(hold.since, started)):
 			out++
 		case again:
-			wait[id] = first
+			wait[id] = hold
 		default:
-			wait[id] = started
+			wait[id] = propHold{since: started, listed: g.walked}
 		}
 	}
-	everybody := len(wait) >= len(g.users)-out
-	tooMany := len(wait) >= 10 && 100*len(wait) > 30*len(g.users)
-	if !everybody && !tooMany {
+	if !propTooMany(len(wait), len(g.users)-out, len(g.users)) {
 		return nil
 	}
 	return wait
@@ -380,14 +421,111 @@ func (g *propGate) brake(next *propGate, started time.Time) map[int64]time.Time 
 // propCursor is the cursor of a gate that has just been opened.
 func propCursor() *refresh.Cursor { return refresh.NewCursor(2*time.Minute, time.Minute) }
 
+// propTooMany is what the shrink guard does not let go at once.
+func propTooMany(gone, left, of int) bool {
+	return gone > 0 && (gone >= left || gone >= 10 && 100*gone > 30*of)
+}
+
+// propReal are the grants that were not dropped.
+func propReal(grants []rolegate.Grant) []rolegate.Grant {
+	return slices.DeleteFunc(slices.Clone(grants), func(g rolegate.Grant) bool { return g == (rolegate.Grant{}) })
+}
+
+// guardRoles gives users back what they have lost in a pull that may be broken. said
+// is what an incremental pull has said, nil for a walk; believed is whether enough
+// walks have seen what was held before.
+func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now time.Time, believed bool) {
+	lost, again := map[int64][]rolegate.Grant{}, map[int64][]rolegate.Grant{}
+	had := 0
+	for id, u := range before.users {
+		v, is := g.users[id]
+		if !is {
+			continue
+		}
+		if len(propReal(u.grants)) > 0 {
+			had++
+		}
+		if _, spoken := said[id]; said != nil && !spoken {
+			continue
+		}
+		for _, grant := range propReal(u.grants) {
+			switch {
+			case slices.Contains(v.grants, grant):
+			case said != nil && slices.Contains(before.roles[id], grant):
+				again[id] = append(again[id], grant)
+			default:
+				lost[id] = append(lost[id], grant)
+			}
+		}
+	}
+	everything, losers := 0, map[string]int{}
+	for id, grants := range lost {
+		left := propReal(g.users[id].grants)
+		if len(left) == 0 {
+			everything++
+		}
+		codes := map[string]bool{}
+		for _, grant := range grants {
+			codes[grant.RoleCode] = true
+		}
+		for code := range codes {
+			if !slices.ContainsFunc(left, func(other rolegate.Grant) bool { return other.RoleCode == code }) {
+				losers[code]++
+			}
+		}
+	}
+	mass := everything >= 2 && propTooMany(everything, had, had)
+	somebody := map[string]bool{}
+	for _, u := range g.users {
+		for _, grant := range u.grants {
+			somebody[grant.RoleCode] = true
+		}
+	}
+	roles, news, still := map[int64][]rolegate.Grant{}, false, false
+	for id, grants := range lost {
+		all := len(propReal(g.users[id].grants)) == 0
+		for _, grant := range grants {
+			was := slices.Contains(before.roles[id], grant)
+			if (mass && all || losers[grant.RoleCode] >= 10 && !somebody[grant.RoleCode]) && !(was && believed) {
+				roles[id] = append(roles[id], grant)
+				news, still = news || !was, still || was
+			}
+		}
+	}
+	for id, grants := range again {
+		roles[id], still = append(roles[id], grants...), true
+	}
+	for id, grants := range before.roles {
+		if _, spoken := said[id]; said != nil && !spoken {
+			roles[id], still = grants, true
+		}
+	}
+	g.roles, g.rolesSince, g.rolesKnown = nil, time.Time{}, time.Time{}
+	if len(roles) == 0 {
+		return
+	}
+	g.roles, g.rolesSince, g.rolesKnown = map[int64][]rolegate.Grant{}, now, before.walked
+	if still {
+		g.rolesKnown = before.rolesKnown
+		if !news {
+			g.rolesSince = before.rolesSince
+		}
+	}
+	for id, grants := range roles {
+		u := g.users[id]
+		u.grants = propGrants(slices.Concat(u.grants, grants))
+		g.users[id], g.roles[id] = u, propGrants(grants)
+	}
+}
+
 // store notes that what is known now will be stored.
 func (g *propGate) store() { g.stored, g.storedCursor, g.storedContact = true, g.cursor, g.contact }
 
 // restart is a new gate that finds the stored index, or not.
 func (g *propGate) restart(usable bool, now time.Time) {
 	g.stored = g.stored && usable
-	if !g.stored || now.Sub(g.verified) > propExpireAfter {
-		*g = propGate{stored: g.stored, verified: g.verified}
+	if !g.stored || now.Sub(g.walked) > propExpireAfter {
+		*g = propGate{stored: g.stored, walked: g.walked}
 	}
 	g.asks = propCursor()
 }
@@ -463,7 +601,7 @@ func (g *propGate) serves(now time.Time) rolegate.Reason {
 	switch {
 	case !g.listed:
 		return rolegate.ReasonNotReady
-	case now.Sub(g.verified) > propExpireAfter:
+	case now.Sub(g.walked) > propExpireAfter:
 		return rolegate.ReasonExpired
 	}
 	return rolegate.ReasonGranted
@@ -471,8 +609,11 @@ func (g *propGate) serves(now time.Time) rolegate.Reason {
 
 // knownFor is up to when revocations are known that could concern a user.
 func (g *propGate) knownFor(id int64) time.Time {
-	if _, held := g.held[id]; held {
-		return g.verified
+	if hold, held := g.held[id]; held {
+		return hold.listed
+	}
+	if len(g.roles[id]) > 0 {
+		return g.rolesKnown
 	}
 	return g.walked
 }

@@ -286,11 +286,12 @@ func (m *propMachine) walk(t *rapid.T, accept bool) {
 	broken, meets := m.fault(t, 1)
 	m.tell(t, "a walk, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
 	meets[0].then = m.meanwhile(t)
-	refresh := m.gate.RefreshAll
-	if accept {
-		refresh = m.gate.AcceptShrink
+	refresh, shown := m.gate.RefreshAll, ""
+	if digest := m.gate.Status().Held.Digest; accept && digest != "" {
+		shown = m.model.shown()
+		refresh = func(ctx context.Context) error { return m.gate.AcceptShrink(ctx, digest) }
 	}
-	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(), broken: broken > 0, accept: accept}
+	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(), broken: broken > 0, accept: shown}
 	m.source.expect(meets...)
 	err := refresh(context.Background())
 	m.settle()
@@ -463,12 +464,16 @@ func (m *propMachine) compare(who string, id rolegate.Identity, user int64, reas
 			m.wrong("%s takes %s for user %d, held: %v; want user %d, held: %v", what, who, d.User.ID(), d.Held, user, held)
 		}
 	}
+	if found && time.Since(m.model.knownFor(user)) > propExpireAfter {
+		found, reason = false, rolegate.ReasonExpired
+	}
 	expect(m.gate.Decide(context.Background(), id), reason, "the list")
 	for _, p := range m.policies {
 		for _, org := range []int64{0, 1, 2, 3} {
 			want := reason
 			switch {
-			case !found:
+			case !found && reason != rolegate.ReasonExpired:
+			case !found && serves == rolegate.ReasonExpired:
 			case !rolesPass(p.rules, m.model.users[user].grants, propImplies, org, false):
 				want = rolegate.ReasonRoleMissing
 			case p.maxAge > 0 && time.Since(m.model.knownFor(user)) > p.maxAge:

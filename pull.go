@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,8 +72,9 @@ type puller struct {
 	soon      func(refresh.Kind) // makes a refresh due
 	ambiguous func()             // an incremental refresh has made an alias ambiguous
 
-	accepting atomic.Int32  // callers who wait for a full refresh that is to hold nothing back
-	begun     atomic.Uint64 // how many full refreshes have begun
+	accepting sync.Mutex
+	accepted  map[string]int // digests of what is held and was accepted, with how many wait for it
+	begun     atomic.Uint64  // how many full refreshes have begun
 
 	// The lock for publishing guards what follows.
 	published uint64         // the number of the last full refresh that was published
@@ -93,7 +95,7 @@ type overlayPage struct {
 
 // full reads the whole list and publishes it. It changes nothing if that fails.
 func (p *puller) full(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
-	view := snapshot.RemovalContext{Started: started, Accept: p.accepting.Load() > 0}
+	view := snapshot.RemovalContext{Started: started}
 	syncRan := p.sync.During(ctx)
 	if err := p.beginFull(ctx); err != nil {
 		return RefreshOutcome{}, err
@@ -174,6 +176,7 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 			return found == index.UserAdded || found == index.UserChanged
 		})
 	}
+	view.Accept = p.acceptedOf(before)
 	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
 		return nil, seen, err
 	}
@@ -347,6 +350,9 @@ func (i *increment) publish(ctx context.Context, complete bool) error {
 	}
 	next.Cursor = p.cursor.Highest()
 	next.Held = before.Held.Without(changes)
+	if err := next.HoldLostRoles(before, changes, p.cfg.limits(), i.started, p.roles, p.cfg.indexed.fields()); err != nil {
+		return err
+	}
 	if p.overlay != nil && i.asked >= p.overlay.number && len(i.rows.sequences) > 0 {
 		p.overlay.pages = append(p.overlay.pages, overlayPage{changes, i.rows.sequences})
 	}

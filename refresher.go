@@ -139,10 +139,10 @@ func (f *refresher) follow() bool {
 // untilNextFull is the time between two full refreshes: while removals wait to be
 // confirmed it is shorter.
 func (c *settings) untilNextFull(gen *snapshot.Generation) time.Duration {
-	if gen != nil && gen.Held != nil && gen.Held.Cause == snapshot.HeldByShrinkGuard {
-		return c.limits().ConfirmAfter
+	if gen == nil || gen.Held == nil {
+		return c.Refresh.ResyncEvery
 	}
-	return c.Refresh.ResyncEvery
+	return c.limits().NextLook(gen.Held, gen.Refreshed) * 9 / 8 // one that is jittered to come too early decides nothing
 }
 
 // run makes one refresh of that kind, whatever the source does.
@@ -242,7 +242,7 @@ func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
 		return fmt.Errorf("rolegate: %s: %w", k, err)
 	}
 	if held := f.now.Load().Held; k == refresh.Full && held != nil {
-		return fmt.Errorf("rolegate: the full refresh counts, but for %d users who are gone from it: %w (%s)", held.Size(), ErrHeld, held.Cause)
+		return fmt.Errorf("rolegate: the full refresh counts, but for %d users who are gone from it and %d who have lost roles: %w (%s)", held.Size(), held.LostRoles(), ErrHeld, held.Cause)
 	}
 	return nil
 }
@@ -250,12 +250,12 @@ func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
 // resyncFor waits for a full refresh that makes the list young enough, if one may
 // be made, and no longer than MaxAgeWait. The age goes back from asked: a refresh
 // that takes longer than maxAge would never do, although all that was revoked
-// before the request is in it. held says that it is for a user whose removal is
-// held.
-func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked clock.Instant, held bool) {
+// before the request is in it. It is for that user: more may be in doubt of one whose
+// removal is held.
+func (f *refresher) resyncFor(ctx context.Context, maxAge time.Duration, asked clock.Instant, user int64) {
 	f.onAge.Await(ctx, f.cfg.Refresh.MaxAgeWait, func() bool {
 		gen := f.now.Load()
-		return gen == nil || gen.KnownFor(held).Age(asked) <= maxAge
+		return gen == nil || gen.KnownFor(user).Age(asked) <= maxAge
 	})
 }
 

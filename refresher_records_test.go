@@ -27,7 +27,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			require.NoError(t, gate.Refresh(t.Context()))
 			high := gate.Status().Cursor
 			m.Restore(backup)
-			require.NoError(t, gate.AcceptShrink(t.Context()))
+			require.NoError(t, acceptShrink(t.Context(), gate))
 			assert.Less(t, gate.Status().Cursor, high, "a full walk whose highest sequence is lower is believed")
 			assert.False(t, allowed(gate, 100))
 			m.Grant(200, 7, "teacher")

@@ -237,7 +237,7 @@ func TestTheLogTellsTheEndOfAHold(t *testing.T) {
 		ends func(t *testing.T, gate *rolegate.Gate, source *rolegatetest.Static)
 	}{
 		{"an operator accepts it", func(t *testing.T, gate *rolegate.Gate, _ *rolegatetest.Static) {
-			require.NoError(t, gate.AcceptShrink(t.Context()))
+			require.NoError(t, gate.AcceptShrink(t.Context(), gate.Status().Held.Digest))
 		}},
 		{"they are listed again", func(t *testing.T, gate *rolegate.Gate, source *rolegatetest.Static) {
 			source.Put(users(20)...)

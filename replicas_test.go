@@ -188,7 +188,7 @@ func TestAResyncOnAFollowerSeesRemovals(t *testing.T) {
 		for _, gate := range g.gates {
 			require.Equal(t, 1, gate.Status().Held.Users)
 		}
-		require.NoError(t, g.gates[g.follower()].AcceptShrink(t.Context()))
+		require.NoError(t, acceptShrink(t.Context(), g.gates[g.follower()]))
 		g.settle(0)
 		require.True(t, g.all(false, 1))
 	})

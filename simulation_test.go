@@ -245,7 +245,7 @@ func (s *simulation) resync() {
 	gate := s.only.gate
 	refresh := gate.RefreshAll
 	if s.rules.acceptShrink {
-		refresh = gate.AcceptShrink
+		refresh = func(ctx context.Context) error { return acceptShrink(ctx, gate) }
 	}
 	go func() { _ = refresh(context.Background()) }()
 	synctest.Wait()

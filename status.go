@@ -83,11 +83,17 @@ type Status struct {
 	Ambiguous map[Kind]int
 }
 
-// HeldStatus tells of removals that are held back.
+// HeldStatus tells of removals that are held back. The zero HeldStatus says that
+// none are.
 type HeldStatus struct {
-	Users int       // how many
-	Cause HoldCause // why; "" if there are none
-	Since time.Time // start of the walk that first held them
+	Users     int       // users who are gone from the list
+	LostRoles int       // users who are listed and have lost roles
+	Cause     HoldCause // why
+	Since     time.Time // start of the refresh that first held them
+
+	// Digest names exactly what is held, "" if nothing is: [Gate.AcceptShrink]
+	// takes it.
+	Digest string
 }
 
 // SyncStatus is what Config.UpstreamSync said.
@@ -157,7 +163,7 @@ func (s Status) MarshalJSON() ([]byte, error) {
 		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
 		s.StaleAfter.Seconds(), s.ExpireAfter.Seconds(),
 		s.Incremental, s.Full, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
-		heldJSON{s.Held.Users, s.Held.Cause, jsonTime(s.Held.Since)},
+		heldJSON{s.Held.Users, s.Held.LostRoles, s.Held.Cause, jsonTime(s.Held.Since), s.Held.Digest},
 		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
 		cacheJSON{s.Cache.Loaded, s.Cache.Stored, jsonTime(s.Cache.Last), s.Cache.Failed, s.Cache.Error},
 		s.Replica.json(), s.UnassignedRoles, s.DroppedChanges, s.DroppedDecisions,
@@ -179,9 +185,11 @@ func (r ReplicaStatus) json() *replicaJSON {
 }
 
 type heldJSON struct {
-	Users int        `json:"users"`
-	Cause HoldCause  `json:"cause,omitempty"`
-	Since *time.Time `json:"since"`
+	Users     int        `json:"users"`
+	LostRoles int        `json:"lost_roles"`
+	Cause     HoldCause  `json:"cause,omitempty"`
+	Since     *time.Time `json:"since"`
+	Digest    string     `json:"digest,omitempty"`
 }
 
 type syncJSON struct {

@@ -59,7 +59,7 @@ func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason R
 		return nil, now, ReasonNotReady
 	}
 	now = s.clock()
-	if gen.Verified.Age(now) > s.cfg.Refresh.ExpireAfter {
+	if gen.Refreshed.Age(now) > s.cfg.Refresh.ExpireAfter {
 		return nil, now, ReasonExpired
 	}
 	return gen, now, ReasonGranted
@@ -80,6 +80,7 @@ func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *ht
 		asked = now
 	}
 	refuseOld(gen, d, p, asked)
+	refuseExpired(gen, d, s.cfg.Refresh.ExpireAfter, now)
 	d.stale = gen.Contact.Age(now) > s.cfg.Refresh.StaleAfter
 }
 

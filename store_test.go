@@ -158,6 +158,9 @@ func TestReadersSeeOneGeneration(t *testing.T) {
 		return rs
 	}
 	source := rolegatetest.NewStatic(list("teacher", "homeroom")...)
+	for id := range int64(200) { // or it would be everybody who loses everything
+		source.Put(record(1000+id, in(7, "teacher"), in(7, "homeroom")))
+	}
 	gate := openGate(t, rolegate.Config{Source: source})
 	both := gate.Policy(rolegate.AllRoles("teacher", "homeroom"))
 	none := gate.Policy(rolegate.NoRole("teacher", "homeroom"))

@@ -40,6 +40,9 @@ func (w *watch) holdsStill(gen *snapshot.Generation) bool {
 	if reason != ReasonGranted || gen.ID(at) != w.user {
 		return false
 	}
+	if gen.Held != nil && gen.KnownFor(w.user).Age(w.policy.store.clock()) > w.policy.store.cfg.Refresh.ExpireAfter {
+		return false
+	}
 	if w.policy.shadow {
 		return true // it would be let pass
 	}
@@ -90,7 +93,7 @@ func (ws *watches) arm() {
 	if gen == nil {
 		return
 	}
-	left := ws.store.cfg.Refresh.ExpireAfter - gen.Verified.Age(ws.store.clock())
+	left := ws.store.cfg.Refresh.ExpireAfter - gen.Refreshed.Age(ws.store.clock())
 	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check() })
 }
 

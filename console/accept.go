@@ -2,11 +2,7 @@ package console
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -15,23 +11,9 @@ import (
 
 // This file is the button that applies removals that are held back.
 
-// heldMark tells removals that are held from others: by whose they are, not by
-// how many.
-func heldMark(gate *rolegate.Gate) string {
-	ids := gate.HeldUsers(math.MaxInt)
-	if len(ids) == 0 {
-		return ""
-	}
-	sum := sha256.New()
-	for _, id := range ids {
-		_ = binary.Write(sum, binary.BigEndian, id) // a hash takes all
-	}
-	return fmt.Sprintf("%d/%x", len(ids), sum.Sum(nil)[:16])
-}
-
 // review asks once more, and says how many it concerns.
 func (v *view) review() {
-	if v.Status.Held.Users == 0 {
+	if v.Status.Held.Digest == "" {
 		v.Done = &notice{Text: v.T("accept.none")}
 		return
 	}
@@ -46,10 +28,10 @@ const acceptWait = time.Minute
 func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status int) {
 	held := v.Status.Held
 	switch {
-	case held.Users == 0:
+	case held.Digest == "":
 		v.Done = &notice{Text: v.T("accept.none")}
 		return http.StatusConflict
-	case r.PostForm.Get("held") != heldMark(c.gate):
+	case r.PostForm.Get("held") != held.Digest:
 		v.Done = &notice{Text: v.T("accept.changed")}
 		v.Review = true
 		return http.StatusConflict
@@ -58,7 +40,7 @@ func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status i
 	log.WarnContext(r.Context(), "rolegate console: somebody accepts the removals that are held")
 	ctx, cancel := context.WithTimeout(r.Context(), acceptWait)
 	defer cancel()
-	err := c.gate.AcceptShrink(ctx)
+	err := c.gate.AcceptShrink(ctx, held.Digest)
 
 	after := c.newView(r, user, c.look())
 	after.Token = v.Token

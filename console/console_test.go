@@ -301,7 +301,7 @@ func TestManyAtOnce(t *testing.T) {
 				case 0:
 					assert.Equal(t, http.StatusOK, a.post(map[string][]string{"action": {"why"}, "user": {"5"}}).status)
 				case 1:
-					assert.NoError(t, a.gate.AcceptShrink(t.Context()))
+					assert.ErrorIs(t, a.gate.AcceptShrink(t.Context(), "another"), rolegate.ErrHeldChanged)
 				default:
 					assert.Equal(t, http.StatusOK, a.get().status)
 				}

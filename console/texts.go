@@ -70,7 +70,7 @@ var texts = map[string][2]string{
 	"held.more":         {"and %s more", "以及另外 %s 个"},
 	"held.review":       {"Accept the removals …", "接受移除…"},
 	"accept.title":      {"Remove %s at once?", "立即移除 %s？"},
-	"accept.says":       {"The whole list is walked once more, and every removal that it shows is applied, however many they are. Whoever is missing from the list by mistake is locked out until a later pull has him again. This is logged with your user id.", "将再次全量遍历列表，并立即执行它显示的所有移除，不论人数多少。被误删的用户将无法进入，直到之后的拉取重新包含他们。此操作会连同您的用户编号记入日志。"},
+	"accept.says":       {"A full refresh is made, and the removals shown here are applied as far as it shows them too; nothing else is. Whoever is missing from the list by mistake is locked out until a later refresh has them again. This is logged with your user id.", "将再次全量同步，并只执行此处显示、且本次同步仍然存在的移除，不会执行其他移除。被误删的用户将无法进入，直到之后的同步重新包含他们。此操作会连同您的用户编号记入日志。"},
 	"accept.yes":        {"Remove %s", "确认移除 %s"},
 	"accept.no":         {"Cancel", "取消"},
 	"accept.done":       {"Done. The walk counts, and no removals are held.", "已完成。本次遍历已生效，没有暂缓的移除。"},

@@ -135,7 +135,7 @@ func (v *view) HeldMore() int { return v.Status.Held.Users - len(v.HeldUsers) }
 
 // HeldMark says which removals the page has shown: they are accepted only if
 // they are those still.
-func (v *view) HeldMark() string { return heldMark(v.gate) }
+func (v *view) HeldMark() string { return v.Status.Held.Digest }
 
 // Listed reports whether there is a list, of which the ages are.
 func (v *view) Listed() bool { return v.Status.Generation > 0 }

@@ -123,6 +123,23 @@ func (b *Builder) Copy(from *Table, at Place) {
 	b.putContent(from.ID(at), block.content(int(at.i)), block.marks(int(at.i)))
 }
 
+// CopyWith is Copy, and adds grants to those of the user, who must be listed.
+func (b *Builder) CopyWith(from *Table, at Place, more []Grant) {
+	gs := from.Grants(at)
+	grants := slices.Clone(more)
+	for i := range gs.Len() {
+		grants = append(grants, Grant{gs.Org(i), gs.Role(i)})
+	}
+	block := from.block(at)
+	b.record = appendRecordHead(b.record[:0], from.ID(at), block.marks(int(at.i)), 0)
+	b.record = appendGrants(b.record, SortGrants(grants), from.Fields)
+	if from.Fields != 0 {
+		_, text := splitContent(block.content(int(at.i)))
+		b.record = append(b.record, text...)
+	}
+	b.rows.add(b.record)
+}
+
 func (b *Builder) putContent(id int64, content []byte, m marks) {
 	b.record = appendRecordHead(b.record[:0], id, m, 0)
 	b.record = append(b.record, content...)
@@ -164,7 +181,7 @@ func (b *Builder) newRole() (role uint16, ok bool) {
 		b.codes, b.reused = slices.Clone(b.codes), true
 	}
 	for ; b.scanned < MaxRoles; b.scanned++ {
-		if role := uint16(b.scanned); !b.used.has(role) {
+		if role := uint16(b.scanned); !b.used.Has(role) {
 			return role, true
 		}
 	}
@@ -177,7 +194,7 @@ func (b *Builder) newRole() (role uint16, ok bool) {
 func (b *Builder) Settle(roles *RoleSpace) (ok bool) {
 	var codes []string
 	for i, code := range b.codes {
-		if b.used.has(uint16(i)) {
+		if b.used.Has(uint16(i)) {
 			codes = append(codes, code)
 		}
 	}
@@ -189,7 +206,7 @@ func (b *Builder) Settle(roles *RoleSpace) (ok bool) {
 	final := make([]uint16, len(b.codes)) // of a code that is not in use: anything
 	same := true
 	for i := range b.codes {
-		if b.used.has(uint16(i)) {
+		if b.used.Has(uint16(i)) {
 			final[i], ids = ids[0], ids[1:]
 			same = same && int(final[i]) == i
 		}

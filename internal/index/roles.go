@@ -262,7 +262,7 @@ func (s *RoleSpace) reclaim(but []string) {
 		}
 	}
 	for id, code := range s.codes {
-		if code != "" && !used.has(uint16(id)) {
+		if code != "" && !used.Has(uint16(id)) {
 			delete(s.ids, code)
 			s.codes[id] = ""
 			s.free = append(s.free, uint16(id))
@@ -361,7 +361,7 @@ func (t *RoleTable) Code(role uint16) string { return t.codes[role] }
 func (t *RoleTable) CodesIn(used RoleSet) []string {
 	codes := slices.Clone(t.codes)
 	for i := range codes {
-		if !used.has(uint16(i)) {
+		if !used.Has(uint16(i)) {
 			codes[i] = ""
 		}
 	}
@@ -377,14 +377,15 @@ func (t *RoleTable) Size() int { return len(t.ids) }
 // A RoleSet has a bit for each role number.
 type RoleSet []uint64
 
-func (s RoleSet) has(role uint16) bool {
+// Has reports whether the role with that number is in the set.
+func (s RoleSet) Has(role uint16) bool {
 	return int(role/64) < len(s) && s[role/64]>>(role%64)&1 == 1
 }
 
 // WithGrants adds the roles of some grants.
 func (s RoleSet) WithGrants(gs Grants) RoleSet {
 	for i := range gs.Len() {
-		if role := gs.Role(i); !s.has(role) {
+		if role := gs.Role(i); !s.Has(role) {
 			s = s.with(role)
 		}
 	}
@@ -413,7 +414,7 @@ func (s RoleSet) with(role uint16) RoleSet {
 // be a pattern, or has had one since the last full refresh.
 func (s *Snapshot) Assigns(code string) bool {
 	for role, assigned := range s.Roles.codes {
-		if assigned != "" && s.Assigned.has(uint16(role)) && s.Roles.Counts(uint16(role), code) {
+		if assigned != "" && s.Assigned.Has(uint16(role)) && s.Roles.Counts(uint16(role), code) {
 			return true
 		}
 	}
@@ -423,7 +424,7 @@ func (s *Snapshot) Assigns(code string) bool {
 // AssignedCodes lists the codes of the roles of which assigns is true.
 func (s *Snapshot) AssignedCodes() (codes []string) {
 	for role, code := range s.Roles.codes {
-		if s.Assigned.has(uint16(role)) {
+		if s.Assigned.Has(uint16(role)) {
 			codes = append(codes, code)
 		}
 	}

@@ -248,7 +248,7 @@ func (l Grants) Role(i int) uint16 {
 // A user's content is the grants, if no strings are kept. Else it is their
 // number, the grants, and each string after its length.
 
-func appendContent(dst []byte, gs []Grant, text *[NumFields]string, fields FieldSet) []byte {
+func appendGrants(dst []byte, gs []Grant, fields FieldSet) []byte {
 	if fields != 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(gs)))
 	}
@@ -256,6 +256,11 @@ func appendContent(dst []byte, gs []Grant, text *[NumFields]string, fields Field
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(g.Org))
 		dst = binary.LittleEndian.AppendUint16(dst, g.Role)
 	}
+	return dst
+}
+
+func appendContent(dst []byte, gs []Grant, text *[NumFields]string, fields FieldSet) []byte {
+	dst = appendGrants(dst, gs, fields)
 	for f := range NumFields {
 		if fields.Has(f) {
 			dst = binary.AppendUvarint(dst, uint64(len(text[f])))

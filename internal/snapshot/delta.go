@@ -86,6 +86,9 @@ func EncodeChange(from, to *Generation, answers []Answer, key string, stamp func
 			}
 		})
 	}
+	if to.Held.LostRoles() > 0 {
+		to.Held.Grants.Each(func(_ int64, at index.Place, _ bool) { used = used.WithGrants(to.Held.Grants.Grants(at)) })
+	}
 	to.encodeHead(f, key, stamp, used)
 	f.told(now, was)
 	for _, id := range changed {
@@ -234,10 +237,14 @@ func (s *StoredChange) Applied(from *Generation, roles *index.RoleSpace, aliases
 	if made.Users != s.users {
 		return nil, nil, damaged(fmt.Sprintf("it leads to %d users, and its head says %d", made.Users, s.users))
 	}
+	held, err := s.Held.removals(made, roles, at)
+	if err != nil {
+		return nil, nil, err
+	}
 	next := &Generation{
 		Snapshot: made, Cursor: s.cursor,
 		Contact: at(s.Contact), Verified: at(s.Verified), Refreshed: at(s.Refreshed),
-		Held: s.hold(at),
+		Held: held,
 	}
 	if s.keepHold {
 		if from.Held == nil {

@@ -67,24 +67,6 @@ func (gen *Generation) encodeUser(f *frameWriter, at index.Place) {
 	f.frame(frameUsers, frameSize)
 }
 
-func (h *HeldRemovals) encode(f *frameWriter, stamp func(clock.Instant) int64) {
-	if h == nil {
-		return
-	}
-	f.buf = appendText(f.buf, h.Cause)
-	var forSync int64
-	if h.SyncSince != (clock.Instant{}) {
-		forSync = stamp(h.SyncSince)
-	}
-	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(forSync))
-	for _, id := range slices.Sorted(maps.Keys(h.Users)) {
-		seen := h.Users[id]
-		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id))
-		f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(stamp(seen)))
-	}
-	f.frame(frameHeld, 0)
-}
-
 // A Stored is what was read back: whole, but of what list and how old is
 // for others to judge.
 type Stored struct {
@@ -96,12 +78,10 @@ type Stored struct {
 	rows                         *index.Builder
 	users                        int
 
-	above   map[int64]int64 // see Generation.Above
-	Held    map[int64]int64 // user id to when a walk first saw him gone, in Unix nanoseconds
-	cause   string
-	forSync int64 // likewise; 0 for none
+	above map[int64]int64 // see Generation.Above
+	Held  *StoredHold     // nil if nothing is held
 
-	Published int64 // likewise; 0 for one that was not
+	Published int64 // Unix nanoseconds; 0 for one that was not
 }
 
 // Decode reads an index. Its errors wrap errNotIndex, or are r's.
@@ -185,25 +165,9 @@ func (s *Stored) takeAbove(payload []byte) error {
 	return nil
 }
 
-func (s *Stored) takeHeld(payload []byte) error {
-	c := &reader{b: payload}
-	wrong := damaged("the removals in it are not in order")
-	s.cause, s.forSync = c.text(), int64(c.uint64())
-	s.Held = map[int64]int64{}
-	for len(c.b) > 0 {
-		id, seen := int64(c.uint64()), int64(c.uint64())
-		if _, again := s.Held[id]; c.short || id <= 0 || seen <= 0 || again {
-			return wrong
-		}
-		s.Held[id] = seen
-	}
-	switch {
-	case c.short || len(s.Held) == 0 || s.forSync < 0:
-		return wrong
-	case s.cause != HeldByShrinkGuard && (s.cause != HeldBySync || s.forSync == 0):
-		return wrong
-	}
-	return nil
+func (s *Stored) takeHeld(payload []byte) (err error) {
+	s.Held, err = decodeHold(payload, s.codes)
+	return err
 }
 
 // Generation makes the generation that was stored; at makes an instant of a
@@ -213,26 +177,15 @@ func (s *Stored) Generation(roles *index.RoleSpace, aliases index.FieldSet, at f
 	if err != nil {
 		return nil, err
 	}
+	held, err := s.Held.removals(made, roles, at)
+	if err != nil {
+		return nil, err
+	}
 	return &Generation{
 		Snapshot: made, Cursor: s.cursor,
 		Contact: at(s.Contact), Verified: at(s.Verified), Refreshed: at(s.Refreshed),
-		Held: s.hold(at), Above: s.above,
+		Held: held, Above: s.above,
 	}, nil
-}
-
-func (s *Stored) hold(at func(int64) clock.Instant) *HeldRemovals {
-	if s.Held == nil {
-		return nil
-	}
-	users := make(map[int64]clock.Instant, len(s.Held))
-	for id, seen := range s.Held {
-		users[id] = at(seen)
-	}
-	var forSync clock.Instant
-	if s.forSync > 0 {
-		forSync = at(s.forSync)
-	}
-	return newHold(users, s.cause, forSync)
 }
 
 // snapshot makes the index that was stored.
@@ -246,11 +199,6 @@ func (s *Stored) snapshot(roles *index.RoleSpace, aliases index.FieldSet) (*inde
 		return nil, err
 	case made.Users != s.users || s.rows.Duplicates > 0:
 		return nil, damaged("it has other users than its head says")
-	}
-	for id := range s.Held {
-		if _, ok := made.Find(id); !ok {
-			return nil, damaged("a removal in it is of nobody")
-		}
 	}
 	return made, nil
 }

@@ -92,9 +92,21 @@ func (r restored) says() string {
 	}
 	if h := r.Held; h != nil {
 		for id, seen := range h.Users {
-			lines = append(lines, fmt.Sprintf("held %d %d", id, seen.Wall))
+			lines = append(lines, fmt.Sprintf("held %d %d %d", id, seen.Missing.Wall, seen.Listed.Wall))
 		}
-		lines = append(lines, fmt.Sprint("held ", h.Cause, h.Since.Wall, h.SyncSince.Wall))
+		lines = append(lines, fmt.Sprint("held ", h.Cause, h.Since.Wall, h.SyncSince.Wall, h.GrantsSince.Wall, h.GrantsKnown.Wall))
+		for i, look := range h.Looks {
+			lines = append(lines, fmt.Sprint("look ", i, look.Wall))
+		}
+		if h.Grants != nil {
+			h.Grants.Each(func(id int64, at index.Place, _ bool) {
+				gs := h.Grants.Grants(at)
+				for i := range gs.Len() {
+					lines = append(lines, fmt.Sprintf("held role %d %d %q", id, gs.Org(i), r.Roles.Code(gs.Role(i))))
+				}
+			})
+		}
+		lines = append(lines, "digest "+r.HeldDigest())
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -107,7 +119,8 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 		roles, _ := index.NewRoleSpace(nil)
 		b := index.NewBuilder(fields, nil, roles.Publish())
 		at := rapid.Map(rapid.Int64Range(1, 1<<60), func(n int64) clock.Instant { return clock.Instant{Mono: n, Wall: n} })
-		held := map[int64]clock.Instant{}
+		held := map[int64]snapshot.HeldUser{}
+		var lost []index.Row
 		for _, id := range rapid.SliceOfNDistinct(rapid.Int64Range(1, 1<<40), 0, 20, rapid.ID).Draw(t, "users") {
 			row := index.Row{ID: id, Invalid: rapid.IntRange(0, 5).Draw(t, "invalid") == 0, DroppedGrant: rapid.Bool().Draw(t, "dropped")}
 			for range rapid.IntRange(0, 3).Draw(t, "grants") {
@@ -120,7 +133,9 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 			}
 			b.Put(&row)
 			if !row.Invalid && rapid.IntRange(0, 3).Draw(t, "held") == 0 {
-				held[id] = at.Draw(t, "seen")
+				held[id] = snapshot.HeldUser{Missing: at.Draw(t, "missing"), Listed: at.Draw(t, "listed")}
+			} else if !row.Invalid && len(row.Grants) > 0 && rapid.IntRange(0, 3).Draw(t, "role held") == 0 {
+				lost = append(lost, index.Row{ID: id, Grants: row.Grants[:rapid.IntRange(1, len(row.Grants)).Draw(t, "lost")]})
 			}
 		}
 		if !b.Settle(roles) {
@@ -134,15 +149,29 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 			Snapshot: s, Cursor: rapid.Int64Range(0, 1<<60).Draw(t, "cursor"),
 			Contact: at.Draw(t, "contact"), Verified: at.Draw(t, "verified"), Refreshed: at.Draw(t, "refreshed"),
 		}
-		if len(held) > 0 {
-			gen.Held = &snapshot.HeldRemovals{Users: held, Cause: rapid.SampledFrom([]string{snapshot.HeldByShrinkGuard, snapshot.HeldBySync}).Draw(t, "cause")}
+		if len(held)+len(lost) > 0 {
+			gen.Held = &snapshot.HeldRemovals{Users: held, Looks: rapid.SliceOfN(at, 0, 3).Draw(t, "looks"), Cause: rapid.SampledFrom([]string{snapshot.HeldByShrinkGuard, snapshot.HeldBySync}).Draw(t, "cause")}
 			if gen.Held.Cause == snapshot.HeldBySync || rapid.Bool().Draw(t, "after a sync") {
 				gen.Held.SyncSince = at.Draw(t, "for a sync since")
 			}
-			for _, seen := range held {
-				if gen.Held.Since == (clock.Instant{}) || seen.Mono < gen.Held.Since.Mono {
-					gen.Held.Since = seen
+			since := func(at clock.Instant) {
+				if gen.Held.Since == (clock.Instant{}) || at.Mono < gen.Held.Since.Mono {
+					gen.Held.Since = at
 				}
+			}
+			for _, seen := range held {
+				since(seen.Missing)
+			}
+			if len(lost) > 0 {
+				b := index.NewCopier(0, nil) // the roles of the first list have the numbers of its builder
+				for _, row := range lost {
+					b.Put(&row)
+				}
+				if gen.Held.Grants, err = b.Finish(); err != nil {
+					t.Fatal(err)
+				}
+				gen.Held.GrantsSince, gen.Held.GrantsKnown = at.Draw(t, "lost since"), at.Draw(t, "known")
+				since(gen.Held.GrantsSince)
 			}
 		}
 		for _, id := range rapid.SliceOfNDistinct(rapid.Int64Range(1, 1<<40), 0, 3, rapid.ID).Draw(t, "above") {
@@ -202,10 +231,16 @@ func TestForgedIndexes(t *testing.T) {
 	}
 	grant := func(org int64, role byte) []byte { return append(i64(org), role, 0) }
 	both := func(a, b []byte) []byte { return append(slices.Clone(a), b...) }
-	held := func(cause string, forSync int64, pairs ...int64) []byte {
-		return frame('R', append(append([]byte{byte(len(cause))}, cause...), i64(append([]int64{forSync}, pairs...)...)...))
+	hold := func(cause string, forSync int64, looks, users, grants []byte) []byte {
+		b := append(append([]byte{byte(len(cause))}, cause...), i64(forSync)...)
+		return frame('R', slices.Concat(b, looks, users, grants))
+	}
+	none := i64(0, 0) // grants
+	held := func(cause string, forSync int64, triples ...int64) []byte {
+		return hold(cause, forSync, []byte{0}, append([]byte{byte(len(triples) / 3)}, i64(triples...)...), none)
 	}
 	one := frame('U', user(1))
+	teacher := frame('U', user(1, grant(7, 0)...))
 	invalid := func(id int64) []byte { return append(i64(id), 2) }
 
 	for _, c := range []struct {
@@ -213,7 +248,7 @@ func TestForgedIndexes(t *testing.T) {
 		data []byte
 		ok   bool
 	}{
-		{"as it should be", sealed(head(0, times, 1, "a", "b"), frame('U', user(1, both(grant(7, 0), grant(7, 1))...)), held("sync", 9, 1, 50)), true},
+		{"as it should be", sealed(head(0, times, 1, "a", "b"), frame('U', user(1, both(grant(7, 0), grant(7, 1))...)), held("sync", 9, 1, 50, 40)), true},
 		{"nobody", sealed(head(0, times, 0)), true},
 		{"no users in a frame", sealed(head(0, times, 0), frame('U', nil)), true},
 		{"an invalid record", sealed(head(0, times, 0), frame('U', invalid(5))), true},
@@ -229,14 +264,14 @@ func TestForgedIndexes(t *testing.T) {
 		{"a sequence twice", sealed(head(0, times, 1), one, frame('S', i64(1, 9, 1, 9))), false},
 		{"sequences twice", sealed(head(0, times, 1), one, frame('S', i64(1, 9)), frame('S', i64(2, 9))), false},
 		{"users behind the sequences", sealed(head(0, times, 1), frame('S', i64(1, 9)), one), false},
-		{"sequences behind the removals", sealed(head(0, times, 1), one, held("sync", 9, 1, 50), frame('S', i64(1, 9))), false},
+		{"sequences behind the removals", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 40), frame('S', i64(1, 9))), false},
 
 		{"nothing at all", sealed(), false},
 		{"no head", sealed(one), false},
 		{"two heads", sealed(head(0, times, 0), head(0, times, 0)), false},
 		{"users before the head", sealed(one, head(0, times, 1)), false},
-		{"users behind the removals", sealed(head(0, times, 2), one, held("sync", 9, 1, 50), frame('U', user(2))), false},
-		{"removals twice", sealed(head(0, times, 1), one, held("sync", 9, 1, 50), held("sync", 9, 1, 50)), false},
+		{"users behind the removals", sealed(head(0, times, 2), one, held("sync", 9, 1, 50, 40), frame('U', user(2))), false},
+		{"removals twice", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 40), held("sync", 9, 1, 50, 40)), false},
 		{"an unknown frame", sealed(head(0, times, 0), frame('X', nil)), false},
 		{"a frame that ends nowhere", sealed(head(0, times, 0), []byte("U\xff\xff\xff\x3f")), false},
 		{"a frame that is too large", sealed(head(0, times, 0), []byte("U\x01\x00\x00\x40")), false},
@@ -272,15 +307,28 @@ func TestForgedIndexes(t *testing.T) {
 		{"more grants than there is room for", sealed(head(1, times, 1), frame('U', user(1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0))), false},
 		{"a length that is longer than it need be", sealed(head(1, times, 1), frame('U', user(1, 0x80, 0, 1, 'x'))), false},
 		{"nobody is held", sealed(head(0, times, 1), one, held("sync", 9)), false},
-		{"held for no cause", sealed(head(0, times, 1), one, held("", 9, 1, 50)), false},
-		{"held for an unknown cause", sealed(head(0, times, 1), one, held("brakes", 9, 1, 50)), false},
-		{"held for a sync that never began", sealed(head(0, times, 1), one, held("sync", 0, 1, 50)), false},
-		{"held for a sync before 1970", sealed(head(0, times, 1), one, held("shrink_guard", -9, 1, 50)), false},
-		{"one who is not listed is held", sealed(head(0, times, 1), one, held("sync", 9, 2, 50)), false},
-		{"one with an invalid record is held", sealed(head(0, times, 0), frame('U', invalid(1)), held("sync", 9, 1, 50)), false},
-		{"one who is held twice", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 1, 60)), false},
-		{"held since before 1970", sealed(head(0, times, 1), one, held("sync", 9, 1, math.MinInt64)), false},
-		{"half a removal", sealed(head(0, times, 1), one, held("sync", 9, 1)), false},
+		{"held for no cause", sealed(head(0, times, 1), one, held("", 9, 1, 50, 40)), false},
+		{"held for an unknown cause", sealed(head(0, times, 1), one, held("brakes", 9, 1, 50, 40)), false},
+		{"held for a sync that never began", sealed(head(0, times, 1), one, held("sync", 0, 1, 50, 40)), false},
+		{"held for a sync before 1970", sealed(head(0, times, 1), one, held("shrink_guard", -9, 1, 50, 40)), false},
+		{"one who is not listed is held", sealed(head(0, times, 1), one, held("sync", 9, 2, 50, 40)), false},
+		{"one with an invalid record is held", sealed(head(0, times, 0), frame('U', invalid(1)), held("sync", 9, 1, 50, 40)), false},
+		{"one who is held twice", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 40, 1, 60, 40)), false},
+		{"held since before 1970", sealed(head(0, times, 1), one, held("sync", 9, 1, math.MinInt64, 40)), false},
+		{"listed before 1970", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 0)), false},
+		{"half a removal", sealed(head(0, times, 1), one, hold("sync", 9, []byte{0}, append([]byte{1}, i64(1)...), nil)), false},
+		{"more removals than there are", sealed(head(0, times, 1), one, hold("sync", 9, []byte{0}, append([]byte{2}, i64(1, 50, 40)...), none)), false},
+		{"looks", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{3}, i64(7, 8, 9)...), append([]byte{1}, i64(1, 50, 40)...), none)), true},
+		{"more looks than count", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{4}, i64(6, 7, 8, 9)...), append([]byte{1}, i64(1, 50, 40)...), none)), false},
+		{"a look before 1970", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{1}, i64(0)...), append([]byte{1}, i64(1, 50, 40)...), none)), false},
+		{"a role that is held", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(8, 9), user(1, grant(7, 0)...)))), true},
+		{"a role that is held and that the user does not have", sealed(head(0, times, 1, "a", "b"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(8, 9), user(1, grant(7, 1)...)))), false},
+		{"a role that is held of nobody", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(8, 9), user(2, grant(7, 0)...)))), false},
+		{"no role is held of a user", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(8, 9), user(1)))), false},
+		{"a role that is held twice", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, slices.Concat(i64(8, 9), user(1, grant(7, 0)...), user(1, grant(7, 0)...)))), false},
+		{"a role that is held since never", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(0, 9), user(1, grant(7, 0)...)))), false},
+		{"roles held as never known", sealed(head(0, times, 1, "a"), teacher, hold("shrink_guard", 0, []byte{0}, []byte{0}, both(i64(8, 0), user(1, grant(7, 0)...)))), false},
+		{"times of roles and none", sealed(head(0, times, 1), one, hold("shrink_guard", 0, []byte{0}, append([]byte{1}, i64(1, 50, 40)...), i64(8, 9))), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

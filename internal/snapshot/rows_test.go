@@ -142,7 +142,7 @@ func TestWhichRowCounts(t *testing.T) {
 			base, _, err := (&snapshot.Generation{Snapshot: emptySnapshot(t, roles)}).WithRows([]snapshot.Row{teacher(1, 1, "base")}, 0, roles, kept)
 			require.NoError(t, err)
 			base.Above = c.above
-			base.Held = &snapshot.HeldRemovals{Users: map[int64]clock.Instant{1: {}}}
+			base.Held = &snapshot.HeldRemovals{Users: map[int64]snapshot.HeldUser{1: {}}}
 			var rows snapshot.Rows
 			for _, row := range c.rows {
 				rows.Add(row)

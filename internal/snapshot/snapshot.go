@@ -23,12 +23,17 @@ type Generation struct {
 	Above map[int64]int64
 }
 
-// KnownFor returns up to when all revocations are known that could concern a user,
-// whose removal is held or not. A hold keeps the verified age old for all; but only
-// those whose removal is held have lost something that requests do not know of.
-func (gen *Generation) KnownFor(held bool) clock.Instant {
-	if held {
-		return gen.Verified
+// KnownFor returns up to when all revocations are known that could concern a user.
+// A hold keeps the verified age old for all; but only those whose removal, or loss
+// of roles, is held have lost something that requests do not know of.
+func (gen *Generation) KnownFor(id int64) clock.Instant {
+	if gen.Held != nil {
+		if u, ok := gen.Held.Users[id]; ok {
+			return u.Listed
+		}
+		if gen.Held.heldGrants(id).Len() > 0 {
+			return gen.Held.GrantsKnown
+		}
 	}
 	return gen.Refreshed
 }

@@ -71,7 +71,7 @@ func webStoreForEver(path string, pieces int) error {
 		if err != nil {
 			return err
 		}
-		if err := gate.AcceptShrink(context.Background()); err != nil {
+		if err := acceptShrink(context.Background(), gate); err != nil {
 			return err
 		}
 		if err := gate.Close(); err != nil { // stores what is not stored yet
@@ -290,7 +290,7 @@ func webStoreVersion(t *testing.T, path string, n int64) {
 	cfg.Keep, cfg.Cache = rolegate.KeepAll, filecache.New(path)
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	require.NoError(t, gate.AcceptShrink(t.Context()))
+	require.NoError(t, acceptShrink(t.Context(), gate))
 	require.NoError(t, gate.Close())
 	require.Zero(t, gate.Status().Cache.Failed)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -312,4 +313,12 @@ func keepChain(err error) (chain []error) {
 		}
 	}
 	return chain
+}
+
+// acceptShrink makes a full refresh and accepts what that holds back.
+func acceptShrink(ctx context.Context, gate *rolegate.Gate) error {
+	if err := gate.RefreshAll(ctx); !errors.Is(err, rolegate.ErrHeld) {
+		return err
+	}
+	return gate.AcceptShrink(ctx, gate.Status().Held.Digest)
 }

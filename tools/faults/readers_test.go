@@ -149,7 +149,7 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		u := gate.Decide(t.Context(), rolegate.UserID(1)).User
 		account, nickname := u.Account(), u.Nickname()
 		source.Set(webUser(2))
-		require.NoError(t, gate.AcceptShrink(t.Context()))
+		require.NoError(t, acceptShrink(t.Context(), gate))
 		runtime.GC()
 		assert.Equal(t, "aliceAlice", account+nickname)
 	})

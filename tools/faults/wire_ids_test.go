@@ -255,7 +255,7 @@ func TestFault11NestedJSON(t *testing.T) {
 		w, server := rawSockets(t)
 		little := strings.Repeat(`[{"a":`, 50) + "1" + strings.Repeat("}]", 50)
 		server.fail(rawOK(`{"code":200,"x":` + little + `,"data":[{"userId":4,"lastSequence":99,"roleList":[],"x":` + little + `}]}`))
-		require.NoError(t, w.gate.AcceptShrink(t.Context()))
+		require.NoError(t, acceptShrink(t.Context(), w.gate))
 		assert.True(t, w.admits(keepStranger))
 	})
 }

@@ -113,7 +113,7 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 		t.Parallel()
 		rawBubble(t, func(w *keepWorld, server *rawServer) {
 			server.fail(rawOK(`{"code":200,"status":"success","message":"","data":[]}`))
-			require.NoError(w, w.gate.AcceptShrink(w.Context()))
+			require.NoError(w, acceptShrink(w.Context(), w.gate))
 			assert.Zero(w, w.gate.Status().Users)
 		})
 	})
@@ -161,7 +161,7 @@ func TestFault04BodyThatBreaksOffOrGoesOn(t *testing.T) {
 			}
 			assert.Equal(w, before.Generation, w.gate.Status().Generation)
 			server.fail(rawUnsized(page))
-			require.NoError(w, w.gate.AcceptShrink(w.Context()), "it is a list once it is whole")
+			require.NoError(w, acceptShrink(w.Context(), w.gate), "it is a list once it is whole")
 			assert.True(w, w.admits(keepStranger))
 		})
 	})

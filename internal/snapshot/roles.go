@@ -1,0 +1,229 @@
+package snapshot
+
+import (
+	"slices"
+
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
+)
+
+// This file is what refreshes do about roles that are gone from users who are
+// listed still. If everybody's are gone, or a role from all who had it, the list
+// may be broken, and the loss is held as removals are.
+
+func grantsOf(gs index.Grants) (grants []index.Grant) {
+	for i := range gs.Len() {
+		grants = append(grants, index.Grant{Org: gs.Org(i), Role: gs.Role(i)})
+	}
+	return grants
+}
+
+// missing returns the grants in before that are not in after.
+func missing(before, after index.Grants) (grants []index.Grant) {
+	for i := range before.Len() {
+		if g := (index.Grant{Org: before.Org(i), Role: before.Role(i)}); !contains(after, g) {
+			grants = append(grants, g)
+		}
+	}
+	return grants
+}
+
+func contains(gs index.Grants, g index.Grant) bool {
+	for i := range gs.Len() {
+		if gs.Org(i) == g.Org && gs.Role(i) == g.Role {
+			return true
+		}
+	}
+	return false
+}
+
+func hasRole(gs index.Grants, role uint16) bool {
+	for i := range gs.Len() {
+		if gs.Role(i) == role {
+			return true
+		}
+	}
+	return false
+}
+
+// suspicious returns those of the grants that users have lost which look as if
+// the list were broken. assigned reports whether anybody in after has a role.
+func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limits, assigned func(role uint16) bool) map[int64][]index.Grant {
+	everything := map[int64]struct{}{} // users who have lost all their roles
+	losers := map[uint16]int{}
+	for id, grants := range lost {
+		at, _ := after.Find(id)
+		left := after.Snapshot.Grants(at)
+		if left.Len() == 0 {
+			everything[id] = struct{}{}
+		}
+		for i, g := range grants {
+			again := slices.ContainsFunc(grants[:i], func(other index.Grant) bool { return other.Role == g.Role })
+			if !again && !hasRole(left, g.Role) {
+				losers[g.Role]++
+			}
+		}
+	}
+	mass := massLoss(len(everything), before, after, l)
+	gone := map[uint16]bool{}
+	for role, n := range losers {
+		gone[role] = n >= minShrink && !assigned(role)
+	}
+	held := map[int64][]index.Grant{}
+	for id, grants := range lost {
+		_, all := everything[id]
+		for _, g := range grants {
+			if mass && all || gone[g.Role] {
+				held[id] = append(held[id], g)
+			}
+		}
+	}
+	return held
+}
+
+// massLoss reports whether so many have lost all their roles at once that the
+// list may be broken: all of several, or as many as the shrink guard would not let
+// be removed.
+func massLoss(users int, before, after *Generation, l Limits) bool {
+	if users < 2 || users < minShrink && before.Users >= 100*minShrink {
+		return false // not all of them
+	}
+	had := 0
+	before.Each(func(id int64, at index.Place, invalid bool) {
+		if _, is := after.Find(id); is && !invalid && before.Snapshot.Grants(at).Len() > 0 {
+			had++
+		}
+	})
+	return l.TooMany(users, had, had)
+}
+
+// holdRoles holds the loss of these grants in a full refresh, but for what enough
+// refreshes have seen.
+func (h *HeldRemovals) holdRoles(lost map[int64][]index.Grant, before *Generation, l Limits, c RemovalContext, accepted bool) error {
+	last := before.Held
+	confirmed := accepted || last.LostRoles() > 0 && h.agrees(last.GrantsSince, l, c.Started)
+	news := false
+	for id, grants := range lost {
+		was := last.heldGrants(id)
+		if confirmed {
+			grants = slices.DeleteFunc(grants, func(g index.Grant) bool { return contains(was, g) })
+		}
+		if len(grants) == 0 {
+			delete(lost, id)
+			continue
+		}
+		lost[id] = grants
+		news = news || slices.ContainsFunc(grants, func(g index.Grant) bool { return !contains(was, g) })
+	}
+	return h.setGrants(lost, nil, before, c.Started, news)
+}
+
+// setGrants makes the grants whose loss is held those in lost, and, if changed is
+// not nil, those that were held before of users who are not in it. news says that
+// there are others than before.
+func (h *HeldRemovals) setGrants(lost map[int64][]index.Grant, changed *index.Table, before *Generation, now clock.Instant, news bool) (err error) {
+	last := before.Held
+	still := false // something is held that was before
+	b := index.NewCopier(0, nil)
+	for id, grants := range lost {
+		b.Put(&index.Row{ID: id, Grants: index.SortGrants(slices.Clone(grants))})
+		still = still || slices.ContainsFunc(grants, func(g index.Grant) bool { return contains(last.heldGrants(id), g) })
+	}
+	if changed != nil && last.LostRoles() > 0 {
+		last.Grants.Each(func(id int64, at index.Place, _ bool) {
+			if _, ok := changed.Place(id); !ok {
+				b.Copy(last.Grants, at)
+				still = true
+			}
+		})
+	}
+	t, err := b.Finish()
+	if err != nil {
+		return err
+	}
+	h.Grants, h.GrantsSince, h.GrantsKnown = nil, clock.Instant{}, clock.Instant{}
+	if t.Users == 0 {
+		return nil
+	}
+	h.Grants, h.GrantsSince, h.GrantsKnown = t, now, before.Refreshed
+	if still {
+		h.GrantsKnown = last.GrantsKnown
+		if !news {
+			h.GrantsSince = last.GrantsSince
+		}
+	}
+	h.noteSince(h.GrantsSince)
+	return nil
+}
+
+// putBack puts users into a generation's index: those in kept, and the grants of
+// listed users whose loss is held.
+func (gen *Generation) putBack(kept *index.Builder, grants *index.Table, roles *index.RoleSpace, aliases index.FieldSet) error {
+	if grants != nil {
+		grants.Each(func(id int64, at index.Place, _ bool) {
+			if to, ok := gen.Find(id); ok {
+				kept.CopyWith(&gen.Table, to, grantsOf(grants.Grants(at)))
+			}
+		})
+	}
+	t, err := kept.Finish()
+	if err != nil {
+		return err
+	}
+	gen.Snapshot, err = gen.With(t, roles, aliases)
+	return err
+}
+
+// HoldLostRoles decides what becomes of the roles that are gone in a generation to
+// which incremental refreshes have led, and puts back those whose loss must wait.
+// changes has the users of whom they spoke, and before is what requests see so
+// far. Only full refreshes let go of what is held.
+func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l Limits, now clock.Instant, roles *index.RoleSpace, aliases index.FieldSet) error {
+	lost, again := map[int64][]index.Grant{}, map[int64][]index.Grant{}
+	spoken := false // of somebody whose loss is held
+	changes.Each(func(id int64, _ index.Place, _ bool) {
+		from, was := before.Find(id)
+		to, is := gen.Find(id)
+		held := before.Held.heldGrants(id)
+		spoken = spoken || held.Len() > 0
+		if !was || !is {
+			return
+		}
+		for _, g := range missing(before.Snapshot.Grants(from), gen.Snapshot.Grants(to)) {
+			if contains(held, g) {
+				again[id] = append(again[id], g)
+			} else {
+				lost[id] = append(lost[id], g)
+			}
+		}
+	})
+	lost = suspicious(lost, before, gen, l, func(role uint16) bool { return gen.somebodyHas(role) })
+	if len(lost) == 0 && !spoken {
+		return nil
+	}
+	news := len(lost) > 0
+	for id, grants := range again {
+		lost[id] = append(lost[id], grants...)
+	}
+	held := &HeldRemovals{Cause: HeldByShrinkGuard}
+	if gen.Held != nil {
+		*held = *gen.Held
+	}
+	held.name = &digest{}
+	if err := held.setGrants(lost, changes, before, now, news); err != nil {
+		return err
+	}
+	gen.Held = held.orNil()
+	if gen.Held == nil || held.Grants == nil {
+		return nil
+	}
+	return gen.putBack(index.NewCopier(gen.Fields, &gen.Table), held.Grants, roles, aliases)
+}
+
+// somebodyHas looks at every user.
+func (gen *Generation) somebodyHas(role uint16) (has bool) {
+	gen.Each(func(_ int64, at index.Place, invalid bool) {
+		has = has || !invalid && hasRole(gen.Snapshot.Grants(at), role)
+	})
+	return has
+}
