@@ -122,7 +122,7 @@ func TestChangesThatAreNotInOrder(t *testing.T) {
 		return append(append(i64(id), byte(len(content)<<2)), content...)
 	}
 	told := func(n ...int64) []byte { return frame('T', i64(n...)) }
-	held := frame('R', append(append([]byte{4}, "sync"...), i64(9, 1, 50)...))
+	held := frame('R', slices.Concat([]byte{4}, []byte("sync"), i64(9), []byte{0, 1}, i64(1, 50, 40), i64(0, 0)))
 	answer := frame('A', append(i64(7), 0, 0))
 	at := told(100, 90, 90, 90)
 	plain := sealed(head(2), told(95), frame('U', append(user(1), user(2)...)))

@@ -165,7 +165,7 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 	if err := p.putOnTop(next); err != nil {
 		return nil, seen, err
 	}
-	if err := p.cursor.Older(view.Started, list, func() bool { return onlyFewGone(before, next) }); err != nil {
+	if err := p.cursor.Older(view.Started, list, func() bool { return onlyGone(before, next, p.cfg.limits()) }); err != nil {
 		return nil, seen, &PullError{Failure: FailureOlderList, Err: err}
 	}
 	if before != nil {
@@ -194,13 +194,16 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 // highest.
 const maxExplained = 10
 
-func onlyFewGone(before, next *snapshot.Generation) bool {
+// onlyGone reports whether a list lacks users and says nothing else that is new,
+// so that it need not be older: a few, or so many that the shrink guard holds
+// their removal.
+func onlyGone(before, next *snapshot.Generation, l snapshot.Limits) bool {
 	if before == nil {
 		return true
 	}
 	d := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
 	before.Differing(&next.Table, func(id int64) { d.Look(id) })
-	return d.Added+d.Changed == 0 && d.Removed <= maxExplained
+	return d.Added+d.Changed == 0 && (d.Removed <= maxExplained || l.TooMany(d.Removed, next.Users, before.Users))
 }
 
 // putOnTop puts on a full refresh what incremental ones have read since it

@@ -20,11 +20,11 @@ func TestOpen(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
-			m.FailNext(4, rolegatetest.HTTPStatus(http.StatusBadGateway))
+			m.FailNext(4*6, rolegatetest.HTTPStatus(http.StatusBadGateway)) // each asks six times
 			var book logBook
 			begun := time.Now()
 			openGate(t, rolegate.Config{Source: client(m), Logger: book.logger()})
-			assert.InDelta(t, 15*time.Second, time.Since(begun), float64(4*time.Second))
+			assert.InDelta(t, 35*time.Second, time.Since(begun), float64(20*time.Second))
 			assert.Len(t, book.lines("rolegate: a refresh failed; there is no list yet, and nobody is let in"), 4)
 		})
 	})

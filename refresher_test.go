@@ -146,7 +146,6 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 		failure rolegate.Failure
 	}{
 		{"an error envelope", rolegatetest.ErrorEnvelope(500, "no"), rolegate.FailureUpstream},
-		{"an empty success", rolegatetest.EmptyData(), rolegate.FailureMalformed},
 		{"HTML", rolegatetest.HTMLPage(), rolegate.FailureMalformed},
 		{"a truncated page", rolegatetest.Truncated(), rolegate.FailureMalformed},
 		{"502", rolegatetest.HTTPStatus(http.StatusBadGateway), rolegate.FailureHTTPStatus},
@@ -186,6 +185,18 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 			})
 		})
 	}
+	t.Run("an empty success", func(t *testing.T) {
+		t.Parallel()
+		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
+			before := gate.Status()
+			m.Revoke(2)
+			m.Fail(rolegatetest.EmptyData())
+			require.Error(t, gate.RefreshAll(t.Context()), "data that is no list is not the list of nobody")
+			assert.Equal(t, before.Verified, gate.Status().Verified)
+			assert.True(t, allowed(gate, 2))
+			require.NoError(t, gate.Refresh(t.Context()), "after the cursor it is the end of the list")
+		})
+	})
 	t.Run("page k of n", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
@@ -197,7 +208,7 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 			m.Revoke(1)
 			for k := 2; k < 10; k++ {
 				page := 0
-				m.FailWhen(func(rolegatetest.Request) bool { page++; return page == k }, rolegatetest.Truncated())
+				m.FailWhen(func(rolegatetest.Request) bool { page++; return page >= k }, rolegatetest.Truncated())
 				require.Error(t, gate.RefreshAll(t.Context()))
 				assert.True(t, allowed(gate, 1), "nothing of a walk that failed at page %d is visible", k)
 				m.Recover()
@@ -355,8 +366,12 @@ func TestBackOff(t *testing.T) {
 			m.ResetRequests()
 			after(65 * time.Second) // the first failure
 			after(30 * minutes)
-			// About ten while doubling, then one a minute, of each of the two kinds.
-			assert.InDelta(t, 65, m.RequestCount(), 15)
+			// About ten while doubling, then one in about a minute, of each of the two
+			// kinds; and each asks up to six times for its page before it gives up.
+			s := gate.Status()
+			failed := int(s.Incremental.Failed + s.Full.Failed)
+			assert.InDelta(t, 50, failed, 15)
+			assert.InDelta(t, 5*failed, m.RequestCount(), float64(failed))
 		})
 	})
 	for _, c := range []struct {
@@ -371,13 +386,14 @@ func TestBackOff(t *testing.T) {
 			t.Parallel()
 			inBubble(t, rolegate.Config{Refresh: rolegate.Refresh{Every: 10 * time.Second}}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
 				m.FailNext(1, rolegatetest.HTTPStatus(http.StatusTooManyRequests, "Retry-After", c.header))
-				until(t, time.Minute, func() bool { return gate.Status().Incremental.Failed == 1 })
-				m.ResetRequests()
 				if c.quiet == 0 {
-					after(2 * time.Second)
-					assert.Zero(t, gate.Status().Incremental.Consecutive, "it has tried again, as if nothing had been said")
+					done := gate.Status().Incremental.Succeeded
+					until(t, 15*time.Second, func() bool { return gate.Status().Incremental.Succeeded > done })
+					assert.Zero(t, gate.Status().Incremental.Failed, "it has tried again, as if nothing had been said")
 					return
 				}
+				until(t, time.Minute, func() bool { return gate.Status().Incremental.Failed == 1 })
+				m.ResetRequests()
 				after(c.quiet - 2*time.Second)
 				assert.Zero(t, m.RequestCount(), "neither kind of pull asks")
 				var failed *rolegate.PullError
