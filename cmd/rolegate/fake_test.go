@@ -334,7 +334,7 @@ func TestFakeListsFaults(t *testing.T) {
 	t.Parallel()
 	code, out, _ := call(t, "fake", "--list-faults")
 	assert.Zero(t, code)
-	for _, want := range []string{"\n  truncated             the connection", "\n  slow=TIME ", "(2s)\n", "cloud:error-r=CODE", "\n  every=3        each third request\n"} {
+	for _, want := range []string{"\n  truncated                the connection", "\n  slow=TIME ", "(2s)\n", "cloud:error-r=CODE", "\n  every=3        each third request\n"} {
 		assert.Contains(t, out, want)
 	}
 	code, also, _ := call(t, "fake", "--fault", "list")

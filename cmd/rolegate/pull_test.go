@@ -117,7 +117,7 @@ func TestPullBadRecords(t *testing.T) {
 	t.Parallel()
 	m, flags := market(t)
 	m.Grant(6, 7, "teacher")
-	m.Raw(6, `{"userId":6,"lastSequence":5,"roleList":null,"email":"wang@school.example"},{"userId":"who","lastSequence":5,"roleList":[]},{"userId":6,"lastSequence":5,"roleList":[{"orgId":7,"roleCode":"admin"}]}`)
+	m.Raw(6, `{"userId":6,"lastSequence":5,"email":"wang@school.example"},{"userId":"who","lastSequence":5,"roleList":[]},{"userId":6,"lastSequence":5,"roleList":[{"orgId":7,"roleCode":"admin"}]}`)
 	file := filepath.Join(t.TempDir(), "users.jsonl")
 	for _, args := range [][]string{{}, {"-o", file}} {
 		code, out, stderr := call(t, append(append([]string{"pull"}, flags...), args...)...)
@@ -166,7 +166,7 @@ func TestPullFails(t *testing.T) {
 		"a login page":         {halfway(rolegatetest.HTMLPage()), "malformed: "},
 		"left alone":           {halfway(rolegatetest.HTTPStatus(503, "Retry-After", "7")), "the marketplace asks to be left alone for 7s"},
 		"from a cache":         {halfway(rolegatetest.CachedReply(1e11)), "cached_reply: "},
-		"it does not move on":  {halfway(rolegatetest.NoProgress()), "cursor_loop: "},
+		"it does not move on":  {halfway(rolegatetest.NoProgress()), "cursor_tie: "},
 		"the token is refused": {func(m *rolegatetest.Marketplace) { m.SetToken("AT-3-another") }, "refused: "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -86,7 +86,7 @@ func TestWhy(t *testing.T) {
   route    POST /orgs/x/reports is ruled by POST /orgs/{orgID}/reports
 ` + fresh + `  user     1542135022016057002 is on the list
   asks     AnyRole(teacher, principal) + NoRole(suspended) + InOrg
-  org      cannot be read from the request: path value "orgID": expected a decimal number above 0, without sign or leading zeros
+  org      cannot be read from the request: path value "orgID": expected a decimal number above 0, without sign, leading zeros, fraction or exponent
   note     nobody has "principal"
 `},
 		"one check of several, and an age": {[]string{adminID, "/exams"}, exitNo, `no: role_missing (403)

@@ -102,6 +102,7 @@ type Refresh struct {
 	StaleAfter  Duration `yaml:"stale_after"`
 	ExpireAfter Duration `yaml:"expire_after"`
 	MaxShrink   float64  `yaml:"max_shrink"`
+	ShrinkHold  Duration `yaml:"shrink_hold"`
 	SyncHold    Duration `yaml:"sync_hold"`
 	ResyncMin   Duration `yaml:"resync_min"`
 	MaxAgeWait  Duration `yaml:"max_age_wait"`

@@ -147,7 +147,7 @@ func (r *Refresh) config() rolegate.Refresh {
 	return rolegate.Refresh{
 		Every: time.Duration(r.Every), ResyncEvery: time.Duration(r.ResyncEvery),
 		StaleAfter: time.Duration(r.StaleAfter), ExpireAfter: time.Duration(r.ExpireAfter),
-		MaxShrink: r.MaxShrink, SyncHold: time.Duration(r.SyncHold),
+		MaxShrink: r.MaxShrink, ShrinkHold: time.Duration(r.ShrinkHold), SyncHold: time.Duration(r.SyncHold),
 		ResyncMin: time.Duration(r.ResyncMin), MaxAgeWait: time.Duration(r.MaxAgeWait), LookBack: time.Duration(r.LookBack),
 	}
 }

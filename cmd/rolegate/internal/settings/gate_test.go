@@ -158,7 +158,7 @@ identity: [{is: third_user_id, header: X-User, trusted: loopback}]
 aliases: [user_id, account, account]
 keep: [account, nickname]
 implies: {principal: [teacher]}
-refresh: {every: 1m, resync_every: 2m, stale_after: 3m, expire_after: 4h, max_shrink: 0.5, sync_hold: 5m, resync_min: 6s, max_age_wait: 7s, look_back: 8s}
+refresh: {every: 1m, resync_every: 2m, stale_after: 3m, expire_after: 4h, max_shrink: 0.5, shrink_hold: 9m, sync_hold: 5m, resync_min: 6s, max_age_wait: 7s, look_back: 8s}
 on_deny: {off: true, wait: 8s, per_minute: 9, ttl: 10s}
 shadow_admit: true
 cloud_command: {url: "https://command.example.com", client_id: a, client_secret: {file: `+secret+`}, username: u, password: {file: `+secret+`}}
@@ -177,7 +177,7 @@ authzen: {listen: ":1", callers: [{name: a, token: {file: `+secret+`}}], subject
 	assert.NotContains(t, cfg.Aliases, rolegate.KindUserID)
 	assert.Equal(t, rolegate.Refresh{
 		Every: time.Minute, ResyncEvery: 2 * time.Minute, StaleAfter: 3 * time.Minute, ExpireAfter: 4 * time.Hour,
-		MaxShrink: 0.5, SyncHold: 5 * time.Minute, ResyncMin: 6 * time.Second, MaxAgeWait: 7 * time.Second, LookBack: 8 * time.Second,
+		MaxShrink: 0.5, ShrinkHold: 9 * time.Minute, SyncHold: 5 * time.Minute, ResyncMin: 6 * time.Second, MaxAgeWait: 7 * time.Second, LookBack: 8 * time.Second,
 	}, cfg.Refresh)
 	assert.Equal(t, rolegate.OnDeny{Off: true, Wait: 8 * time.Second, PerMinute: 9, TTL: 10 * time.Second}, cfg.OnDeny)
 	assert.NoError(t, release())

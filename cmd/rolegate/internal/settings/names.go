@@ -16,7 +16,8 @@ var keys = map[string]string{
 	"Config.CacheBuster": "marketplace.cache_buster", "where Config.Token has its tokens from": "marketplace.token", "Config.Token": "marketplace.token",
 
 	"Refresh.Every": "refresh.every", "Refresh.ResyncEvery": "refresh.resync_every", "Refresh.StaleAfter": "refresh.stale_after",
-	"Refresh.ExpireAfter": "refresh.expire_after", "Refresh.MaxShrink": "refresh.max_shrink", "Refresh.SyncHold": "refresh.sync_hold",
+	"Refresh.ExpireAfter": "refresh.expire_after", "Refresh.MaxShrink": "refresh.max_shrink", "Refresh.ShrinkHold": "refresh.shrink_hold",
+	"Refresh.SyncHold":  "refresh.sync_hold",
 	"Refresh.ResyncMin": "refresh.resync_min", "Refresh.MaxAgeWait": "refresh.max_age_wait", "Refresh.LookBack": "refresh.look_back",
 	// As the second and third in a message are called.
 	"twice ResyncEvery (": "twice refresh.resync_every (", "(ResyncEvery is": "(refresh.resync_every is", "than ExpireAfter (": "than refresh.expire_after (",
