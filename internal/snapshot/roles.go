@@ -1,7 +1,9 @@
 package snapshot
 
 import (
+	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
@@ -18,32 +20,31 @@ func grantsOf(gs index.Grants) (grants []index.Grant) {
 	return grants
 }
 
-// missing returns the grants in before that are not in after.
+// missing returns the grants in before that are not in after. Both are sorted.
 func missing(before, after index.Grants) (grants []index.Grant) {
+	j := 0
 	for i := range before.Len() {
-		if g := (index.Grant{Org: before.Org(i), Role: before.Role(i)}); !contains(after, g) {
+		g := index.Grant{Org: before.Org(i), Role: before.Role(i)}
+		for j < after.Len() && compare(index.Grant{Org: after.Org(j), Role: after.Role(j)}, g) < 0 {
+			j++
+		}
+		if j == after.Len() || after.Org(j) != g.Org || after.Role(j) != g.Role {
 			grants = append(grants, g)
 		}
 	}
 	return grants
 }
 
-func contains(gs index.Grants, g index.Grant) bool {
-	for i := range gs.Len() {
-		if gs.Org(i) == g.Org && gs.Role(i) == g.Role {
-			return true
-		}
-	}
-	return false
+// compare orders grants as users have them.
+func compare(a, b index.Grant) int {
+	return cmp.Or(cmp.Compare(a.Org, b.Org), cmp.Compare(a.Role, b.Role))
 }
 
-func hasRole(gs index.Grants, role uint16) bool {
-	for i := range gs.Len() {
-		if gs.Role(i) == role {
-			return true
-		}
-	}
-	return false
+func contains(gs index.Grants, g index.Grant) bool {
+	_, found := sort.Find(gs.Len(), func(i int) int {
+		return compare(g, index.Grant{Org: gs.Org(i), Role: gs.Role(i)})
+	})
+	return found
 }
 
 // suspicious returns those of the grants that users have lost which look as if
@@ -57,10 +58,14 @@ func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limit
 		if left.Len() == 0 {
 			everything[id] = struct{}{}
 		}
-		for i, g := range grants {
-			again := slices.ContainsFunc(grants[:i], func(other index.Grant) bool { return other.Role == g.Role })
-			if !again && !hasRole(left, g.Role) {
+		seen := map[uint16]bool{} // roles that the user has still, or was counted for
+		for i := range left.Len() {
+			seen[left.Role(i)] = true
+		}
+		for _, g := range grants {
+			if !seen[g.Role] {
 				losers[g.Role]++
+				seen[g.Role] = true
 			}
 		}
 	}
@@ -226,4 +231,13 @@ func (gen *Generation) somebodyHas(role uint16) (has bool) {
 		has = has || !invalid && hasRole(gen.Snapshot.Grants(at), role)
 	})
 	return has
+}
+
+func hasRole(gs index.Grants, role uint16) bool {
+	for i := range gs.Len() {
+		if gs.Role(i) == role {
+			return true
+		}
+	}
+	return false
 }

@@ -261,6 +261,8 @@ func TestLargeMarketplace(t *testing.T) {
 func TestStartsWithoutTheMarketplace(t *testing.T) {
 	m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
 	m.Grant(1, 7, "admin")
+	m.Grant(2, 7, "teacher") // or the list would be empty in the end, which is held
+	m.Grant(3, 7, "teacher")
 	m.Fail(rolegatetest.HTTPStatus(http.StatusBadGateway))
 	p := start(t, map[string]string{
 		"ROLEGATE_BASE_URL": m.Start(t), "ROLEGATE_APP_ID": m.AppID(), "ROLEGATE_ACCESS_TOKEN": m.Token(), "ROLEGATE_RESYNC": "100ms",
