@@ -48,9 +48,9 @@ func TestFault29Panics(t *testing.T) {
 						return nil
 					})
 					h.keeps(t, pull, rolegate.FailurePanic)
-					assert.Equal(t, 1, h.book.count(slog.LevelWarn, "a pull failed"), "reported")
+					assert.Equal(t, 1, h.book.count(slog.LevelWarn, "a refresh failed"), "reported")
 					if name != "ends its goroutine" {
-						assert.Equal(t, 1, h.book.count(slog.LevelError, "a pull panicked"), "with its stack")
+						assert.Equal(t, 1, h.book.count(slog.LevelError, "a refresh panicked"), "with its stack")
 						assert.Contains(t, h.book.String(), "TestFault29Panics", "which says where")
 					}
 					assert.NotContains(t, h.book.String(), tickGossip)

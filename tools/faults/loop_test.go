@@ -67,7 +67,7 @@ func TestFault25ColdStartWithoutUpstream(t *testing.T) {
 				assert.GreaterOrEqual(t, time.Since(began), 5*time.Minute)
 				assert.LessOrEqual(t, time.Since(began), 5*time.Minute+tickBackOff+tickPage)
 				assert.True(t, h.allowed(t, tickAlice))
-				assert.Positive(t, h.book.count(slog.LevelWarn, "a pull failed"), "each attempt is logged")
+				assert.Positive(t, h.book.count(slog.LevelWarn, "a refresh failed"), "each attempt is logged")
 				h.goesOn(t)
 			})
 		})

@@ -157,15 +157,36 @@ func (h *tickHouse) keeps(t *testing.T, p tickPull, want rolegate.Failure) error
 	return err
 }
 
+// advances makes an incremental pull, which is to fail for that reason after
+// some of its pages, and checks that those count, that no age moves, and that
+// the failure is counted. It returns the pull's error.
+func (h *tickHouse) advances(t *testing.T, want rolegate.Failure) error {
+	t.Helper()
+	before := h.gate.Status()
+	err := h.gate.Refresh(t.Context())
+	now := h.gate.Status()
+	assert.Equal(t, before.Contact, now.Contact, "contact")
+	assert.Equal(t, before.Verified, now.Verified, "verified")
+	assert.Greater(t, now.Cursor, before.Cursor, "cursor")
+	assert.Greater(t, now.Users, before.Users, "users of the pages that were read")
+	h.counted(t, tickPulls[1], want, err, before)
+	return err
+}
+
 // failed checks that nothing came of a pull that has ended with err.
 func (h *tickHouse) failed(t *testing.T, p tickPull, want rolegate.Failure, err error, before rolegate.Status, decided []string) {
 	t.Helper()
-	require.Error(t, err)
+	h.kept(t, before, decided)
+	h.counted(t, p, want, err, before)
+}
+
+// counted checks that a pull has ended with err for that reason, that it is
+// counted, and that the pull backs off.
+func (h *tickHouse) counted(t *testing.T, p tickPull, want rolegate.Failure, err error, before rolegate.Status) {
+	t.Helper()
 	var failed *rolegate.PullError
 	require.ErrorAs(t, err, &failed)
 	require.Equal(t, want, failed.Failure, "%v", err)
-	h.kept(t, before, decided)
-
 	now := h.gate.Status()
 	assert.Greater(t, now.Failures[want], before.Failures[want], "counted by its reason")
 	pull := p.status(now)

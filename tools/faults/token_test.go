@@ -111,7 +111,7 @@ func TestFault22RefusedToken(t *testing.T) {
 					refusal.setup.client(&cfg)
 				}
 				began := time.Now()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				defer cancel()
 				gate, err := rolegate.Open(ctx, rolegate.Config{
 					Source: marketplace.New(cfg), Identify: tickByHeader, Logger: new(logBook).logger(),
@@ -119,8 +119,10 @@ func TestFault22RefusedToken(t *testing.T) {
 				require.ErrorIs(t, err, rolegate.ErrRefused)
 				assert.Nil(t, gate)
 				assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), m.Token())
-				assert.Less(t, time.Since(began), time.Second, "waiting mends nothing")
-				assert.Equal(t, 2, m.RequestCount())
+				assert.NotErrorIs(t, err, context.DeadlineExceeded)
+				assert.GreaterOrEqual(t, time.Since(began), 30*time.Second, "another replica may have made the token invalid")
+				assert.Less(t, time.Since(began), 30*time.Second+tickBackOff, "more waiting mends nothing")
+				assert.LessOrEqual(t, m.RequestCount(), 2*8, "two requests for each attempt, which are ever further apart")
 			})
 		})
 	}
