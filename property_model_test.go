@@ -312,7 +312,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		asks: g.asks, contact: w.started, verified: w.started, walked: w.started,
 	}
 	next.apply(said)
-	if err := g.asks.Older(w.at, w.tail, func() bool { return g.lessThanTen(&next) }); err != nil {
+	if err := g.asks.Older(w.at, w.tail, func() bool { return g.onlyGone(&next) }); err != nil {
 		return propFailed
 	}
 	if g.listed {
@@ -352,9 +352,9 @@ func (g *propGate) walk(w propWalk) propOutcome {
 	return propDone
 }
 
-// lessThanTen reports whether nothing but that some users are gone lies between
+// onlyGone reports whether nothing but that some users are gone lies between
 // two lists.
-func (g *propGate) lessThanTen(next *propGate) bool {
+func (g *propGate) onlyGone(next *propGate) bool {
 	if !g.listed {
 		return true
 	}
@@ -368,7 +368,8 @@ func (g *propGate) lessThanTen(next *propGate) bool {
 			gone++
 		}
 	}
-	return gone <= 10 && len(next.users) == len(g.users)-gone
+	few := gone <= 10 || propTooMany(gone, len(next.users), len(g.users))
+	return few && len(next.users) == len(g.users)-gone
 }
 
 func (g *propGate) holds() bool { return len(g.held)+len(g.roles) > 0 }

@@ -410,29 +410,3 @@ func TestAFullRefreshAndAnIncrementalOneAtOnce(t *testing.T) {
 		assert.True(t, allowed(gate, 101), "it is put on top")
 	})
 }
-
-func TestALateCommitIsSeen(t *testing.T) {
-	t.Parallel()
-	inMovingList(t, 50, rolegate.Config{}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
-		after(3 * time.Minute)
-		late, later := l.number(), l.number()
-		l.put(record(200)) // another transaction, which is committed first
-		require.NoError(t, gate.Refresh(t.Context()))
-		after(100 * time.Second)
-		generation := gate.Status().Generation
-		r, added := record(9), record(201)
-		r.Sequence, added.Sequence = late, later
-		l.put(r)
-		l.put(added)
-		require.NoError(t, gate.Refresh(t.Context()))
-		teacher := gate.Policy(rolegate.AnyRole("teacher"))
-		assert.False(t, teacher.Decide(t.Context(), rolegate.UserID(9), 0).Allowed(), "the role is gone")
-		assert.True(t, allowed(gate, 201))
-		assert.Equal(t, generation+1, gate.Status().Generation)
-		require.NoError(t, gate.Refresh(t.Context()))
-		assert.Equal(t, generation+1, gate.Status().Generation, "rows that are seen again change nothing")
-		o := gate.Status().Incremental.Outcome
-		assert.Positive(t, o.Records)
-		assert.Zero(t, o.Added+o.Changed+o.Removed)
-	})
-}

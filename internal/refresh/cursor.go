@@ -151,7 +151,7 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64) {
 func (c *Cursor) Follow(at clock.Instant, highest int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.complete(at)
+	c.done = clock.Later(c.done, at)
 	if highest < c.highest {
 		c.highest, c.known, c.outliers = highest, nil, nil // it went by an older list
 		c.known = []knownSequence{{at, highest}}
@@ -164,15 +164,7 @@ func (c *Cursor) Follow(at clock.Instant, highest int64) {
 func (c *Cursor) Done(started clock.Instant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.complete(started)
-}
-
-// complete notes when the last refresh began that was completed. The zero instant
-// is none, and not the beginning of time: a clock may read less.
-func (c *Cursor) complete(started clock.Instant) {
-	if c.done == (clock.Instant{}) || started.Mono > c.done.Mono {
-		c.done = started
-	}
+	c.done = clock.Later(c.done, started)
 }
 
 func (c *Cursor) advance(at clock.Instant, highest int64) {
@@ -224,7 +216,7 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail) int64 {
 	defer c.mu.Unlock()
 	highest, outliers := list.highest(c.outliers)
 	c.outliers = outliers
-	c.complete(started)
+	c.done = clock.Later(c.done, started)
 	if c.older != nil { // it was confirmed: this is another list
 		c.older = nil
 		clear(c.recent)
