@@ -22,6 +22,7 @@ type tally struct {
 	single     bool   // all rows have one and the same sequence
 	descending bool   // no row is above the one before it, and not all are equal
 	users      uint64 // a sum over the users, in whatever order
+	unnamed    bool   // the user of a row could not be read
 }
 
 // A pager finds the way through a list that has nothing but its cursor: what to
@@ -116,7 +117,8 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 			p.inclusive = true
 		}
 	}
-	repeated := !first && t.rows > 0 && t.users == p.users
+	// Rows of nobody knows whom may be others than before.
+	repeated := !first && t.rows > 0 && !t.unnamed && t.users == p.users
 	p.users = t.users
 	if fault := p.check(t, repeated); fault != nil {
 		return false, fault

@@ -139,6 +139,7 @@ func (p *pull) count(empty bool) (tally, error) {
 		r := &p.decoder.records[i]
 		t.rows++
 		t.users += mix(uint64(r.UserID))
+		t.unnamed = t.unnamed || r.UserID <= 0
 		seq := r.Sequence
 		if seq == unreadable {
 			t.single, t.descending = false, false

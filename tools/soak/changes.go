@@ -209,14 +209,15 @@ func separator(record string) string {
 	return ","
 }
 
-// spoil makes the record of a user bad: he is shut out by every pull that sees
-// it, and by every walk.
+// spoil makes the record of a user bad: they are shut out by every pull that sees
+// it, and by every walk; or, with a null for roles, are without any.
 func (w *town) spoil(u *user) {
 	edit := func(from, to string) func(string) string {
 		return func(r string) string { return strings.Replace(r, from, to, 1) }
 	}
 	s := spoiling{who: u, until: time.Now().Add(time.Duration(200+w.rnd.IntN(3000)) * time.Millisecond)}
 	id := fmt.Sprint(u.id)
+	spoiled := state{bad: true}
 	var spelling func(string) string
 	switch w.rnd.IntN(9) {
 	case 0: // whichever of the two is meant, neither is let in
@@ -226,7 +227,8 @@ func (w *town) spoil(u *user) {
 		}
 	case 1:
 		spelling = edit(`"roleList":`, `"roleList":[],"roleList":`)
-	case 2:
+	case 2: // a listed user without roles
+		spoiled = state{listed: true}
 		spelling = edit(`"roleList":[`, `"roleList":null,"was":[`)
 	case 3:
 		spelling = edit(`"roleList":`, `"rolelist":`)
@@ -251,7 +253,7 @@ func (w *town) spoil(u *user) {
 		// If this record is not sent, as by a lie, nothing shuts him out.
 		done = s.also.begin(state{unsure: true}, w.keep())
 	}
-	w.say(u, state{bad: true}, func() {
+	w.say(u, spoiled, func() {
 		w.market.Respell(u.id, spelling)
 		if w.rnd.IntN(2) == 0 {
 			w.market.Touch(u.id)
