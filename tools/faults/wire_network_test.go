@@ -334,6 +334,7 @@ func keepRepeats(t *testing.T) {
 	t.Run("the same request", func(t *testing.T) {
 		t.Parallel()
 		behind(t, func(c *marketplace.Config) { c.PageSize = 1000 }, func(w *keepWorld, cache *keepCache) {
+			require.NoError(w, w.gate.Refresh(w.Context()), "the cache stores the first page of an increment too")
 			<-time.After(10 * time.Second)
 			w.onlyLater = true // it has seen no Date yet
 			w.keeps(rolegate.FailureCachedReply, func() {}, cache.turn(true), "the Date of an earlier one")

@@ -234,7 +234,8 @@ func (w *town) spoil(u *user) {
 		spelling = edit(`"roleList":`, `"rolelist":`)
 	case 4:
 		spelling = func(r string) string { return strings.Replace(r, `"roleList":[`, `"roleList":[7`+separator(r), 1) }
-	case 5:
+	case 5: // the gate does not use accounts
+		spoiled = u.last()
 		spelling = edit(`"account":"`, "\"account\":\"\xff")
 	case 6:
 		spelling = edit(`"userId":`, `"userid":`)
