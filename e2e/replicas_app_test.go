@@ -33,7 +33,7 @@ var theExample struct {
 	err    error
 }
 
-// buildExample returns the example's binary.
+// buildExample returns the binary of the example that shares its list.
 func buildExample(t testing.TB) string {
 	t.Helper()
 	e := &theExample
@@ -42,7 +42,7 @@ func buildExample(t testing.TB) string {
 			return
 		}
 		build := exec.Command("go", "build", "-o", filepath.Join(e.folder, "example"), ".")
-		build.Dir = filepath.Join("..", "example")
+		build.Dir = filepath.Join("..", "example", "replicas")
 		if out, err := build.CombinedOutput(); err != nil {
 			e.err = fmt.Errorf("go build: %w\n%s", err, out)
 		}
