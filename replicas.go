@@ -73,9 +73,6 @@ const (
 	// fails again and again is tried less and less often, down to retryRarely.
 	retryShared = time.Second
 	retryRarely = 15 * time.Second
-
-	// idle is how often the loop of a follower looks whether it is to pull.
-	idle = 5 * time.Second
 )
 
 // noLease is long before any instant.

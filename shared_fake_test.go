@@ -252,12 +252,6 @@ func (c *fakeCache) Publish(ctx context.Context, term uint64, from rolegate.Vers
 	return to, nil
 }
 
-func (c *fakeCache) isCut() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.away || c.broken != nil
-}
-
 func (c *fakeCache) isFull() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -238,7 +238,6 @@ type simStore struct {
 	skew  time.Duration // of its clock
 	data  simData
 	old   []simSaved
-	well  time.Duration // since when it is
 	count map[string]int
 	back  func() // is told that an older base was taken
 }
