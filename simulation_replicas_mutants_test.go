@@ -126,6 +126,12 @@ type simAsksNobody struct{ *fakeCache }
 
 func (simAsksNobody) Ask(context.Context, []byte) error { return nil }
 
+func (c *fakeCache) isCut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away || c.broken != nil
+}
+
 // simNotAlone pulls only while it can reach the store.
 type simNotAlone struct {
 	rolegate.Source

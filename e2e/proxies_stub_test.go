@@ -37,14 +37,13 @@ func startStub(kind forwardauth.Proxy, app, auth string) *httptest.Server {
 	if kind == forwardauth.Envoy {
 		ask = askAsEnvoy
 	}
-	pass := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: app})
-	direct := pass.Director
-	pass.Director = func(r *http.Request) {
-		host := r.Host
-		direct(r)
-		r.Host = host
-	}
-	pass.FlushInterval = -1
+	to := &url.URL{Scheme: "http", Host: app}
+	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host
+		r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
+		r.SetXForwarded()
+	}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := ask(r, auth)
 		if err != nil {

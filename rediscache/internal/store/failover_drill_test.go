@@ -165,7 +165,7 @@ func startGuarded(t *testing.T) *guarded {
 	host, port, err := net.SplitHostPort(g.addrs[0])
 	require.NoError(t, err)
 	second := connect(t, &redis.Options{Addr: g.addrs[1]})
-	require.NoError(t, second.SlaveOf(t.Context(), host, port).Err())
+	require.NoError(t, second.ReplicaOf(t.Context(), host, port).Err())
 	require.Eventually(t, func() bool {
 		return strings.Contains(second.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	}, time.Minute, 50*time.Millisecond)

@@ -33,9 +33,6 @@ func newSealer(secret, prefix, list string) (*sealer, error) {
 	return &sealer{aead}, nil
 }
 
-// nonceSize is what sealed bytes begin with: no two have the same.
-const nonceSize = 12
-
 var errForged = errors.New("what Redis has is forged, damaged, or made with another Secret: give all replicas the same Secret; if they have it, see who else can write to this Redis")
 
 func (s *sealer) seal(place string, plain []byte) []byte {
