@@ -251,6 +251,7 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 					})
 					go begin(gate)
 					tickUntil(t, 70*time.Second, func() bool { return gate.Status().Incremental.Running })
+					synctest.Wait() // it has asked, and waits for its page
 					require.NoError(t, gate.RefreshAll(t.Context()))
 					synctest.Wait()
 					assert.Zero(t, gate.Status().Incremental.Succeeded, "what was read before the walk ended does not count")
