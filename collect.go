@@ -129,9 +129,9 @@ func (c *collector) take(r *Record) error {
 
 // repeats reports whether a record of an incremental refresh says nothing new,
 // although it may differ from what is known: it is older than what was read of
-// the user before, from a server that lags behind; or it is what was read
-// before, and a full refresh has found them gone since, or another record has
-// made them invalid.
+// the user before, from a server that lags behind; or a full refresh has found
+// the user gone since it was written; or it is what was read before, and another
+// record has made the user invalid.
 func (c *collector) repeats(r *Record) bool {
 	gen := c.p.now.Load()
 	seen, ok := c.p.cursor.Seen(r.UserID)
@@ -141,7 +141,8 @@ func (c *collector) repeats(r *Record) bool {
 	if gen.Invalid(r.UserID) {
 		return ok && r.Sequence == seen || r.Sequence <= gen.Cursor
 	}
-	if !ok || r.Sequence > seen {
+	gone, left := c.p.cursor.GoneAt(r.UserID)
+	if (!ok || r.Sequence > seen) && (!left || r.Sequence > gone) {
 		return false
 	}
 	_, listed := gen.Find(r.UserID)

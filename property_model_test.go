@@ -203,8 +203,8 @@ func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Reco
 }
 
 // repeats reports whether a record of an incremental pull says nothing new: what
-// is older than what was read lately of the user; what was read lately of one who
-// is gone from the list since; and what was read of one who is barred.
+// is older than what was read lately of the user; what was known before one was
+// found gone from the list; and what was read of one who is barred.
 func (g *propGate) repeats(r rolegate.Record) bool {
 	seen, ok := g.asks.Seen(r.UserID)
 	_, listed := g.users[r.UserID]
@@ -215,7 +215,8 @@ func (g *propGate) repeats(r rolegate.Record) bool {
 	case g.barred[r.UserID]:
 		return ok && r.Sequence == seen || r.Sequence <= g.cursor
 	default:
-		return ok && r.Sequence == seen && (!listed || held)
+		gone, left := g.asks.GoneAt(r.UserID)
+		return (ok && r.Sequence == seen || left && r.Sequence <= gone) && (!listed || held)
 	}
 }
 
@@ -325,7 +326,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 			return is && !(was && reflect.DeepEqual(now, before))
 		})
 	}
-	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail)
+	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail, g.gone(&next))
 	if g.listed {
 		accepted := w.accept != "" && w.accept == g.shown()
 		next.looks = slices.Clone(g.looks)
@@ -350,6 +351,23 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		return propHeld
 	}
 	return propDone
+}
+
+// gone returns those who were known, if only by a bad record, and are not listed.
+func (g *propGate) gone(next *propGate) (ids []int64) {
+	known := maps.Clone(g.barred)
+	for id := range g.users {
+		if known == nil {
+			known = map[int64]bool{}
+		}
+		known[id] = true
+	}
+	for id := range known {
+		if _, listed := next.users[id]; !listed {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // onlyGone reports whether nothing but that some users are gone lies between

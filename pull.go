@@ -176,17 +176,31 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 			return found == index.UserAdded || found == index.UserChanged
 		})
 	}
+	gone := removed(before, next)
 	view.Accept = p.acceptedOf(before)
 	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
 		return nil, seen, err
 	}
-	next.Cursor = p.cursor.Full(view.Started, p.clock(), list)
+	next.Cursor = p.cursor.Full(view.Started, p.clock(), list, gone)
 	p.published, p.overlay = p.overlay.number, nil
 	p.swap(next)
 	if p.changes != nil { // they come in the order of the swaps
 		seen = seen.plus(p.compareAll(next, before))
 	}
 	return before, seen, nil
+}
+
+// removed returns the users whom a list does not have any more.
+func removed(before, next *snapshot.Generation) (ids []int64) {
+	if before == nil {
+		return nil
+	}
+	before.Differing(&next.Table, func(id int64) {
+		if _, listed := next.Find(id); !listed {
+			ids = append(ids, id)
+		}
+	})
+	return ids
 }
 
 // maxExplained is how many users may be gone from a list whose highest sequence

@@ -186,6 +186,32 @@ func TestAListThatNeverRestsIsAWarning(t *testing.T) {
 	})
 }
 
+func TestALateCommitIsSeen(t *testing.T) {
+	t.Parallel()
+	inMovingList(t, 50, rolegate.Config{}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
+		after(3 * time.Minute)
+		late, later := l.number(), l.number()
+		l.put(record(200)) // another transaction, which is committed first
+		require.NoError(t, gate.Refresh(t.Context()))
+		after(100 * time.Second)
+		generation := gate.Status().Generation
+		r, added := record(9), record(201)
+		r.Sequence, added.Sequence = late, later
+		l.put(r)
+		l.put(added)
+		require.NoError(t, gate.Refresh(t.Context()))
+		teacher := gate.Policy(rolegate.AnyRole("teacher"))
+		assert.False(t, teacher.Decide(t.Context(), rolegate.UserID(9), 0).Allowed(), "the role is gone")
+		assert.True(t, allowed(gate, 201))
+		assert.Equal(t, generation+1, gate.Status().Generation)
+		require.NoError(t, gate.Refresh(t.Context()))
+		assert.Equal(t, generation+1, gate.Status().Generation, "rows that are seen again change nothing")
+		o := gate.Status().Incremental.Outcome
+		assert.Positive(t, o.Records)
+		assert.Zero(t, o.Added+o.Changed+o.Removed)
+	})
+}
+
 func TestAnOlderListIsNotBelievedAtOnce(t *testing.T) {
 	t.Parallel()
 	var book logBook
@@ -222,23 +248,45 @@ func TestAnOlderListIsNotBelievedAtOnce(t *testing.T) {
 // shows between two of its answers that more is known.
 func TestAServerThatLagsBringsNobodyBack(t *testing.T) {
 	t.Parallel()
-	inMovingList(t, 50, rolegate.Config{}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
-		old := l.copied()
-		l.remove(5)
-		l.put(record(100))
-		require.NoError(t, gate.RefreshAll(t.Context()))
-		l.lag(func(after int64) []rolegate.Record {
-			if after == 0 {
-				return old
-			}
-			return l.rows
+	for _, c := range []struct {
+		name string
+		lags func(n int, after int64) bool // whether the server that answers lags
+	}{
+		{"in full refreshes", func(_ int, after int64) bool { return after == 0 }},
+		{"in incremental refreshes", func(_ int, after int64) bool { return after > 0 }},
+		{"every second time", func(n int, _ int64) bool { return n%2 == 0 }},
+		{"two times of three", func(n int, _ int64) bool { return n%3 > 0 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			inMovingList(t, 50, rolegate.Config{}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
+				l.put(record(5, in(7, "teacher"))) // their row is one of the last
+				l.put(record(6, in(7, "teacher")))
+				require.NoError(t, gate.Refresh(t.Context()))
+				old := l.copied()
+				l.remove(5)
+				l.put(record(100))
+				require.NoError(t, gate.RefreshAll(t.Context()))
+				require.False(t, allowed(gate, 5))
+				n := 0
+				l.lag(func(after int64) []rolegate.Record {
+					if n++; c.lags(n, after) {
+						return old
+					}
+					return l.rows
+				})
+				for range 60 {
+					after(30 * time.Second)
+					require.False(t, allowed(gate, 5))
+				}
+				l.lag(nil)
+				require.NoError(t, gate.RefreshAll(t.Context()))
+				l.put(record(5, in(7, "teacher"))) // listed anew
+				require.NoError(t, gate.Refresh(t.Context()))
+				assert.True(t, allowed(gate, 5))
+			})
 		})
-		for range 60 {
-			after(30 * time.Second)
-			require.False(t, allowed(gate, 5))
-		}
-		l.lag(nil)
-	})
+	}
 }
 
 // An absurd sequence does not blind the refreshes that follow.

@@ -31,6 +31,7 @@ type Cursor struct {
 	done     clock.Instant      // when the last refresh began that was completed
 	outliers map[int64]struct{} // sequences that do not move it
 	recent   map[int64]int64    // for users above the first of known, the highest sequence seen
+	gone     map[int64]int64    // for users whom full refreshes have found gone, the highest sequence known by then
 	older    *olderList         // what the last full refresh showed, if that was older than what is known
 }
 
@@ -50,7 +51,7 @@ type olderList struct {
 // NewCursor returns a cursor that knows nothing. A list that is older than what
 // is known is believed when a full refresh that begins gap later shows it too.
 func NewCursor(lookBack, gap time.Duration) *Cursor {
-	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}}
+	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}, gone: map[int64]int64{}}
 }
 
 // maxOutliers is how many sequences can be absurd. More are a change of how the
@@ -90,6 +91,11 @@ func (c *Cursor) From() int64 {
 	if c.older != nil {
 		from = min(from, c.highest-1) // to see whether the source still has it
 	}
+	for id, sequence := range c.gone {
+		if sequence < from {
+			delete(c.gone, id) // no row can come any more that is as old
+		}
+	}
 	return max(0, from)
 }
 
@@ -112,6 +118,27 @@ func (c *Cursor) Seen(id int64) (sequence int64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sequence, ok = c.recent[id]
+	return sequence, ok
+}
+
+// Gone notes that a full refresh has found those users gone. A row of theirs that
+// has no higher sequence than is known by now says nothing new: it comes from a
+// server that lags behind.
+func (c *Cursor) Gone(ids []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		c.gone[id] = max(c.gone[id], c.highest)
+	}
+}
+
+// GoneAt returns the highest sequence that was known when a full refresh found
+// that user gone. ok is false if none has, or so long ago that no older row can
+// come any more.
+func (c *Cursor) GoneAt(id int64) (sequence int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sequence, ok = c.gone[id]
 	return sequence, ok
 }
 
@@ -151,10 +178,11 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64) {
 func (c *Cursor) Follow(at clock.Instant, highest int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.done = clock.Later(c.done, at)
+	c.complete(at)
 	if highest < c.highest {
 		c.highest, c.known, c.outliers = highest, nil, nil // it went by an older list
 		c.known = []knownSequence{{at, highest}}
+		clear(c.gone)
 		return
 	}
 	c.advance(at, highest)
@@ -164,7 +192,15 @@ func (c *Cursor) Follow(at clock.Instant, highest int64) {
 func (c *Cursor) Done(started clock.Instant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.done = clock.Later(c.done, started)
+	c.complete(started)
+}
+
+// complete notes when the last refresh began that was completed. The zero instant
+// is none, and not the beginning of time: a clock may read less.
+func (c *Cursor) complete(started clock.Instant) {
+	if c.done == (clock.Instant{}) || started.Mono > c.done.Mono {
+		c.done = started
+	}
 }
 
 func (c *Cursor) advance(at clock.Instant, highest int64) {
@@ -209,20 +245,26 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool)
 	return &OlderError{Shown: shown, Known: list.known, Again: c.gap}
 }
 
-// Full takes in a full refresh that began then and was applied at that moment.
-// It returns the highest sequence that is known.
-func (c *Cursor) Full(started, at clock.Instant, list *Tail) int64 {
+// Full takes in a full refresh that began then and was applied at that moment,
+// and has found those users gone. It returns the highest sequence that is known.
+func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	highest, outliers := list.highest(c.outliers)
+	known := c.highest
 	c.outliers = outliers
-	c.done = clock.Later(c.done, started)
+	c.complete(started)
 	if c.older != nil { // it was confirmed: this is another list
 		c.older = nil
 		clear(c.recent)
+		clear(c.gone)
+		known = highest
 	}
 	for _, row := range list.above {
 		c.recent[row.id] = max(c.recent[row.id], row.sequence)
+	}
+	for _, id := range gone {
+		c.gone[id] = max(c.gone[id], known, highest)
 	}
 	if highest < list.known && c.highest == list.known { // whoever had that is gone
 		c.highest, c.known = highest, nil

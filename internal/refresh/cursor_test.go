@@ -24,7 +24,7 @@ func full(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
 	for _, sequence := range sequences {
 		list.Add(sequence, sequence)
 	}
-	c.Full(at, at, list)
+	c.Full(at, at, list, nil)
 }
 
 // pull has it take in an incremental refresh of one page.
@@ -55,6 +55,45 @@ func TestCursorLooksBack(t *testing.T) {
 	assert.EqualValues(t, 130, c.Highest())
 	pull(c, minute(20))
 	assert.EqualValues(t, 130, c.From(), "whatever was under way then has ended")
+}
+
+// A monotonic clock may read anything, also less than nothing.
+func TestCursorLooksBackWhateverTheClockReads(t *testing.T) {
+	t.Parallel()
+	at := func(n float64) clock.Instant { return minute(n - 1e6) }
+	c := newCursor()
+	full(c, at(0), 100)
+	pull(c, at(1), 110)
+	pull(c, at(2), 120)
+	assert.EqualValues(t, 100, c.From())
+	pull(c, at(3), 130)
+	assert.EqualValues(t, 110, c.From())
+}
+
+// Of a user who is gone no row counts that is as old as what was known then, for
+// as long as one can come.
+func TestCursorKnowsWhoIsGone(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	full(c, minute(0), 98, 99, 100)
+	c.Full(minute(1), minute(1), func() *refresh.Tail { l := c.Tail(); l.Add(98, 98); l.Add(99, 99); return l }(), []int64{100})
+	assert.EqualValues(t, 99, c.Highest())
+	sequence, ok := c.GoneAt(100)
+	assert.True(t, ok)
+	assert.EqualValues(t, 100, sequence, "who had the highest had that")
+	_, ok = c.GoneAt(99)
+	assert.False(t, ok)
+	pull(c, minute(2))
+	c.Gone([]int64{99}) // another replica's full refresh
+	sequence, _ = c.GoneAt(99)
+	assert.EqualValues(t, 99, sequence)
+	pull(c, minute(3), 120)
+	pull(c, minute(9), 121)
+	require.EqualValues(t, 120, c.From())
+	for _, id := range []int64{99, 100} {
+		_, ok = c.GoneAt(id)
+		assert.False(t, ok, "no row of that age can come any more")
+	}
 }
 
 // Whatever commits no later than LookBack after it took its sequence is shown by
@@ -146,7 +185,7 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		}
 		require.NoError(t, c.Older(minute(10), list, never))
 		assert.Equal(t, 2, c.Missed(list, func(id int64) bool { return id == 101 || id == 102 }))
-		assert.EqualValues(t, 102, c.Full(minute(10), minute(10), list))
+		assert.EqualValues(t, 102, c.Full(minute(10), minute(10), list, nil))
 		assert.EqualValues(t, 102, c.Highest())
 		assert.EqualValues(t, 102, c.From())
 		pull(c, minute(11), 103, 5000)
@@ -168,7 +207,7 @@ func TestCursorAbsurdSequences(t *testing.T) {
 			list.Add(sequence, sequence)
 		}
 		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 50 }))
-		c.Full(minute(10), minute(10), list)
+		c.Full(minute(10), minute(10), list, nil)
 		assert.EqualValues(t, 100, c.Highest())
 	})
 }
@@ -184,7 +223,7 @@ func TestCursorOlderLists(t *testing.T) {
 		}
 		err := c.Older(minute(at), list, func() bool { return explained })
 		if err == nil {
-			c.Full(minute(at), minute(at), list)
+			c.Full(minute(at), minute(at), list, nil)
 		}
 		return err
 	}

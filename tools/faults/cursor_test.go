@@ -123,6 +123,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		}
 		require.NoError(t, h.gate.Refresh(t.Context()))
 		require.True(t, h.allowed(t, 6))
+		tickAfter(4 * time.Minute) // until increments look back no further than this
 		h.m.Restore(backup)
 		require.Less(t, h.m.Sequence(), h.gate.Status().Cursor)
 		return h.m.Sequence()
