@@ -208,10 +208,10 @@ func TestStoredIndexIsNotUsed(t *testing.T) {
 		{name: "as it was", change: func(*rolegate.Config) {}},
 		{name: "another list", change: func(c *rolegate.Config) { second(c, "another") }, says: "of another list"},
 		{name: "a list that is called the same", change: func(c *rolegate.Config) { second(c, rolegatetest.NewStatic().CacheKey()) }},
-		{name: "more is kept", change: func(c *rolegate.Config) { c.Keep = rolegate.KeepNickname }, says: "other Keep"},
-		{name: "less is kept", first: func(c *rolegate.Config) { c.Keep = rolegate.KeepAll }, change: func(c *rolegate.Config) { c.Keep = rolegate.KeepEmail }, says: "other Keep"},
+		{name: "more is kept", change: func(c *rolegate.Config) { c.Keep = rolegate.Keep{Nickname: true} }, says: "other Keep"},
+		{name: "less is kept", first: func(c *rolegate.Config) { c.Keep = keepAll }, change: func(c *rolegate.Config) { c.Keep = rolegate.Keep{Email: true} }, says: "other Keep"},
 		{name: "another alias", change: func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{rolegate.KindEmail} }, says: "Aliases"},
-		{name: "an alias that was kept", first: func(c *rolegate.Config) { c.Keep = rolegate.KeepEmail },
+		{name: "an alias that was kept", first: func(c *rolegate.Config) { c.Keep = rolegate.Keep{Email: true} },
 			change: func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{rolegate.KindEmail} }},
 		{name: "an hour old", wait: time.Hour, change: func(*rolegate.Config) {}},
 		{name: "older than an hour", wait: time.Hour + 1, change: func(*rolegate.Config) {}, says: "older than ExpireAfter, 1h0m0s"},
@@ -359,7 +359,7 @@ func TestCacheLogsNoPersonalData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := record(4711471147114711, in(7, "teacher"))
 		r.Account, r.Email, r.Nickname = "alice", "alice@example.com", "Alice"
-		cfg := rolegate.Config{Source: rolegatetest.NewStatic(r), Keep: rolegate.KeepAll}
+		cfg := rolegate.Config{Source: rolegatetest.NewStatic(r), Keep: keepAll}
 		cache := storedBy(t, cfg)
 		data, _ := cache.stored()
 		var book logBook

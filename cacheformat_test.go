@@ -70,7 +70,7 @@ func TestDamagedIndexes(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]rolegate.Config{
 		"ids alone":  {Source: rolegatetest.NewStatic(users(3)...)},
-		"everything": {Source: rolegatetest.NewStatic(namedUpTo(2)...), Keep: rolegate.KeepAll, Aliases: aliasKinds},
+		"everything": {Source: rolegatetest.NewStatic(namedUpTo(2)...), Keep: keepAll, Aliases: aliasKinds},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -60,7 +60,7 @@ func publishedChanges(t testing.TB, keep rolegate.Keep) (list []publishedChange)
 
 func smallChanges(t *testing.T) (list []publishedChange) {
 	synctest.Test(t, func(t *testing.T) {
-		list = append(publishedChanges(t, 0), publishedChanges(t, rolegate.KeepAll)...)
+		list = append(publishedChanges(t, rolegate.Keep{}), publishedChanges(t, keepAll)...)
 	})
 	return list
 }

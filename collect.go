@@ -77,7 +77,7 @@ func (c *collector) pullRecords(ctx context.Context, stop context.CancelCauseFun
 // take takes in one record. An error makes the whole refresh fail.
 func (c *collector) take(r *Record) error {
 	c.records++
-	good := r.Bad == nil && r.UserID > 0 && index.FieldSet(r.Unreadable)&c.p.cfg.fields == 0
+	good := r.Bad == nil && r.UserID > 0 && r.Unreadable.fields()&c.p.cfg.fields == 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
 		return pullError(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full refresh will follow it", c.after, r.Sequence)
 	}

@@ -176,20 +176,21 @@ type Refresh struct {
 	MaxAgeWait time.Duration
 }
 
-// Keep is a set of strings to keep of each user: add them with |.
-type Keep uint8
+// Keep says which strings to keep of each user: each is for the method of [User]
+// of its name.
+type Keep struct {
+	Account, Email, ThirdAccount, ThirdUserID, Nickname, ThirdUserName bool
+}
 
-// The strings that can be kept, each for the method of [User] of that name.
-const (
-	KeepAccount Keep = 1 << iota
-	KeepEmail
-	KeepThirdAccount
-	KeepThirdUserID
-	KeepNickname
-	KeepThirdUserName
-
-	KeepAll = KeepAccount | KeepEmail | KeepThirdAccount | KeepThirdUserID | KeepNickname | KeepThirdUserName
-)
+// fields is the set as the index has it.
+func (k Keep) fields() (set index.FieldSet) {
+	for f, kept := range [...]bool{k.Account, k.Email, k.ThirdAccount, k.ThirdUserID, k.Nickname, k.ThirdUserName} {
+		if kept {
+			set |= 1 << f
+		}
+	}
+	return set
+}
 
 // settings is a Config that was found right, with the defaults filled in.
 type settings struct {
@@ -222,7 +223,7 @@ func (c Config) validate() (settings, error) {
 			sourceWorks = false
 		}
 	}
-	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: index.FieldSet(c.Keep)}
+	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: c.Keep.fields()}
 	if c.Identify.identify == nil && len(c.Aliases) == 0 {
 		wrong("Identify is not set: say who is asking with ByUserID, ByAccount, …")
 	}
@@ -232,9 +233,6 @@ func (c Config) validate() (settings, error) {
 			continue
 		}
 		s.indexed |= 1 << k
-	}
-	if c.Keep&^KeepAll != 0 {
-		wrong("Keep: %#x is not a set of KeepAccount, KeepEmail, …", uint8(c.Keep))
 	}
 	for k := KindAccount; k < kinds; k++ {
 		if s.indexed.has(k) {

@@ -43,7 +43,6 @@ var configMistakes = []struct {
 	{"no identify", func(c *rolegate.Config) { c.Identify = rolegate.Identifier{} }, []string{"Identify is not set", "ByUserID"}},
 	{"an alias of no kind", func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{rolegate.KindEmail, 0} }, []string{"Aliases", "nobody", "KindAccount"}},
 	{"an alias of an unknown kind", func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{200} }, []string{"Aliases", "Kind(200)", "KindAccount"}},
-	{"keep unknown strings", func(c *rolegate.Config) { c.Keep = 1 << 7 }, []string{"Keep", "KeepAccount"}},
 	{"a role that includes itself", func(c *rolegate.Config) { c.Implies = map[string][]string{"admin": {"admin"}} }, []string{"Implies", `"admin" → "admin"`, "cycle", "leave one"}},
 	{"a cycle of two", func(c *rolegate.Config) { c.Implies = map[string][]string{"a": {"b"}, "b": {"a"}} }, []string{"Implies", `"a" → "b" → "a"`}},
 	{"a long cycle", func(c *rolegate.Config) {
@@ -101,14 +100,13 @@ func TestConfigMistakesAreToldAllAtOnce(t *testing.T) {
 	_, err := rolegate.Open(t.Context(), rolegate.Config{
 		Source:    &configSource{mistake: errConfigSource},
 		Aliases:   nil,
-		Keep:      1 << 6,
 		Implies:   map[string][]string{"a": {"b"}, "b": {"a"}, "": {"c"}},
 		Refresh:   rolegate.Refresh{Every: -1, ResyncEvery: 5, StaleAfter: -2, ExpireAfter: 1 << 62},
 		Challenge: "\n",
 	})
 	require.Error(t, err)
 	for _, part := range []string{
-		"Source: BaseURL", "Identify", "Keep", `Implies[""]`, `"a" → "b" → "a"`, "Every is negative", "ResyncEvery is 5ns", "StaleAfter is negative",
+		"Source: BaseURL", "Identify", `Implies[""]`, `"a" → "b" → "a"`, "Every is negative", "ResyncEvery is 5ns", "StaleAfter is negative",
 		"ExpireAfter is 1281023h53m38.427387904s", "Challenge",
 	} {
 		assert.Contains(t, err.Error(), part)
@@ -153,7 +151,7 @@ func TestConfigWithoutMistakes(t *testing.T) {
 			c.Identify, c.Aliases = rolegate.Identifier{}, []rolegate.Kind{rolegate.KindEmail}
 		}},
 		{"the same alias twice", func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{rolegate.KindEmail, rolegate.KindEmail} }},
-		{"every string", func(c *rolegate.Config) { c.Keep = rolegate.KeepAll }},
+		{"every string", func(c *rolegate.Config) { c.Keep = keepAll }},
 		{"the same included role on two ways", func(c *rolegate.Config) {
 			c.Implies = map[string][]string{"a": {"b", "c", "c"}, "b": {"d"}, "c": {"d"}}
 		}},

@@ -89,7 +89,7 @@ func newDenyApp(t *testing.T, change func(*rolegate.Config)) *denyApp {
 					return strconv.ParseInt(text, 10, 64)
 				}
 			})),
-		Keep:   rolegate.KeepAll,
+		Keep:   keepAll,
 		Logger: app.book.logger(),
 	}
 	if change != nil {

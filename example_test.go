@@ -390,7 +390,7 @@ func ExampleConfig_implies() {
 func ExampleConfig_keep() {
 	gate := exampleGateWith(func(c *rolegate.Config) {
 		c.Source = rolegatetest.NewStatic(rolegate.Record{UserID: 1, Nickname: "王芳", Email: "wang@example.com"})
-		c.Keep = rolegate.KeepNickname | rolegate.KeepAccount
+		c.Keep = rolegate.Keep{Nickname: true, Account: true}
 	})
 	defer gate.Close()
 

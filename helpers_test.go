@@ -25,6 +25,9 @@ import (
 	"github.com/rolegate/rolegate/internal/logbook"
 )
 
+// keepAll keeps every string of a user.
+var keepAll = rolegate.Keep{Account: true, Email: true, ThirdAccount: true, ThirdUserID: true, Nickname: true, ThirdUserName: true}
+
 // byHeader identifies by a header without asking who has sent it: only tests
 // may.
 var byHeader = rolegate.ByUserID(func(r *http.Request) (int64, error) {

@@ -123,7 +123,7 @@ func TestIdentitiesOfNobody(t *testing.T) {
 			rolegate.Record{UserID: 3, ThirdUserID: "12"},
 		),
 		Aliases: identityKinds,
-		Keep:    rolegate.KeepAll,
+		Keep:    keepAll,
 	})
 	for _, id := range []rolegate.Identity{
 		{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.UserID(-1 << 63),

@@ -211,7 +211,7 @@ func TestVeryLargeUsers(t *testing.T) {
 	}
 	source := rolegatetest.NewStatic(records...)
 	cfg := withAccounts(source)
-	cfg.Keep = rolegate.KeepNickname
+	cfg.Keep = rolegate.Keep{Nickname: true}
 	gate := openGate(t, cfg)
 	check := func() {
 		t.Helper()

@@ -423,7 +423,7 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	store := newFakeStore()
 	lists := map[string]bool{}
-	for _, keep := range []rolegate.Keep{0, rolegate.KeepAccount} {
+	for _, keep := range []rolegate.Keep{{}, {Account: true}} {
 		cache := store.replica()
 		openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Cache: cache, Keep: keep, StartEmpty: true})
 		lists[cache.list] = true

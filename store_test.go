@@ -32,7 +32,7 @@ func TestIndexFollowsManyChanges(t *testing.T) {
 		records = append(records, r)
 	}
 	source := rolegatetest.NewStatic(records...)
-	gate := openGate(t, rolegate.Config{Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount}, Keep: rolegate.KeepAccount | rolegate.KeepNickname})
+	gate := openGate(t, rolegate.Config{Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount}, Keep: rolegate.Keep{Account: true, Nickname: true}})
 	checks := map[string]*rolegate.Policy{}
 	for _, code := range roleCodes {
 		checks[code] = gate.Policy(rolegate.AnyRole(code))

@@ -140,16 +140,16 @@ func TestKeep(t *testing.T) {
 		aliases []rolegate.Kind
 		want    []string
 	}{
-		{"nothing", 0, nil, only()},
-		{"everything", rolegate.KeepAll, nil, all},
-		{"account", rolegate.KeepAccount, nil, only(0)},
-		{"e-mail", rolegate.KeepEmail, nil, only(1)},
-		{"third account", rolegate.KeepThirdAccount, nil, only(2)},
-		{"third user id", rolegate.KeepThirdUserID, nil, only(3)},
-		{"nickname", rolegate.KeepNickname, nil, only(4)},
-		{"third user name", rolegate.KeepThirdUserName, nil, only(5)},
-		{"first and last", rolegate.KeepAccount | rolegate.KeepThirdUserName, nil, only(0, 5)},
-		{"an alias is kept too", rolegate.KeepNickname, []rolegate.Kind{rolegate.KindEmail}, only(1, 4)},
+		{"nothing", rolegate.Keep{}, nil, only()},
+		{"everything", keepAll, nil, all},
+		{"account", rolegate.Keep{Account: true}, nil, only(0)},
+		{"e-mail", rolegate.Keep{Email: true}, nil, only(1)},
+		{"third account", rolegate.Keep{ThirdAccount: true}, nil, only(2)},
+		{"third user id", rolegate.Keep{ThirdUserID: true}, nil, only(3)},
+		{"nickname", rolegate.Keep{Nickname: true}, nil, only(4)},
+		{"third user name", rolegate.Keep{ThirdUserName: true}, nil, only(5)},
+		{"first and last", rolegate.Keep{Account: true, ThirdUserName: true}, nil, only(0, 5)},
+		{"an alias is kept too", rolegate.Keep{Nickname: true}, []rolegate.Kind{rolegate.KindEmail}, only(1, 4)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -171,7 +171,7 @@ func TestKeptStringsAreWhole(t *testing.T) {
 	for i, text := range texts {
 		records = append(records, rolegate.Record{UserID: int64(i + 1), Account: text, Nickname: text, ThirdUserName: text})
 	}
-	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(records...), Keep: rolegate.KeepAll})
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(records...), Keep: keepAll})
 	for i, text := range texts {
 		u := gate.Decide(t.Context(), rolegate.UserID(int64(i+1))).User
 		assert.True(t, u.Account() == text && u.Nickname() == text && u.ThirdUserName() == text, "%.20q", text)
@@ -184,7 +184,7 @@ func TestKeptStringsAreWhole(t *testing.T) {
 func TestAUserStaysAsHeWas(t *testing.T) {
 	t.Parallel()
 	source := rolegatetest.NewStatic(userRecord(), record(43), record(44), record(45))
-	gate := openGate(t, rolegate.Config{Source: source, Keep: rolegate.KeepNickname})
+	gate := openGate(t, rolegate.Config{Source: source, Keep: rolegate.Keep{Nickname: true}})
 	before := gate.Decide(t.Context(), rolegate.UserID(42)).User
 	changed := userRecord()
 	changed.Nickname, changed.Grants = "王芳芳", []rolegate.Grant{in(1, "pupil")}
@@ -203,7 +203,7 @@ func TestAUserStaysAsHeWas(t *testing.T) {
 
 func TestUsersAreWithheld(t *testing.T) {
 	t.Parallel()
-	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(userRecord()), Keep: rolegate.KeepAll})
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(userRecord()), Keep: keepAll})
 	d := gate.Decide(t.Context(), rolegate.UserID(42))
 	u := d.User
 	assert.Equal(t, "user 42", u.String())
@@ -229,7 +229,7 @@ func TestUsersAreWithheld(t *testing.T) {
 func TestUsersAreSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	source := rolegatetest.NewStatic(userRecord())
-	gate := openGate(t, rolegate.Config{Source: source, Keep: rolegate.KeepAll})
+	gate := openGate(t, rolegate.Config{Source: source, Keep: keepAll})
 	h := gate.Admit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, _ := gate.UserFrom(r.Context())
 		var all sync.WaitGroup

@@ -40,7 +40,7 @@ func BenchmarkHeap(b *testing.B) {
 		for b.Loop() {
 			index := heapOf(b, w, func(c *rolegate.Config) {
 				c.Aliases = []rolegate.Kind{rolegate.KindAccount}
-				c.Keep = rolegate.KeepAll
+				c.Keep = rolegate.Keep{Account: true, Email: true, ThirdAccount: true, ThirdUserID: true, Nickname: true, ThirdUserName: true}
 			})
 			strings := float64(text) / float64(n)
 			report(b, index-strings, "B/user-beyond-strings")

@@ -118,7 +118,7 @@ func newRig(t *testing.T, kind forwardauth.Proxy, start func(app, auth string) (
 	t.Helper()
 	g := &rig{kind: kind, app: &app{}, asked: &asked{}, source: rolegatetest.NewStatic(listed()...)}
 	gate, err := rolegate.Open(t.Context(), rolegate.Config{
-		Source: g.source, Keep: rolegate.KeepAccount, Logger: slog.New(slog.DiscardHandler),
+		Source: g.source, Keep: rolegate.Keep{Account: true}, Logger: slog.New(slog.DiscardHandler),
 		// A header comes first that only something in front of the proxy may set.
 		Identify: rolegate.FirstOf(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)), rolegate.ByUserID(session)),
 	})

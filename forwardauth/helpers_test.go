@@ -39,7 +39,7 @@ var bySession = rolegate.ByUserID(func(r *http.Request) (int64, error) {
 func openGate(t testing.TB, change func(*rolegate.Config)) *rolegate.Gate {
 	t.Helper()
 	cfg := rolegate.Config{
-		Source: rolegatetest.NewStatic(listed()...), Identify: bySession, Keep: rolegate.KeepAccount,
+		Source: rolegatetest.NewStatic(listed()...), Identify: bySession, Keep: rolegate.Keep{Account: true},
 		Logger: slog.New(slog.DiscardHandler), OnDeny: rolegate.OnDeny{Off: true},
 	}
 	if change != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -108,7 +109,7 @@ func FuzzPage(f *testing.F) {
 			return // a bad record with several ids: the two do not line up
 		}
 		for i, r := range got {
-			if r.Bad != nil || r.Unreadable != 0 {
+			if r.Bad != nil || r.Unreadable != (rolegate.Keep{}) {
 				continue
 			}
 			var n naiveRecord

@@ -180,7 +180,7 @@ func (d *decoder) members(r *rolegate.Record, ids *[]int64) error {
 			case keyUserID, keyLastSequence, keyRoleList:
 				d.fault(errDuplicateKey, false)
 			default:
-				r.Unreadable |= textOf(k)
+				markUnreadable(&r.Unreadable, k)
 			}
 		}
 		switch k {
@@ -215,17 +215,17 @@ func (d *decoder) members(r *rolegate.Record, ids *[]int64) error {
 		case keyRoleList:
 			err = d.roleList(r, &owner)
 		case keyAccount:
-			r.Account, err = d.text(r, rolegate.KeepAccount)
+			r.Account, err = d.text(&r.Unreadable.Account)
 		case keyEmail:
-			r.Email, err = d.text(r, rolegate.KeepEmail)
+			r.Email, err = d.text(&r.Unreadable.Email)
 		case keyThirdAccount:
-			r.ThirdAccount, err = d.text(r, rolegate.KeepThirdAccount)
+			r.ThirdAccount, err = d.text(&r.Unreadable.ThirdAccount)
 		case keyThirdUserID:
 			r.ThirdUserID, err = d.thirdUserID(r)
 		case keyNickname:
-			r.Nickname, err = d.text(r, rolegate.KeepNickname)
+			r.Nickname, err = d.text(&r.Unreadable.Nickname)
 		case keyThirdUserName:
-			r.ThirdUserName, err = d.text(r, rolegate.KeepThirdUserName)
+			r.ThirdUserName, err = d.text(&r.Unreadable.ThirdUserName)
 		default:
 			err = d.SkipValue()
 		}
@@ -249,7 +249,7 @@ func (d *decoder) members(r *rolegate.Record, ids *[]int64) error {
 	case owner != 0 && owner != r.UserID:
 		d.fault(errRoleUser, true)
 	}
-	if r.Unreadable != 0 {
+	if r.Unreadable != (rolegate.Keep{}) {
 		forget(r)
 	}
 	return nil
@@ -269,44 +269,43 @@ func (d *decoder) recordKeyInOtherCase(name []byte, r *rolegate.Record) key {
 	case keyRoleList:
 		d.fault(fmt.Errorf("%s: expected this key in this case", keyNames[k]), true)
 	default:
-		r.Unreadable |= textOf(k)
+		markUnreadable(&r.Unreadable, k)
 	}
 	return otherKey
 }
 
-// textOf is the text of a key.
-func textOf(k key) rolegate.Keep {
+// markUnreadable marks the text of a key; a key of something else marks nothing.
+func markUnreadable(texts *rolegate.Keep, k key) {
 	switch k {
 	case keyAccount:
-		return rolegate.KeepAccount
+		texts.Account = true
 	case keyEmail:
-		return rolegate.KeepEmail
+		texts.Email = true
 	case keyThirdAccount:
-		return rolegate.KeepThirdAccount
+		texts.ThirdAccount = true
 	case keyThirdUserID:
-		return rolegate.KeepThirdUserID
+		texts.ThirdUserID = true
 	case keyNickname:
-		return rolegate.KeepNickname
+		texts.Nickname = true
 	case keyThirdUserName:
-		return rolegate.KeepThirdUserName
+		texts.ThirdUserName = true
 	}
-	return 0
 }
 
 // forget empties the texts that are unreadable.
 func forget(r *rolegate.Record) {
 	for _, t := range []struct {
-		text *string
-		is   rolegate.Keep
+		text       *string
+		unreadable bool
 	}{
-		{&r.Account, rolegate.KeepAccount},
-		{&r.Email, rolegate.KeepEmail},
-		{&r.ThirdAccount, rolegate.KeepThirdAccount},
-		{&r.ThirdUserID, rolegate.KeepThirdUserID},
-		{&r.Nickname, rolegate.KeepNickname},
-		{&r.ThirdUserName, rolegate.KeepThirdUserName},
+		{&r.Account, r.Unreadable.Account},
+		{&r.Email, r.Unreadable.Email},
+		{&r.ThirdAccount, r.Unreadable.ThirdAccount},
+		{&r.ThirdUserID, r.Unreadable.ThirdUserID},
+		{&r.Nickname, r.Unreadable.Nickname},
+		{&r.ThirdUserName, r.Unreadable.ThirdUserName},
 	} {
-		if r.Unreadable&t.is != 0 {
+		if t.unreadable {
 			*t.text = ""
 		}
 	}
@@ -336,7 +335,7 @@ func (d *decoder) unquote(v jsontext.Value) (text []byte, ok bool) {
 
 // text reads the next value as a string or null; anything else makes it
 // unreadable.
-func (d *decoder) text(r *rolegate.Record, is rolegate.Keep) (string, error) {
+func (d *decoder) text(unreadable *bool) (string, error) {
 	v, err := d.ReadValue()
 	if err != nil {
 		return "", err
@@ -349,7 +348,7 @@ func (d *decoder) text(r *rolegate.Record, is rolegate.Keep) (string, error) {
 			return d.texts.string(b), nil
 		}
 	}
-	r.Unreadable |= is
+	*unreadable = true
 	return "", nil
 }
 
@@ -379,7 +378,7 @@ func (d *decoder) thirdUserID(r *rolegate.Record) (string, error) {
 	}
 	switch {
 	case !ok:
-		r.Unreadable |= rolegate.KeepThirdUserID
+		r.Unreadable.ThirdUserID = true
 		return "", nil
 	case namesNobody(b):
 		return "", nil

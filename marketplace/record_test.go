@@ -49,7 +49,7 @@ func TestGoodRecords(t *testing.T) {
 		{"the highest id", with(`"userId":"9223372036854775807"`), rolegate.Record{UserID: 9223372036854775807}},
 		{"sequence above 2^53", with(`"lastSequence":9007199254740993`), rolegate.Record{Sequence: 9007199254740993}},
 		{"nulls", with(`"account":null,"email":null,"thirdAccount":null,"thirdUserId":null,"nickname":null,"thirdUserName":null`), rolegate.Record{}},
-		{"names for display of any type", with(`"nickname":5,"thirdUserName":{"a":[]}`), rolegate.Record{Unreadable: rolegate.KeepNickname | rolegate.KeepThirdUserName}},
+		{"names for display of any type", with(`"nickname":5,"thirdUserName":{"a":[]}`), rolegate.Record{Unreadable: rolegate.Keep{Nickname: true, ThirdUserName: true}}},
 		{"unknown keys", with(`"deptList":[{"x":{"y":[1]}}],"gender":"x"`), rolegate.Record{}},
 		{"many unknown keys", with(strings.TrimPrefix(manyKeys(100), ",") + `,"roleList":[{"orgId":3,"roleCode":"r"` + manyKeys(100) + `}]`),
 			rolegate.Record{Grants: grants(rolegate.Grant{OrgID: 3, RoleCode: "r"})}},
@@ -127,8 +127,8 @@ func TestASequenceOfZeroIsOne(t *testing.T) {
 func TestUnreadableTexts(t *testing.T) {
 	t.Parallel()
 	fields := map[string]rolegate.Keep{
-		"account": rolegate.KeepAccount, "email": rolegate.KeepEmail, "thirdAccount": rolegate.KeepThirdAccount,
-		"thirdUserId": rolegate.KeepThirdUserID, "nickname": rolegate.KeepNickname, "thirdUserName": rolegate.KeepThirdUserName,
+		"account": {Account: true}, "email": {Email: true}, "thirdAccount": {ThirdAccount: true},
+		"thirdUserId": {ThirdUserID: true}, "nickname": {Nickname: true}, "thirdUserName": {ThirdUserName: true},
 	}
 	for field, want := range fields {
 		key := `"` + field + `":`

@@ -31,7 +31,7 @@ func config(source rolegate.Source, check func(name, password string) bool) role
 			"admin":   {"teacher", "homeroom"},
 			"teacher": {"student"},
 		},
-		Keep: rolegate.KeepThirdAccount, // to see whose a note is
+		Keep: rolegate.Keep{ThirdAccount: true}, // to see whose a note is
 	}
 }
 

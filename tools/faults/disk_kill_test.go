@@ -62,7 +62,7 @@ func (v webVersion) Pull(_ context.Context, after int64, yield func(rolegate.Rec
 // own, and prints the number of each that has been stored.
 func webStoreForEver(path string, pieces int) error {
 	for n := webStored(path) + 1; ; n++ {
-		cfg := rolegate.Config{Source: webVersion{n}, Identify: webByHeader, Keep: rolegate.KeepAll, Logger: slog.New(slog.DiscardHandler)}
+		cfg := rolegate.Config{Source: webVersion{n}, Identify: webByHeader, Keep: keepAll, Logger: slog.New(slog.DiscardHandler)}
 		cfg.Cache = filecache.New(path)
 		if pieces >= 0 {
 			cfg.Cache = webSuicidal{filecache.New(path), pieces}
@@ -98,7 +98,7 @@ func webLoad(path string) (int64, error) {
 	down := webKeyed{rolegatetest.NewStatic(), "webVersion"}
 	down.Fail(errors.New("down"))
 	gate, err := rolegate.Open(context.Background(), rolegate.Config{
-		Source: down, Identify: webByHeader, Keep: rolegate.KeepAll, Logger: slog.New(slog.DiscardHandler), StartEmpty: true, Cache: filecache.New(path),
+		Source: down, Identify: webByHeader, Keep: keepAll, Logger: slog.New(slog.DiscardHandler), StartEmpty: true, Cache: filecache.New(path),
 	})
 	if err != nil {
 		return 0, err
@@ -287,7 +287,7 @@ func TestFault45KilledWhileTheIndexIsWritten(t *testing.T) {
 func webStoreVersion(t *testing.T, path string, n int64) {
 	t.Helper()
 	cfg := webConfig(webVersion{n})
-	cfg.Keep, cfg.Cache = rolegate.KeepAll, filecache.New(path)
+	cfg.Keep, cfg.Cache = keepAll, filecache.New(path)
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, acceptShrink(t.Context(), gate))

@@ -211,7 +211,7 @@ func TestFault47AStoredIndexOfAnotherList(t *testing.T) {
 		{"older than another ExpireAfter", base, app, "", 30 * time.Minute, func(c *rolegate.Config) {
 			c.Refresh.ExpireAfter = 25 * time.Minute
 		}, false, "older than ExpireAfter"},
-		{"made with another Keep", base, app, "", time.Minute, func(c *rolegate.Config) { c.Keep = rolegate.KeepEmail }, false, "other Keep"},
+		{"made with another Keep", base, app, "", time.Minute, func(c *rolegate.Config) { c.Keep = rolegate.Keep{Email: true} }, false, "other Keep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

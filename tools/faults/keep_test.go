@@ -23,6 +23,9 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
+// keepAll keeps every string of a user.
+var keepAll = rolegate.Keep{Account: true, Email: true, ThirdAccount: true, ThirdUserID: true, Nickname: true, ThirdUserName: true}
+
 // This file is what the catalogue calls KEEP, as far as the wire is concerned: a
 // gate whose list is in step, a fault, and what must not have come of it.
 
@@ -94,7 +97,7 @@ func (w *keepWorld) open(async bool) *rolegate.Gate {
 			return strconv.ParseInt(r.Header.Get("X-Test-User"), 10, 64)
 		}),
 		Aliases:    []rolegate.Kind{rolegate.KindAccount},
-		Keep:       rolegate.KeepAll,
+		Keep:       keepAll,
 		OnDeny:     rolegate.OnDeny{Off: true}, // no pull but those of the test and the loop
 		StartEmpty: async,
 		Logger:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug - 100})),

@@ -26,7 +26,6 @@ var tickMistakes = []struct {
 }{
 	{"Source: BaseURL", func(c *rolegate.Config) { c.Source = tickWrongSource{} }},
 	{"Identify", func(c *rolegate.Config) { c.Identify = rolegate.Identifier{} }},
-	{"Keep", func(c *rolegate.Config) { c.Keep = 1 << 7 }},
 	{`Implies[""]`, func(c *rolegate.Config) { tickImply(c, "", "teacher") }},
 	{`Implies["principal"]`, func(c *rolegate.Config) { tickImply(c, "principal", "") }},
 	{`"a" → "b" → "a"`, func(c *rolegate.Config) { tickImply(c, "a", "b"); tickImply(c, "b", "a") }},

@@ -144,7 +144,7 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		alice.Account, alice.Nickname = "alice", "Alice"
 		source := rolegatetest.NewStatic(alice)
 		cfg := webConfig(source)
-		cfg.Keep = rolegate.KeepAll
+		cfg.Keep = keepAll
 		gate := webOpen(t, cfg)
 		u := gate.Decide(t.Context(), rolegate.UserID(1)).User
 		account, nickname := u.Account(), u.Nickname()

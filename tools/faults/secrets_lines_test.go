@@ -51,7 +51,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			book := new(webBook)
 			events := make(chan rolegate.DecisionEvent, 100)
 			cfg := webConfig(rolegatetest.NewStatic(evil))
-			cfg.Logger, cfg.SampleGrants, cfg.Keep = book.logger(), 1, rolegate.KeepAll
+			cfg.Logger, cfg.SampleGrants, cfg.Keep = book.logger(), 1, keepAll
 			cfg.OnDecision = func(e rolegate.DecisionEvent) { events <- e }
 			cfg.Identify = rolegate.ByAccount(func(r *http.Request) (string, error) {
 				switch r.Header.Get("X-Who") {
@@ -146,7 +146,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			m.Raw(7, `{"userId":7,"lastSequence":7,"roleList":[{"orgId":`+quoted+`,"roleCode":"x"}]}`)
 			book := new(webBook)
 			cfg := webConfig(webClient(m))
-			cfg.Logger, cfg.Keep, cfg.Aliases = book.logger(), rolegate.KeepAll, []rolegate.Kind{rolegate.KindAccount}
+			cfg.Logger, cfg.Keep, cfg.Aliases = book.logger(), keepAll, []rolegate.Kind{rolegate.KindAccount}
 			gate := webOpen(t, cfg)
 			gate.Require(rolegate.AnyRole("teacher\nlevel=ERROR msg=forget")) // a typo of the code with the line break
 			for _, bad := range []int64{2, 3, 4, 5, 6, 7} {

@@ -208,19 +208,19 @@ func (d *doctor) bad(p *page) {
 // unreadable says which texts could not be read, and in how many records.
 func (d *doctor) unreadable(p *page) {
 	for _, text := range []struct {
-		is   rolegate.Keep
 		name string
+		of   func(rolegate.Keep) bool
 	}{
-		{rolegate.KeepAccount, "account"},
-		{rolegate.KeepEmail, "email"},
-		{rolegate.KeepThirdAccount, "thirdAccount"},
-		{rolegate.KeepThirdUserID, "thirdUserId"},
-		{rolegate.KeepNickname, "nickname"},
-		{rolegate.KeepThirdUserName, "thirdUserName"},
+		{"account", func(k rolegate.Keep) bool { return k.Account }},
+		{"email", func(k rolegate.Keep) bool { return k.Email }},
+		{"thirdAccount", func(k rolegate.Keep) bool { return k.ThirdAccount }},
+		{"thirdUserId", func(k rolegate.Keep) bool { return k.ThirdUserID }},
+		{"nickname", func(k rolegate.Keep) bool { return k.Nickname }},
+		{"thirdUserName", func(k rolegate.Keep) bool { return k.ThirdUserName }},
 	} {
 		n := 0
 		for _, r := range p.records {
-			if r.Unreadable&text.is != 0 {
+			if text.of(r.Unreadable) {
 				n++
 			}
 		}

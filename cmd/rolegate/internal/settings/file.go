@@ -263,29 +263,38 @@ func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // A Keep is a string of a user's to keep.
-type Keep rolegate.Keep
+type Keep string
 
 var keeps = []struct {
-	name string
-	keep rolegate.Keep
+	name Keep
+	in   func(*rolegate.Keep) *bool
 }{
-	{"account", rolegate.KeepAccount},
-	{"email", rolegate.KeepEmail},
-	{"third_account", rolegate.KeepThirdAccount},
-	{"third_user_id", rolegate.KeepThirdUserID},
-	{"nickname", rolegate.KeepNickname},
-	{"third_user_name", rolegate.KeepThirdUserName},
+	{"account", func(k *rolegate.Keep) *bool { return &k.Account }},
+	{"email", func(k *rolegate.Keep) *bool { return &k.Email }},
+	{"third_account", func(k *rolegate.Keep) *bool { return &k.ThirdAccount }},
+	{"third_user_id", func(k *rolegate.Keep) *bool { return &k.ThirdUserID }},
+	{"nickname", func(k *rolegate.Keep) *bool { return &k.Nickname }},
+	{"third_user_name", func(k *rolegate.Keep) *bool { return &k.ThirdUserName }},
 }
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (k *Keep) UnmarshalYAML(n *yaml.Node) error {
 	var names []string
 	for _, known := range keeps {
-		if n.Kind == yaml.ScalarNode && n.Value == known.name {
-			*k = Keep(known.keep)
+		if n.Kind == yaml.ScalarNode && n.Value == string(known.name) {
+			*k = known.name
 			return nil
 		}
-		names = append(names, known.name)
+		names = append(names, string(known.name))
 	}
 	return at(n, "expected one of %s", words(names))
+}
+
+// keep adds the string to those that are kept.
+func (k Keep) keep(to *rolegate.Keep) {
+	for _, known := range keeps {
+		if known.name == k {
+			*known.in(to) = true
+		}
+	}
 }

@@ -100,7 +100,7 @@ func (f *File) ReadyGate(log *slog.Logger) (cfg rolegate.Config, ready func(cont
 		cfg.RoleCodes = source.RoleCodes
 	}
 	for _, k := range f.Keep {
-		cfg.Keep |= rolegate.Keep(k)
+		k.keep(&cfg.Keep)
 	}
 	cfg.Aliases = f.aliases()
 	cfg.Identify, issuers, err = f.identifier(log)

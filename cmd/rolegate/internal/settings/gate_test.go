@@ -172,7 +172,7 @@ authzen: {listen: ":1", callers: [{name: a, token: {file: `+secret+`}}], subject
 	assert.Nil(t, cfg.RoleCodes, "without role_list_path")
 	assert.True(t, cfg.ShadowAdmit)
 	assert.Equal(t, map[string][]string{"principal": {"teacher"}}, cfg.Implies)
-	assert.Equal(t, rolegate.KeepAccount|rolegate.KeepNickname, cfg.Keep)
+	assert.Equal(t, rolegate.Keep{Account: true, Nickname: true}, cfg.Keep)
 	assert.Subset(t, cfg.Aliases, []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail})
 	assert.NotContains(t, cfg.Aliases, rolegate.KindUserID)
 	assert.Equal(t, rolegate.Refresh{

@@ -65,11 +65,7 @@ func TestNames(t *testing.T) {
 		settings.Kind(rolegate.KindUserID), settings.Kind(rolegate.KindAccount), settings.Kind(rolegate.KindEmail),
 		settings.Kind(rolegate.KindThirdAccount), settings.Kind(rolegate.KindThirdUserID),
 	}, f.Aliases)
-	var all rolegate.Keep
-	for _, k := range f.Keep {
-		all |= rolegate.Keep(k)
-	}
-	assert.Equal(t, rolegate.KeepAll, all)
+	assert.Equal(t, []settings.Keep{"account", "email", "third_account", "third_user_id", "nickname", "third_user_name"}, f.Keep)
 
 	for text, want := range map[string]forwardauth.Proxy{
 		"nginx": forwardauth.Nginx, "traefik": forwardauth.Traefik, "caddy": forwardauth.Caddy, "envoy": forwardauth.Envoy, "haproxy": forwardauth.HAProxy,
