@@ -75,7 +75,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			gate := open()
 			after(0)
 			assert.Equal(t, 100, listed(gate, 100), "although this process has never seen them listed")
-			assert.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
+			assert.Equal(t, "shrink_guard", gate.Status().Held.Cause)
 			after(16 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))
 		},
@@ -108,7 +108,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 				gate = open(syncs(sync))
 				after(0)
 				assert.True(t, allowed(gate, 99))
-				assert.Equal(t, rolegate.HeldBySync, gate.Status().Held.Cause)
+				assert.Equal(t, "sync", gate.Status().Held.Cause)
 			}
 			after(110 * time.Second)
 			assert.True(t, allowed(gate, 99))

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/policy"
-	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file tells why a decision is what it is: for operators, not for
@@ -32,8 +31,14 @@ type Explanation struct {
 	ContactAge, VerifiedAge time.Duration
 	StaleAfter, ExpireAfter time.Duration
 
-	// Standing is what the list has of the identity.
-	Standing Standing
+	// Found is [ReasonGranted] if the list has the identity, or why not:
+	// [ReasonNoIdentity] for one that names nobody, [ReasonIdentifyFailed] for a
+	// kind that is not indexed (see Config.Aliases), [ReasonAmbiguous] or
+	// [ReasonNotAuthorized]. InvalidRecord says of the last that the list has a
+	// record of the user, which could not be understood. Without a list, it is
+	// Decision.Reason.
+	Found         Reason
+	InvalidRecord bool
 
 	// Orgs has what the checks come to in the organisation that was asked
 	// about or, if none was, in each of the user's, by id ascending; if they have
@@ -51,7 +56,7 @@ type Explanation struct {
 	// who are not listed.
 	Shadow, ShadowAdmit bool
 
-	// AsksRequest says that the answer depends on a [Where]: without a request
+	// NeedsRequest says that the answer depends on a [Where]: without a request
 	// there is none to ask, and the decision denies, but if every Where holds,
 	// the checks pass.
 	NeedsRequest bool
@@ -63,21 +68,6 @@ type Explanation struct {
 	Wait time.Duration
 }
 
-// A Standing says what the list has of an identity.
-type Standing string
-
-// What the list can have of an identity. The empty Standing says that it was
-// not asked.
-const (
-	StandingNobody        Standing = "nobody"         // the identity names nobody at all
-	StandingNotIndexed    Standing = "not_indexed"    // identities of this kind are not looked for: see Config.Aliases
-	StandingUnlisted      Standing = "unlisted"       // it is not on the list
-	StandingInvalidRecord Standing = "invalid_record" // the user's record could not be understood: they are refused
-	StandingAmbiguous     Standing = "ambiguous"      // several users share this alias
-	StandingListed        Standing = "listed"         // it is on the list
-	StandingHeld          Standing = "held"           // it is gone from the list, but its removal is held back
-)
-
 // An OrgExplanation is what the checks of a policy come to in one organisation.
 type OrgExplanation struct {
 	Org    int64
@@ -87,13 +77,16 @@ type OrgExplanation struct {
 
 // Passes reports whether all checks hold there without a request.
 func (o OrgExplanation) Passes() bool {
-	return !slices.ContainsFunc(o.Checks, func(c CheckExplanation) bool { return c.Outcome != CheckHolds })
+	return !slices.ContainsFunc(o.Checks, func(c CheckExplanation) bool { return !c.Holds })
 }
 
 // A CheckExplanation is what one check comes to.
 type CheckExplanation struct {
-	Check   string // as in Policy.String: "AnyRole(teacher, admin)"
-	Outcome CheckOutcome
+	Check string // as in Policy.String: "AnyRole(teacher, admin)"
+
+	// Holds says that it holds without a request. NeedsRequest says that it does
+	// if a Where does, which only a request can be asked.
+	Holds, NeedsRequest bool
 
 	// Roles are the roles of the user's that have a say in it: those that count
 	// as one that the check names, by the hierarchy of Config.Implies. For a
@@ -103,16 +96,6 @@ type CheckExplanation struct {
 	// Either has the checks of an [Either].
 	Either []CheckExplanation
 }
-
-// A CheckOutcome says what a check comes to.
-type CheckOutcome string
-
-// The outcomes of a check.
-const (
-	CheckHolds        CheckOutcome = "holds"
-	CheckFails        CheckOutcome = "fails"
-	CheckNeedsRequest CheckOutcome = "needs_request" // it holds if a Where does, which only a request can be asked
-)
 
 // A compiledCheck is a check with what it has become.
 type compiledCheck struct {
@@ -134,7 +117,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	g := p.gate
 	gen, now, reason := p.store.current()
 	e = Explanation{
-		Policy: p.String(), State: StateStarting, MaxAge: p.maxAge, Shadow: p.shadow, Decision: Decision{Reason: reason},
+		Policy: p.String(), State: StateStarting, MaxAge: p.maxAge, Shadow: p.shadow, Decision: Decision{Reason: reason}, Found: reason,
 	}
 	if g == nil || g.refresher == nil {
 		return e
@@ -161,7 +144,8 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 	refuseOld(gen, &e.Decision, p, now)
 	refuseExpired(gen, &e.Decision, e.ExpireAfter, now)
 	e.Decision.stale = e.State == StateStale
-	e.Standing = standing(gen, &e.Decision, id)
+	_, e.Found = lookUp(gen, p.store.cfg.indexed, id)
+	e.InvalidRecord = e.Found == ReasonNotAuthorized && id.kind == KindUserID && gen.Invalid(id.id)
 	if e.Decision.User.s != nil {
 		e.Age = gen.KnownFor(e.Decision.User.ID()).Age(now)
 		if !where.unreadable {
@@ -197,26 +181,6 @@ func (g *Gate) Explain(ctx context.Context, id Identity) Explanation {
 	return g.admit.Explain(ctx, id, 0)
 }
 
-// standing puts into a word what the look-up of a decision has found.
-func standing(gen *snapshot.Generation, d *Decision, id Identity) Standing {
-	switch {
-	case d.Held:
-		return StandingHeld
-	case d.User.s != nil:
-		return StandingListed
-	case d.Reason == ReasonNoIdentity:
-		return StandingNobody
-	case d.Reason == ReasonIdentifyFailed:
-		return StandingNotIndexed
-	case d.Reason == ReasonAmbiguous:
-		return StandingAmbiguous
-	case id.kind == KindUserID && gen.Invalid(id.id):
-		return StandingInvalidRecord
-	default:
-		return StandingUnlisted
-	}
-}
-
 // explainChecks asks the checks one by one, in that organisation or, if org is
 // 0, in each of the user's.
 func (e *Explanation) explainChecks(p *Policy, org int64) {
@@ -250,13 +214,8 @@ type explainer struct {
 }
 
 func (x *explainer) explain(c Check, compiled *policy.Check) CheckExplanation {
-	e := CheckExplanation{Check: c.name(), Outcome: CheckFails}
-	switch {
-	case x.strict.Holds(compiled, x.here):
-		e.Outcome = CheckHolds
-	case x.lenient.Holds(compiled, x.here):
-		e.Outcome = CheckNeedsRequest
-	}
+	e := CheckExplanation{Check: c.name(), Holds: x.strict.Holds(compiled, x.here)}
+	e.NeedsRequest = !e.Holds && x.lenient.Holds(compiled, x.here)
 	e.Roles = x.user.codes(x.strict.Deciding(compiled, x.org))
 	if either, ok := c.(eitherCheck); ok {
 		for i, child := range either.checks {

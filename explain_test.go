@@ -78,17 +78,14 @@ func compareExplained(w *rolesWorld) int {
 	assert.Equal(t, p.String(), e.Policy)
 	assert.Zero(t, e.Wait, "OnDeny is off")
 
-	wanted := map[rolegate.Reason][]rolegate.Standing{
-		rolegate.ReasonNoIdentity:     {rolegate.StandingNobody},
-		rolegate.ReasonIdentifyFailed: {rolegate.StandingNotIndexed},
-		rolegate.ReasonAmbiguous:      {rolegate.StandingAmbiguous},
-		rolegate.ReasonNotAuthorized:  {rolegate.StandingUnlisted, rolegate.StandingInvalidRecord},
-	}[d.Reason]
-	if wanted == nil {
-		wanted = []rolegate.Standing{rolegate.StandingListed}
+	want := d.Reason
+	switch d.Reason {
+	case rolegate.ReasonNoIdentity, rolegate.ReasonIdentifyFailed, rolegate.ReasonAmbiguous, rolegate.ReasonNotAuthorized:
+	default:
+		want = rolegate.ReasonGranted
 	}
-	assert.Contains(t, wanted, e.Standing)
-	if e.Standing != rolegate.StandingListed || d.Reason == rolegate.ReasonOrgUnreadable {
+	assert.Equal(t, want, e.Found)
+	if e.Found != rolegate.ReasonGranted || d.Reason == rolegate.ReasonOrgUnreadable {
 		assert.Empty(t, e.Orgs)
 		assert.False(t, e.NeedsRequest)
 		return 1
@@ -110,16 +107,12 @@ func compareExplained(w *rolesWorld) int {
 		}
 		require.Len(t, o.Checks, len(p.rules))
 		for i, rule := range p.rules {
-			want := rolegate.CheckFails
-			switch {
-			case rule.holds(rolesIn(in, o.Org), everywhere, false):
-				want = rolegate.CheckHolds
-			case yes[i].holds(rolesIn(in, o.Org), everywhere, true):
-				want = rolegate.CheckNeedsRequest
-			}
+			holds := rule.holds(rolesIn(in, o.Org), everywhere, false)
+			needsRequest := !holds && yes[i].holds(rolesIn(in, o.Org), everywhere, true)
 			at := slices.IndexFunc(o.Checks, func(c rolegate.CheckExplanation) bool { return c.Check == rule.name() })
 			require.GreaterOrEqual(t, at, 0, "no %s in %+v", rule.name(), o.Checks)
-			assert.Equal(t, want, o.Checks[at].Outcome, "%s in %d of %v", rule.name(), o.Org, grants)
+			assert.Equal(t, holds, o.Checks[at].Holds, "%s in %d of %v", rule.name(), o.Org, grants)
+			assert.Equal(t, needsRequest, o.Checks[at].NeedsRequest, "%s in %d of %v", rule.name(), o.Org, grants)
 		}
 	}
 	return 1
@@ -174,55 +167,57 @@ func TestExplain(t *testing.T) {
 		id       rolegate.Identity
 		org      int64
 		reason   rolegate.Reason
-		standing rolegate.Standing
+		found    rolegate.Reason // ReasonGranted if it is 0
+		invalid  bool
 		asks     bool
 		wait     time.Duration
 		orgs     []rolegate.OrgExplanation
 	}{
-		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.ReasonGranted, standing: rolegate.StandingListed,
+		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.ReasonGranted,
 			orgs: []rolegate.OrgExplanation{
-				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}}}},
-				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"admin"}}}},
+				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Holds: true, Roles: []string{"teacher"}}}},
+				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Holds: true, Roles: []string{"admin"}}}},
 			}},
 		{name: "in one organisation", policy: gate.Policy(rolegate.AllRoles("teacher", "homeroom"), byOrg), id: rolegate.UserID(1), org: 7,
-			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
-				{Check: "AllRoles(teacher, homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"teacher"}}}}}},
+				{Check: "AllRoles(teacher, homeroom)", Roles: []string{"teacher"}}}}}},
 		{name: "no organisation is named", policy: gate.Policy(teacher, byOrg), id: rolegate.UserID(1),
-			reason: rolegate.ReasonOrgUnreadable, standing: rolegate.StandingListed},
+			reason: rolegate.ReasonOrgUnreadable},
 		{name: "without any role", policy: gate.Policy(teacher), id: rolegate.UserID(2),
-			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
-			orgs: []rolegate.OrgExplanation{{Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}}}}},
+			reason: rolegate.ReasonRoleMissing, wait: 7 * time.Millisecond,
+			orgs: []rolegate.OrgExplanation{{Checks: []rolegate.CheckExplanation{{Check: "AnyRole(teacher)"}}}}},
 		{name: "NoRole looks everywhere", policy: gate.Policy(teacher, rolegate.NoRole("homeroom")), id: rolegate.UserID(1), org: 0,
-			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{
 				{Org: 7, Roles: []string{"teacher"}, Checks: []rolegate.CheckExplanation{
-					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"teacher"}},
-					{Check: "NoRole(homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"homeroom"}}}},
+					{Check: "AnyRole(teacher)", Holds: true, Roles: []string{"teacher"}},
+					{Check: "NoRole(homeroom)", Roles: []string{"homeroom"}}}},
 				{Org: 8, Roles: []string{"admin", "homeroom"}, Checks: []rolegate.CheckExplanation{
-					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckHolds, Roles: []string{"admin"}},
-					{Check: "NoRole(homeroom)", Outcome: rolegate.CheckFails, Roles: []string{"homeroom"}}}},
+					{Check: "AnyRole(teacher)", Holds: true, Roles: []string{"admin"}},
+					{Check: "NoRole(homeroom)", Roles: []string{"homeroom"}}}},
 			}},
 		{name: "a Where", policy: gate.Policy(rolegate.Either(teacher, rolegate.Where("own", own))), id: rolegate.UserID(3),
-			reason: rolegate.ReasonRoleMissing, standing: rolegate.StandingListed, asks: true, wait: 7 * time.Millisecond,
+			reason: rolegate.ReasonRoleMissing, asks: true, wait: 7 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{{
-				Check: "Either(AnyRole(teacher), Where(own))", Outcome: rolegate.CheckNeedsRequest, Either: []rolegate.CheckExplanation{
-					{Check: "AnyRole(teacher)", Outcome: rolegate.CheckFails}, {Check: "Where(own)", Outcome: rolegate.CheckNeedsRequest}}}}}}},
+				Check: "Either(AnyRole(teacher), Where(own))", NeedsRequest: true, Either: []rolegate.CheckExplanation{
+					{Check: "AnyRole(teacher)"}, {Check: "Where(own)", NeedsRequest: true}}}}}}},
 		{name: "too old", policy: gate.Policy(rolegate.AnyRole("pupil"), rolegate.MaxAge(time.Nanosecond)), id: rolegate.UserID(3),
-			reason: rolegate.ReasonTooOld, standing: rolegate.StandingListed, wait: 9 * time.Millisecond,
+			reason: rolegate.ReasonTooOld, wait: 9 * time.Millisecond,
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{
-				{Check: "AnyRole(pupil)", Outcome: rolegate.CheckHolds, Roles: []string{"pupil"}}}}}},
-		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.ReasonNotAuthorized, standing: rolegate.StandingUnlisted, wait: 7 * time.Millisecond},
-		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, standing: rolegate.StandingInvalidRecord, wait: 7 * time.Millisecond},
-		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.ReasonAmbiguous, standing: rolegate.StandingAmbiguous},
-		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.ReasonIdentifyFailed, standing: rolegate.StandingNotIndexed},
-		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.ReasonNoIdentity, standing: rolegate.StandingNobody},
+				{Check: "AnyRole(pupil)", Holds: true, Roles: []string{"pupil"}}}}}},
+		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, wait: 7 * time.Millisecond},
+		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, invalid: true, wait: 7 * time.Millisecond},
+		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.ReasonAmbiguous, found: rolegate.ReasonAmbiguous},
+		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.ReasonIdentifyFailed, found: rolegate.ReasonIdentifyFailed},
+		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.ReasonNoIdentity, found: rolegate.ReasonNoIdentity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := c.policy.Explain(t.Context(), c.id, c.org)
 			assert.Equal(t, c.reason, e.Decision.Reason)
-			assert.Equal(t, c.standing, e.Standing)
+			assert.Equal(t, cmp.Or(c.found, rolegate.ReasonGranted), e.Found)
+			assert.Equal(t, c.invalid, e.InvalidRecord)
 			assert.Equal(t, c.asks, e.NeedsRequest)
 			assert.Equal(t, c.wait, e.Wait)
 			assert.Equal(t, c.orgs, e.Orgs)
@@ -241,11 +236,12 @@ func TestExplainAHeldUser(t *testing.T) {
 	require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 	e := gate.Explain(t.Context(), rolegate.UserID(1))
 	assert.Equal(t, rolegate.ReasonGranted, e.Decision.Reason)
-	assert.Equal(t, rolegate.StandingHeld, e.Standing)
+	assert.Equal(t, rolegate.ReasonGranted, e.Found)
+	assert.True(t, e.Decision.Held)
 	assert.Equal(t, []int64{1}, gate.HeldUsers(5))
 	assert.Empty(t, gate.HeldUsers(0))
 	require.NoError(t, acceptShrink(t.Context(), gate))
-	assert.Equal(t, rolegate.StandingUnlisted, gate.Explain(t.Context(), rolegate.UserID(1)).Standing)
+	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Explain(t.Context(), rolegate.UserID(1)).Found)
 	assert.Empty(t, gate.HeldUsers(5))
 }
 
@@ -273,7 +269,7 @@ func TestExplainWithoutAList(t *testing.T) {
 	e = gate.Explain(t.Context(), rolegate.UserID(1))
 	assert.Equal(t, rolegate.StateClosed, e.State)
 	assert.Equal(t, rolegate.ReasonClosed, e.Decision.Reason)
-	assert.Empty(t, e.Standing)
+	assert.Equal(t, e.Decision.Reason, e.Found)
 }
 
 // An expired and a stale list, by a clock that is set.
@@ -347,6 +343,6 @@ func TestExplainListed(t *testing.T) {
 	e := gate.Policy(rolegate.Listed()).Explain(t.Context(), rolegate.UserID(4), 0)
 	assert.Equal(t, rolegate.ReasonGranted, e.Decision.Reason)
 	require.Len(t, e.Orgs, 1)
-	assert.Equal(t, []rolegate.CheckExplanation{{Check: "Listed", Outcome: rolegate.CheckHolds}}, e.Orgs[0].Checks)
+	assert.Equal(t, []rolegate.CheckExplanation{{Check: "Listed", Holds: true}}, e.Orgs[0].Checks)
 	assert.Empty(t, gate.Status().UnassignedRoles)
 }

@@ -6,15 +6,6 @@ import (
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
-// A HoldCause says why removals are held.
-type HoldCause string
-
-// The causes of a hold.
-const (
-	HeldByShrinkGuard HoldCause = HoldCause(snapshot.HeldByShrinkGuard) // too many at once: more full refreshes must agree
-	HeldBySync        HoldCause = HoldCause(snapshot.HeldBySync)        // a sync is running upstream
-)
-
 // limits are what bounds the removals of a full refresh.
 func (c *settings) limits() snapshot.Limits {
 	r := &c.Refresh

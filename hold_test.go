@@ -80,7 +80,7 @@ func TestShrinkGuard(t *testing.T) {
 					return
 				}
 				assert.Equal(t, int(c.before-c.after), s.Held.Users)
-				assert.Equal(t, rolegate.HeldByShrinkGuard, s.Held.Cause)
+				assert.Equal(t, "shrink_guard", s.Held.Cause)
 				assert.Equal(t, verified, s.Verified, "verified waits until the removals are applied")
 				assert.True(t, s.Contact.After(verified))
 				assert.True(t, gate.Decide(t.Context(), rolegate.UserID(c.before)).Held)
@@ -261,7 +261,7 @@ func TestShrinkGuard(t *testing.T) {
 			assert.Equal(t, 100, teachers(), "by an incremental refresh")
 			s := gate.Status().Held
 			assert.Equal(t, [2]int{0, 100}, [2]int{s.Users, s.LostRoles})
-			assert.Equal(t, rolegate.HeldByShrinkGuard, s.Cause)
+			assert.Equal(t, "shrink_guard", s.Cause)
 			assert.NotEmpty(t, s.Digest)
 
 			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
@@ -362,7 +362,7 @@ func TestSyncHold(t *testing.T) {
 			walkNow(t, gate)
 			s := gate.Status()
 			assert.True(t, allowed(gate, 100))
-			assert.Equal(t, rolegate.HeldBySync, s.Held.Cause)
+			assert.Equal(t, "sync", s.Held.Cause)
 			assert.Equal(t, rolegate.SyncRunning, s.Sync.State)
 			assert.Equal(t, "in the upstream's words", s.Sync.Text)
 			after(20 * minutes)
@@ -401,7 +401,7 @@ func TestSyncHold(t *testing.T) {
 			sync.set(rolegate.SyncDone)
 			after(16 * time.Second)
 			assert.Equal(t, 100, listed(gate, 100), "a walk during a sync is no witness for the brake")
-			assert.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
+			assert.Equal(t, "shrink_guard", gate.Status().Held.Cause)
 			after(17 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))
 		})

@@ -94,7 +94,7 @@ func (g *Gate) Status() Status {
 		now = g.clock()
 		s.UnassignedRoles = g.unheld.list(gen.Snapshot)
 		if h := gen.Held; h != nil {
-			s.Held = HeldStatus{Users: h.Size(), LostRoles: h.LostRoles(), Cause: HoldCause(h.Cause), Since: h.Since.Time(), Digest: gen.HeldDigest()}
+			s.Held = HeldStatus{Users: h.Size(), LostRoles: h.LostRoles(), Cause: h.Cause, Since: h.Since.Time(), Digest: gen.HeldDigest()}
 		}
 		s.Users, s.Grants = gen.Users, gen.GrantCount
 		s.Generation, s.Cursor = gen.Number, gen.Cursor

@@ -60,6 +60,10 @@ type guard struct {
 	next   http.Handler
 }
 
+// Guarded returns the policy of the guard, and the handler behind it. Package
+// chiroutes looks for this method to list what guards the routes of a router.
+func (g *guard) Guarded() (p *Policy, next http.Handler) { return g.policy, g.next }
+
 func newGuard(p *Policy, next http.Handler) *guard {
 	if next == nil {
 		panic("rolegate: the handler to guard is nil")

@@ -475,3 +475,44 @@ func TestTheContextIsAContext(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), r)
 	assert.Error(t, ctx.Err(), "the handler has run")
 }
+
+// A guarded tells its policy: package chiroutes looks for it.
+type guarded interface {
+	Guarded() (*rolegate.Policy, http.Handler)
+}
+
+func TestGuardsTellTheirPolicy(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolesStaff()})
+	plain := http.NotFoundHandler()
+	shadow := gate.Policy(rolegate.AnyRole("teacher"), rolegate.Shadow())
+	inOrg := gate.Policy(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID")))
+	for _, c := range []struct {
+		name          string
+		h             http.Handler
+		policy        string
+		gate          *rolegate.Gate
+		shadow, inOrg bool
+	}{
+		{"Admit", gate.Admit(plain), "Admit", gate, false, false},
+		{"Require", gate.Require(rolegate.AnyRole("teacher"))(plain), "AnyRole(teacher)", gate, false, false},
+		{"Shadow", shadow.Wrap(plain), shadow.String(), gate, true, false},
+		{"InOrg", inOrg.Wrap(plain), inOrg.String(), gate, false, true},
+		{"the nil policy", (*rolegate.Policy)(nil).Wrap(plain), "nothing", nil, false, false},
+		{"the nil gate", (*rolegate.Gate)(nil).Admit(plain), "Admit", nil, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p, next := c.h.(guarded).Guarded()
+			assert.Equal(t, c.policy, p.String())
+			assert.Same(t, c.gate, p.Gate())
+			assert.Equal(t, c.shadow, p.IsShadow())
+			assert.Equal(t, c.inOrg, p.HasOrg())
+			assert.NotNil(t, next)
+		})
+	}
+	var none *rolegate.Policy
+	assert.Nil(t, none.Gate())
+	assert.False(t, none.IsShadow())
+	assert.False(t, none.HasOrg())
+}

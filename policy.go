@@ -43,6 +43,23 @@ func (p *Policy) String() string {
 	return p.name
 }
 
+// Gate returns the gate whose policy it is. It is nil for the nil and the zero
+// Policy.
+func (p *Policy) Gate() *Gate {
+	if p == nil {
+		return nil
+	}
+	return p.gate
+}
+
+// IsShadow reports whether the policy has [Shadow]: it admits listed users who
+// lack a role.
+func (p *Policy) IsShadow() bool { return p != nil && p.shadow }
+
+// HasOrg reports whether the policy has [InOrg]: it looks at the organisation of
+// the request.
+func (p *Policy) HasOrg() bool { return p != nil && p.org != nil }
+
 // Policy compiles options once, for several routes or for work that is no HTTP
 // request. It takes what [Gate.Require] takes, and panics on the same mistakes.
 func (g *Gate) Policy(options ...Option) *Policy {

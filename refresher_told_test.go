@@ -261,7 +261,7 @@ func TestTheLogTellsTheEndOfAHold(t *testing.T) {
 				lines := book.lines(over)
 				require.Len(t, lines, 1)
 				assert.EqualValues(t, 18, lines[0]["were"])
-				assert.EqualValues(t, rolegate.HeldByShrinkGuard, lines[0]["cause"])
+				assert.EqualValues(t, "shrink_guard", lines[0]["cause"])
 			})
 		})
 	}

@@ -260,7 +260,7 @@ func TestAHoldOutlivesItsLeader(t *testing.T) {
 		require.True(t, g.all(true, 10))
 		for _, gate := range g.gates {
 			require.Equal(t, 20, gate.Status().Held.Users)
-			require.Equal(t, rolegate.HeldByShrinkGuard, gate.Status().Held.Cause)
+			require.Equal(t, "shrink_guard", gate.Status().Held.Cause)
 		}
 		g.settle(18 * minutes)
 		require.True(t, g.all(false, 10), "when they have agreed for a quarter of an hour")

@@ -88,8 +88,11 @@ type Status struct {
 type HeldStatus struct {
 	Users     int       // users who are gone from the list
 	LostRoles int       // users who are listed and have lost roles
-	Cause     HoldCause // why
 	Since     time.Time // start of the refresh that first held them
+
+	// Cause is why: "shrink_guard" for too many at once, which more full refreshes
+	// must confirm, and "sync" while one is running upstream.
+	Cause string
 
 	// Digest names exactly what is held, "" if nothing is: [Gate.AcceptShrink]
 	// takes it.
@@ -187,7 +190,7 @@ func (r ReplicaStatus) json() *replicaJSON {
 type heldJSON struct {
 	Users     int        `json:"users"`
 	LostRoles int        `json:"lost_roles"`
-	Cause     HoldCause  `json:"cause,omitempty"`
+	Cause     string     `json:"cause,omitempty"`
 	Since     *time.Time `json:"since"`
 	Digest    string     `json:"digest,omitempty"`
 }

@@ -11,14 +11,23 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
+// A guard is what [rolegate.Gate.Admit] and [rolegate.Policy.Wrap] return: it
+// tells its policy, and the handler behind it.
+type guard interface {
+	Guarded() (*rolegate.Policy, http.Handler)
+}
+
 // unwrap takes the guards off a handler that are the handler itself, or that
 // chi's With has put in front of it.
 func unwrap(h http.Handler, guards []*rolegate.Policy) (http.Handler, []*rolegate.Policy) {
 	guards = slices.Clip(guards)
 	for {
-		if p, next := rolegate.PolicyOf(h); p != nil {
-			h, guards = next, append(guards, p)
-			continue
+		if g, ok := h.(guard); ok {
+			p, next := g.Guarded()
+			if p != nil {
+				h, guards = next, append(guards, p)
+				continue
+			}
 		}
 		switch inner := h.(type) {
 		case *chi.ChainHandler:
@@ -41,7 +50,7 @@ func unwrap(h http.Handler, guards []*rolegate.Policy) (http.Handler, []*rolegat
 func guardsIn(middlewares chi.Middlewares) (guards []*rolegate.Policy) {
 	for _, m := range middlewares {
 		if code := reflect.ValueOf(m).Pointer(); code == admitCode || code == wrapCode {
-			p, _ := rolegate.PolicyOf(m(http.NotFoundHandler()))
+			p, _ := m(http.NotFoundHandler()).(guard).Guarded()
 			guards = append(guards, p)
 		}
 	}

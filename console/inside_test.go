@@ -60,9 +60,8 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	for _, s := range []rolegate.State{rolegate.StateStarting, rolegate.StateReady, rolegate.StateStale, rolegate.StateExpired, rolegate.StateClosed} {
 		names = append(names, "state."+string(s), "state."+string(s)+".says", "step.list."+string(s))
 	}
-	for _, s := range []rolegate.Standing{rolegate.StandingNobody, rolegate.StandingNotIndexed, rolegate.StandingUnlisted, rolegate.StandingInvalidRecord,
-		rolegate.StandingAmbiguous, rolegate.StandingListed, rolegate.StandingHeld} {
-		names = append(names, "step.user."+string(s))
+	for _, r := range []rolegate.Reason{rolegate.ReasonNoIdentity, rolegate.ReasonIdentifyFailed, rolegate.ReasonAmbiguous, rolegate.ReasonNotAuthorized} {
+		names = append(names, "step.user."+r.String())
 	}
 	for _, f := range []rolegate.Failure{rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, rolegate.FailureToken,
 		rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop, rolegate.FailureCursorRegressed,
@@ -75,8 +74,8 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	for _, r := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaStandalone} {
 		names = append(names, "replica."+string(r))
 	}
-	for _, c := range []rolegate.HoldCause{rolegate.HeldByShrinkGuard, rolegate.HeldBySync} {
-		names = append(names, "held."+string(c))
+	for _, c := range []string{"shrink_guard", "sync"} {
+		names = append(names, "held."+c)
 	}
 	for _, k := range []pullKind{incremental, full, followed} {
 		names = append(names, "pull."+string(k))

@@ -228,16 +228,18 @@ func (v *view) steps(e rolegate.Explanation, id rolegate.Identity) []step {
 
 func (v *view) userStep(e rolegate.Explanation, id rolegate.Identity) step {
 	s := step{Mark: "no", Question: v.T("step.user")}
-	switch e.Standing {
-	case rolegate.StandingListed:
+	switch {
+	case e.Decision.Held:
+		s.Mark, s.Says = "ok", v.T("step.user.held", e.Decision.User.ID())
+	case e.Found == rolegate.ReasonGranted:
 		s.Mark, s.Says = "ok", v.T("step.user.listed", e.Decision.User.ID())
 		if id.Kind() != rolegate.KindUserID {
 			s.Says += " (" + v.kind(id.Kind()) + ")"
 		}
-	case rolegate.StandingHeld:
-		s.Mark, s.Says = "ok", v.T("step.user.held", e.Decision.User.ID())
+	case e.InvalidRecord:
+		s.Says = v.T("step.user.invalid_record")
 	default:
-		s.Says = v.T("step.user." + string(e.Standing))
+		s.Says = v.T("step.user." + e.Found.String())
 		if e.Decision.Shadowed {
 			s.Says += " " + v.T("step.user.shadow")
 		}
@@ -313,9 +315,12 @@ func (v *view) orgAnswer(o rolegate.OrgExplanation) orgAnswer {
 }
 
 func (v *view) checkAnswer(c rolegate.CheckExplanation) checkAnswer {
-	a := checkAnswer{
-		Check: plain(c.Check),
-		Mark:  map[rolegate.CheckOutcome]string{rolegate.CheckHolds: "ok", rolegate.CheckFails: "no", rolegate.CheckNeedsRequest: "ask"}[c.Outcome],
+	a := checkAnswer{Check: plain(c.Check), Mark: "no"}
+	switch {
+	case c.Holds:
+		a.Mark = "ok"
+	case c.NeedsRequest:
+		a.Mark = "ask"
 	}
 	a.Word = v.MarkText(a.Mark)
 	switch {

@@ -113,7 +113,7 @@ type status struct {
 // A held is what is shown of a rolegate.HeldStatus.
 type held struct {
 	Users int
-	Cause rolegate.HoldCause
+	Cause string
 }
 
 // A pull is what is shown of a rolegate.RefreshStatus.
@@ -163,7 +163,7 @@ func (s *status) text() string {
 	}
 	if s.Held.Users > 0 {
 		why := "too many at once: a second walk must agree"
-		if s.Held.Cause == rolegate.HeldBySync {
+		if s.Held.Cause == "sync" {
 			why = "a sync is running"
 		}
 		line("held", "%s gone from the list may pass still (%s)", users(s.Held.Users), why)

@@ -18,7 +18,7 @@ func TestNothingOfOthersMovesTheCursor(t *testing.T) {
 	const role = "x\x1b[2J\u009b1A\u202e\nyes: granted (200)"
 	b := &strings.Builder{}
 	require.NoError(t, explain(b, control.Question{Kind: "user_id", User: "7"}, &control.Answer{
-		Reason: "role_missing", Status: 403, UserID: 7, Standing: "listed", State: "ready", Policy: "any of " + role, OrgErr: role,
+		Reason: "role_missing", Status: 403, UserID: 7, Found: "granted", State: "ready", Policy: "any of " + role, OrgErr: role,
 		Orgs: []control.Org{{Org: 7, Roles: []string{role}, Checks: []control.Check{{Check: "any of " + role, Outcome: "holds", Roles: []string{role}}}}},
 	}))
 	shown := (&status{

@@ -161,7 +161,7 @@ func explain(w io.Writer, q control.Question, a *control.Answer) error {
 		line("route", "%s is ruled by %s", route, a.Pattern)
 	}
 	line("list", "%s", listText(a))
-	line("user", "%s", standingText(q, a))
+	line("user", "%s", foundText(q, a))
 	switch a.Policy {
 	case "":
 	case "Admit", "Listed":
@@ -242,7 +242,7 @@ func listText(a *control.Answer) string {
 	return text
 }
 
-func standingText(q control.Question, a *control.Answer) string {
+func foundText(q control.Question, a *control.Answer) string {
 	who := q.User
 	if q.Kind != rolegate.KindUserID.String() {
 		who = q.Kind + " " + q.User
@@ -250,18 +250,20 @@ func standingText(q control.Question, a *control.Answer) string {
 			who = fmt.Sprintf("%d (%s)", a.UserID, who)
 		}
 	}
-	switch rolegate.Standing(a.Standing) {
-	case rolegate.StandingListed:
+	switch {
+	case a.Held:
+		return who + " is gone from the list, but the removal is held back"
+	case a.Invalid:
+		return who + " is on the list, but denied: the record could not be understood; the log says why"
+	}
+	switch a.Found {
+	case rolegate.ReasonGranted.String():
 		return who + " is on the list"
-	case rolegate.StandingUnlisted:
+	case rolegate.ReasonNotAuthorized.String():
 		return who + " is not on the list"
-	case rolegate.StandingInvalidRecord:
-		return who + " is on the list, but out: his record could not be understood; the log says why"
-	case rolegate.StandingAmbiguous:
+	case rolegate.ReasonAmbiguous.String():
 		return who + " is shared by several users: nobody enters by it"
-	case rolegate.StandingHeld:
-		return who + " is gone from the list, but his removal is held back"
-	case rolegate.StandingNobody:
+	case rolegate.ReasonNoIdentity.String():
 		return "an empty " + q.Kind + " names nobody"
 	}
 	return who + " was not looked for"

@@ -129,7 +129,7 @@ func TestWhy(t *testing.T) {
 		"a stranger": {[]string{"5", "/"}, exitNo, "no: not_authorized (403)\n  route    GET / is ruled by GET /{$}\n" + fresh +
 			"  user     5 is not on the list\n" + listed + later},
 		"a record that cannot be understood": {[]string{barredID}, exitNo, "no: not_authorized (403)\n" + fresh +
-			"  user     1542135022016057003 is on the list, but out: his record could not be understood; the log says why\n" + listed + later},
+			"  user     1542135022016057003 is on the list, but denied: the record could not be understood; the log says why\n" + listed + later},
 		"an account": {[]string{"account:wang"}, exitOK, "yes: granted (200)\n" + fresh +
 			"  user     1542135022016057004 (account wang) is on the list\n" + listed + "  org      7: admin\n"},
 		"an account that nobody has": {[]string{"account:li"}, exitNo, "no: not_authorized (403)\n" + fresh +
@@ -241,7 +241,7 @@ func TestHeld(t *testing.T) {
 	assert.Contains(t, s.calls(t, "status").out, "  held       40 users gone from the list may pass still (too many at once: a second walk must agree)\n")
 	c := s.calls(t, "why", "100")
 	assert.Equal(t, exitOK, c.code)
-	assert.Contains(t, c.out, "  user     100 is gone from the list, but his removal is held back\n")
+	assert.Contains(t, c.out, "  user     100 is gone from the list, but the removal is held back\n")
 }
 
 func TestStatusText(t *testing.T) {

@@ -45,7 +45,7 @@ func TestFault19EmptyList(t *testing.T) {
 			assert.Equal(t, n, listed(t, h), "all are let in still")
 			now := h.gate.Status()
 			assert.EqualValues(t, n, now.Held.Users)
-			assert.Equal(t, rolegate.HeldByShrinkGuard, now.Held.Cause)
+			assert.Equal(t, "shrink_guard", now.Held.Cause)
 			assert.Equal(t, before.Verified, now.Verified, "what was revoked is not known to requests")
 			assert.Equal(t, rolegate.StateReady, now.State)
 			assert.Equal(t, 1, h.book.count(slog.LevelError, "shrunk too much"))

@@ -41,7 +41,7 @@ var areas = []area{
 	{files: []string{"internal/refresh/*.go"}, also: []string{"."}},
 	{files: []string{"internal/replication/*.go"}},
 	{files: []string{
-		"check.go", "decision.go", "gate.go", "guarded.go", "identity.go", "middleware.go", "ondeny.go", "policy.go", "refuse.go", "roles.go", "watch.go",
+		"check.go", "decision.go", "gate.go", "identity.go", "middleware.go", "ondeny.go", "policy.go", "refuse.go", "roles.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}, also: []string{"tools/faults"}},
 	{files: []string{"cloudcommand/check.go"}, also: []string{"tools/faults"}},

@@ -51,7 +51,9 @@ type Answer struct {
 	OrgErr  string `json:"org_error,omitempty"`
 
 	UserID   int64  `json:"user_id,omitempty,string"`
-	Standing string `json:"standing,omitempty"`
+	Found    string `json:"found,omitempty"` // the reason of the look-up: granted if it is on the list
+	Held     bool   `json:"held,omitempty"`
+	Invalid  bool   `json:"invalid_record,omitempty"`
 	Policy   string `json:"policy,omitempty"`
 	Org      int64  `json:"org,omitempty,string"`
 	Orgs     []Org  `json:"orgs,omitempty"`
@@ -98,7 +100,7 @@ func NewAnswer(e rolegate.Explanation) *Answer {
 	d := e.Decision
 	a := &Answer{
 		Allowed: d.Allowed(), Reason: d.Reason.String(), Status: d.Reason.Status(),
-		UserID: d.User.ID(), Standing: string(e.Standing), Policy: e.Policy, Org: d.Org,
+		UserID: d.User.ID(), Found: e.Found.String(), Held: d.Held, Invalid: e.InvalidRecord, Policy: e.Policy, Org: d.Org,
 		State: string(e.State), ContactAge: e.ContactAge.Seconds(), VerifiedAge: e.VerifiedAge.Seconds(),
 		StaleAfter: e.StaleAfter.Seconds(), ExpireAfter: e.ExpireAfter.Seconds(),
 		MaxAge: e.MaxAge.Seconds(), Age: e.Age.Seconds(), Wait: e.Wait.Seconds(),
@@ -115,9 +117,19 @@ func NewAnswer(e rolegate.Explanation) *Answer {
 
 func checks(of []rolegate.CheckExplanation) (all []Check) {
 	for _, c := range of {
-		all = append(all, Check{c.Check, string(c.Outcome), c.Roles, checks(c.Either)})
+		all = append(all, Check{c.Check, outcome(c), c.Roles, checks(c.Either)})
 	}
 	return all
+}
+
+func outcome(c rolegate.CheckExplanation) string {
+	switch {
+	case c.Holds:
+		return "holds"
+	case c.NeedsRequest:
+		return "needs_request"
+	}
+	return "fails"
 }
 
 // A Client asks one server.

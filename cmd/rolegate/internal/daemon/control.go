@@ -113,7 +113,7 @@ func (g *generation) why(r *http.Request, q control.Question) (*control.Answer, 
 
 // answer says besides of the roles that the rule names which nobody has.
 func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []string) (*control.Answer, error) {
-	if e.Standing == rolegate.StandingNotIndexed {
+	if e.Found == rolegate.ReasonIdentifyFailed {
 		return nil, fmt.Errorf("the server does not look for identities of the kind %s: name it in aliases or identity of the settings file, and reload", q.Kind)
 	}
 	a := control.NewAnswer(e)

@@ -123,7 +123,7 @@ func TestIdentityByIssuer(t *testing.T) {
 			"user_id": rolegate.UserID(42), "account": rolegate.Account("wang"), "email": rolegate.Email("w@example.com"),
 			"third_account": rolegate.ThirdAccount("w"), "third_user_id": rolegate.ThirdUserID("u-7"),
 		} {
-			indexed := gate.Explain(t.Context(), id).Standing == rolegate.StandingListed
+			indexed := gate.Explain(t.Context(), id).Found == rolegate.ReasonGranted
 			assert.Equal(t, name == kind || name == "user_id", indexed, "%s with %s", name, kind)
 		}
 	}
