@@ -219,6 +219,9 @@ func rawKeeps(t *testing.T, faults []rawFault, edit ...func(*marketplace.Config)
 			}, edit...)
 		})
 	}
+	if !overSockets {
+		return
+	}
 	t.Run("on real sockets", func(t *testing.T) {
 		t.Parallel()
 		w, server := rawSockets(t, edit...)

@@ -28,6 +28,9 @@ type keepFault struct {
 // over HTTP/1.1 and over HTTP/2.
 func keepServers(t *testing.T, faults []keepFault, edit ...func(*marketplace.Config)) {
 	t.Helper()
+	if !overSockets {
+		return
+	}
 	for protocol, start := range map[string]func(*testing.T, ...func(*marketplace.Config)) *keepWorld{
 		"HTTP1": keepHTTP1, "HTTP2": keepHTTP2,
 	} {

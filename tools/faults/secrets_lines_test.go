@@ -191,3 +191,8 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 		}
 	})
 }
+
+func webQuote(text string) string {
+	quoted, _ := json.Marshal(text)
+	return string(quoted)
+}

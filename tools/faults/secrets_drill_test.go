@@ -1,3 +1,5 @@
+//go:build drill
+
 package faults_test
 
 import (
@@ -5,7 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -219,19 +220,6 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 	})
 }
 
-// webLeaky has secrets in fields that it does not print.
-type webLeaky struct {
-	URL   *url.URL
-	Token string
-}
-
-func (webLeaky) Error() string { return "leaky" }
-
-func webQuote(text string) string {
-	quoted, _ := json.Marshal(text)
-	return string(quoted)
-}
-
 // webTells says that an error tells something, and neither token nor query.
 func webTells(t *testing.T, err error) {
 	t.Helper()
@@ -322,3 +310,11 @@ func TestFault59AnUpstreamThatRepeatsTheToken(t *testing.T) {
 		}
 	})
 }
+
+// webLeaky has secrets in fields that it does not print.
+type webLeaky struct {
+	URL   *url.URL
+	Token string
+}
+
+func (webLeaky) Error() string { return "leaky" }

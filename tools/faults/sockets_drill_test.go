@@ -1,0 +1,5 @@
+//go:build drill
+
+package faults_test
+
+const overSockets = true
