@@ -163,7 +163,7 @@ func ExampleOpen_mistakes() {
 // once.
 func ExampleErrRefused() {
 	source := rolegatetest.NewStatic()
-	source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Err: errors.New("the token has been withdrawn")})
+	source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Permanent: true, Err: errors.New("the token has been withdrawn")})
 	_, err := rolegate.Open(context.Background(), rolegate.Config{
 		Source:   source,
 		Identify: rolegate.ByUserID(exampleSession),

@@ -156,18 +156,19 @@ func TestPullFails(t *testing.T) {
 		return func(m *rolegatetest.Marketplace) { m.FailWhen(rolegatetest.Request.GoesOn, f) }
 	}
 	for name, tc := range map[string]struct {
-		fail func(*rolegatetest.Marketplace)
-		want string
+		fail  func(*rolegatetest.Marketplace)
+		want  string
+		again bool // the page is asked for again, with pauses: once will do
 	}{
-		"a page is cut":        {halfway(rolegatetest.Truncated()), "malformed: "},
-		"a page ends early":    {halfway(rolegatetest.Unterminated()), "malformed: "},
-		"the connection":       {halfway(rolegatetest.Reset()), "network: "},
-		"an error":             {halfway(rolegatetest.ErrorEnvelope(500, "boom")), "upstream_error: "},
-		"a login page":         {halfway(rolegatetest.HTMLPage()), "malformed: "},
-		"left alone":           {halfway(rolegatetest.HTTPStatus(503, "Retry-After", "7")), "the marketplace asks to be left alone for 7s"},
-		"from a cache":         {halfway(rolegatetest.CachedReply(1e11)), "cached_reply: "},
-		"it does not move on":  {halfway(rolegatetest.NoProgress()), "cursor_tie: "},
-		"the token is refused": {func(m *rolegatetest.Marketplace) { m.SetToken("AT-3-another") }, "refused: "},
+		"a page is cut":        {halfway(rolegatetest.Truncated()), "malformed: ", true},
+		"a page ends early":    {halfway(rolegatetest.Unterminated()), "malformed: ", true},
+		"the connection":       {halfway(rolegatetest.Reset()), "network: ", true},
+		"an error":             {halfway(rolegatetest.ErrorEnvelope(500, "boom")), "upstream_error: ", false},
+		"a login page":         {halfway(rolegatetest.HTMLPage()), "malformed: ", false},
+		"left alone":           {halfway(rolegatetest.HTTPStatus(503, "Retry-After", "1")), "the marketplace asks to be left alone for 1s", true},
+		"from a cache":         {halfway(rolegatetest.CachedReply(1e11)), "cached_reply: ", false},
+		"it does not move on":  {halfway(rolegatetest.NoProgress()), "cursor_tie: ", false},
+		"the token is refused": {func(m *rolegatetest.Marketplace) { m.SetToken("AT-3-another") }, "refused: ", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +177,11 @@ func TestPullFails(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "users.jsonl")
 			require.NoError(t, os.WriteFile(file, []byte("as it was\n"), 0o640))
-			for _, args := range [][]string{{}, {"-o", file}, {"-o", filepath.Join(dir, "new.csv"), "--names"}} {
+			ways := [][]string{{"-o", file}, {}, {"-o", filepath.Join(dir, "new.csv"), "--names"}}
+			if tc.again {
+				ways = ways[:1]
+			}
+			for _, args := range ways {
 				code, out, stderr := call(t, append(append([]string{"pull"}, flags...), args...)...)
 				assert.Equal(t, exitFailed, code)
 				assert.Contains(t, stderr, "\nWhat is wrong, and what to do: rolegate doctor --url http://127.0.0.1:")
