@@ -128,10 +128,10 @@ func sayings(t testing.TB, gate *rolegate.Gate, records []rolegate.Record) strin
 			continue
 		}
 		said(rolegate.UserID(r.UserID))
-		said(rolegate.Account(r.Account))
-		said(rolegate.Email(r.Email))
-		said(rolegate.ThirdAccount(r.ThirdAccount))
-		said(rolegate.ThirdUserID(r.ThirdUserID))
+		said(identityOf(rolegate.KindAccount, r.Account))
+		said(identityOf(rolegate.KindEmail, r.Email))
+		said(identityOf(rolegate.KindThirdAccount, r.ThirdAccount))
+		said(identityOf(rolegate.KindThirdUserID, r.ThirdUserID))
 	}
 	s := gate.Status()
 	fmt.Fprintln(&b, s.Users, s.Grants, s.Cursor, s.Contact.UnixNano(), s.Verified.UnixNano(), s.Held.Users, s.Held.Cause, s.Held.Since.UnixNano(), s.Ambiguous)

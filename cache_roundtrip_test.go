@@ -189,7 +189,7 @@ func testRestartKeepsBars(t *testing.T) {
 	gate = openGate(t, cfg)
 	require.True(t, gate.Status().Cache.Loaded, gate.Status().Cache.Error)
 	assert.False(t, allowed(gate, 2))
-	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-2")).Reason)
+	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "account-2")).Reason)
 	assert.Equal(t, 2, gate.Status().Users)
 	synctest.Wait() // the first walk has failed
 	repeated := named(2)

@@ -124,7 +124,7 @@ func TestCheckCall(t *testing.T) {
 		{"nobody", rolegate.Call{Err: rolegate.ErrNobody}, nil, rolegate.ReasonNoIdentity, 0},
 		{"the zero identity", rolegate.Call{}, nil, rolegate.ReasonNoIdentity, 0},
 		{"an error beside an identity", rolegate.Call{Identity: rolegate.UserID(1), Err: errors.New("the store is away")}, nil, rolegate.ReasonIdentifyFailed, 0},
-		{"a kind that is not indexed", rolegate.Call{Identity: rolegate.Account("a")}, nil, rolegate.ReasonIdentifyFailed, 0},
+		{"a kind that is not indexed", rolegate.Call{Identity: identityOf(rolegate.KindAccount, "a")}, nil, rolegate.ReasonIdentifyFailed, 0},
 		{"not listed", rolegate.Call{Identity: rolegate.UserID(9)}, nil, rolegate.ReasonNotAuthorized, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

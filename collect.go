@@ -120,7 +120,7 @@ func (c *collector) take(r *Record) error {
 			c.row.Text[f] = textOf(f, r)
 		}
 	}
-	if ThirdUserID(c.row.Text[index.FieldThirdUserID]).nobody() {
+	if id := (Identity{kind: KindThirdUserID, text: c.row.Text[index.FieldThirdUserID]}); id.nobody() {
 		c.row.Text[index.FieldThirdUserID] = "" // 0 and -1 are how platforms write null
 	}
 	c.table.Put(&c.row)

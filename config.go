@@ -27,7 +27,7 @@ type Config struct {
 	// marketplace.Client.
 	Source Source
 
-	// Identify finds out who is asking: [ByUserID], [ByAccount], …
+	// Identify finds out who is asking: [ByUserID], [ByText], …
 	Identify Identifier
 
 	// Aliases are further kinds of identity to index, for a [Policy] that
@@ -225,7 +225,7 @@ func (c Config) validate() (settings, error) {
 	}
 	s := settings{Config: c, indexed: c.Identify.kinds | 1<<KindUserID, fields: c.Keep.fields()}
 	if c.Identify.identify == nil && len(c.Aliases) == 0 {
-		wrong("Identify is not set: say who is asking with ByUserID, ByAccount, …")
+		wrong("Identify is not set: say who is asking with ByUserID or ByText")
 	}
 	for _, k := range c.Aliases {
 		if k < KindUserID || k >= kinds {

@@ -215,8 +215,8 @@ func TestChangingAConfigAfterwardsChangesNothing(t *testing.T) {
 		assert.Equal(t, want, gate.Policy(rolegate.AnyRole(code)).Decide(t.Context(), rolegate.UserID(1), 0).Allowed(), code)
 		assert.Equal(t, want, gate.Decide(t.Context(), rolegate.UserID(1)).User.HasRole(code), code)
 	}
-	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Email("x")).Reason)
-	assert.Equal(t, rolegate.ReasonIdentifyFailed, gate.Decide(t.Context(), rolegate.Account("x")).Reason)
+	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindEmail, "x")).Reason)
+	assert.Equal(t, rolegate.ReasonIdentifyFailed, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "x")).Reason)
 	assert.Equal(t, 401, ask(gate.Admit(never(t)), "GET", "/", 0).Code)
 }
 

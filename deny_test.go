@@ -70,7 +70,7 @@ func newDenyApp(t *testing.T, change func(*rolegate.Config)) *denyApp {
 			rolegate.Record{UserID: 3, Account: "twin-account"},
 		),
 		Identify: rolegate.FirstOf(
-			rolegate.ByAccount(func(r *http.Request) (string, error) {
+			rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) {
 				if r.Header.Get("X-User-Id") == strconv.Itoa(denyTwin) {
 					return "twin-account", nil
 				}

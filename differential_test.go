@@ -460,7 +460,7 @@ func (w *rolesWorld) compare() {
 			users = []int64{user}
 		}
 	} else {
-		id = rolegate.Account(account)
+		id = identityOf(rolegate.KindAccount, account)
 		for other, r := range w.known {
 			if r.Account == account {
 				users = append(users, other)

@@ -60,8 +60,8 @@ func ExampleByUserID() {
 }
 
 // The users of this app log in with their account at the marketplace.
-func ExampleByAccount() {
-	identify := rolegate.ByAccount(func(r *http.Request) (string, error) {
+func ExampleByText() {
+	identify := rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) {
 		account, password, ok := r.BasicAuth()
 		if !ok || password != "correct horse" {
 			return "", rolegate.ErrNobody
@@ -77,7 +77,7 @@ func ExampleByAccount() {
 }
 
 // This app has verified its users' e-mail addresses.
-func ExampleByEmail() {
+func ExampleByText_email() {
 	type key struct{} // an app's own middleware puts the address there
 	verified := func(r *http.Request) (string, error) {
 		email, ok := r.Context().Value(key{}).(string)
@@ -88,7 +88,7 @@ func ExampleByEmail() {
 	}
 	gate := exampleGateWith(func(c *rolegate.Config) {
 		c.Source = rolegatetest.NewStatic(exampleWang)
-		c.Identify = rolegate.ByEmail(verified)
+		c.Identify = rolegate.ByText(rolegate.KindEmail, verified)
 	})
 	defer gate.Close()
 
@@ -102,8 +102,8 @@ func ExampleByEmail() {
 
 // This app has accounts of its own, which the marketplace has bound to its
 // users.
-func ExampleByThirdAccount() {
-	identify := rolegate.ByThirdAccount(func(r *http.Request) (string, error) {
+func ExampleByText_thirdAccount() {
+	identify := rolegate.ByText(rolegate.KindThirdAccount, func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie("account")
 		if err != nil {
 			return "", rolegate.ErrNobody
@@ -120,9 +120,9 @@ func ExampleByThirdAccount() {
 
 // This app has user ids of its own, which the marketplace has bound to its
 // users. They are texts: a number is written in decimal.
-func ExampleByThirdUserID() {
+func ExampleByText_thirdUserID() {
 	const loggedIn = 4711
-	identify := rolegate.ByThirdUserID(func(*http.Request) (string, error) {
+	identify := rolegate.ByText(rolegate.KindThirdUserID, func(*http.Request) (string, error) {
 		return fmt.Sprint(loggedIn), nil
 	})
 
@@ -133,7 +133,7 @@ func ExampleByThirdUserID() {
 // People have a session, other services a header that the proxy has set.
 func ExampleFirstOf() {
 	identify := rolegate.FirstOf(
-		rolegate.ByThirdAccount(func(r *http.Request) (string, error) {
+		rolegate.ByText(rolegate.KindThirdAccount, func(r *http.Request) (string, error) {
 			cookie, err := r.Cookie("account")
 			if err != nil {
 				return "", rolegate.ErrNobody // and only then the next is asked
@@ -176,7 +176,7 @@ func ExampleUserIDHeader() {
 }
 
 func ExampleTextHeader() {
-	identify := rolegate.ByAccount(rolegate.TextHeader("Remote-User", rolegate.Loopback()...))
+	identify := rolegate.ByText(rolegate.KindAccount, rolegate.TextHeader("Remote-User", rolegate.Loopback()...))
 
 	exampleEnter(identify, "Remote-User", "wangfang")
 	exampleEnter(identify, "Remote-User", "wangfang", "Remote-User", "admin") // twice
@@ -200,14 +200,22 @@ func ExampleIdentity() {
 	})
 	defer gate.Close()
 
-	for _, id := range []rolegate.Identity{
-		rolegate.UserID(1),
-		rolegate.Account("wangfang"),
-		rolegate.Email("wang@example.com"),
-		rolegate.ThirdAccount("wf-0815"),
-		rolegate.ThirdUserID("4711"),
-		rolegate.Account("Wangfang"), // not his
+	for _, name := range []struct {
+		kind rolegate.Kind
+		text string
+	}{
+		{rolegate.KindUserID, "1"},
+		{rolegate.KindAccount, "wangfang"},
+		{rolegate.KindEmail, "wang@example.com"},
+		{rolegate.KindThirdAccount, "wf-0815"},
+		{rolegate.KindThirdUserID, "4711"},
+		{rolegate.KindAccount, "Wangfang"}, // another user's, if anybody's
 	} {
+		id, err := rolegate.NewIdentity(name.kind, name.text)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
 		fmt.Println(id, gate.Decide(context.Background(), id)) // names are not printed
 	}
 	// Output:

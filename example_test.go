@@ -154,7 +154,7 @@ func ExampleOpen_mistakes() {
 	// Output:
 	// rolegate: the config has mistakes:
 	// Source is nil: say where the list of authorised users comes from, such as marketplace.New(…)
-	// Identify is not set: say who is asking with ByUserID, ByAccount, …
+	// Identify is not set: say who is asking with ByUserID or ByText
 	// Implies: "admin" → "teacher" → "admin" is a cycle: leave one of these out
 	// Refresh.Every is 30ns: less than 1ms is surely a mistake; a bare number is nanoseconds, write 30*time.Second
 }

@@ -62,10 +62,10 @@ func compareExplained(w *rolesWorld) int {
 	case 0:
 		id = rolegate.Identity{}
 	case 1:
-		id = rolegate.Email("nobody@example.com") // not indexed
+		id = identityOf(rolegate.KindEmail, "nobody@example.com") // not indexed
 	case 2, 3:
 		if account != "" {
-			id = rolegate.Account(account)
+			id = identityOf(rolegate.KindAccount, account)
 		}
 	}
 	d, e := p.Decide(ctx, id, org), p.Explain(ctx, id, org)
@@ -162,16 +162,16 @@ func TestExplain(t *testing.T) {
 	byOrg := rolegate.InOrg(rolegate.PathOrg("orgID"))
 	teacher := rolegate.AnyRole("teacher")
 	for _, c := range []struct {
-		name     string
-		policy   *rolegate.Policy
-		id       rolegate.Identity
-		org      int64
-		reason   rolegate.Reason
-		found    rolegate.Reason // ReasonGranted if it is 0
-		invalid  bool
-		asks     bool
-		wait     time.Duration
-		orgs     []rolegate.OrgExplanation
+		name    string
+		policy  *rolegate.Policy
+		id      rolegate.Identity
+		org     int64
+		reason  rolegate.Reason
+		found   rolegate.Reason // ReasonGranted if it is 0
+		invalid bool
+		asks    bool
+		wait    time.Duration
+		orgs    []rolegate.OrgExplanation
 	}{
 		{name: "granted", policy: gate.Policy(teacher), id: rolegate.UserID(1), reason: rolegate.ReasonGranted,
 			orgs: []rolegate.OrgExplanation{
@@ -208,8 +208,8 @@ func TestExplain(t *testing.T) {
 				{Check: "AnyRole(pupil)", Holds: true, Roles: []string{"pupil"}}}}}},
 		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, wait: 7 * time.Millisecond},
 		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, invalid: true, wait: 7 * time.Millisecond},
-		{name: "ambiguous", policy: gate.Policy(teacher), id: rolegate.Account("twin"), reason: rolegate.ReasonAmbiguous, found: rolegate.ReasonAmbiguous},
-		{name: "not indexed", policy: gate.Policy(teacher), id: rolegate.Email("a@b"), reason: rolegate.ReasonIdentifyFailed, found: rolegate.ReasonIdentifyFailed},
+		{name: "ambiguous", policy: gate.Policy(teacher), id: identityOf(rolegate.KindAccount, "twin"), reason: rolegate.ReasonAmbiguous, found: rolegate.ReasonAmbiguous},
+		{name: "not indexed", policy: gate.Policy(teacher), id: identityOf(rolegate.KindEmail, "a@b"), reason: rolegate.ReasonIdentifyFailed, found: rolegate.ReasonIdentifyFailed},
 		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.ReasonNoIdentity, found: rolegate.ReasonNoIdentity},
 	} {
 		t.Run(c.name, func(t *testing.T) {

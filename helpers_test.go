@@ -152,3 +152,12 @@ func acceptShrink(ctx context.Context, gate *rolegate.Gate) error {
 	}
 	return gate.AcceptShrink(ctx, gate.Status().Held.Digest)
 }
+
+// identityOf returns the identity of that kind.
+func identityOf(kind rolegate.Kind, text string) rolegate.Identity {
+	id, err := rolegate.NewIdentity(kind, text)
+	if err != nil {
+		panic(err)
+	}
+	return id
+}

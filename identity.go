@@ -26,8 +26,8 @@ const (
 	KindUserID       Kind = iota + 1 // the marketplace's number of the user
 	KindAccount                      // their login account at the marketplace
 	KindEmail                        // their e-mail address
-	KindThirdAccount                 // the account of the app's that the marketplace has bound to them
-	KindThirdUserID                  // the id of the app's that the marketplace has bound to them
+	KindThirdAccount                 // the app's own account that the marketplace has bound to them (thirdAccount)
+	KindThirdUserID                  // the app's own user id that the marketplace has bound to them (thirdUserId)
 	kinds
 )
 
@@ -59,8 +59,9 @@ func ParseKind(name string) Kind {
 	return 0
 }
 
-// NewIdentity makes an identity of what an operator or another program wrote. A
-// user id must be a canonical decimal above 0. An error says what was expected.
+// NewIdentity returns the identity of that kind. A text is taken as it is; a user
+// id must be a canonical decimal above 0, and for a number there is [UserID]. An
+// error says what was expected.
 func NewIdentity(kind Kind, text string) (Identity, error) {
 	switch {
 	case kind == KindUserID:
@@ -94,22 +95,6 @@ type Identity struct {
 
 // UserID is the identity of the user with that number at the marketplace.
 func UserID(id int64) Identity { return Identity{kind: KindUserID, id: id} }
-
-// Account is the identity of the user with that login account at the marketplace.
-func Account(account string) Identity { return Identity{kind: KindAccount, text: account} }
-
-// Email is the identity of the user with that e-mail address.
-func Email(email string) Identity { return Identity{kind: KindEmail, text: email} }
-
-// ThirdAccount is the identity of the user to which the marketplace has bound
-// that account of the app's own.
-func ThirdAccount(account string) Identity {
-	return Identity{kind: KindThirdAccount, text: account}
-}
-
-// ThirdUserID is the identity of the user to which the marketplace has bound
-// that user id of the app's own. It is a text: write a number in decimal.
-func ThirdUserID(id string) Identity { return Identity{kind: KindThirdUserID, text: id} }
 
 // Kind returns what kind of identity it is, 0 for nobody.
 func (id Identity) Kind() Kind {
@@ -183,9 +168,8 @@ type errUnusable struct{ why string }
 func (e *errUnusable) Error() string        { return e.why }
 func (e *errUnusable) Is(target error) bool { return target == ErrNobody }
 
-// An Identifier finds out who is asking. Make one with [ByUserID],
-// [ByAccount], [ByEmail], [ByThirdAccount], [ByThirdUserID] or [FirstOf]; the
-// zero Identifier is a mistake that [Open] reports.
+// An Identifier finds out who is asking. Make one with [ByUserID], [ByText]
+// or [FirstOf]; the zero Identifier is a mistake that [Open] reports.
 //
 // Its func is called once for each guarded handler that a request meets, from
 // the request's goroutine. It returns [ErrNobody] when nobody is asking; 0, a
@@ -209,37 +193,21 @@ func ByUserID(f func(*http.Request) (int64, error)) Identifier {
 	}}
 }
 
-// ByAccount is for apps whose users log in with their account at the
-// marketplace.
-func ByAccount(f func(*http.Request) (string, error)) Identifier {
-	return byText("ByAccount", KindAccount, f)
-}
-
-// ByEmail is for apps that know their users by e-mail address. Only an address
+// ByText is for apps that know another name of their users: see the kinds.
+// Texts are taken as they are; write a number in decimal. Only an e-mail address
 // that the app has verified identifies anybody.
-func ByEmail(f func(*http.Request) (string, error)) Identifier {
-	return byText("ByEmail", KindEmail, f)
-}
-
-// ByThirdAccount is for apps with accounts of their own, which the marketplace
-// has bound to its users (thirdAccount).
-func ByThirdAccount(f func(*http.Request) (string, error)) Identifier {
-	return byText("ByThirdAccount", KindThirdAccount, f)
-}
-
-// ByThirdUserID is for apps with user ids of their own, which the marketplace
-// has bound to its users (thirdUserId). Write a number in decimal.
-func ByThirdUserID(f func(*http.Request) (string, error)) Identifier {
-	return byText("ByThirdUserID", KindThirdUserID, f)
-}
-
-func byText(name string, k Kind, f func(*http.Request) (string, error)) Identifier {
-	if f == nil {
-		panic("rolegate: " + name + ": the func is nil")
+//
+// It panics if the kind is [KindUserID], for which there is [ByUserID], or none.
+func ByText(kind Kind, f func(*http.Request) (string, error)) Identifier {
+	if kind <= KindUserID || kind >= kinds {
+		panic("rolegate: ByText: expected KindAccount, KindEmail, KindThirdAccount or KindThirdUserID; for user ids there is ByUserID")
 	}
-	return Identifier{kinds: 1 << k, identify: func(r *http.Request) (Identity, error) {
+	if f == nil {
+		panic("rolegate: ByText: the func is nil")
+	}
+	return Identifier{kinds: 1 << kind, identify: func(r *http.Request) (Identity, error) {
 		text, err := f(r)
-		return Identity{kind: k, text: text}, err
+		return Identity{kind: kind, text: text}, err
 	}}
 }
 
@@ -252,7 +220,7 @@ func FirstOf(identifiers ...Identifier) Identifier {
 	var ks kindSet
 	for i, id := range all {
 		if id.identify == nil {
-			panic(fmt.Sprintf("rolegate: FirstOf: argument %d is the zero Identifier: make it with ByUserID, ByAccount, …", i+1))
+			panic(fmt.Sprintf("rolegate: FirstOf: argument %d is the zero Identifier: make it with ByUserID or ByText", i+1))
 		}
 		ks |= id.kinds
 	}
@@ -317,8 +285,8 @@ func UserIDHeader(name string, trusted ...netip.Prefix) func(*http.Request) (int
 }
 
 // TextHeader reads an account, e-mail address or id from a header that a proxy
-// in one of the trusted networks has set, for use with [ByAccount] and the
-// others. What [UserIDHeader] says of trust holds here too. The text is taken
+// in one of the trusted networks has set, for use with [ByText].
+// What [UserIDHeader] says of trust holds here too. The text is taken
 // as it is; one with blanks around it or control bytes in it is refused.
 func TextHeader(name string, trusted ...netip.Prefix) func(*http.Request) (string, error) {
 	return headerReader("TextHeader", name, trusted)

@@ -146,7 +146,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 	realIP := middleware.RealIP
 	servers := map[string]string{
 		"id":   serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...))),
-		"text": serve(rolegate.ByAccount(rolegate.TextHeader("X-User-Id", rolegate.Loopback()...))),
+		"text": serve(rolegate.ByText(rolegate.KindAccount, rolegate.TextHeader("X-User-Id", rolegate.Loopback()...))),
 		"far":  serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", far))),
 		"real": serve(rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", append(rolegate.Loopback(), far)...)), realIP),
 	}
@@ -272,7 +272,7 @@ func FuzzUserIDHeader(f *testing.F) {
 func FuzzTextHeader(f *testing.F) {
 	identitySeeds(f)
 	read := rolegate.TextHeader("X-User-Id", rolegate.Loopback()...)
-	gate := openGate(f, rolegate.Config{Source: identityList(), Identify: rolegate.ByAccount(read)})
+	gate := openGate(f, rolegate.Config{Source: identityList(), Identify: rolegate.ByText(rolegate.KindAccount, read)})
 	h := gate.Admit(ok(gate))
 	f.Fuzz(func(t *testing.T, value, peer string) {
 		r := httptest.NewRequest("GET", "/", nil)
@@ -325,7 +325,7 @@ func TestHeaderThatSaysNothing(t *testing.T) {
 			assert.ErrorContains(t, err, c.says)
 
 			var book logBook
-			nobody := rolegate.ByAccount(func(*http.Request) (string, error) { return "", rolegate.ErrNobody })
+			nobody := rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return "", rolegate.ErrNobody })
 			gate := openGate(t, rolegate.Config{
 				Source: rolegatetest.NewStatic(), Logger: book.logger(), Identify: rolegate.FirstOf(nobody, rolegate.ByUserID(header)),
 			})

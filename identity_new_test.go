@@ -25,11 +25,11 @@ func TestNewIdentity(t *testing.T) {
 		"a leading zero":       {"user_id", "07", rolegate.Identity{}, "expected a decimal number"},
 		"a blank":              {"user_id", "7 ", rolegate.Identity{}, "expected a decimal number"},
 		"another base":         {"user_id", "7_0", rolegate.Identity{}, "expected a decimal number"},
-		"an account":           {"account", "wang", rolegate.Account("wang"), ""},
-		"an account of digits": {"account", "07", rolegate.Account("07"), ""},
-		"an e-mail address":    {"email", "w@example.com", rolegate.Email("w@example.com"), ""},
-		"a third account":      {"third_account", "w", rolegate.ThirdAccount("w"), ""},
-		"a third user id":      {"third_user_id", "42", rolegate.ThirdUserID("42"), ""},
+		"an account":           {"account", "wang", identityOf(rolegate.KindAccount, "wang"), ""},
+		"an account of digits": {"account", "07", identityOf(rolegate.KindAccount, "07"), ""},
+		"an e-mail address":    {"email", "w@example.com", identityOf(rolegate.KindEmail, "w@example.com"), ""},
+		"a third account":      {"third_account", "w", identityOf(rolegate.KindThirdAccount, "w"), ""},
+		"a third user id":      {"third_user_id", "42", identityOf(rolegate.KindThirdUserID, "42"), ""},
 		"no kind":              {"name", "wang", rolegate.Identity{}, "expected a kind"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,17 +44,17 @@ func TestKindsNeverMatchEachOther(t *testing.T) {
 		user int64 // 0: not listed
 	}{
 		{rolegate.UserID(42), 42},
-		{rolegate.Account("42"), 2},
-		{rolegate.Email("42"), 3},
-		{rolegate.ThirdAccount("42"), 4},
-		{rolegate.ThirdUserID("42"), 5},
+		{identityOf(rolegate.KindAccount, "42"), 2},
+		{identityOf(rolegate.KindEmail, "42"), 3},
+		{identityOf(rolegate.KindThirdAccount, "42"), 4},
+		{identityOf(rolegate.KindThirdUserID, "42"), 5},
 		{rolegate.UserID(7), 0},
-		{rolegate.Account("only-account"), 6},
-		{rolegate.Email("only-account"), 0},
-		{rolegate.ThirdAccount("only-account"), 0},
-		{rolegate.ThirdUserID("only-account"), 0},
-		{rolegate.Account("nick"), 0},
-		{rolegate.ThirdAccount("name"), 0},
+		{identityOf(rolegate.KindAccount, "only-account"), 6},
+		{identityOf(rolegate.KindEmail, "only-account"), 0},
+		{identityOf(rolegate.KindThirdAccount, "only-account"), 0},
+		{identityOf(rolegate.KindThirdUserID, "only-account"), 0},
+		{identityOf(rolegate.KindAccount, "nick"), 0},
+		{identityOf(rolegate.KindThirdAccount, "name"), 0},
 	} {
 		d := gate.Decide(t.Context(), c.id)
 		assert.Equal(t, c.user, d.User.ID(), "%v", c.id)
@@ -70,19 +70,22 @@ func TestIdentifiers(t *testing.T) {
 	t.Parallel()
 	type reader = func(*http.Request) (string, error)
 	broken := errors.New("the session store is away")
-	by := map[string]func(reader) rolegate.Identifier{
-		"ByUserID": func(f reader) rolegate.Identifier {
+	by := map[rolegate.Kind]func(reader) rolegate.Identifier{
+		rolegate.KindUserID: func(f reader) rolegate.Identifier {
 			return rolegate.ByUserID(func(r *http.Request) (int64, error) {
 				text, err := f(r)
 				id, _ := strconv.ParseInt(text, 10, 64)
 				return id, err
 			})
 		},
-		"ByAccount": rolegate.ByAccount, "ByEmail": rolegate.ByEmail,
-		"ByThirdAccount": rolegate.ByThirdAccount, "ByThirdUserID": rolegate.ByThirdUserID,
 	}
-	user := map[string]int64{"ByUserID": 42, "ByAccount": 2, "ByEmail": 3, "ByThirdAccount": 4, "ByThirdUserID": 5}
-	for name, make := range by {
+	for _, kind := range []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail, rolegate.KindThirdAccount, rolegate.KindThirdUserID} {
+		by[kind] = func(f reader) rolegate.Identifier { return rolegate.ByText(kind, f) }
+	}
+	user := map[rolegate.Kind]int64{
+		rolegate.KindUserID: 42, rolegate.KindAccount: 2, rolegate.KindEmail: 3, rolegate.KindThirdAccount: 4, rolegate.KindThirdUserID: 5,
+	}
+	for kind, make := range by {
 		for _, c := range []struct {
 			name   string
 			text   string
@@ -98,7 +101,7 @@ func TestIdentifiers(t *testing.T) {
 			{"failed", "", broken, 500},
 			{"failed, along with a name", "42", broken, 500},
 		} {
-			t.Run(name+"/"+c.name, func(t *testing.T) {
+			t.Run(kind.String()+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				gate := openGate(t, rolegate.Config{Source: identityList(), Identify: make(func(*http.Request) (string, error) {
 					return c.text, c.err
@@ -106,7 +109,7 @@ func TestIdentifiers(t *testing.T) {
 				w := ask(gate.Admit(ok(gate)), "GET", "/", 0)
 				assert.Equal(t, c.status, w.Code)
 				if c.status == 200 {
-					assert.Equal(t, fmt.Sprintf("user %d", user[name]), w.Body.String())
+					assert.Equal(t, fmt.Sprintf("user %d", user[kind]), w.Body.String())
 				}
 			})
 		}
@@ -127,8 +130,8 @@ func TestIdentitiesOfNobody(t *testing.T) {
 	})
 	for _, id := range []rolegate.Identity{
 		{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.UserID(-1 << 63),
-		rolegate.Account(""), rolegate.Email(""), rolegate.ThirdAccount(""),
-		rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"), rolegate.ThirdUserID("-12"), rolegate.ThirdUserID("-90"),
+		identityOf(rolegate.KindAccount, ""), identityOf(rolegate.KindEmail, ""), identityOf(rolegate.KindThirdAccount, ""),
+		identityOf(rolegate.KindThirdUserID, ""), identityOf(rolegate.KindThirdUserID, "0"), identityOf(rolegate.KindThirdUserID, "-1"), identityOf(rolegate.KindThirdUserID, "-12"), identityOf(rolegate.KindThirdUserID, "-90"),
 	} {
 		d := gate.Decide(t.Context(), id)
 		assert.Equal(t, rolegate.ReasonNoIdentity, d.Reason)
@@ -136,14 +139,14 @@ func TestIdentitiesOfNobody(t *testing.T) {
 		assert.Zero(t, id.Kind())
 		assert.Equal(t, "nobody", id.String())
 	}
-	assert.True(t, gate.Decide(t.Context(), rolegate.ThirdUserID("12")).Allowed())
+	assert.True(t, gate.Decide(t.Context(), identityOf(rolegate.KindThirdUserID, "12")).Allowed())
 	assert.True(t, allowed(gate, 1), "he is listed all the same")
 	assert.Empty(t, gate.Decide(t.Context(), rolegate.UserID(1)).User.ThirdUserID())
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindThirdUserID])
 	for _, k := range identityKinds {
 		assert.NotEqual(t, rolegate.Kind(0), k)
 	}
-	assert.Equal(t, rolegate.KindThirdUserID, rolegate.ThirdUserID("12").Kind())
+	assert.Equal(t, rolegate.KindThirdUserID, identityOf(rolegate.KindThirdUserID, "12").Kind())
 }
 
 // An app's ids may be random text (base64url has a hyphen for a digit): only
@@ -154,7 +157,7 @@ func TestAThirdUserIDMayBeginWithAHyphen(t *testing.T) {
 		Source:  rolegatetest.NewStatic(rolegate.Record{UserID: 1, ThirdUserID: "-oQ3vX_k"}),
 		Aliases: []rolegate.Kind{rolegate.KindThirdUserID},
 	})
-	assert.Equal(t, rolegate.ReasonGranted, gate.Decide(t.Context(), rolegate.ThirdUserID("-oQ3vX_k")).Reason)
+	assert.Equal(t, rolegate.ReasonGranted, gate.Decide(t.Context(), identityOf(rolegate.KindThirdUserID, "-oQ3vX_k")).Reason)
 }
 
 func TestAliasesAreComparedByteForByte(t *testing.T) {
@@ -174,23 +177,23 @@ func TestAliasesAreComparedByteForByte(t *testing.T) {
 		id   rolegate.Identity
 		user int64
 	}{
-		{"composed", rolegate.Account("jos\u00e9"), 1},
-		{"decomposed is another user", rolegate.Account("jose\u0301"), 2},
-		{"without the accent", rolegate.Account("jose"), 0},
-		{"as granted", rolegate.Account("admin"), 3},
-		{"case", rolegate.Account("Admin"), 0},
-		{"blank behind", rolegate.Account("admin "), 0},
-		{"blank before", rolegate.Account(" admin"), 0},
-		{"a zero-width space", rolegate.Account("admin\u200b"), 0},
-		{"a Cyrillic a", rolegate.Account("\u0430dmin"), 0},
-		{"full-width letters", rolegate.Account("ａｄｍｉｎ"), 0},
-		{"a prefix", rolegate.Account("admi"), 0},
-		{"Chinese", rolegate.Account("王芳"), 4},
-		{"NUL counts", rolegate.Account("null\x00byte"), 5},
-		{"NUL does not end it", rolegate.Account("null"), 0},
-		{"e-mail", rolegate.Email("alice@example.com"), 1},
-		{"e-mail: case of the domain", rolegate.Email("alice@Example.com"), 0},
-		{"e-mail: a label", rolegate.Email("alice+x@example.com"), 0},
+		{"composed", identityOf(rolegate.KindAccount, "jos\u00e9"), 1},
+		{"decomposed is another user", identityOf(rolegate.KindAccount, "jose\u0301"), 2},
+		{"without the accent", identityOf(rolegate.KindAccount, "jose"), 0},
+		{"as granted", identityOf(rolegate.KindAccount, "admin"), 3},
+		{"case", identityOf(rolegate.KindAccount, "Admin"), 0},
+		{"blank behind", identityOf(rolegate.KindAccount, "admin "), 0},
+		{"blank before", identityOf(rolegate.KindAccount, " admin"), 0},
+		{"a zero-width space", identityOf(rolegate.KindAccount, "admin\u200b"), 0},
+		{"a Cyrillic a", identityOf(rolegate.KindAccount, "\u0430dmin"), 0},
+		{"full-width letters", identityOf(rolegate.KindAccount, "ａｄｍｉｎ"), 0},
+		{"a prefix", identityOf(rolegate.KindAccount, "admi"), 0},
+		{"Chinese", identityOf(rolegate.KindAccount, "王芳"), 4},
+		{"NUL counts", identityOf(rolegate.KindAccount, "null\x00byte"), 5},
+		{"NUL does not end it", identityOf(rolegate.KindAccount, "null"), 0},
+		{"e-mail", identityOf(rolegate.KindEmail, "alice@example.com"), 1},
+		{"e-mail: case of the domain", identityOf(rolegate.KindEmail, "alice@Example.com"), 0},
+		{"e-mail: a label", identityOf(rolegate.KindEmail, "alice+x@example.com"), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -209,12 +212,12 @@ func TestAKindThatIsNotIndexed(t *testing.T) {
 		want rolegate.Reason
 	}{
 		{rolegate.UserID(42), rolegate.ReasonGranted}, // always indexed
-		{rolegate.Email("42"), rolegate.ReasonGranted},
-		{rolegate.Account("42"), rolegate.ReasonIdentifyFailed},
-		{rolegate.Account("nobody has this one"), rolegate.ReasonIdentifyFailed},
-		{rolegate.ThirdAccount("42"), rolegate.ReasonIdentifyFailed},
-		{rolegate.ThirdUserID("42"), rolegate.ReasonIdentifyFailed},
-		{rolegate.Account(""), rolegate.ReasonNoIdentity},
+		{identityOf(rolegate.KindEmail, "42"), rolegate.ReasonGranted},
+		{identityOf(rolegate.KindAccount, "42"), rolegate.ReasonIdentifyFailed},
+		{identityOf(rolegate.KindAccount, "nobody has this one"), rolegate.ReasonIdentifyFailed},
+		{identityOf(rolegate.KindThirdAccount, "42"), rolegate.ReasonIdentifyFailed},
+		{identityOf(rolegate.KindThirdUserID, "42"), rolegate.ReasonIdentifyFailed},
+		{identityOf(rolegate.KindAccount, ""), rolegate.ReasonNoIdentity},
 	} {
 		assert.Equal(t, c.want, gate.Decide(t.Context(), c.id).Reason, "%v", c.id)
 		d := gate.Policy(rolegate.NoRole("suspended"), rolegate.Shadow()).Decide(t.Context(), c.id, 0)
@@ -246,10 +249,10 @@ func TestSharedAliases(t *testing.T) {
 	gate := openGate(t, rolegate.Config{Source: source, Aliases: identityKinds, Logger: book.logger()})
 	reason := func(id rolegate.Identity) rolegate.Reason { return gate.Decide(t.Context(), id).Reason }
 
-	assert.Equal(t, rolegate.ReasonAmbiguous, reason(rolegate.Account("twin")))
-	assert.Zero(t, gate.Decide(t.Context(), rolegate.Account("twin")).User.ID())
+	assert.Equal(t, rolegate.ReasonAmbiguous, reason(identityOf(rolegate.KindAccount, "twin")))
+	assert.Zero(t, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "twin")).User.ID())
 	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.UserID(1)), "his other names are good")
-	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Email("a@example.com")))
+	assert.Equal(t, rolegate.ReasonGranted, reason(identityOf(rolegate.KindEmail, "a@example.com")))
 	assert.Equal(t, 1, gate.Status().Ambiguous[rolegate.KindAccount])
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindEmail])
 	assert.Len(t, book.lines("rolegate: several users share an alias; nobody enters by it"), 1)
@@ -257,15 +260,15 @@ func TestSharedAliases(t *testing.T) {
 
 	source.Put(rolegate.Record{UserID: 4, Account: "single"})
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.Equal(t, rolegate.ReasonAmbiguous, reason(rolegate.Account("single")))
+	assert.Equal(t, rolegate.ReasonAmbiguous, reason(identityOf(rolegate.KindAccount, "single")))
 	assert.Equal(t, 2, gate.Status().Ambiguous[rolegate.KindAccount])
 
 	source.Put(rolegate.Record{UserID: 2, Account: "twin2"})
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Account("twin")), "the other one has a new name")
+	assert.Equal(t, rolegate.ReasonGranted, reason(identityOf(rolegate.KindAccount, "twin")), "the other one has a new name")
 	source.Remove(4)
 	require.NoError(t, gate.RefreshAll(t.Context()))
-	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.Account("single")))
+	assert.Equal(t, rolegate.ReasonGranted, reason(identityOf(rolegate.KindAccount, "single")))
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindAccount])
 }
 
@@ -278,7 +281,7 @@ func TestFirstOf(t *testing.T) {
 	nobody := answer{"", rolegate.ErrNobody}
 	for _, c := range []struct {
 		name    string
-		answers []answer // of ByAccount, ByEmail, ByThirdAccount in this order
+		answers []answer // of account, e-mail address and third account, in this order
 		asked   int
 		status  int
 		user    int64
@@ -299,11 +302,9 @@ func TestFirstOf(t *testing.T) {
 			source.Put(rolegate.Record{UserID: 10, Account: "twin"}, rolegate.Record{UserID: 11, Account: "twin"})
 			asked := 0
 			var all []rolegate.Identifier
-			for i, by := range []func(func(*http.Request) (string, error)) rolegate.Identifier{
-				rolegate.ByAccount, rolegate.ByEmail, rolegate.ByThirdAccount,
-			} {
+			for i, kind := range []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail, rolegate.KindThirdAccount} {
 				if i < len(c.answers) {
-					all = append(all, by(func(*http.Request) (string, error) {
+					all = append(all, rolegate.ByText(kind, func(*http.Request) (string, error) {
 						asked++
 						return c.answers[i].text, c.answers[i].err
 					}))
@@ -321,7 +322,7 @@ func TestFirstOf(t *testing.T) {
 	t.Run("in another FirstOf", func(t *testing.T) {
 		t.Parallel()
 		by := func(text string, err error) rolegate.Identifier {
-			return rolegate.ByAccount(func(*http.Request) (string, error) { return text, err })
+			return rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return text, err })
 		}
 		gate := openGate(t, rolegate.Config{
 			Source:   identityList(),
@@ -331,7 +332,7 @@ func TestFirstOf(t *testing.T) {
 	})
 	t.Run("a caller's slice stays his own", func(t *testing.T) {
 		t.Parallel()
-		all := []rolegate.Identifier{rolegate.ByAccount(func(*http.Request) (string, error) { return "42", nil })}
+		all := []rolegate.Identifier{rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return "42", nil })}
 		gate := openGate(t, rolegate.Config{Source: identityList(), Identify: rolegate.FirstOf(all...)})
 		all[0] = rolegate.Identifier{}
 		assert.Equal(t, "user 2", ask(gate.Admit(ok(gate)), "GET", "/", 0).Body.String())
@@ -342,7 +343,7 @@ func TestFirstOf(t *testing.T) {
 			Source: identityList(),
 			Identify: rolegate.FirstOf(
 				rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)),
-				rolegate.ByAccount(func(*http.Request) (string, error) { return "42", nil })),
+				rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return "42", nil })),
 		})
 		for _, c := range []struct {
 			peer   string
@@ -377,16 +378,17 @@ func TestFirstOf(t *testing.T) {
 func TestIdentifierMistakesPanic(t *testing.T) {
 	t.Parallel()
 	network := netip.MustParsePrefix("10.1.2.0/24")
+	text := func(*http.Request) (string, error) { return "", nil }
 	for _, c := range []struct {
 		name string
 		f    func()
 		says []string
 	}{
 		{"ByUserID", func() { rolegate.ByUserID(nil) }, []string{"ByUserID", "nil"}},
-		{"ByAccount", func() { rolegate.ByAccount(nil) }, []string{"ByAccount", "nil"}},
-		{"ByEmail", func() { rolegate.ByEmail(nil) }, []string{"ByEmail", "nil"}},
-		{"ByThirdAccount", func() { rolegate.ByThirdAccount(nil) }, []string{"ByThirdAccount", "nil"}},
-		{"ByThirdUserID", func() { rolegate.ByThirdUserID(nil) }, []string{"ByThirdUserID", "nil"}},
+		{"ByText", func() { rolegate.ByText(rolegate.KindEmail, nil) }, []string{"ByText", "nil"}},
+		{"ByText of no kind", func() { rolegate.ByText(0, text) }, []string{"ByText", "KindAccount"}},
+		{"ByText of user ids", func() { rolegate.ByText(rolegate.KindUserID, text) }, []string{"ByText", "ByUserID"}},
+		{"ByText of another kind", func() { rolegate.ByText(rolegate.KindThirdUserID+1, text) }, []string{"ByText", "KindAccount"}},
 		{"FirstOf nothing", func() { rolegate.FirstOf() }, []string{"FirstOf", "at least one"}},
 		{"FirstOf a zero Identifier", func() { rolegate.FirstOf(byHeader, rolegate.Identifier{}) }, []string{"FirstOf", "argument 2", "ByUserID"}},
 		{"no network", func() { rolegate.UserIDHeader("X-User-Id") }, []string{"UserIDHeader", "X-User-Id", "networks"}},
@@ -427,10 +429,10 @@ func TestIdentitiesAreWithheld(t *testing.T) {
 		{rolegate.UserID(42), "user_id 42"},
 		{rolegate.UserID(-42), "nobody"},
 		{rolegate.Identity{}, "nobody"},
-		{rolegate.Account(secret), "account (withheld)"},
-		{rolegate.Email(secret), "email (withheld)"},
-		{rolegate.ThirdAccount(secret), "third_account (withheld)"},
-		{rolegate.ThirdUserID(secret), "third_user_id (withheld)"},
+		{identityOf(rolegate.KindAccount, secret), "account (withheld)"},
+		{identityOf(rolegate.KindEmail, secret), "email (withheld)"},
+		{identityOf(rolegate.KindThirdAccount, secret), "third_account (withheld)"},
+		{identityOf(rolegate.KindThirdUserID, secret), "third_user_id (withheld)"},
 	} {
 		assert.Equal(t, c.want, c.id.String())
 		assert.Equal(t, c.want, c.id.GoString())
@@ -458,7 +460,7 @@ func TestIdentitiesAreWithheldFromEveryVerb(t *testing.T) {
 	t.Parallel()
 	const secret = "alice"
 	for _, verb := range []string{"%d", "%t", "%e", "%c", "%U", "%b", "%o", "%Z"} {
-		assert.NotContains(t, fmt.Sprintf(verb, rolegate.Account(secret)), secret, verb)
+		assert.NotContains(t, fmt.Sprintf(verb, identityOf(rolegate.KindAccount, secret)), secret, verb)
 	}
 }
 
@@ -473,5 +475,5 @@ func TestKindNames(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, string(text))
 	}
-	assert.Equal(t, rolegate.KindEmail, rolegate.Email("x").Kind())
+	assert.Equal(t, rolegate.KindEmail, identityOf(rolegate.KindEmail, "x").Kind())
 }

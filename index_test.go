@@ -27,7 +27,7 @@ func assertHas(t *testing.T, gate *rolegate.Gate, ids ...int64) {
 	t.Helper()
 	for _, id := range ids {
 		byID := gate.Decide(t.Context(), rolegate.UserID(id))
-		byAccount := gate.Decide(t.Context(), rolegate.Account(fmt.Sprintf("account-%d", id)))
+		byAccount := gate.Decide(t.Context(), identityOf(rolegate.KindAccount, fmt.Sprintf("account-%d", id)))
 		if !byID.Allowed() || byAccount.User.ID() != id {
 			t.Fatalf("user %d: %v, and by account %v", id, byID, byAccount)
 		}
@@ -66,7 +66,7 @@ func TestWalksOfManySizes(t *testing.T) {
 			assert.EqualValues(t, n, gate.Status().Grants)
 			assertHas(t, gate, upTo(n)...)
 			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(n+1)).Reason)
-			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account("account-0")).Reason)
+			assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "account-0")).Reason)
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestBarsOutlastManyChanges(t *testing.T) {
 		source.Put(changed...)
 		require.NoError(t, gate.Refresh(t.Context()))
 		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(barred)).Reason)
-		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.Account(good.Account)).Reason)
+		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, good.Account)).Reason)
 		require.Equal(t, users-1, gate.Status().Users)
 	}
 	source.Put(named(barred))
@@ -220,7 +220,7 @@ func TestVeryLargeUsers(t *testing.T) {
 			require.True(t, d.Allowed())
 			require.Equal(t, want.Grants, d.User.Grants())
 			require.Equal(t, want.Nickname, d.User.Nickname())
-			require.Equal(t, want.UserID, gate.Decide(t.Context(), rolegate.Account(want.Account)).User.ID())
+			require.Equal(t, want.UserID, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, want.Account)).User.ID())
 		}
 		assertHas(t, gate, upTo(100)...)
 	}

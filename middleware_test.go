@@ -54,7 +54,7 @@ func newSchool(t *testing.T, change func(*rolegate.Config)) *school {
 		}),
 		Identify: rolegate.FirstOf(
 			byHeader,
-			rolegate.ByAccount(func(r *http.Request) (string, error) {
+			rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) {
 				if account := r.Header.Get("X-Account"); account != "" {
 					return account, nil
 				}

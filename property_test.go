@@ -444,7 +444,7 @@ func (m *propMachine) check(*rapid.T) {
 	}
 	for _, account := range []string{"", "ann", "bo", "cy", "nobody"} {
 		user, reason := model.findAccount(account)
-		m.compare(fmt.Sprintf("account %q", account), rolegate.Account(account), user, reason, serves)
+		m.compare(fmt.Sprintf("account %q", account), identityOf(rolegate.KindAccount, account), user, reason, serves)
 	}
 }
 

@@ -145,11 +145,11 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 		fault   rolegatetest.Fault
 		failure rolegate.Failure
 	}{
-		{"an error envelope", rolegatetest.ErrorEnvelope(500, "no"), rolegate.FailureUpstream},
-		{"HTML", rolegatetest.HTMLPage(), rolegate.FailureMalformed},
-		{"a truncated page", rolegatetest.Truncated(), rolegate.FailureMalformed},
+		{"an error envelope", rolegatetest.ErrorEnvelope(500, "no"), marketplace.FailureUpstream},
+		{"HTML", rolegatetest.HTMLPage(), marketplace.FailureMalformed},
+		{"a truncated page", rolegatetest.Truncated(), marketplace.FailureMalformed},
 		{"502", rolegatetest.HTTPStatus(http.StatusBadGateway), rolegate.FailureHTTPStatus},
-		{"a cached page", rolegatetest.CachedReply(30 * time.Second), rolegate.FailureCachedReply},
+		{"a cached page", rolegatetest.CachedReply(30 * time.Second), marketplace.FailureCachedReply},
 		{"a refused token", rolegatetest.RefuseToken(), rolegate.FailureRefused},
 		{"no answer", rolegatetest.Hang(), rolegate.FailureTimeout},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -197,11 +198,11 @@ func TestAResyncOnAFollowerSeesRemovals(t *testing.T) {
 func TestAFailedPullIsToldToWhoAsked(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 3, func(t *testing.T, g *replicaGroup) {
-		g.source.Fail(&rolegate.PullError{Failure: rolegate.FailureUpstream, Err: errors.New("out of order")})
+		g.source.Fail(&rolegate.PullError{Failure: marketplace.FailureUpstream, Err: errors.New("out of order")})
 		err := g.gates[g.follower()].RefreshAll(t.Context())
 		var pe *rolegate.PullError
 		require.ErrorAs(t, err, &pe)
-		require.Equal(t, rolegate.FailureUpstream, pe.Failure)
+		require.Equal(t, marketplace.FailureUpstream, pe.Failure)
 		require.ErrorContains(t, err, "out of order")
 		require.True(t, g.all(true, 1))
 	})

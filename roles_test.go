@@ -218,7 +218,7 @@ func TestShadow(t *testing.T) {
 		t.Parallel()
 		gate := openGate(t, rolegate.Config{
 			Source:      rolegatetest.NewStatic(rolegate.Record{UserID: 1, Account: "twin"}, rolegate.Record{UserID: 2, Account: "twin"}),
-			Identify:    rolegate.ByAccount(func(*http.Request) (string, error) { return "twin", nil }),
+			Identify:    rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return "twin", nil }),
 			ShadowAdmit: true,
 		})
 		assert.Equal(t, 403, ask(gate.Admit(never(t)), "GET", "/", 0).Code)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -37,9 +38,9 @@ var simFaultErrors = [simFaults]*rolegate.PullError{
 	simUnavailable: {Failure: rolegate.FailureHTTPStatus, Err: errors.New("503")},
 	simResting:     {Failure: rolegate.FailureHTTPStatus, RetryAfter: 30 * time.Second, Err: errors.New("503")},
 	simHanging:     {Failure: rolegate.FailureTimeout, Err: context.DeadlineExceeded},
-	simTruncated:   {Failure: rolegate.FailureMalformed, Err: errors.New("the reply breaks off")},
-	simCached:      {Failure: rolegate.FailureCachedReply, Err: errors.New("the reply has an Age")},
-	simUpset:       {Failure: rolegate.FailureUpstream, Err: errors.New("code 500")},
+	simTruncated:   {Failure: marketplace.FailureMalformed, Err: errors.New("the reply breaks off")},
+	simCached:      {Failure: marketplace.FailureCachedReply, Err: errors.New("the reply has an Age")},
+	simUpset:       {Failure: marketplace.FailureUpstream, Err: errors.New("code 500")},
 }
 
 var simWireFaults = [simFaults]rolegatetest.Fault{

@@ -142,19 +142,11 @@ type Failure string
 // The failures that this module reports. A Source may use others; keep them
 // few, lower-case and without data in them, since they become metric labels.
 const (
-	FailureNetwork         Failure = "network"          // no connection, or it broke
 	FailureTimeout         Failure = "timeout"          // a deadline passed
 	FailureHTTPStatus      Failure = "http_status"      // an HTTP status other than 200
 	FailureRefused         Failure = "refused"          // the token or the app id is not accepted
-	FailureToken           Failure = "token"            // no token could be had
-	FailureUpstream        Failure = "upstream_error"   // the envelope says that it failed
-	FailureMalformed       Failure = "malformed"        // the answer is not what is documented
 	FailureTooLarge        Failure = "too_large"        // a page or the whole list is over its cap
-	FailureCachedReply     Failure = "cached_reply"     // a cache answered, not the source
-	FailureCursorLoop      Failure = "cursor_loop"      // pages that repeat and do not move on
-	FailureCursorTie       Failure = "cursor_tie"       // more users with one sequence than a page can show
 	FailureCursorRegressed Failure = "cursor_regressed" // sequences below the cursor: restored from a backup
-	FailureDescending      Failure = "descending"       // pages in descending order, of which the cursor skips all but the first
 	FailureOlderList       Failure = "older_list"       // a full list older than what is known: a replica that lags
 	FailureDrift           Failure = "schema_drift"     // too many records that cannot be understood
 	FailurePanic           Failure = "panic"            // the source panicked

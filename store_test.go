@@ -65,7 +65,7 @@ func TestIndexFollowsManyChanges(t *testing.T) {
 				continue
 			}
 			require.Equal(t, want.Account, d.User.Account())
-			require.Equal(t, id, gate.Decide(t.Context(), rolegate.Account(want.Account)).User.ID())
+			require.Equal(t, id, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, want.Account)).User.ID())
 			code := role(rnd)
 			has := false
 			for _, g := range want.Grants {
@@ -73,7 +73,7 @@ func TestIndexFollowsManyChanges(t *testing.T) {
 			}
 			require.Equal(t, has, checks[code].Decide(t.Context(), rolegate.UserID(id), 0).Allowed())
 		}
-		old := gate.Decide(t.Context(), rolegate.Account(fmt.Sprintf("account-%d", changed[0].UserID)))
+		old := gate.Decide(t.Context(), identityOf(rolegate.KindAccount, fmt.Sprintf("account-%d", changed[0].UserID)))
 		require.Equal(t, rolegate.ReasonNotAuthorized, old.Reason, "an account that was given up is nobody's")
 	}
 	assert.Zero(t, gate.Status().Ambiguous[rolegate.KindAccount])
@@ -97,7 +97,7 @@ func TestAliases(t *testing.T) {
 	source := rolegatetest.NewStatic(named(1, "a"), named(2, "b"), named(3, "same"), named(4, "same"), named(5, "same"), named(6, ""))
 	gate := openGate(t, rolegate.Config{Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount}})
 	reason := func(account string) rolegate.Reason {
-		return gate.Decide(t.Context(), rolegate.Account(account)).Reason
+		return gate.Decide(t.Context(), identityOf(rolegate.KindAccount, account)).Reason
 	}
 	check := func(ambiguous int, want map[string]rolegate.Reason) {
 		t.Helper()
@@ -115,7 +115,7 @@ func TestAliases(t *testing.T) {
 	source.Put(named(2, "b"), named(3, "three"), named(4, "four"))
 	require.NoError(t, gate.Refresh(t.Context()))
 	check(0, map[string]rolegate.Reason{"a": rolegate.ReasonGranted, "b": rolegate.ReasonGranted, "same": rolegate.ReasonGranted, "three": rolegate.ReasonGranted})
-	assert.Equal(t, int64(5), gate.Decide(t.Context(), rolegate.Account("same")).User.ID())
+	assert.Equal(t, int64(5), gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "same")).User.ID())
 
 	source.Put(named(7, "new"), named(8, "new"), named(9, "same"))
 	require.NoError(t, gate.Refresh(t.Context()))
@@ -124,7 +124,7 @@ func TestAliases(t *testing.T) {
 	source.Remove(8, 5)
 	require.NoError(t, gate.RefreshAll(t.Context()))
 	check(0, map[string]rolegate.Reason{"new": rolegate.ReasonGranted, "same": rolegate.ReasonGranted})
-	assert.Equal(t, int64(9), gate.Decide(t.Context(), rolegate.Account("same")).User.ID())
+	assert.Equal(t, int64(9), gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "same")).User.ID())
 }
 
 // A list in which everybody has the same placeholder for an account must cost
@@ -139,7 +139,7 @@ func TestOnePlaceholderForEverybody(t *testing.T) {
 		Source:  rolegatetest.NewStatic(records...),
 		Aliases: []rolegate.Kind{rolegate.KindAccount, rolegate.KindThirdUserID},
 	})
-	assert.Equal(t, rolegate.ReasonAmbiguous, gate.Decide(t.Context(), rolegate.Account("none")).Reason)
+	assert.Equal(t, rolegate.ReasonAmbiguous, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "none")).Reason)
 	assert.Equal(t, map[rolegate.Kind]int{rolegate.KindAccount: 1, rolegate.KindThirdUserID: 0}, gate.Status().Ambiguous)
 }
 
@@ -238,7 +238,7 @@ func TestAllocations(t *testing.T) {
 		"in any organisation": func() { simple.Decide(ctx, rolegate.UserID(950), 0) },
 		"refused":             func() { simple.Decide(ctx, rolegate.UserID(5), 9) },
 		"unknown":             func() { simple.Decide(ctx, rolegate.UserID(5000), 7) },
-		"by account":          func() { simple.Decide(ctx, rolegate.Account("user-950"), 8) },
+		"by account":          func() { simple.Decide(ctx, identityOf(rolegate.KindAccount, "user-950"), 8) },
 		"nested":              func() { nested.Decide(ctx, rolegate.UserID(5), 7) },
 		"admit":               func() { gate.Decide(ctx, rolegate.UserID(5)) },
 		"HasRole":             func() { gate.Decide(ctx, rolegate.UserID(5)).User.HasRoleIn(7, "teacher") },

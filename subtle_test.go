@@ -195,7 +195,7 @@ func TestAHeldUserTakesNoAlias(t *testing.T) {
 		sync.set(rolegate.SyncRunning)
 		source.Set(with(2, "eve"), with(3, "bob")) // the sync has made bob's user anew
 		walkNow(t, gate)
-		d := gate.Decide(t.Context(), rolegate.Account("bob"))
+		d := gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "bob"))
 		assert.Equal(t, rolegate.ReasonGranted, d.Reason)
 		assert.EqualValues(t, 3, d.User.ID())
 	})
@@ -299,7 +299,7 @@ func TestEndOnRevokeWhenAnAliasIsRebound(t *testing.T) {
 			return r
 		}
 		source := rolegatetest.NewStatic(with(1, "42"), with(2, ""))
-		gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.ByThirdUserID(func(*http.Request) (string, error) { return "42", nil })})
+		gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.ByText(rolegate.KindThirdUserID, func(*http.Request) (string, error) { return "42", nil })})
 		s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.AnyRole("teacher"))
 		synctest.Wait()
 		require.True(t, s.running())

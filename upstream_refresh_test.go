@@ -322,7 +322,7 @@ func TestAnAbsurdSequenceBlindsNothing(t *testing.T) {
 // as ambiguous only until a full refresh, which follows at once.
 func TestUsersMadeAnew(t *testing.T) {
 	t.Parallel()
-	inMovingList(t, 0, rolegate.Config{Identify: rolegate.ByAccount(func(r *http.Request) (string, error) { return r.Header.Get("X-User"), nil }), OnDeny: rolegate.OnDeny{Wait: 2 * time.Second}}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
+	inMovingList(t, 0, rolegate.Config{Identify: rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { return r.Header.Get("X-User"), nil }), OnDeny: rolegate.OnDeny{Wait: 2 * time.Second}}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
 		for id := range int64(40) {
 			l.put(rolegate.Record{UserID: 100 + id, Account: named(id + 1).Account})
 		}

@@ -72,13 +72,13 @@ func (v *Verifier) ByUserID(claim string) rolegate.Identifier {
 // ByAccount identifies by a claim that is the user's account at the marketplace:
 // a string, taken as it is.
 func (v *Verifier) ByAccount(claim string) rolegate.Identifier {
-	return rolegate.ByAccount(identify(v, "ByAccount", claim, Claims.Text))
+	return rolegate.ByText(rolegate.KindAccount, identify(v, "ByAccount", claim, Claims.Text))
 }
 
 // ByEmail identifies by the claim email, and believes it only if the claim
 // email_verified is true.
 func (v *Verifier) ByEmail() rolegate.Identifier {
-	return rolegate.ByEmail(identify(v, "ByEmail", "email", func(c Claims, name string) (string, error) {
+	return rolegate.ByText(rolegate.KindEmail, identify(v, "ByEmail", "email", func(c Claims, name string) (string, error) {
 		if string(c["email_verified"]) != "true" {
 			return "", refusal("claim")
 		}
@@ -89,13 +89,13 @@ func (v *Verifier) ByEmail() rolegate.Identifier {
 // ByThirdAccount identifies by a claim that is the account which the marketplace
 // has bound to the user: a string, taken as it is.
 func (v *Verifier) ByThirdAccount(claim string) rolegate.Identifier {
-	return rolegate.ByThirdAccount(identify(v, "ByThirdAccount", claim, Claims.Text))
+	return rolegate.ByText(rolegate.KindThirdAccount, identify(v, "ByThirdAccount", claim, Claims.Text))
 }
 
 // ByThirdUserID identifies by a claim that is the id which the marketplace has
 // bound to the user, often sub: a string, or a whole number, taken by its digits.
 func (v *Verifier) ByThirdUserID(claim string) rolegate.Identifier {
-	return rolegate.ByThirdUserID(identify(v, "ByThirdUserID", claim, Claims.digitsOrText))
+	return rolegate.ByText(rolegate.KindThirdUserID, identify(v, "ByThirdUserID", claim, Claims.digitsOrText))
 }
 
 // identify makes the func of an Identifier. A token that is refused identifies

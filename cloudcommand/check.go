@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // CheckSync implements [rolegate.SyncChecker]: it asks once how the sync of
@@ -103,11 +104,11 @@ func (c *Client) ask(ctx context.Context, tok token, id int64) (Data, error) {
 	case rep.status != http.StatusOK:
 		return Data{}, rep.fail(rolegate.FailureHTTPStatus, errors.New(c.describe(rep.status, e)))
 	case envelopeErr != nil:
-		return Data{}, rep.fail(rolegate.FailureMalformed, envelopeErr)
+		return Data{}, rep.fail(wire.FailureMalformed, envelopeErr)
 	case !e.ok():
-		return Data{}, rep.fail(rolegate.FailureUpstream, errors.New(c.describe(rep.status, e)))
+		return Data{}, rep.fail(wire.FailureUpstream, errors.New(c.describe(rep.status, e)))
 	case dataErr != nil:
-		return Data{}, rep.fail(rolegate.FailureMalformed, dataErr)
+		return Data{}, rep.fail(wire.FailureMalformed, dataErr)
 	}
 	return d, nil
 }

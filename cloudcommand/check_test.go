@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/internal/wire"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -169,60 +170,60 @@ func TestCheckFailures(t *testing.T) {
 		want rolegate.Failure
 		says string
 	}{
-		{"HTML", always(200, "<html></html>"), rolegate.FailureMalformed, "not the expected JSON"},
-		{"empty", always(200, ""), rolegate.FailureMalformed, "no JSON"},
-		{"null", always(200, "null"), rolegate.FailureMalformed, "no object"},
-		{"an array", always(200, "[]"), rolegate.FailureMalformed, "no object"},
-		{"no code", always(200, `{"success":true}`), rolegate.FailureMalformed, "no code"},
-		{"a code of 2^31", always(200, `{"code":2147483648}`), rolegate.FailureMalformed, "code"},
-		{"a code of 200.0", always(200, `{"code":200.0}`), rolegate.FailureMalformed, "code"},
-		{"success as text", always(200, `{"code":200,"success":"true"}`), rolegate.FailureMalformed, "success"},
-		{"msg of a number", always(200, `{"code":200,"msg":5}`), rolegate.FailureMalformed, "msg"},
-		{"a key twice", always(200, `{"code":200,"code":0}`), rolegate.FailureMalformed, "twice"},
-		{"a key twice inside", always(200, `{"code":0,"data":{"message":"a","message":"b"}}`), rolegate.FailureMalformed, "twice"},
-		{"a key twice deep inside", always(200, `{"code":0,"data":{"x":{"y":1,"y":2}}}`), rolegate.FailureMalformed, "twice"},
-		{"a key in another case", always(200, `{"code":200,"Success":true}`), rolegate.FailureMalformed, "success: expected this key in this case"},
-		{"a key in another case inside", always(200, `{"code":0,"data":{"Message":"a"}}`), rolegate.FailureMalformed, "data: message: expected"},
-		{"invalid UTF-8", always(200, "{\"code\":0,\"data\":{\"message\":\"\xff\"}}"), rolegate.FailureMalformed, "byte"},
-		{"trailing bytes", always(200, said("x")+"x"), rolegate.FailureMalformed, "after the end"},
-		{"a second value", always(200, said("x")+"{}"), rolegate.FailureMalformed, "after the end"},
-		{"cut short", always(200, said("x")[:20]), rolegate.FailureMalformed, "breaks off"},
-		{"nested deeply", always(200, `{"code":0,"data":`+strings.Repeat("[", 100_000)), rolegate.FailureMalformed, "byte"},
-		{"data of an array", always(200, `{"code":0,"data":[]}`), rolegate.FailureMalformed, "data: expected an object"},
-		{"data of text", always(200, `{"code":0,"data":"正在同步数据中"}`), rolegate.FailureMalformed, "data: expected an object"},
-		{"data of a number", always(200, `{"code":0,"data":-2}`), rolegate.FailureMalformed, "data: expected an object"},
-		{"a message of a number", always(200, `{"code":0,"data":{"message":-1}}`), rolegate.FailureMalformed, "message: expected a string"},
-		{"an app key of a number", always(200, `{"code":0,"data":{"ak":12345},"msg":"12345"}`), rolegate.FailureMalformed, "ak: expected a string"},
-		{"success false", always(200, `{"code":200,"success":false,"msg":"忙"}`), rolegate.FailureUpstream, "HTTP status 200, code 200, success false, msg “忙”"},
-		{"success false, data like a success", always(200, strings.Replace(said("正在同步数据中"), "true", "false", 1)), rolegate.FailureUpstream, "code 0"},
-		{"code 500", always(200, `{"code":500,"msg":"`+echo+`"}`), rolegate.FailureUpstream, "msg “[***] [***] bearer [***]”"},
-		{"an app key in msg", always(200, `{"code":500,"msg":"`+rolegatetest.AppKey+`","data":{"ak":"`+rolegatetest.AppKey+`"}}`), rolegate.FailureUpstream, "msg “[***]”"},
+		{"HTML", always(200, "<html></html>"), wire.FailureMalformed, "not the expected JSON"},
+		{"empty", always(200, ""), wire.FailureMalformed, "no JSON"},
+		{"null", always(200, "null"), wire.FailureMalformed, "no object"},
+		{"an array", always(200, "[]"), wire.FailureMalformed, "no object"},
+		{"no code", always(200, `{"success":true}`), wire.FailureMalformed, "no code"},
+		{"a code of 2^31", always(200, `{"code":2147483648}`), wire.FailureMalformed, "code"},
+		{"a code of 200.0", always(200, `{"code":200.0}`), wire.FailureMalformed, "code"},
+		{"success as text", always(200, `{"code":200,"success":"true"}`), wire.FailureMalformed, "success"},
+		{"msg of a number", always(200, `{"code":200,"msg":5}`), wire.FailureMalformed, "msg"},
+		{"a key twice", always(200, `{"code":200,"code":0}`), wire.FailureMalformed, "twice"},
+		{"a key twice inside", always(200, `{"code":0,"data":{"message":"a","message":"b"}}`), wire.FailureMalformed, "twice"},
+		{"a key twice deep inside", always(200, `{"code":0,"data":{"x":{"y":1,"y":2}}}`), wire.FailureMalformed, "twice"},
+		{"a key in another case", always(200, `{"code":200,"Success":true}`), wire.FailureMalformed, "success: expected this key in this case"},
+		{"a key in another case inside", always(200, `{"code":0,"data":{"Message":"a"}}`), wire.FailureMalformed, "data: message: expected"},
+		{"invalid UTF-8", always(200, "{\"code\":0,\"data\":{\"message\":\"\xff\"}}"), wire.FailureMalformed, "byte"},
+		{"trailing bytes", always(200, said("x")+"x"), wire.FailureMalformed, "after the end"},
+		{"a second value", always(200, said("x")+"{}"), wire.FailureMalformed, "after the end"},
+		{"cut short", always(200, said("x")[:20]), wire.FailureMalformed, "breaks off"},
+		{"nested deeply", always(200, `{"code":0,"data":`+strings.Repeat("[", 100_000)), wire.FailureMalformed, "byte"},
+		{"data of an array", always(200, `{"code":0,"data":[]}`), wire.FailureMalformed, "data: expected an object"},
+		{"data of text", always(200, `{"code":0,"data":"正在同步数据中"}`), wire.FailureMalformed, "data: expected an object"},
+		{"data of a number", always(200, `{"code":0,"data":-2}`), wire.FailureMalformed, "data: expected an object"},
+		{"a message of a number", always(200, `{"code":0,"data":{"message":-1}}`), wire.FailureMalformed, "message: expected a string"},
+		{"an app key of a number", always(200, `{"code":0,"data":{"ak":12345},"msg":"12345"}`), wire.FailureMalformed, "ak: expected a string"},
+		{"success false", always(200, `{"code":200,"success":false,"msg":"忙"}`), wire.FailureUpstream, "HTTP status 200, code 200, success false, msg “忙”"},
+		{"success false, data like a success", always(200, strings.Replace(said("正在同步数据中"), "true", "false", 1)), wire.FailureUpstream, "code 0"},
+		{"code 500", always(200, `{"code":500,"msg":"`+echo+`"}`), wire.FailureUpstream, "msg “[***] [***] bearer [***]”"},
+		{"an app key in msg", always(200, `{"code":500,"msg":"`+rolegatetest.AppKey+`","data":{"ak":"`+rolegatetest.AppKey+`"}}`), wire.FailureUpstream, "msg “[***]”"},
 		{"HTTP 403", always(403, `{"code":403,"msg":"`+echo+`"}`), rolegate.FailureHTTPStatus, "HTTP status 403, code 403, msg “[***] [***] bearer [***]”"},
 		{"HTTP 404 of a page", always(404, "<html>"+echo), rolegate.FailureHTTPStatus, "HTTP status 404"},
 		{"HTTP 500 with a success", always(500, said("正在同步数据中")), rolegate.FailureHTTPStatus, "HTTP status 500, code 0"},
-		{"a malformed refusal", always(200, `{"code":401,"code":401}`), rolegate.FailureMalformed, "twice"},
+		{"a malformed refusal", always(200, `{"code":401,"code":401}`), wire.FailureMalformed, "twice"},
 		{"a redirect", always(302, "", "Location", "https://evil.test/"), rolegate.FailureHTTPStatus, "HTTP status 302"},
 		{"too large", always(200, big), rolegate.FailureTooLarge, "Config.MaxBytes, 200000 bytes"},
-		{"compressed unasked", always(200, bomb.String(), "Content-Encoding", "gzip"), rolegate.FailureMalformed, "Content-Encoding"},
-		{"from a cache", always(200, said("x"), "Age", "30"), rolegate.FailureCachedReply, "Age"},
-		{"no reply", states(func(*http.Request) (*http.Response, error) { return nil, nil }), rolegate.FailureNetwork, "neither"},
+		{"compressed unasked", always(200, bomb.String(), "Content-Encoding", "gzip"), wire.FailureMalformed, "Content-Encoding"},
+		{"from a cache", always(200, said("x"), "Age", "30"), wire.FailureCachedReply, "Age"},
+		{"no reply", states(func(*http.Request) (*http.Response, error) { return nil, nil }), wire.FailureNetwork, "neither"},
 		{"an url.Error", states(func(r *http.Request) (*http.Response, error) {
 			return nil, &url.Error{Op: "Get", URL: "https://u:" + rolegatetest.DefaultPassword + "@h/", Err: io.EOF}
-		}), rolegate.FailureNetwork, "EOF"},
+		}), wire.FailureNetwork, "EOF"},
 		{"credentials in an error", states(func(r *http.Request) (*http.Response, error) {
 			return nil, errors.New("sent " + r.Header.Get("Authorization") + " and " + r.Header.Get("Blade-Auth"))
-		}), rolegate.FailureNetwork, "sent Basic [***] and bearer [***]"},
+		}), wire.FailureNetwork, "sent Basic [***] and bearer [***]"},
 		{"a panic", states(func(*http.Request) (*http.Response, error) { panic(echo) }), rolegate.FailurePanic, "a panic with a string"},
 		{"a body that breaks off", states(func(*http.Request) (*http.Response, error) {
 			res := reply(200, "")
 			res.Body = io.NopCloser(io.MultiReader(strings.NewReader("{"), failing{io.ErrUnexpectedEOF}))
 			return res, nil
-		}), rolegate.FailureMalformed, "breaks off after 1 bytes"},
+		}), wire.FailureMalformed, "breaks off after 1 bytes"},
 		{"a connection that is reset", states(func(*http.Request) (*http.Response, error) {
 			res := reply(200, "")
 			res.Body = io.NopCloser(failing{errors.New("reset")})
 			return res, nil
-		}), rolegate.FailureNetwork, "reset"},
+		}), wire.FailureNetwork, "reset"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -271,7 +272,7 @@ func TestRetryAfter(t *testing.T) {
 	_, err := client(always(503, "", "Retry-After", "7")).CheckSync(t.Context())
 	assert.Equal(t, 7*time.Second, requireFailure(t, rolegate.FailureHTTPStatus, err).RetryAfter)
 	_, err = client(transport(func(*http.Request) (*http.Response, error) { return reply(429, "", "Retry-After", "9999"), nil })).CheckSync(t.Context())
-	assert.Equal(t, 5*time.Minute, requireFailure(t, rolegate.FailureToken, err).RetryAfter)
+	assert.Equal(t, 5*time.Minute, requireFailure(t, wire.FailureToken, err).RetryAfter)
 }
 
 func TestCheckIsBounded(t *testing.T) {
@@ -281,11 +282,11 @@ func TestCheckIsBounded(t *testing.T) {
 		f    rolegatetest.Fault
 		want rolegate.Failure
 	}{
-		"the token hangs":   {rolegatetest.CloudRequest.AsksForToken, rolegatetest.Hang(), rolegate.FailureToken},
+		"the token hangs":   {rolegatetest.CloudRequest.AsksForToken, rolegatetest.Hang(), wire.FailureToken},
 		"the state hangs":   {rolegatetest.CloudRequest.AsksForState, rolegatetest.Hang(), rolegate.FailureTimeout},
 		"the state drips":   {rolegatetest.CloudRequest.AsksForState, rolegatetest.Drip(time.Second), rolegate.FailureTimeout},
 		"both are slow":     {func(rolegatetest.CloudRequest) bool { return true }, rolegatetest.Slow(3 * time.Second), rolegate.FailureTimeout},
-		"the token is slow": {rolegatetest.CloudRequest.AsksForToken, rolegatetest.Slow(time.Minute), rolegate.FailureToken},
+		"the token is slow": {rolegatetest.CloudRequest.AsksForToken, rolegatetest.Slow(time.Minute), wire.FailureToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -336,7 +337,7 @@ func TestOverASocket(t *testing.T) {
 	assert.Equal(t, rolegatetest.RunningMessage, requireState(t, rolegate.SyncRunning, c).Text)
 	cloud.FailWhen(rolegatetest.CloudRequest.AsksForState, rolegatetest.Truncated())
 	_, err := c.CheckSync(t.Context())
-	requireFailure(t, rolegate.FailureMalformed, err)
+	requireFailure(t, wire.FailureMalformed, err)
 	cloud.Recover()
 	cloud.FailWhen(rolegatetest.CloudRequest.AsksForState, rolegatetest.HTTPStatus(302, "Location", "https://elsewhere.test/"))
 	_, err = c.CheckSync(t.Context())

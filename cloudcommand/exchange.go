@@ -64,7 +64,7 @@ func (c *Client) exchange(req *http.Request) (reply, error) {
 	rep.status = res.StatusCode
 	rep.wait = wire.RetryAfter(res.Header, time.Now())
 	if wire.FromCache(res.Header) {
-		return rep, rep.fail(rolegate.FailureCachedReply,
+		return rep, rep.fail(wire.FailureCachedReply,
 			errors.New("the reply has an Age, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
 	}
 	if rep.status != http.StatusOK {
@@ -73,7 +73,7 @@ func (c *Client) exchange(req *http.Request) (reply, error) {
 		return rep, nil
 	}
 	if enc := strings.TrimSpace(res.Header.Get("Content-Encoding")); enc != "" && !strings.EqualFold(enc, "identity") {
-		return rep, rep.fail(rolegate.FailureMalformed, errors.New("the reply has a Content-Encoding that was not asked for"))
+		return rep, rep.fail(wire.FailureMalformed, errors.New("the reply has a Content-Encoding that was not asked for"))
 	}
 	rep.body, err = io.ReadAll(io.LimitReader(res.Body, c.maxBytes+1))
 	switch {
@@ -93,7 +93,7 @@ func (c *Client) broken(rep reply, err error, inBody bool) error {
 	case ended != nil:
 		return rep.fail(rolegate.FailureTimeout, fmt.Errorf("no whole reply within %v: %w", c.timeout, ended))
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		return rep.fail(rolegate.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes", len(rep.body)))
+		return rep.fail(wire.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes", len(rep.body)))
 	}
 	return rep.fail(wire.Failure(err, inBody), c.secrets.Wrap(err))
 }

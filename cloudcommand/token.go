@@ -42,7 +42,7 @@ func (c *Client) newerToken(ctx context.Context, refused uint64) (wire.Issue[tok
 	if err == nil {
 		return tok, nil
 	}
-	failed := &rolegate.PullError{Failure: rolegate.FailureToken, Err: err}
+	failed := &rolegate.PullError{Failure: wire.FailureToken, Err: err}
 	var pe *rolegate.PullError
 	if !errors.As(err, &pe) {
 		failed.Err = fmt.Errorf("cloudcommand: POST %s: %w", c.tokenWhere, err)
@@ -85,7 +85,7 @@ func wasAnswered(err error) bool {
 		return false
 	}
 	switch pe.Failure {
-	case rolegate.FailureRefused, rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureHTTPStatus:
+	case rolegate.FailureRefused, wire.FailureUpstream, wire.FailureMalformed, rolegate.FailureHTTPStatus:
 		return true
 	}
 	return false
@@ -116,13 +116,13 @@ func (c *Client) postToken(ctx context.Context, form url.Values) (token, error) 
 	case rep.status != http.StatusOK:
 		return token{}, rep.fail(rolegate.FailureHTTPStatus, errors.New(c.describeToken(rep.status, a)))
 	case err != nil:
-		return token{}, rep.fail(rolegate.FailureMalformed, err)
+		return token{}, rep.fail(wire.FailureMalformed, err)
 	case a.failed():
-		return token{}, rep.fail(rolegate.FailureUpstream, errors.New(c.describeToken(rep.status, a)))
+		return token{}, rep.fail(wire.FailureUpstream, errors.New(c.describeToken(rep.status, a)))
 	}
 	tok, err := a.token(asked)
 	if err != nil {
-		return token{}, rep.fail(rolegate.FailureMalformed, err)
+		return token{}, rep.fail(wire.FailureMalformed, err)
 	}
 	return tok, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/internal/wire"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -190,29 +191,29 @@ func TestTokenFailures(t *testing.T) {
 		want rolegate.Failure
 		says string
 	}{
-		{"HTML", always(200, "<html>"), rolegate.FailureToken, "not the expected JSON"},
-		{"empty", always(200, ""), rolegate.FailureToken, "no JSON"},
-		{"no token", always(200, "{}"), rolegate.FailureToken, "no access_token"},
-		{"an empty token", always(200, `{"access_token":""}`), rolegate.FailureToken, "no access_token"},
-		{"a null token", always(200, `{"access_token":null}`), rolegate.FailureToken, "no access_token"},
-		{"R without a token", always(200, `{"code":200,"success":true,"data":null}`), rolegate.FailureToken, "no access_token"},
-		{"a token in R that failed", always(200, `{"code":500,"success":false,"msg":"`+leak+`","data":{"accessToken":"fake-access-token-0"}}`), rolegate.FailureToken, "code 500, success false, msg “xyz [***] refresh_token=[***]”"},
-		{"a token that no header can carry", always(200, `{"access_token":"a\nb"}`), rolegate.FailureToken, "header"},
-		{"a type that no header can carry", always(200, `{"access_token":"a","token_type":"a b"}`), rolegate.FailureToken, "header"},
-		{"an enormous token", always(200, `{"access_token":"`+strings.Repeat("x", 9000)+`"}`), rolegate.FailureToken, "8192 bytes"},
-		{"trailing bytes", always(200, tokenAnswer+"x"), rolegate.FailureToken, "after the end"},
-		{"cut short", always(200, tokenAnswer[:50]), rolegate.FailureToken, "breaks off"},
+		{"HTML", always(200, "<html>"), wire.FailureToken, "not the expected JSON"},
+		{"empty", always(200, ""), wire.FailureToken, "no JSON"},
+		{"no token", always(200, "{}"), wire.FailureToken, "no access_token"},
+		{"an empty token", always(200, `{"access_token":""}`), wire.FailureToken, "no access_token"},
+		{"a null token", always(200, `{"access_token":null}`), wire.FailureToken, "no access_token"},
+		{"R without a token", always(200, `{"code":200,"success":true,"data":null}`), wire.FailureToken, "no access_token"},
+		{"a token in R that failed", always(200, `{"code":500,"success":false,"msg":"`+leak+`","data":{"accessToken":"fake-access-token-0"}}`), wire.FailureToken, "code 500, success false, msg “xyz [***] refresh_token=[***]”"},
+		{"a token that no header can carry", always(200, `{"access_token":"a\nb"}`), wire.FailureToken, "header"},
+		{"a type that no header can carry", always(200, `{"access_token":"a","token_type":"a b"}`), wire.FailureToken, "header"},
+		{"an enormous token", always(200, `{"access_token":"`+strings.Repeat("x", 9000)+`"}`), wire.FailureToken, "8192 bytes"},
+		{"trailing bytes", always(200, tokenAnswer+"x"), wire.FailureToken, "after the end"},
+		{"cut short", always(200, tokenAnswer[:50]), wire.FailureToken, "breaks off"},
 		{"error_code under HTTP 200", always(200, `{"error_code":400,"error_description":"`+leak+`"}`), rolegate.FailureRefused, "error_code 400, error_description “xyz [***] refresh_token=[***]”"},
 		{"error_code as text", always(200, `{"error_code":"401"}`), rolegate.FailureRefused, "error_code 401"},
-		{"error_code of the server's", always(200, `{"error_code":500,"error_description":"x"}`), rolegate.FailureToken, "error_code 500"},
+		{"error_code of the server's", always(200, `{"error_code":500,"error_description":"x"}`), wire.FailureToken, "error_code 500"},
 		{"OAuth's error", always(400, `{"error":"invalid_grant"}`), rolegate.FailureRefused, "HTTP status 400, error “invalid_grant”"},
-		{"OAuth's error under HTTP 200", always(200, `{"error":"invalid_grant","access_token":"a"}`), rolegate.FailureToken, "error “invalid_grant”"},
+		{"OAuth's error under HTTP 200", always(200, `{"error":"invalid_grant","access_token":"a"}`), wire.FailureToken, "error “invalid_grant”"},
 		{"HTTP 401 without anything", always(401, ""), rolegate.FailureRefused, "HTTP status 401: "},
-		{"HTTP 404", always(404, `{"timestamp":"2026","status":404,"error":"Not Found"}`), rolegate.FailureToken, "HTTP status 404, error “Not Found”"},
-		{"a redirect", always(302, tokenAnswer), rolegate.FailureToken, "HTTP status 302"},
-		{"a transport's error", transport(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", leak, own) }), rolegate.FailureToken, "xyz [***] refresh_token=[***] own"},
-		{"a panic", transport(func(*http.Request) (*http.Response, error) { panic(leak) }), rolegate.FailureToken, "a panic with a string"},
-		{"the end of its goroutine", transport(func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }), rolegate.FailureToken, "goroutine"},
+		{"HTTP 404", always(404, `{"timestamp":"2026","status":404,"error":"Not Found"}`), wire.FailureToken, "HTTP status 404, error “Not Found”"},
+		{"a redirect", always(302, tokenAnswer), wire.FailureToken, "HTTP status 302"},
+		{"a transport's error", transport(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", leak, own) }), wire.FailureToken, "xyz [***] refresh_token=[***] own"},
+		{"a panic", transport(func(*http.Request) (*http.Response, error) { panic(leak) }), wire.FailureToken, "a panic with a string"},
+		{"the end of its goroutine", transport(func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }), wire.FailureToken, "goroutine"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -261,7 +262,7 @@ func TestRenewalIsNotTriedTwiceWhenThePlatformIsAway(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			requireFailure(t, rolegate.FailureToken, err)
+			requireFailure(t, wire.FailureToken, err)
 			cloud.Recover()
 			requireState(t, rolegate.SyncUnknown, c) // the refresh token was kept
 			assert.Equal(t, []string{"state", "refresh_token", "state"}, grants(cloud)[2:])

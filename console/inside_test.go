@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -63,8 +64,8 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	for _, r := range []rolegate.Reason{rolegate.ReasonNoIdentity, rolegate.ReasonIdentifyFailed, rolegate.ReasonAmbiguous, rolegate.ReasonNotAuthorized} {
 		names = append(names, "step.user."+r.String())
 	}
-	for _, f := range []rolegate.Failure{rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, rolegate.FailureToken,
-		rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop, rolegate.FailureCursorRegressed,
+	for _, f := range []rolegate.Failure{marketplace.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, marketplace.FailureToken,
+		marketplace.FailureUpstream, marketplace.FailureMalformed, rolegate.FailureTooLarge, marketplace.FailureCachedReply, marketplace.FailureCursorLoop, rolegate.FailureCursorRegressed,
 		rolegate.FailureDrift, rolegate.FailurePanic, rolegate.FailureOther, rolegate.FailureLeader} {
 		names = append(names, "failure."+string(f))
 	}
@@ -142,18 +143,18 @@ func TestHistory(t *testing.T) {
 	assert.Len(t, samples, 1, "two looks at once are one")
 
 	s.Incremental.Succeeded, s.Incremental.Last = 3, at(2)
-	s.Full.Failed, s.Full.FailedAt, s.Full.Failure, s.Full.Error, s.Full.Consecutive, s.Full.Duration = 1, at(3), rolegate.FailureNetwork, "away", 1, time.Minute
+	s.Full.Failed, s.Full.FailedAt, s.Full.Failure, s.Full.Error, s.Full.Consecutive, s.Full.Duration = 1, at(3), marketplace.FailureNetwork, "away", 1, time.Minute
 	see(4)
 	pulls, _ = h.recent()
 	require.Len(t, pulls, 3)
-	assert.Equal(t, pull{kind: full, at: at(3), took: time.Minute, failure: rolegate.FailureNetwork, err: "away"}, pulls[0], "the newest first")
+	assert.Equal(t, pull{kind: full, at: at(3), took: time.Minute, failure: marketplace.FailureNetwork, err: "away"}, pulls[0], "the newest first")
 	assert.Equal(t, pull{kind: incremental, at: at(2), unseen: 2}, pulls[1])
 
 	// It fails, and succeeds after that, within one look.
 	s.Full.Failed, s.Full.FailedAt, s.Full.Succeeded, s.Full.Last, s.Full.Consecutive = 2, at(5), 8, at(6), 0
 	see(7)
 	pulls, _ = h.recent()
-	assert.Equal(t, []rolegate.Failure{"", rolegate.FailureNetwork}, []rolegate.Failure{pulls[0].failure, pulls[1].failure})
+	assert.Equal(t, []rolegate.Failure{"", marketplace.FailureNetwork}, []rolegate.Failure{pulls[0].failure, pulls[1].failure})
 
 	old := s
 	old.Full.Succeeded = 7

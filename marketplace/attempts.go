@@ -52,7 +52,7 @@ func (a *attempts) again(ctx context.Context, t *trouble, tok issue) error {
 	case askAgain:
 		// Where nobody answers, and nothing has been read, there is nothing to
 		// be gained by haste.
-		if !a.patient && (t.Failure == rolegate.FailureTimeout || t.Failure == rolegate.FailureNetwork && !isReset(t)) {
+		if !a.patient && (t.Failure == rolegate.FailureTimeout || t.Failure == FailureNetwork && !isReset(t)) {
 			return t.PullError
 		}
 	default:

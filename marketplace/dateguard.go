@@ -4,8 +4,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/rolegate/rolegate"
 )
 
 // sameDateFor is for how long two replies may have the same Date, which counts
@@ -57,6 +55,6 @@ func (f *fetcher) ownDate(guard *dateGuard, after int64, p reply) error {
 	if !guard.repeats(after, p.date, p.asked, p.received) {
 		return nil
 	}
-	return f.fail(rolegate.FailureCachedReply,
+	return f.fail(FailureCachedReply,
 		errors.New("the reply has the Date of an earlier one, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
 }

@@ -56,7 +56,7 @@ func TestRetryAfter(t *testing.T) {
 		assert.Equal(t, 12*time.Second, pe.RetryAfter, status)
 	}
 	_, err := pull(t, client(always(200, `{"code":503,"data":{}}`, "Retry-After", "12")), 0)
-	assert.Equal(t, 12*time.Second, requireFailure(t, rolegate.FailureUpstream, err).RetryAfter)
+	assert.Equal(t, 12*time.Second, requireFailure(t, marketplace.FailureUpstream, err).RetryAfter)
 }
 
 func TestAge(t *testing.T) {
@@ -66,13 +66,13 @@ func TestAge(t *testing.T) {
 		if fine {
 			require.NoError(t, err, "%q", age)
 		} else {
-			requireFailure(t, rolegate.FailureCachedReply, err)
+			requireFailure(t, marketplace.FailureCachedReply, err)
 		}
 	}
 	_, err := pull(t, client(always(200, ok(), "Age", "0", "Age", "30")), 0)
-	requireFailure(t, rolegate.FailureCachedReply, err)
+	requireFailure(t, marketplace.FailureCachedReply, err)
 	_, err = pull(t, client(always(401, "", "Age", "30")), 0)
-	requireFailure(t, rolegate.FailureCachedReply, err)
+	requireFailure(t, marketplace.FailureCachedReply, err)
 }
 
 func TestDateThatDoesNotMove(t *testing.T) {
@@ -111,7 +111,7 @@ func TestDateThatDoesNotMove(t *testing.T) {
 					date = s.date
 					_, err := pull(t, c, s.after)
 					if s.cached {
-						requireFailure(t, rolegate.FailureCachedReply, err)
+						requireFailure(t, marketplace.FailureCachedReply, err)
 					} else {
 						require.NoError(t, err, "step %d", i)
 					}

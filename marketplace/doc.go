@@ -49,8 +49,8 @@
 //     [Config.UniqueSequences] turns this off.
 //   - A page full of users with one sequence cannot be read past, nor one in
 //     descending order, of which the cursor would skip all but the first. The
-//     pull fails and says so: [rolegate.FailureCursorTie],
-//     [rolegate.FailureDescending]. Fewer than ten users who are all there is
+//     pull fails and says so: [FailureCursorTie],
+//     [FailureDescending]. Fewer than ten users who are all there is
 //     are believed.
 //   - A server that repeats itself, or the sequence that it was asked for, is
 //     found after one repetition.

@@ -97,7 +97,7 @@ func (f *fetcher) send(ctx context.Context, token, parameters string) (reply, *t
 	wait := wire.RetryAfter(res.Header, r.received)
 
 	if wire.FromCache(res.Header) {
-		t := f.trouble(noRemedy, rolegate.FailureCachedReply, errors.New("the reply has an Age, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
+		t := f.trouble(noRemedy, FailureCachedReply, errors.New("the reply has an Age, so that a cache gave it: exempt this URL from the proxy or CDN in between"))
 		t.RetryAfter = wait
 		return reply{}, t
 	}
@@ -107,7 +107,7 @@ func (f *fetcher) send(ctx context.Context, token, parameters string) (reply, *t
 		return reply{}, t
 	}
 	if enc := strings.TrimSpace(res.Header.Get("Content-Encoding")); enc != "" && !strings.EqualFold(enc, "identity") {
-		return reply{}, f.trouble(noRemedy, rolegate.FailureMalformed, errors.New("the reply has a Content-Encoding that was not asked for"))
+		return reply{}, f.trouble(noRemedy, FailureMalformed, errors.New("the reply has a Content-Encoding that was not asked for"))
 	}
 	if err := f.read(res.Body, f.maxBytes); err != nil {
 		return reply{}, f.broken(ctx, pageCtx, err, true)
@@ -119,7 +119,7 @@ func (f *fetcher) send(ctx context.Context, token, parameters string) (reply, *t
 	e, err := f.decode(f.body.Bytes())
 	switch {
 	case err != nil:
-		t := f.trouble(f.remedyForMalformed(res), rolegate.FailureMalformed, err)
+		t := f.trouble(f.remedyForMalformed(res), FailureMalformed, err)
 		t.RetryAfter = wait
 		return reply{}, t
 	case !e.ok():
@@ -127,9 +127,9 @@ func (f *fetcher) send(ctx context.Context, token, parameters string) (reply, *t
 		t.RetryAfter = wait
 		return reply{}, t
 	case e.data == noData:
-		return reply{}, f.trouble(noRemedy, rolegate.FailureMalformed, errors.New("the envelope has no data"))
+		return reply{}, f.trouble(noRemedy, FailureMalformed, errors.New("the envelope has no data"))
 	case e.data == dataOther:
-		return reply{}, f.trouble(noRemedy, rolegate.FailureMalformed, errNoArray)
+		return reply{}, f.trouble(noRemedy, FailureMalformed, errNoArray)
 	}
 	r.data = e.data
 	return r, nil
@@ -187,10 +187,10 @@ func (f *fetcher) broken(ctx, pageCtx context.Context, err error, inBody bool) *
 	case pageCtx.Err() != nil:
 		return f.trouble(askAgain, rolegate.FailureTimeout, fmt.Errorf("no whole page within %v: %w", f.timeout, pageCtx.Err()))
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
-		return f.trouble(askAgain, rolegate.FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes: %w", f.body.Len(), io.ErrUnexpectedEOF))
+		return f.trouble(askAgain, FailureMalformed, fmt.Errorf("the reply breaks off after %d bytes: %w", f.body.Len(), io.ErrUnexpectedEOF))
 	}
 	failure, remedy := wire.Failure(err, inBody), askAgain
-	if failure == rolegate.FailureMalformed {
+	if failure == FailureMalformed {
 		remedy = noRemedy
 	}
 	return f.trouble(remedy, failure, f.secrets.Wrap(err))
@@ -226,7 +226,7 @@ func (f *fetcher) envelopeError(status int, e envelope) *trouble {
 	if f.refused(status, e.code) {
 		return f.refusedError(status, e)
 	}
-	return f.trouble(perhapsNewToken, rolegate.FailureUpstream, errors.New(f.describe(status, e)))
+	return f.trouble(perhapsNewToken, FailureUpstream, errors.New(f.describe(status, e)))
 }
 
 func (f *fetcher) refusedError(status int, e envelope) *trouble {

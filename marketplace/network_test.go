@@ -135,14 +135,14 @@ func TestBrokenConnections(t *testing.T) {
 		reset        bool
 		want         rolegate.Failure
 	}{
-		{"closed at once", "", false, rolegate.FailureNetwork},
-		{"reset at once", "", true, rolegate.FailureNetwork},
-		{"no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\r\n", false, rolegate.FailureNetwork},
-		{"closed in the headers", head + "Content-Type: app", false, rolegate.FailureNetwork},
-		{"shorter than Content-Length", fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page)+1, page), false, rolegate.FailureMalformed},
-		{"a chunk that breaks off", head + "Transfer-Encoding: chunked\r\n\r\nff\r\n" + page, false, rolegate.FailureMalformed},
-		{"no length and cut", head + "Connection: close\r\n\r\n" + page[:len(page)-3], false, rolegate.FailureMalformed},
-		{"reset in the body", head + "Content-Length: 9999\r\n\r\n" + page, true, rolegate.FailureNetwork},
+		{"closed at once", "", false, marketplace.FailureNetwork},
+		{"reset at once", "", true, marketplace.FailureNetwork},
+		{"no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\r\n", false, marketplace.FailureNetwork},
+		{"closed in the headers", head + "Content-Type: app", false, marketplace.FailureNetwork},
+		{"shorter than Content-Length", fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page)+1, page), false, marketplace.FailureMalformed},
+		{"a chunk that breaks off", head + "Transfer-Encoding: chunked\r\n\r\nff\r\n" + page, false, marketplace.FailureMalformed},
+		{"no length and cut", head + "Connection: close\r\n\r\n" + page[:len(page)-3], false, marketplace.FailureMalformed},
+		{"reset in the body", head + "Content-Length: 9999\r\n\r\n" + page, true, marketplace.FailureNetwork},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -171,24 +171,24 @@ func TestNoConnection(t *testing.T) {
 
 	refused := client(nil, func(c *marketplace.Config) { c.BaseURL = "http://" + addr })
 	_, err = pull(t, refused, 0)
-	pe := requireFailure(t, rolegate.FailureNetwork, err)
+	pe := requireFailure(t, marketplace.FailureNetwork, err)
 	var op *net.OpError
 	require.ErrorAs(t, pe, &op, "what has no secret in it can be looked at")
 	assert.Equal(t, "dial", op.Op)
 
 	untrusted := client(nil, func(c *marketplace.Config) { c.BaseURL = tlsSrv.URL })
 	_, err = pull(t, untrusted, 0)
-	assert.ErrorContains(t, requireFailure(t, rolegate.FailureNetwork, err), "certificate")
+	assert.ErrorContains(t, requireFailure(t, marketplace.FailureNetwork, err), "certificate")
 
 	unknown := client(transport(func(*http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "market.test", IsNotFound: true}}
 	}))
 	_, err = pull(t, unknown, 0)
 	var dns *net.DNSError
-	require.ErrorAs(t, requireFailure(t, rolegate.FailureNetwork, err), &dns)
+	require.ErrorAs(t, requireFailure(t, marketplace.FailureNetwork, err), &dns)
 
 	_, err = pull(t, client(transport(func(*http.Request) (*http.Response, error) { return nil, nil })), 0)
-	requireFailure(t, rolegate.FailureNetwork, err)
+	requireFailure(t, marketplace.FailureNetwork, err)
 	_, err = pull(t, client(transport(func(*http.Request) (*http.Response, error) { return nil, timeoutError{errors.New("slow")} })), 0)
 	requireFailure(t, rolegate.FailureTimeout, err)
 }

@@ -127,7 +127,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 		return p.spanned(t), nil
 	}
 	if p.cut && t.atCursor == 0 {
-		return false, &pageFault{rolegate.FailureCursorTie, fmt.Sprintf("users with sequence 0 fill so much of a page that those with sequence %d cannot all be seen: have the marketplace give each change a sequence of its own, above 0", p.cursor)}
+		return false, &pageFault{FailureCursorTie, fmt.Sprintf("users with sequence 0 fill so much of a page that those with sequence %d cannot all be seen: have the marketplace give each change a sequence of its own, above 0", p.cursor)}
 	}
 	p.cut = false
 	if t.high <= p.cursor {
@@ -150,7 +150,7 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 	}
 	echo := t.single && t.high == p.ask
 	if repeated && echo && t.rows > 1 && p.ask > p.cursor {
-		return &pageFault{rolegate.FailureCursorLoop, fmt.Sprintf("the same %d users come again, each with the lastSequence that was asked for: the server echoes the request in place of the users' own sequences", t.rows)}
+		return &pageFault{FailureCursorLoop, fmt.Sprintf("the same %d users come again, each with the lastSequence that was asked for: the server echoes the request in place of the users' own sequences", t.rows)}
 	}
 	if p.short(t.rows) || t.rows < 2 {
 		return nil
@@ -164,9 +164,9 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 		if echo {
 			text += ", and it is the sequence that was asked for, so that the server may echo that"
 		}
-		return &pageFault{rolegate.FailureCursorTie, text + ": have the marketplace give each change a sequence of its own; until then, a change of one of these users may help"}
+		return &pageFault{FailureCursorTie, text + ": have the marketplace give each change a sequence of its own; until then, a change of one of these users may help"}
 	case t.descending && t.rows >= fewestPerPage:
-		return &pageFault{rolegate.FailureDescending, fmt.Sprintf("a full page of %d users comes in descending order, from sequence %d to %d: the cursor would skip all others: have the marketplace sort by lastSequence, ascending", t.rows, t.high, t.low)}
+		return &pageFault{FailureDescending, fmt.Sprintf("a full page of %d users comes in descending order, from sequence %d to %d: the cursor would skip all others: have the marketplace sort by lastSequence, ascending", t.rows, t.high, t.low)}
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (p *pager) stuck(t tally) (done bool, fault *pageFault) {
 	case p.ask < p.cursor:
 		return true, nil
 	case t.rows >= p.limit:
-		return false, &pageFault{rolegate.FailureCursorLoop, fmt.Sprintf("a full page of %d users has none above sequence %d: the server repeats itself", t.rows, p.cursor)}
+		return false, &pageFault{FailureCursorLoop, fmt.Sprintf("a full page of %d users has none above sequence %d: the server repeats itself", t.rows, p.cursor)}
 	case p.ask == p.cursor && t.atCursor > 0 && p.cursor < math.MaxInt64 && (full || p.uneven || p.full && p.pages == 1):
 		// An inclusive server. It may have more: one that gives fewer rows
 		// than asked for would repeat these ones each time.

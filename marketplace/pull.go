@@ -89,7 +89,7 @@ func (p *pull) run(ctx context.Context) error {
 		if e.data == dataEmpty && p.full {
 			if first {
 				// Not "nobody is authorised": an empty list is [].
-				return p.fail(rolegate.FailureMalformed, errNoArray)
+				return p.fail(FailureMalformed, errNoArray)
 			}
 			if !doubted {
 				doubted = true

@@ -133,11 +133,11 @@ func TestPullFailures(t *testing.T) {
 		want  rolegate.Failure // "" for none
 		ids   []int64
 	}{
-		{"a full page that does not advance", pages(ok(user(1, 5), user(2, 5))), 5, rolegate.FailureCursorTie, nil},
+		{"a full page that does not advance", pages(ok(user(1, 5), user(2, 5))), 5, marketplace.FailureCursorTie, nil},
 		{"a short page that does not advance ends it", pages(ok(user(1, 5))), 5, "", []int64{1}},
-		{"a full page of one sequence", pages(ok(user(1, 5), user(2, 5))), 0, rolegate.FailureCursorTie, nil},
+		{"a full page of one sequence", pages(ok(user(1, 5), user(2, 5))), 0, marketplace.FailureCursorTie, nil},
 		{"a server that ignores the cursor", pages(ok(user(1, 4), user(2, 5))), 0, rolegate.FailureCursorRegressed, nil},
-		{"a full page of unreadable sequences", pages(ok(`{}`, `{}`)), 0, rolegate.FailureCursorLoop, nil},
+		{"a full page of unreadable sequences", pages(ok(`{}`, `{}`)), 0, marketplace.FailureCursorLoop, nil},
 		{"a short page of an unreadable sequence", pages(ok(`{"userId":7}`)), 0, "", []int64{7}},
 		{"the first page may lie below", pages(ok(user(1, 3))), 5, "", []int64{1}},
 		{"a later page may not", pages(ok(user(1, 7), user(2, 8)), ok(user(3, 6))), 0, rolegate.FailureCursorRegressed, nil},
@@ -145,7 +145,7 @@ func TestPullFailures(t *testing.T) {
 		{"a sequence of 0 in a later page is one", pages(ok(user(1, 7), user(2, 8)), ok(user(3, 0))), 0, rolegate.FailureCursorRegressed, nil},
 		{"a later page with an unreadable sequence", pages(ok(user(1, 7), user(2, 8)), ok(`{"userId":3}`)), 0, "", []int64{1, 2, 3}},
 		{"endless pages", endless(), 0, rolegate.FailureTooLarge, nil},
-		{"a bad page after a good one", pages(ok(user(1, 1)), `{}`), 0, rolegate.FailureMalformed, nil},
+		{"a bad page after a good one", pages(ok(user(1, 1)), `{}`), 0, marketplace.FailureMalformed, nil},
 		{"a negative cursor", pages(ok()), -1, rolegate.FailureOther, nil},
 		{"the cursor passes bad records", &list{rows: []listed{
 			{seq: 1, json: `{"userId":1,"lastSequence":1}`}, {seq: 2, json: `{"userId":2,"lastSequence":"2"}`}, {id: 3, seq: 3},

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/wire"
 )
 
@@ -51,7 +50,7 @@ func (c *Client) RoleCodes(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if r.data != dataList {
-		return nil, f.fail(rolegate.FailureMalformed, errNoArray)
+		return nil, f.fail(FailureMalformed, errNoArray)
 	}
 	if err := f.ownDate(c.roles, 0, r); err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ func TestRolesThatCannotBeUnderstood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, err := client(always(200, ok(`{"roleCode":"first"}`, tc.role, `{"roleCode":"last"}`)), withRoles).RoleCodes(t.Context())
-			pe := requireFailure(t, rolegate.FailureMalformed, err)
+			pe := requireFailure(t, marketplace.FailureMalformed, err)
 			assert.ErrorContains(t, pe, "role 2 of the list")
 			assert.ErrorContains(t, pe, tc.says)
 			assert.NotContains(t, pe.Error(), "hunter2")
@@ -86,21 +86,21 @@ func TestRoleCodesFailAsPagesOfUsersDo(t *testing.T) {
 		reply func() *http.Response
 		want  rolegate.Failure
 	}{
-		"HTML":            {func() *http.Response { return reply(200, "<html>") }, rolegate.FailureMalformed},
-		"no code":         {func() *http.Response { return reply(200, `{"data":[]}`) }, rolegate.FailureMalformed},
-		"data an object":  {func() *http.Response { return reply(200, `{"code":200,"data":{}}`) }, rolegate.FailureMalformed},
-		"data null":       {func() *http.Response { return reply(200, `{"code":200,"data":null}`) }, rolegate.FailureMalformed},
-		"data twice":      {func() *http.Response { return reply(200, `{"code":200,"data":[],"data":[]}`) }, rolegate.FailureMalformed},
-		"cut":             {func() *http.Response { return reply(200, `{"code":200,"data":[{"roleCode":"a"}`) }, rolegate.FailureMalformed},
-		"more behind it":  {func() *http.Response { return reply(200, ok()+ok()) }, rolegate.FailureMalformed},
-		"code 500":        {func() *http.Response { return reply(200, `{"code":500,"data":{},"status":"fail"}`) }, rolegate.FailureUpstream},
+		"HTML":            {func() *http.Response { return reply(200, "<html>") }, marketplace.FailureMalformed},
+		"no code":         {func() *http.Response { return reply(200, `{"data":[]}`) }, marketplace.FailureMalformed},
+		"data an object":  {func() *http.Response { return reply(200, `{"code":200,"data":{}}`) }, marketplace.FailureMalformed},
+		"data null":       {func() *http.Response { return reply(200, `{"code":200,"data":null}`) }, marketplace.FailureMalformed},
+		"data twice":      {func() *http.Response { return reply(200, `{"code":200,"data":[],"data":[]}`) }, marketplace.FailureMalformed},
+		"cut":             {func() *http.Response { return reply(200, `{"code":200,"data":[{"roleCode":"a"}`) }, marketplace.FailureMalformed},
+		"more behind it":  {func() *http.Response { return reply(200, ok()+ok()) }, marketplace.FailureMalformed},
+		"code 500":        {func() *http.Response { return reply(200, `{"code":500,"data":{},"status":"fail"}`) }, marketplace.FailureUpstream},
 		"404":             {func() *http.Response { return reply(404, "") }, rolegate.FailureHTTPStatus},
 		"a redirect":      {func() *http.Response { return reply(302, "", "Location", "http://market.test/login") }, rolegate.FailureHTTPStatus},
 		"401":             {func() *http.Response { return reply(401, "") }, rolegate.FailureRefused},
-		"an Age":          {func() *http.Response { return reply(200, ok(), "Age", "5") }, rolegate.FailureCachedReply},
-		"brotli":          {func() *http.Response { return reply(200, ok(), "Content-Encoding", "br") }, rolegate.FailureMalformed},
+		"an Age":          {func() *http.Response { return reply(200, ok(), "Age", "5") }, marketplace.FailureCachedReply},
+		"brotli":          {func() *http.Response { return reply(200, ok(), "Content-Encoding", "br") }, marketplace.FailureMalformed},
 		"above the cap":   {func() *http.Response { return reply(200, ok()+strings.Repeat(" ", 1000)) }, rolegate.FailureTooLarge},
-		"nested too deep": {func() *http.Response { return reply(200, ok(strings.Repeat("[", 450)+strings.Repeat("]", 450))) }, rolegate.FailureMalformed},
+		"nested too deep": {func() *http.Response { return reply(200, ok(strings.Repeat("[", 450)+strings.Repeat("]", 450))) }, marketplace.FailureMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -213,7 +213,7 @@ func TestRoleCodesFromACacheWithoutAge(t *testing.T) {
 		_, err = pull(t, c, 0)
 		require.NoError(t, err)
 		_, err = c.RoleCodes(t.Context())
-		requireFailure(t, rolegate.FailureCachedReply, err)
+		requireFailure(t, marketplace.FailureCachedReply, err)
 	})
 }
 

@@ -178,7 +178,7 @@ func TestMessagesAreScrubbed(t *testing.T) {
 			quoted, err := json.Marshal(tc.message)
 			require.NoError(t, err)
 			_, err = pull(t, client(always(200, `{"code":500,"data":{},"message":`+string(quoted)+`}`)), 0)
-			assert.ErrorContains(t, requireFailure(t, rolegate.FailureUpstream, err), "“"+tc.want+"”")
+			assert.ErrorContains(t, requireFailure(t, marketplace.FailureUpstream, err), "“"+tc.want+"”")
 		})
 	}
 }
@@ -212,7 +212,7 @@ func TestTokenOfLastWeek(t *testing.T) {
 	})
 	_, _ = pull(t, c, 0)
 	_, err := pull(t, c, 0)
-	requireFailure(t, rolegate.FailureToken, err) // there is no fourth: it panicked
+	requireFailure(t, marketplace.FailureToken, err) // there is no fourth: it panicked
 	assert.Equal(t, 4, n)
 	_, err = pull(t, client(always(500, "")), 0)
 	requireFailure(t, rolegate.FailureHTTPStatus, err)

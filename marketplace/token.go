@@ -179,7 +179,7 @@ func (t *tokens) get(ctx context.Context, refused uint64) (issue, error) {
 		return issue{}, interrupted(ctx)
 	}
 	return issue{}, &rolegate.PullError{
-		Failure:   rolegate.FailureToken,
+		Failure:   FailureToken,
 		Permanent: errors.Is(err, rolegate.ErrRefused),
 		Err:       fmt.Errorf("marketplace: access token: %w", err),
 	}

@@ -186,7 +186,7 @@ func TestTokenSourceFails(t *testing.T) {
 			}), tokenFrom(tc.token))
 			for range 2 { // the first failure leaves nothing locked
 				_, err := pull(t, c, 0)
-				assert.ErrorContains(t, requireFailure(t, rolegate.FailureToken, err), tc.says)
+				assert.ErrorContains(t, requireFailure(t, marketplace.FailureToken, err), tc.says)
 				if tc.is != nil {
 					require.ErrorIs(t, err, tc.is)
 				}
@@ -218,7 +218,7 @@ func TestTokenSourceBlocks(t *testing.T) {
 		for range 5 {
 			began := time.Now()
 			_, err := pull(t, c, 0)
-			pe := requireFailure(t, rolegate.FailureToken, err)
+			pe := requireFailure(t, marketplace.FailureToken, err)
 			require.ErrorIs(t, pe, context.DeadlineExceeded)
 			assert.Equal(t, 15*time.Second, time.Since(began))
 		}

@@ -51,7 +51,7 @@ func TestMoreUsersWithOneSequenceThanAPageHolds(t *testing.T) {
 				assert.Len(t, ids(got), len(tc.list.rows))
 				return
 			}
-			pe := requireFailure(t, rolegate.FailureCursorTie, err)
+			pe := requireFailure(t, marketplace.FailureCursorTie, err)
 			assert.ErrorContains(t, pe, tc.says)
 			assert.LessOrEqual(t, len(tc.list.asks), 3)
 		})
@@ -63,7 +63,7 @@ func TestPagesInDescendingOrder(t *testing.T) {
 	for _, most := range []int{10, 100, 1000} {
 		l := &movingList{rng: rand.New(rand.NewPCG(1, 1)), cap: most, order: "descending", rows: numbered(2500, unique)}
 		_, err := pull(t, client(l), 0)
-		assert.ErrorContains(t, requireFailure(t, rolegate.FailureDescending, err), "sort by lastSequence, ascending")
+		assert.ErrorContains(t, requireFailure(t, marketplace.FailureDescending, err), "sort by lastSequence, ascending")
 		assert.Equal(t, 1, l.requests)
 	}
 }
@@ -98,7 +98,7 @@ func TestNothingInPlaceOfAnEmptyPage(t *testing.T) {
 		_, err = pull(t, client(always(200, body)), 5)
 		require.NoError(t, err, "%s: no news", empty)
 		_, err = pull(t, client(always(200, body)), 0)
-		requireFailure(t, rolegate.FailureMalformed, err)
+		requireFailure(t, marketplace.FailureMalformed, err)
 	}
 	// Once is not enough in the middle of a list.
 	got, err := pull(t, client(pages(ok(user(1, 1)), `{"code":200,"data":{}}`, ok(user(1, 1), user(2, 2)), ok(user(2, 2)))), 0)
@@ -287,7 +287,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 		require.NoError(t, err, "until it ends, the old one will do")
 		<-time.After(time.Minute)
 		_, err = pull(t, c, 0)
-		requireFailure(t, rolegate.FailureToken, err)
+		requireFailure(t, marketplace.FailureToken, err)
 	})
 }
 
@@ -299,7 +299,7 @@ func TestTokenWithALineBreak(t *testing.T) {
 			marketplace.ExpiringTokenFunc(func(context.Context) (string, time.Time, error) { return token, time.Time{}, nil }),
 		} {
 			_, err := pull(t, client(always(200, ok()), tokenFrom(source)), 0)
-			pe := requireFailure(t, rolegate.FailureToken, err)
+			pe := requireFailure(t, marketplace.FailureToken, err)
 			assert.ErrorContains(t, pe, says)
 			assert.NotContains(t, pe.Error(), strings.TrimSpace("AT-1-x"))
 		}
@@ -369,6 +369,6 @@ func TestDatesOfFullRefreshesAreKeptApart(t *testing.T) {
 		<-time.After(time.Minute)
 		date = "Mon, 02 Mar 2026 08:00:00 GMT"
 		_, err = pull(t, c, 0)
-		requireFailure(t, rolegate.FailureCachedReply, err)
+		requireFailure(t, marketplace.FailureCachedReply, err)
 	})
 }

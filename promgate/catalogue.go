@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 )
 
 const (
@@ -177,9 +178,9 @@ var reasons = []rolegate.Reason{
 
 // failures are the reasons that the root package knows, but for FailureOther.
 var failures = []rolegate.Failure{
-	rolegate.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, rolegate.FailureToken,
-	rolegate.FailureUpstream, rolegate.FailureMalformed, rolegate.FailureTooLarge, rolegate.FailureCachedReply, rolegate.FailureCursorLoop,
-	rolegate.FailureCursorTie, rolegate.FailureCursorRegressed, rolegate.FailureDescending, rolegate.FailureOlderList, rolegate.FailureDrift, rolegate.FailurePanic,
+	marketplace.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, marketplace.FailureToken,
+	marketplace.FailureUpstream, marketplace.FailureMalformed, rolegate.FailureTooLarge, marketplace.FailureCachedReply, marketplace.FailureCursorLoop,
+	marketplace.FailureCursorTie, rolegate.FailureCursorRegressed, marketplace.FailureDescending, rolegate.FailureOlderList, rolegate.FailureDrift, rolegate.FailurePanic,
 }
 
 // pulls reads a metric of both kinds of pull.

@@ -215,7 +215,7 @@ func TestLint(t *testing.T) {
 func TestOverHTTP(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegatetest.NewStatic(record(1542135022016057346, "geheimrat")))
-	gate.Policy(rolegate.AnyRole("geheimrat")).Decide(t.Context(), rolegate.Account("mallory"), 0)
+	gate.Policy(rolegate.AnyRole("geheimrat")).Decide(t.Context(), identityOf(rolegate.KindAccount, "mallory"), 0)
 	server := httptest.NewServer(promhttp.HandlerFor(register(t, gate), promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
 	defer server.Close()
 	defer server.Client().CloseIdleConnections()
@@ -329,4 +329,13 @@ func BenchmarkGather(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// identityOf returns the identity of that kind.
+func identityOf(kind rolegate.Kind, text string) rolegate.Identity {
+	id, err := rolegate.NewIdentity(kind, text)
+	if err != nil {
+		panic(err)
+	}
+	return id
 }

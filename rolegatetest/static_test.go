@@ -8,10 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/rolegate/rolegate"
-	"github.com/rolegate/rolegate/rolegatetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
+	"github.com/rolegate/rolegate/rolegatetest"
 )
 
 // pulled is user and sequence of every record of a pull.
@@ -84,7 +86,7 @@ func TestStaticCopiesGrants(t *testing.T) {
 
 func TestStaticFails(t *testing.T) {
 	t.Parallel()
-	broken := &rolegate.PullError{Failure: rolegate.FailureNetwork}
+	broken := &rolegate.PullError{Failure: marketplace.FailureNetwork}
 	s := rolegatetest.NewStatic(rolegate.Record{UserID: 1}, rolegate.Record{UserID: 2})
 	s.Fail(broken)
 	got, err := pulled(t, s, 0)

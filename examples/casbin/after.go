@@ -13,7 +13,7 @@ import (
 // byLogin identifies by HTTP Basic auth. The gate believes the name, so that
 // check has to look at the password.
 func byLogin(check func(name, password string) bool) rolegate.Identifier {
-	return rolegate.ByThirdAccount(func(r *http.Request) (string, error) {
+	return rolegate.ByText(rolegate.KindThirdAccount, func(r *http.Request) (string, error) {
 		name, password, ok := r.BasicAuth()
 		if !ok || !check(name, password) {
 			return "", rolegate.ErrNobody
@@ -69,5 +69,6 @@ func ownNote(user rolegate.User, r *http.Request) bool {
 // mayFile says whether that user may file reports in that organisation, for the
 // job that reminds of them. Compile the policy once, when the app starts.
 func mayFile(ctx context.Context, policy *rolegate.Policy, name string, org int64) bool {
-	return policy.Decide(ctx, rolegate.ThirdAccount(name), org).Allowed()
+	id, err := rolegate.NewIdentity(rolegate.KindThirdAccount, name)
+	return err == nil && policy.Decide(ctx, id, org).Allowed()
 }

@@ -27,7 +27,11 @@ func notGranted(ctx context.Context, gate *rolegate.Gate, e *casbin.Enforcer) (l
 			}
 		}
 		policy := gate.Policy(rolegate.AnyRole(g[1]))
-		if !policy.Decide(ctx, rolegate.ThirdAccount(g[0]), org).Allowed() {
+		id, err := rolegate.NewIdentity(rolegate.KindThirdAccount, g[0])
+		if err != nil {
+			return nil, err
+		}
+		if !policy.Decide(ctx, id, org).Allowed() {
 			lines = append(lines, g)
 		}
 	}

@@ -111,13 +111,13 @@ func Failure(err error, inBody bool) rolegate.Failure {
 	case inBody && errors.Is(err, io.ErrUnexpectedEOF):
 		// Shorter than announced. A connection that was reset has an error of
 		// its own.
-		return rolegate.FailureMalformed
+		return FailureMalformed
 	case isTimeout(err):
 		return rolegate.FailureTimeout
 	case inBody && isCorrupt(err):
-		return rolegate.FailureMalformed
+		return FailureMalformed
 	}
-	return rolegate.FailureNetwork
+	return FailureNetwork
 }
 
 // isTimeout reports whether err is somebody's deadline.

@@ -228,10 +228,10 @@ func TestCellIsBounded(t *testing.T) {
 
 func TestFailure(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, rolegate.FailureNetwork, wire.Failure(io.ErrUnexpectedEOF, false))
-	assert.Equal(t, rolegate.FailureMalformed, wire.Failure(io.ErrUnexpectedEOF, true))
+	assert.Equal(t, wire.FailureNetwork, wire.Failure(io.ErrUnexpectedEOF, false))
+	assert.Equal(t, wire.FailureMalformed, wire.Failure(io.ErrUnexpectedEOF, true))
 	assert.Equal(t, rolegate.FailureTimeout, wire.Failure(fmt.Errorf("x: %w", context.DeadlineExceeded), true))
-	assert.Equal(t, rolegate.FailureNetwork, wire.Failure(errors.New("reset"), true))
+	assert.Equal(t, wire.FailureNetwork, wire.Failure(errors.New("reset"), true))
 }
 
 // A dead HTTP/2 connection is asked whether it lives.

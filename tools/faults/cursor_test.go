@@ -33,9 +33,9 @@ func TestFault15PageThatDoesNotAdvance(t *testing.T) {
 		fault rolegatetest.Fault
 		want  rolegate.Failure
 	}{
-		"full, of the sequence asked for":       {rolegatetest.NoProgress(), rolegate.FailureCursorTie},
-		"full, the same whatever is asked for":  {full("90"), rolegate.FailureCursorTie},
-		"full, without sequences to go on from": {full(`"?"`), rolegate.FailureCursorLoop},
+		"full, of the sequence asked for":       {rolegatetest.NoProgress(), marketplace.FailureCursorTie},
+		"full, the same whatever is asked for":  {full("90"), marketplace.FailureCursorTie},
+		"full, without sequences to go on from": {full(`"?"`), marketplace.FailureCursorLoop},
 	} {
 		for _, pull := range tickPulls {
 			tickRun(t, name+": "+pull.name, tickSetup{}, func(t *testing.T, h *tickHouse) {
@@ -63,8 +63,8 @@ func TestFault15PageThatDoesNotAdvance(t *testing.T) {
 			h := tickOpen(t, tickSetup{marketplace: rolegatetest.MarketplaceConfig{Inclusive: true}})
 			tickAfter(time.Second)
 			tied(5)(h.m)
-			h.keeps(t, tickPulls[0], rolegate.FailureCursorTie)
-			h.advances(t, rolegate.FailureCursorTie)
+			h.keeps(t, tickPulls[0], marketplace.FailureCursorTie)
+			h.advances(t, marketplace.FailureCursorTie)
 			h.m.Touch(4, 5) // so that fewer share one
 			h.goesOn(t)
 			assert.Equal(t, 8, h.gate.Status().Users)
@@ -309,10 +309,10 @@ func TestFault18OnePageOfMany(t *testing.T) {
 		fault rolegatetest.Fault
 		want  rolegate.Failure
 	}{
-		"breaks off":     {rolegatetest.Truncated(), rolegate.FailureMalformed},
-		"is an error":    {rolegatetest.ErrorEnvelope(500, "no"), rolegate.FailureUpstream},
-		"is no list":     {rolegatetest.Body(`{"code":200}`), rolegate.FailureMalformed},
-		"loses the line": {rolegatetest.Reset(), rolegate.FailureNetwork},
+		"breaks off":     {rolegatetest.Truncated(), marketplace.FailureMalformed},
+		"is an error":    {rolegatetest.ErrorEnvelope(500, "no"), marketplace.FailureUpstream},
+		"is no list":     {rolegatetest.Body(`{"code":200}`), marketplace.FailureMalformed},
+		"loses the line": {rolegatetest.Reset(), marketplace.FailureNetwork},
 	} {
 		for _, pull := range tickPulls {
 			tickRun(t, pull.name+": page k "+name, house, func(t *testing.T, h *tickHouse) {

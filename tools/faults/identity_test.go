@@ -49,7 +49,7 @@ func TestFault38TheHeaderOfAProxy(t *testing.T) {
 		handlers := map[string]http.Handler{}
 		for name, identify := range map[string]rolegate.Identifier{
 			"by id":   rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", trusted...)),
-			"by text": rolegate.ByAccount(rolegate.TextHeader("X-User-Id", trusted...)),
+			"by text": rolegate.ByText(rolegate.KindAccount, rolegate.TextHeader("X-User-Id", trusted...)),
 		} {
 			cfg := webConfig(source)
 			cfg.Identify = identify
@@ -183,9 +183,6 @@ func TestFault40IdentitiesThatAreNone(t *testing.T) {
 	say := func(text string) func(*http.Request) (string, error) {
 		return func(*http.Request) (string, error) { return text, nil }
 	}
-	texts := map[string]func(func(*http.Request) (string, error)) rolegate.Identifier{
-		"account": rolegate.ByAccount, "email": rolegate.ByEmail, "third_account": rolegate.ByThirdAccount, "third_user_id": rolegate.ByThirdUserID,
-	}
 	answer := func(t *testing.T, identify rolegate.Identifier) int {
 		t.Helper()
 		cfg := webConfig(source)
@@ -198,8 +195,9 @@ func TestFault40IdentitiesThatAreNone(t *testing.T) {
 			assert.Equal(t, 401, answer(t, rolegate.ByUserID(func(*http.Request) (int64, error) { return id, nil })))
 		})
 	}
-	for kind, by := range texts {
-		t.Run("no "+kind, func(t *testing.T) {
+	for kind := rolegate.KindAccount; kind <= rolegate.KindThirdUserID; kind++ {
+		by := func(f func(*http.Request) (string, error)) rolegate.Identifier { return rolegate.ByText(kind, f) }
+		t.Run("no "+kind.String(), func(t *testing.T) {
 			t.Parallel()
 			assert.Equal(t, 401, answer(t, by(say(""))))
 			assert.Equal(t, 401, answer(t, by(func(*http.Request) (string, error) { return "alice", rolegate.ErrNobody })))
@@ -218,7 +216,7 @@ func TestFault40IdentitiesThatAreNone(t *testing.T) {
 	for _, null := range []string{"0", "00", "-1", "-0", "-42"} {
 		t.Run("third_user_id "+null, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, 401, answer(t, rolegate.ByThirdUserID(say(null))))
+			assert.Equal(t, 401, answer(t, rolegate.ByText(rolegate.KindThirdUserID, say(null))))
 		})
 	}
 	t.Run("the zero identities", func(t *testing.T) {
@@ -227,12 +225,12 @@ func TestFault40IdentitiesThatAreNone(t *testing.T) {
 		cfg.Aliases = []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail, rolegate.KindThirdAccount, rolegate.KindThirdUserID}
 		gate := webOpen(t, cfg)
 		for _, id := range []rolegate.Identity{
-			{}, rolegate.UserID(0), rolegate.UserID(-1), rolegate.Account(""), rolegate.Email(""), rolegate.ThirdAccount(""),
-			rolegate.ThirdUserID(""), rolegate.ThirdUserID("0"), rolegate.ThirdUserID("-1"),
+			{}, rolegate.UserID(0), rolegate.UserID(-1), identityOf(rolegate.KindAccount, ""), identityOf(rolegate.KindEmail, ""), identityOf(rolegate.KindThirdAccount, ""),
+			identityOf(rolegate.KindThirdUserID, ""), identityOf(rolegate.KindThirdUserID, "0"), identityOf(rolegate.KindThirdUserID, "-1"),
 		} {
 			assert.Equal(t, rolegate.ReasonNoIdentity, gate.Decide(t.Context(), id).Reason, "%v", id)
 		}
-		assert.True(t, gate.Decide(t.Context(), rolegate.Account("alice")).Allowed())
+		assert.True(t, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "alice")).Allowed())
 	})
 }
 
@@ -395,7 +393,7 @@ func TestFault43WhoExistsIsNotTold(t *testing.T) {
 			t.Parallel()
 			cfg := webConfig(rolegatetest.NewStatic(listed, twin, other))
 			cfg.Deny = deny
-			cfg.Identify = rolegate.ByAccount(func(r *http.Request) (string, error) { return r.Header.Get("X-Account"), nil })
+			cfg.Identify = rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { return r.Header.Get("X-Account"), nil })
 			gate := webOpen(t, cfg)
 			r := chi.NewRouter()
 			r.Handle("/admit", gate.Admit(webNever(t)))

@@ -75,7 +75,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 					ids = webMany / 10 // of which each takes as long
 					header, value = "X-Account", func(i int) string { return fmt.Sprintf("%0200d", i) }
 					nobody, somebody = "", "known"
-					cfg.Identify = rolegate.ByAccount(func(r *http.Request) (string, error) { return r.Header.Get("X-Account"), nil })
+					cfg.Identify = rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { return r.Header.Get("X-Account"), nil })
 				}
 				gate := webOpen(t, cfg)
 				h := gate.Require(rolegate.AnyRole("teacher"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

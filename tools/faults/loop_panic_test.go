@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -83,7 +84,7 @@ func TestFault29Panics(t *testing.T) {
 			tickAfter(time.Second)
 			h.m.SetToken("AT-2-theSecondTokenForTests")
 			h.tokens.set(func(context.Context) (string, error) { panic(tickGossip) })
-			err := h.keeps(t, pull, rolegate.FailureToken)
+			err := h.keeps(t, pull, marketplace.FailureToken)
 			assert.NotContains(t, err.Error()+h.book.String(), "hunter2")
 			assert.Contains(t, err.Error(), "panicked")
 			h.tokens.set(func(context.Context) (string, error) { return h.m.Token(), nil })
@@ -121,7 +122,7 @@ func TestFault29Panics(t *testing.T) {
 	} {
 		for _, identify := range []rolegate.Identifier{
 			rolegate.ByUserID(ill), rolegate.FirstOf(rolegate.ByUserID(ill), tickByHeader),
-			rolegate.ByAccount(func(r *http.Request) (string, error) { _, err := ill(r); return tickPersonal[0] + "1", err }),
+			rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { _, err := ill(r); return tickPersonal[0] + "1", err }),
 		} {
 			tickRun(t, name, tickSetup{gate: func(c *rolegate.Config) { c.Identify = identify }}, func(t *testing.T, h *tickHouse) {
 				for _, g := range tickGuards(h.gate) {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -203,10 +204,10 @@ func TestFault34CallersChangeWhatTheyGot(t *testing.T) {
 		require.True(t, webAllowed(gate, 1))
 		status := gate.Status()
 		status.Decisions[rolegate.ReasonGranted] = 1000
-		status.Failures[rolegate.FailureNetwork] = 1000
+		status.Failures[marketplace.FailureNetwork] = 1000
 		clear(status.Ambiguous)
 		assert.EqualValues(t, 1, gate.Status().Decisions[rolegate.ReasonGranted])
-		assert.Zero(t, gate.Status().Failures[rolegate.FailureNetwork])
+		assert.Zero(t, gate.Status().Failures[marketplace.FailureNetwork])
 		check(t, gate)
 	})
 	t.Run("the Config, and the codes of a check", func(t *testing.T) {

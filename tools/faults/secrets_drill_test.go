@@ -106,20 +106,20 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 		failure rolegate.Failure
 		finds   func(error) bool
 	}{
-		{"dial", nobodyThere, nil, rolegate.FailureNetwork, func(err error) bool {
+		{"dial", nobodyThere, nil, marketplace.FailureNetwork, func(err error) bool {
 			var op *net.OpError
 			return errors.As(err, &op) && op.Op == "dial"
 		}},
-		{"DNS", "http://market.rolegate.test", func(c *marketplace.Config) { c.Transport = noSuchHost }, rolegate.FailureNetwork, func(err error) bool {
+		{"DNS", "http://market.rolegate.test", func(c *marketplace.Config) { c.Transport = noSuchHost }, marketplace.FailureNetwork, func(err error) bool {
 			var dns *net.DNSError
 			return errors.As(err, &dns) && dns.Name == "market.rolegate.test"
 		}},
-		{"TLS, a certificate of nobody", untrusted.URL, nil, rolegate.FailureNetwork, func(err error) bool {
+		{"TLS, a certificate of nobody", untrusted.URL, nil, marketplace.FailureNetwork, func(err error) bool {
 			var cert *tls.CertificateVerificationError
 			return errors.As(err, &cert)
 		}},
-		{"TLS, a server that speaks none", "https" + strings.TrimPrefix(webAnswers(t, "", false), "http"), nil, rolegate.FailureNetwork, nil},
-		{"TLS, a server that answers in plain text", "https" + strings.TrimPrefix(other.URL, "http"), nil, rolegate.FailureNetwork, nil},
+		{"TLS, a server that speaks none", "https" + strings.TrimPrefix(webAnswers(t, "", false), "http"), nil, marketplace.FailureNetwork, nil},
+		{"TLS, a server that answers in plain text", "https" + strings.TrimPrefix(other.URL, "http"), nil, marketplace.FailureNetwork, nil},
 		{"a timeout of the headers", hangs.URL, func(c *marketplace.Config) { c.PageTimeout = 50 * time.Millisecond }, rolegate.FailureTimeout, is(context.DeadlineExceeded)},
 		{"a timeout of the body", drips.URL, func(c *marketplace.Config) { c.PageTimeout = 50 * time.Millisecond }, rolegate.FailureTimeout, func(err error) bool {
 			var n net.Error
@@ -127,38 +127,38 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 		}},
 		{"a redirect to another host", webAnswers(t, "HTTP/1.1 302 Found\r\nLocation: "+other.URL+"/?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
 		{"a redirect to itself", webAnswers(t, "HTTP/1.1 307 Temporary Redirect\r\nLocation: /?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
-		{"closed at once", webAnswers(t, "", false), nil, rolegate.FailureNetwork, nil},
-		{"reset", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, true), nil, rolegate.FailureNetwork, nil},
-		{"truncated", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, false), nil, rolegate.FailureMalformed, is(io.ErrUnexpectedEOF)},
-		{"no HTTP", webAnswers(t, "SSH-2.0 "+webToken+"\r\n\r\n", false), nil, rolegate.FailureNetwork, nil},
-		{"decode: HTML", webAnswers(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>"+webToken, false), nil, rolegate.FailureMalformed, nil},
-		{"decode: a value of another kind", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":200,"data":`+webQuote(webToken)+`}`, false), nil, rolegate.FailureMalformed, nil},
-		{"decode: the token for a code", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":`+webQuote(webToken)+`,"data":[]}`, false), nil, rolegate.FailureMalformed, nil},
+		{"closed at once", webAnswers(t, "", false), nil, marketplace.FailureNetwork, nil},
+		{"reset", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, true), nil, marketplace.FailureNetwork, nil},
+		{"truncated", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, false), nil, marketplace.FailureMalformed, is(io.ErrUnexpectedEOF)},
+		{"no HTTP", webAnswers(t, "SSH-2.0 "+webToken+"\r\n\r\n", false), nil, marketplace.FailureNetwork, nil},
+		{"decode: HTML", webAnswers(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>"+webToken, false), nil, marketplace.FailureMalformed, nil},
+		{"decode: a value of another kind", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":200,"data":`+webQuote(webToken)+`}`, false), nil, marketplace.FailureMalformed, nil},
+		{"decode: the token for a code", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":`+webQuote(webToken)+`,"data":[]}`, false), nil, marketplace.FailureMalformed, nil},
 		{"decode: the token as a key", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":200,`+webQuote(webToken)+`:1,`+webQuote(webToken)+`:2,"data":[]}`, false), nil, "", nil},
-		{"decode: behind the end", webAnswers(t, head+"Connection: close\r\n\r\n"+webPage+webToken, false), nil, rolegate.FailureMalformed, nil},
+		{"decode: behind the end", webAnswers(t, head+"Connection: close\r\n\r\n"+webPage+webToken, false), nil, marketplace.FailureMalformed, nil},
 		{"a status", webAnswers(t, "HTTP/1.1 500 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureHTTPStatus, nil},
 		{"refused", webAnswers(t, "HTTP/1.1 401 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureRefused, is(rolegate.ErrRefused)},
 		{"a proxy", nobodyThere, func(c *marketplace.Config) {
 			c.Transport = webTransport(func(r *http.Request) (*http.Response, error) {
 				return nil, fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: r.URL.String(), Err: io.EOF})
 			})
-		}, rolegate.FailureNetwork, is(io.EOF)},
+		}, marketplace.FailureNetwork, is(io.EOF)},
 		{"a transport that says it all", nobodyThere, func(c *marketplace.Config) {
 			c.Transport = webTransport(func(r *http.Request) (*http.Response, error) {
 				return nil, errors.Join(io.EOF, fmt.Errorf("%v %#v %w", r.URL, r.URL.Query(), webLeaky{r.URL, webToken}))
 			})
-		}, rolegate.FailureNetwork, is(io.EOF)},
+		}, marketplace.FailureNetwork, is(io.EOF)},
 		{"an error that is secret itself", nobodyThere, func(c *marketplace.Config) {
 			c.Transport = webTransport(func(*http.Request) (*http.Response, error) { return nil, isSecret })
-		}, rolegate.FailureNetwork, is(isSecret)},
+		}, marketplace.FailureNetwork, is(isSecret)},
 		{"a token source that tells its token", nobodyThere, func(c *marketplace.Config) {
 			c.Token = marketplace.TokenFunc(func(context.Context) (string, error) {
 				return webToken, fmt.Errorf("accessToken=%s was refused: %w", url.QueryEscape(webToken), io.EOF)
 			})
-		}, rolegate.FailureToken, is(io.EOF)},
+		}, marketplace.FailureToken, is(io.EOF)},
 		{"a token source that panics with it", nobodyThere, func(c *marketplace.Config) {
 			c.Token = marketplace.TokenFunc(func(context.Context) (string, error) { panic(webToken) })
-		}, rolegate.FailureToken, nil},
+		}, marketplace.FailureToken, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

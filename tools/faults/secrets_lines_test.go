@@ -53,7 +53,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			cfg := webConfig(rolegatetest.NewStatic(evil))
 			cfg.Logger, cfg.SampleGrants, cfg.Keep = book.logger(), 1, keepAll
 			cfg.OnDecision = func(e rolegate.DecisionEvent) { events <- e }
-			cfg.Identify = rolegate.ByAccount(func(r *http.Request) (string, error) {
+			cfg.Identify = rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) {
 				switch r.Header.Get("X-Who") {
 				case "fails":
 					return "", errors.New("no session " + webEvil)
@@ -102,8 +102,8 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			}
 			status := webStatus(t, gate)
 			assert.NotContains(t, status, "forged")
-			assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s %q", rolegate.Account(webEvil), rolegate.Email(webEvil), rolegate.ThirdAccount(webEvil), rolegate.ThirdUserID(webEvil),
-				gate.Decide(t.Context(), rolegate.Account(webEvil)).User), "forged")
+			assert.NotContains(t, fmt.Sprintf("%v %+v %#v %s %q", identityOf(rolegate.KindAccount, webEvil), identityOf(rolegate.KindEmail, webEvil), identityOf(rolegate.KindThirdAccount, webEvil), identityOf(rolegate.KindThirdUserID, webEvil),
+				gate.Decide(t.Context(), identityOf(rolegate.KindAccount, webEvil)).User), "forged")
 		})
 	})
 	t.Run("from the header of a proxy", func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 		book := new(webBook)
 		cfg := webConfig(rolegatetest.NewStatic(webUser(1)))
 		cfg.Logger = book.logger()
-		cfg.Identify = rolegate.FirstOf(rolegate.ByAccount(rolegate.TextHeader("X-Account", rolegate.Loopback()...)),
+		cfg.Identify = rolegate.FirstOf(rolegate.ByText(rolegate.KindAccount, rolegate.TextHeader("X-Account", rolegate.Loopback()...)),
 			rolegate.ByUserID(rolegate.UserIDHeader("X-User-Id", rolegate.Loopback()...)))
 		h := webOpen(t, cfg).Admit(webNever(t))
 		for _, name := range []string{"X-Account", "X-User-Id"} {

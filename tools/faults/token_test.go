@@ -139,7 +139,7 @@ func TestFault22RefusedToken(t *testing.T) {
 		h.m.SetToken("AT-2-theSecondTokenForTests")
 		for _, pull := range tickPulls {
 			began := h.line.count()
-			h.keeps(t, pull, rolegate.FailureToken)
+			h.keeps(t, pull, marketplace.FailureToken)
 			assert.Equal(t, 1, h.line.count()-began, "nothing more is sent")
 		}
 		h.tokens.set(func(context.Context) (string, error) { return h.m.Token(), nil })
@@ -206,7 +206,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 				assert.Zero(t, h.line.count(), "no request is sent")
 				s := h.gate.Status()
 				assert.Equal(t, rolegate.StateStarting, s.State)
-				assert.Positive(t, s.Failures[rolegate.FailureToken])
+				assert.Positive(t, s.Failures[marketplace.FailureToken])
 				assert.Positive(t, s.Full.Consecutive)
 				tickRetryAfter(t, tickAsk(t, h.gate.Admit(tickNever(t)), tickAlice))
 				h.silent(t, nil)
@@ -224,7 +224,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 				h.m.Recover()
 				h.tokens.set(c.answer(t))
 				sent, calls, began := h.line.count(), h.tokens.count(), time.Now()
-				err := h.keeps(t, pull, rolegate.FailureToken)
+				err := h.keeps(t, pull, marketplace.FailureToken)
 				assert.Equal(t, c.within, time.Since(began))
 				assert.Equal(t, sent, h.line.count(), "no request is sent")
 				assert.Equal(t, calls+1, h.tokens.count())
@@ -242,8 +242,8 @@ func TestFault23TokenSourceFails(t *testing.T) {
 	tickRun(t, "and then has one", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		h.m.SetToken("AT-2-theSecondTokenForTests")
 		h.tokens.set(func(context.Context) (string, error) { panic("not yet") })
-		h.keeps(t, tickPulls[0], rolegate.FailureToken)
-		h.keeps(t, tickPulls[1], rolegate.FailureToken)
+		h.keeps(t, tickPulls[0], marketplace.FailureToken)
+		h.keeps(t, tickPulls[1], marketplace.FailureToken)
 		h.tokens.set(func(context.Context) (string, error) { return h.m.Token(), nil })
 		h.goesOn(t)
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -233,7 +234,7 @@ func TestFault11NestedJSON(t *testing.T) {
 			"in a role":             `{"code":200,"data":[{"userId":4,"lastSequence":99,"roleList":[{"orgId":7,"roleCode":"admin","x":%s}]}]}`,
 			"in an envelope's data": `{"code":500,"data":%s}`,
 		} {
-			f := rawFault{kind + " " + where, rawOK(fmt.Sprintf(page, value)), rolegate.FailureMalformed, ""}
+			f := rawFault{kind + " " + where, rawOK(fmt.Sprintf(page, value)), marketplace.FailureMalformed, ""}
 			if faults = append(faults, f); strings.HasPrefix(kind, "objects") && where != "as the code" && where != "as userId" {
 				some = append(some, f)
 			}

@@ -125,7 +125,7 @@ func (ca *keepCA) leaf(host string, until time.Time) *tls.Certificate {
 func TestFault14NoConnectionOrACache(t *testing.T) {
 	t.Parallel()
 	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	network, cached := rolegate.FailureNetwork, rolegate.FailureCachedReply
+	network, cached := marketplace.FailureNetwork, marketplace.FailureCachedReply
 	page := `{"code":200,"data":[` + keepNewUser + `]}`
 	aged := func(age string) rawAnswer {
 		return rawBytes(head + "Age: " + age + "\r\nConnection: close\r\n\r\n" + page)
@@ -340,7 +340,7 @@ func keepRepeats(t *testing.T) {
 			require.NoError(w, w.gate.Refresh(w.Context()), "the cache stores the first page of an increment too")
 			<-time.After(10 * time.Second)
 			w.onlyLater = true // it has seen no Date yet
-			w.keeps(rolegate.FailureCachedReply, func() {}, cache.turn(true), "the Date of an earlier one")
+			w.keeps(marketplace.FailureCachedReply, func() {}, cache.turn(true), "the Date of an earlier one")
 			assert.Positive(w, cache.old)
 		})
 	})

@@ -90,7 +90,7 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 				}
 			}
 			assert.True(w, w.admits(100), "nobody else is concerned")
-			decision := w.gate.Decide(w.Context(), rolegate.Account("bob"))
+			decision := w.gate.Decide(w.Context(), identityOf(rolegate.KindAccount, "bob"))
 			assert.False(w, decision.Allowed(), "nor does he enter by his account")
 		}
 		w.m.Respell(keepTeacher, spelling)
@@ -174,7 +174,7 @@ func TestFault07DoubledKeys(t *testing.T) {
 			"Code": `{"Code":500,"code":200,"data":[]}`, "DATA": `{"code":200,"data":[],"DATA":[` + keepNewUser + `]}`, "Status": `{"code":200,"Status":"fail","data":[]}`,
 			"an unknown key twice": `{"code":200,"x":1,"x":1,"data":[]}`, "invalid UTF-8 in a key": "{\"code\":200,\"code\xff\":1,\"data\":[]}",
 		} {
-			faults = append(faults, rawFault{name, rawOK(body), rolegate.FailureMalformed, ""})
+			faults = append(faults, rawFault{name, rawOK(body), marketplace.FailureMalformed, ""})
 		}
 		rawKeeps(t, faults)
 	})
@@ -234,7 +234,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 								assert.Empty(w, bob.Grants(), when)
 								assert.Empty(w, bob.Account()+bob.Email()+bob.Nickname()+bob.ThirdAccount()+bob.ThirdUserID()+bob.ThirdUserName(), when)
 							}
-							alice := w.gate.Decide(w.Context(), rolegate.Account("wang.alice"))
+							alice := w.gate.Decide(w.Context(), identityOf(rolegate.KindAccount, "wang.alice"))
 							assert.True(w, alice.Allowed(), when)
 							assert.EqualValues(w, keepAdmin, alice.User.ID(), when)
 							assert.Len(w, alice.User.Grants(), 2, when)

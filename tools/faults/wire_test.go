@@ -52,7 +52,7 @@ func TestFault01ReplyThatIsNoList(t *testing.T) {
 		{"a code that is text", `{"code":"ok","data":[]}`, "code"},
 		{"a code without data", `{"code":200,"status":"success","message":` + keepLeakJSON + `}`, "no data"},
 	} {
-		faults = append(faults, rawBodies(f.name, f.body, rolegate.FailureMalformed, f.says)...)
+		faults = append(faults, rawBodies(f.name, f.body, marketplace.FailureMalformed, f.says)...)
 	}
 	rawKeeps(t, faults)
 }
@@ -81,7 +81,7 @@ func TestFault02EnvelopeThatSaysItFailed(t *testing.T) {
 		{"code 500 without data", `{"code":500}`, "code 500"},
 		{"code 500 with data null", `{"code":500,"data":null}`, "code 500"},
 	} {
-		faults = append(faults, rawBodies(f.name, f.body, rolegate.FailureUpstream, f.says)...)
+		faults = append(faults, rawBodies(f.name, f.body, marketplace.FailureUpstream, f.says)...)
 	}
 	rawKeeps(t, faults)
 }
@@ -94,7 +94,7 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 		"text": `"[]"`, "a number": `0`, "true": `true`, "false": `false`, "an object with users": `{"0":` + keepNewUser + `}`,
 	} {
 		body := `{"code":200,"status":"success","message":"请求成功","data":` + data + `}`
-		faults = append(faults, rawBodies("data is "+name, body, rolegate.FailureMalformed, "data: expected an array")...)
+		faults = append(faults, rawBodies("data is "+name, body, marketplace.FailureMalformed, "data: expected an array")...)
 	}
 	rawKeeps(t, faults)
 	for name, data := range map[string]string{"null": `null`, "empty text": `""`, "an empty object": `{}`} {
@@ -103,7 +103,7 @@ func TestFault03SuccessWithoutAList(t *testing.T) {
 			rawBubble(t, func(w *keepWorld, server *rawServer) {
 				before := w.decisions()
 				server.fail(rawOK(`{"code":200,"status":"success","message":"请求成功","data":` + data + `}`))
-				w.fails(func(ctx context.Context) error { return w.gate.RefreshAll(ctx) }, rolegate.FailureMalformed, []string{"data: expected an array"})
+				w.fails(func(ctx context.Context) error { return w.gate.RefreshAll(ctx) }, marketplace.FailureMalformed, []string{"data: expected an array"})
 				require.NoError(w, w.gate.Refresh(w.Context()), "for an incremental refresh it is no news")
 				assert.Equal(w, before, w.decisions())
 			})
@@ -127,24 +127,24 @@ func TestFault04BodyThatBreaksOffOrGoesOn(t *testing.T) {
 	page := `{"code":200,"status":"success","message":"请求成功","data":[` + keepNewUser + `,{"userId":5,"lastSequence":99,"roleList":[]}]}`
 	half := page[:len(page)/2]
 	faults := []rawFault{
-		{"shorter than its length", rawBytes(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page), half)), rolegate.FailureMalformed, "breaks off"},
-		{"whole, and shorter than its length", rawBytes(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page)+1, page)), rolegate.FailureMalformed, "breaks off"},
-		{"cut, with no length", rawUnsized(half), rolegate.FailureMalformed, "breaks off"},
-		{"cut, with a length to match", rawOK(half), rolegate.FailureMalformed, "breaks off"},
-		{"a chunk that breaks off", rawBytes(head + "Transfer-Encoding: chunked\r\n\r\nffff\r\n" + page), rolegate.FailureMalformed, "breaks off"},
-		{"chunks without the last one", rawBytes(fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", head, len(page), page)), rolegate.FailureMalformed, "breaks off"},
-		{"no body after its length", rawBytes(head + "Content-Length: 512\r\n\r\n"), rolegate.FailureMalformed, "breaks off"},
+		{"shorter than its length", rawBytes(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page), half)), marketplace.FailureMalformed, "breaks off"},
+		{"whole, and shorter than its length", rawBytes(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(page)+1, page)), marketplace.FailureMalformed, "breaks off"},
+		{"cut, with no length", rawUnsized(half), marketplace.FailureMalformed, "breaks off"},
+		{"cut, with a length to match", rawOK(half), marketplace.FailureMalformed, "breaks off"},
+		{"a chunk that breaks off", rawBytes(head + "Transfer-Encoding: chunked\r\n\r\nffff\r\n" + page), marketplace.FailureMalformed, "breaks off"},
+		{"chunks without the last one", rawBytes(fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", head, len(page), page)), marketplace.FailureMalformed, "breaks off"},
+		{"no body after its length", rawBytes(head + "Content-Length: 512\r\n\r\n"), marketplace.FailureMalformed, "breaks off"},
 	}
 	for name, extra := range map[string]string{
 		"a second envelope": page, "a brace": "}", "a comma": ",", "a null byte": "\x00", "a page for people": "<html>" + keepLeak, "a number": "\n200",
 	} {
-		faults = append(faults, rawBodies("then "+name, page+extra, rolegate.FailureMalformed, "after the end")...)
+		faults = append(faults, rawBodies("then "+name, page+extra, marketplace.FailureMalformed, "after the end")...)
 	}
 	rawKeeps(t, faults)
 	keepServers(t, []keepFault{
-		{name: "cut in the middle", fault: rolegatetest.Truncated(), want: rolegate.FailureMalformed, want2: rolegate.FailureNetwork}, // RST_STREAM
-		{name: "cut, with no length", fault: rolegatetest.Unterminated(), want: rolegate.FailureMalformed, says: "breaks off"},
-		{name: "bytes after the end", fault: rolegatetest.Trailing("{}"), want: rolegate.FailureMalformed, says: "after the end"},
+		{name: "cut in the middle", fault: rolegatetest.Truncated(), want: marketplace.FailureMalformed, want2: marketplace.FailureNetwork}, // RST_STREAM
+		{name: "cut, with no length", fault: rolegatetest.Unterminated(), want: marketplace.FailureMalformed, says: "breaks off"},
+		{name: "bytes after the end", fault: rolegatetest.Trailing("{}"), want: marketplace.FailureMalformed, says: "after the end"},
 	})
 	t.Run("cut after each of its bytes", func(t *testing.T) {
 		t.Parallel()
@@ -154,7 +154,7 @@ func TestFault04BodyThatBreaksOffOrGoesOn(t *testing.T) {
 				server.fail(rawUnsized(page[:n]))
 				var failed *rolegate.PullError
 				require.ErrorAs(w, w.gate.RefreshAll(w.Context()), &failed, "after %d bytes", n)
-				require.Equal(w, rolegate.FailureMalformed, failed.Failure)
+				require.Equal(w, marketplace.FailureMalformed, failed.Failure)
 				if n > 0 {
 					require.ErrorContains(w, failed, "breaks off after")
 				}

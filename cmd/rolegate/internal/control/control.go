@@ -50,13 +50,13 @@ type Answer struct {
 	Denied  string `json:"denied,omitempty"`  // why it matches none
 	OrgErr  string `json:"org_error,omitempty"`
 
-	UserID   int64  `json:"user_id,omitempty,string"`
-	Found    string `json:"found,omitempty"` // the reason of the look-up: granted if it is on the list
-	Held     bool   `json:"held,omitempty"`
-	Invalid  bool   `json:"invalid_record,omitempty"`
-	Policy   string `json:"policy,omitempty"`
-	Org      int64  `json:"org,omitempty,string"`
-	Orgs     []Org  `json:"orgs,omitempty"`
+	UserID  int64  `json:"user_id,omitempty,string"`
+	Found   string `json:"found,omitempty"` // the reason of the look-up: granted if it is on the list
+	Held    bool   `json:"held,omitempty"`
+	Invalid bool   `json:"invalid_record,omitempty"`
+	Policy  string `json:"policy,omitempty"`
+	Org     int64  `json:"org,omitempty,string"`
+	Orgs    []Org  `json:"orgs,omitempty"`
 
 	State       string  `json:"state"`
 	ContactAge  float64 `json:"contact_age"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/wire"
+	"github.com/rolegate/rolegate/marketplace"
 )
 
 // A page is the first one of the list, and what was asked after it.
@@ -283,7 +284,7 @@ func (d *doctor) probeFound(p *page) {
 	case p.below:
 		d.say("cursor.not_heeded", p.high)
 		return
-	case errors.As(p.probeErr, &pe) && (pe.Failure == rolegate.FailureCursorLoop || pe.Failure == rolegate.FailureCursorTie):
+	case errors.As(p.probeErr, &pe) && (pe.Failure == marketplace.FailureCursorLoop || pe.Failure == marketplace.FailureCursorTie):
 		d.say("cursor.stuck", d.detail(p.probeErr))
 		return
 	case p.probeErr != nil:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/wire"
+	"github.com/rolegate/rolegate/marketplace"
 )
 
 // firstPage asks for the first page and has the client judge it. ok is whether
@@ -63,9 +64,9 @@ func (d *doctor) refused(err error, x *exchange, took time.Duration) {
 		} else {
 			d.say("token.refused", detail)
 		}
-	case rolegate.FailureToken:
+	case marketplace.FailureToken:
 		d.say("token.unavailable", detail)
-	case rolegate.FailureUpstream:
+	case marketplace.FailureUpstream:
 		switch x.code() {
 		case http.StatusNotFound:
 			d.say("token.not_found", detail, d.otherBase())
@@ -74,7 +75,7 @@ func (d *doctor) refused(err error, x *exchange, took time.Duration) {
 		}
 	case rolegate.FailureHTTPStatus:
 		d.status(x, detail)
-	case rolegate.FailureMalformed:
+	case marketplace.FailureMalformed:
 		switch {
 		case x.isHTML():
 			d.say("token.html")
@@ -83,19 +84,19 @@ func (d *doctor) refused(err error, x *exchange, took time.Duration) {
 		default:
 			d.say("token.content", detail)
 		}
-	case rolegate.FailureCachedReply: // see freshness
+	case marketplace.FailureCachedReply: // see freshness
 		d.say("token.unknown")
 	case rolegate.FailureTooLarge:
 		d.say("page.too_large", detail)
-	case rolegate.FailureCursorLoop:
+	case marketplace.FailureCursorLoop:
 		d.say("cursor.stuck", detail)
-	case rolegate.FailureCursorTie:
+	case marketplace.FailureCursorTie:
 		d.say("cursor.tie", detail)
-	case rolegate.FailureDescending:
+	case marketplace.FailureDescending:
 		d.say("cursor.descending", detail)
 	case rolegate.FailureTimeout:
 		d.say("token.timeout", duration(took))
-	case rolegate.FailureNetwork:
+	case marketplace.FailureNetwork:
 		d.say("token.broken", detail)
 	default:
 		d.say("token.failed", detail)

@@ -203,15 +203,8 @@ func (id *Identity) identifier(log *slog.Logger) (_ rolegate.Identifier, tokens 
 	if id.Header != "" {
 		defer recovered(&err)
 		text := rolegate.TextHeader(id.Header, id.Trusted...)
-		switch rolegate.Kind(id.Is) {
-		case rolegate.KindAccount:
-			return rolegate.ByAccount(text), nil, nil
-		case rolegate.KindEmail:
-			return rolegate.ByEmail(text), nil, nil
-		case rolegate.KindThirdAccount:
-			return rolegate.ByThirdAccount(text), nil, nil
-		case rolegate.KindThirdUserID:
-			return rolegate.ByThirdUserID(text), nil, nil
+		if kind := rolegate.Kind(id.Is); kind > rolegate.KindUserID {
+			return rolegate.ByText(kind, text), nil, nil
 		}
 		return rolegate.ByUserID(rolegate.UserIDHeader(id.Header, id.Trusted...)), nil, nil
 	}

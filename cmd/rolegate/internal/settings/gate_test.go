@@ -120,8 +120,8 @@ func TestIdentityByIssuer(t *testing.T) {
 		gate.Admit(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		assert.Equal(t, http.StatusUnauthorized, w.Code, kind)
 		for name, id := range map[string]rolegate.Identity{
-			"user_id": rolegate.UserID(42), "account": rolegate.Account("wang"), "email": rolegate.Email("w@example.com"),
-			"third_account": rolegate.ThirdAccount("w"), "third_user_id": rolegate.ThirdUserID("u-7"),
+			"user_id": rolegate.UserID(42), "account": identityOf(rolegate.KindAccount, "wang"), "email": identityOf(rolegate.KindEmail, "w@example.com"),
+			"third_account": identityOf(rolegate.KindThirdAccount, "w"), "third_user_id": identityOf(rolegate.KindThirdUserID, "u-7"),
 		} {
 			indexed := gate.Explain(t.Context(), id).Found == rolegate.ReasonGranted
 			assert.Equal(t, name == kind || name == "user_id", indexed, "%s with %s", name, kind)
@@ -343,4 +343,13 @@ cache: {redis: {address: "a:1", secret: {env: REDIS}, password: {env: REDIS_PASS
 	none := parse(t, least)
 	assert.Empty(t, none.Roles())
 	assert.Empty(t, none.GateSecrets())
+}
+
+// identityOf returns the identity of that kind.
+func identityOf(kind rolegate.Kind, text string) rolegate.Identity {
+	id, err := rolegate.NewIdentity(kind, text)
+	if err != nil {
+		panic(err)
+	}
+	return id
 }
