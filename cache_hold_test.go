@@ -39,7 +39,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			assert.False(t, gate.Decide(t.Context(), rolegate.UserID(1)).Held)
 			after(time.Minute)
 			young := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(2*minutes))
-			assert.Equal(t, rolegate.ReasonGranted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the walk a minute ago has seen him")
+			assert.Equal(t, rolegate.ReasonGranted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the walk a minute ago has seen this user")
 			assert.Equal(t, rolegate.ReasonTooOld, young.Decide(t.Context(), rolegate.UserID(50), 0).Reason)
 		},
 		"the first walk does not confirm at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
@@ -100,7 +100,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			after(10 * minutes)
 			source.Remove(99)
 			walkNow(t, gate)
-			source.Put(record(100, in(7, "teacher"))) // whom it was first held for is back
+			source.Put(record(100, in(7, "teacher"))) // the first user who was held is back
 			require.NoError(t, gate.Refresh(t.Context()))
 			require.Equal(t, 1, gate.Status().Held.Users)
 			for range 3 {
@@ -144,7 +144,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			source.Put(rolegate.Record{UserID: 50, Bad: errors.New("unreadable")})
 			gate = open()
 			after(0)
-			assert.False(t, allowed(gate, 50), "although his removal was held")
+			assert.False(t, allowed(gate, 50), "although the removal was held")
 			assert.True(t, allowed(gate, 51))
 		},
 	} {

@@ -21,7 +21,7 @@ type collector struct {
 	// Of an incremental one:
 	incremental bool
 	after       int64           // what it asked from
-	sequences   map[int64]int64 // the highest of each user whom it has read
+	sequences   map[int64]int64 // the highest of each user that it has read
 
 	lastBad                                  error
 	records, bad, structural                 int

@@ -69,7 +69,7 @@ func TestDenyLog(t *testing.T) {
 		}
 	}
 
-	// By any of his names: the number is logged, the name is not.
+	// By any of the user's names: the number is logged, the name is not.
 	r := httptest.NewRequest("GET", "/role", nil)
 	r.Header.Set("X-Account", "alice-account")
 	app.ServeHTTP(httptest.NewRecorder(), r)

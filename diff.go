@@ -59,7 +59,7 @@ func (p *puller) compareAll(next, before *snapshot.Generation) RefreshOutcome {
 	})
 }
 
-// compareSome compares by the users whom an incremental pull spoke of.
+// compareSome compares by the users that an incremental refresh has read.
 func (p *puller) compareSome(next, before *snapshot.Generation, changes *index.Table) RefreshOutcome {
 	return p.compare(next, before, false, func(look func(int64)) {
 		changes.Each(func(id int64, _ index.Place, _ bool) { look(id) })

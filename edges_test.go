@@ -47,7 +47,7 @@ func TestSeveralConditions(t *testing.T) {
 	}
 }
 
-// A list that says something new of a user ends no request of his whose
+// A list that says something new of a user ends no request of theirs whose
 // conditions all held.
 func TestEndOnRevokeRemembersAllConditions(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func ExampleAllRoles() {
 	// user 3: 403
 }
 
-// NoRole lets pass who has none of the roles anywhere; he still has to be on
+// NoRole admits who has none of the roles anywhere; the user still has to be on
 // the list.
 func ExampleNoRole() {
 	gate := exampleGate()
@@ -153,8 +153,8 @@ func ExamplePathOrg() {
 	// user 3: 403
 }
 
-// A new rule is tried before it bites: Status and the log say whom it would
-// have refused.
+// A new rule is tried before it bites: Status and the log say which users it
+// would have refused.
 func ExampleShadow() {
 	gate := exampleGate()
 	defer gate.Close()

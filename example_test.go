@@ -399,8 +399,8 @@ func ExampleConfig_keep() {
 	// Output: "王芳" ""
 }
 
-// Shadows are for trying the gate on live traffic: whom it would refuse is
-// counted and logged, and let pass.
+// Shadows are for trying the gate on live traffic: a user that it would refuse is
+// counted and logged, and admitted.
 func ExampleConfig_shadowAdmit() {
 	gate := exampleGateWith(func(c *rolegate.Config) { c.ShadowAdmit = true })
 	defer gate.Close()

@@ -220,7 +220,7 @@ func TestShrinkGuard(t *testing.T) {
 
 			source.Put(rolegate.Record{UserID: 90, Bad: errors.New("roleList: expected an array")})
 			require.NoError(t, gate.Refresh(t.Context()))
-			assert.False(t, allowed(gate, 90), "although his removal was held")
+			assert.False(t, allowed(gate, 90), "although the removal was held")
 		})
 	})
 	t.Run("halves of a list that alternate shut nobody out", func(t *testing.T) {

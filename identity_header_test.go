@@ -32,7 +32,7 @@ func TestHeadersByPeer(t *testing.T) {
 		netip.MustParsePrefix("192.0.2.1/32"),
 	}
 	id, text := rolegate.UserIDHeader("x-user-id", trusted...), rolegate.TextHeader("x-user-id", trusted...)
-	trusted[0] = netip.MustParsePrefix("203.0.113.0/24") // a caller's slice stays his own
+	trusted[0] = netip.MustParsePrefix("203.0.113.0/24") // a caller's slice stays the caller's
 	for _, c := range []struct {
 		peer    string
 		trusted bool
@@ -200,7 +200,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 		{"text", "a no-break space behind", []string{"X-User-Id: five\u00a0"}, 401, ""},
 		{"text", "none", nil, 401, ""},
 		{"far", "a peer that is not trusted", []string{"X-User-Id: 5"}, 401, ""},
-		{"far", "a peer that says he is another", []string{"X-User-Id: 5", "X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1", "Forwarded: for=10.0.0.1"}, 401, ""},
+		{"far", "a peer that says it is another", []string{"X-User-Id: 5", "X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1", "Forwarded: for=10.0.0.1"}, 401, ""},
 		{"real", "RealIP without a word to believe", []string{"X-User-Id: 5"}, 200, "user 5"},
 		{"real", "RealIP with X-Real-Ip", []string{"X-User-Id: 5", "X-Real-Ip: 10.0.0.1"}, 401, ""},
 		{"real", "RealIP with X-Forwarded-For", []string{"X-User-Id: 5", "X-Forwarded-For: 127.0.0.1, 10.0.0.1"}, 401, ""},

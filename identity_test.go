@@ -140,7 +140,7 @@ func TestIdentitiesOfNobody(t *testing.T) {
 		assert.Equal(t, "nobody", id.String())
 	}
 	assert.True(t, gate.Decide(t.Context(), identityOf(rolegate.KindThirdUserID, "12")).Allowed())
-	assert.True(t, allowed(gate, 1), "he is listed all the same")
+	assert.True(t, allowed(gate, 1), "the user is listed all the same")
 	assert.Empty(t, gate.Decide(t.Context(), rolegate.UserID(1)).User.ThirdUserID())
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindThirdUserID])
 	for _, k := range identityKinds {
@@ -251,7 +251,7 @@ func TestSharedAliases(t *testing.T) {
 
 	assert.Equal(t, rolegate.ReasonAmbiguous, reason(identityOf(rolegate.KindAccount, "twin")))
 	assert.Zero(t, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "twin")).User.ID())
-	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.UserID(1)), "his other names are good")
+	assert.Equal(t, rolegate.ReasonGranted, reason(rolegate.UserID(1)), "the other names are good")
 	assert.Equal(t, rolegate.ReasonGranted, reason(identityOf(rolegate.KindEmail, "a@example.com")))
 	assert.Equal(t, 1, gate.Status().Ambiguous[rolegate.KindAccount])
 	assert.Equal(t, 0, gate.Status().Ambiguous[rolegate.KindEmail])
@@ -330,7 +330,7 @@ func TestFirstOf(t *testing.T) {
 		})
 		assert.Equal(t, "user 2", ask(gate.Admit(ok(gate)), "GET", "/", 0).Body.String())
 	})
-	t.Run("a caller's slice stays his own", func(t *testing.T) {
+	t.Run("a caller's slice stays the caller's", func(t *testing.T) {
 		t.Parallel()
 		all := []rolegate.Identifier{rolegate.ByText(rolegate.KindAccount, func(*http.Request) (string, error) { return "42", nil })}
 		gate := openGate(t, rolegate.Config{Source: identityList(), Identify: rolegate.FirstOf(all...)})

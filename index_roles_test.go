@@ -48,7 +48,7 @@ func (s *crossingSource) Pull(_ context.Context, after int64, yield func(rolegat
 }
 
 // Two pulls that overlap number the same and other new codes at once: each user
-// keeps his own roles, in the order in which the index has them.
+// keeps their own roles, in the order in which the index has them.
 func TestOverlappingPullsNumberCodes(t *testing.T) {
 	t.Parallel()
 	grants := func(codes ...string) (gs []rolegate.Grant) {

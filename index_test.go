@@ -13,7 +13,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// named is a user with an account and one role, both of which tell him from
+// named is a user with an account and one role, both of which tell them from
 // every other.
 func named(id int64) rolegate.Record {
 	r := record(id, in(1+id%50, roleCodes[id%5]))
@@ -139,8 +139,8 @@ func TestWalksCountWhatDiffers(t *testing.T) {
 	walk(1, 0, 0)
 }
 
-// A user without roles, of whom the index has nothing but the id, is listed or
-// barred all the same.
+// A user without roles, who is nothing but an id in the index, is listed or
+// invalid all the same.
 func TestWalksTellBarredFromBare(t *testing.T) {
 	t.Parallel()
 	bad := record(1)

@@ -263,7 +263,7 @@ func TestMaxAge(t *testing.T) {
 			after(31 * time.Second)
 			source.Remove(upTo(20)...)
 			walkNow(t, gate)
-			assert.Equal(t, rolegate.ReasonTooOld, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "his removal is held")
+			assert.Equal(t, rolegate.ReasonTooOld, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the removal is held")
 			assert.Equal(t, rolegate.ReasonGranted, p.Decide(t.Context(), rolegate.UserID(21), 0).Reason)
 			source.Put(users(20)...)
 			require.NoError(t, gate.Refresh(t.Context()))

@@ -175,7 +175,7 @@ func refuseOld(gen *snapshot.Generation, d *Decision, p *Policy, asked clock.Ins
 	}
 }
 
-// refuseExpired refuses a user of whom too little is known because a removal, or a
+// refuseExpired refuses a user about whose access too little is known, because a removal, or a
 // loss of roles, has been held for too long. It concerns nobody else.
 func refuseExpired(gen *snapshot.Generation, d *Decision, expireAfter time.Duration, now clock.Instant) {
 	if gen.Held != nil && d.Allowed() && gen.KnownFor(d.User.ID()).Age(now) > expireAfter {

@@ -234,8 +234,8 @@ func propGrants(all []rolegate.Grant) (grants []rolegate.Grant) {
 	return slices.Compact(grants)
 }
 
-// apply takes over what a pull said. Of whom it says something, no removal is
-// held any more.
+// apply takes over what a pull said. The removal of a user that it names is
+// held no more.
 func (g *propGate) apply(said map[int64]propSaid) {
 	for id, s := range said {
 		delete(g.held, id)
@@ -555,7 +555,7 @@ const (
 	propMaxAge      = 10 * time.Minute // of the policy that has one
 )
 
-// find finds a user by his number.
+// find finds a user by number.
 func (g *propGate) find(id int64) (int64, rolegate.Reason) {
 	if _, ok := g.users[id]; ok {
 		return id, rolegate.ReasonGranted
@@ -563,7 +563,7 @@ func (g *propGate) find(id int64) (int64, rolegate.Reason) {
 	return 0, rolegate.ReasonNotAuthorized
 }
 
-// findAccount finds a user by his account. Several share it: nobody enters by
+// findAccount finds a user by account. Several share it: nobody enters by
 // it, but one who is held takes it from nobody who is listed.
 func (g *propGate) findAccount(account string) (int64, rolegate.Reason) {
 	var listed, held []int64

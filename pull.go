@@ -61,7 +61,7 @@ func (o RefreshOutcome) plus(p RefreshOutcome) RefreshOutcome {
 // A full refresh is complete as of the moment at which it began. Incremental
 // ones go on meanwhile, and what they read after that moment is put on top of it
 // when it is published. What they read before it is not: it may list somebody
-// whom the full refresh has found gone.
+// that the full refresh has found gone.
 type puller struct {
 	*store
 	cursor  *refresh.Cursor
@@ -190,7 +190,7 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 	return before, seen, nil
 }
 
-// removed returns the users whom a list does not have any more.
+// removed returns the users that a list does not have any more.
 func removed(before, next *snapshot.Generation) (ids []int64) {
 	if before == nil {
 		return nil

@@ -208,7 +208,7 @@ func TestAnIncrementBringsNobodyBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &scripted{list: []rolegate.Record{{UserID: 1, Sequence: 1}, {UserID: 2, Sequence: 2}}}
 		gate := openGate(t, rolegate.Config{Source: source})
-		// The increment reads user 2 and then is slow; meanwhile he is revoked,
+		// The increment reads user 2 and then is slow; meanwhile the user is revoked,
 		// and a walk begins and sees it.
 		source.script(func() {
 			source.news = []rolegate.Record{{UserID: 2, Sequence: 3}}

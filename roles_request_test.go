@@ -57,12 +57,12 @@ func TestInOrg(t *testing.T) {
 		reason rolegate.Reason
 		org    int64
 	}{
-		{"his", func(*http.Request) (int64, error) { return 7, nil }, 200, rolegate.ReasonGranted, 7},
-		{"his, above 2^53", func(*http.Request) (int64, error) { return 1 << 62, nil }, 200, rolegate.ReasonGranted, 1 << 62},
+		{"an organisation of the user's", func(*http.Request) (int64, error) { return 7, nil }, 200, rolegate.ReasonGranted, 7},
+		{"one of the user's, above 2^53", func(*http.Request) (int64, error) { return 1 << 62, nil }, 200, rolegate.ReasonGranted, 1 << 62},
 		{"another", func(*http.Request) (int64, error) { return 8, nil }, 403, rolegate.ReasonRoleMissing, 0},
 		{"0, although the list says 0 as well", func(*http.Request) (int64, error) { return 0, nil }, 403, rolegate.ReasonOrgUnreadable, 0},
 		{"negative, although the list says so as well", func(*http.Request) (int64, error) { return -3, nil }, 403, rolegate.ReasonOrgUnreadable, 0},
-		{"an error along with his", func(*http.Request) (int64, error) { return 7, errors.New("no path") }, 403, rolegate.ReasonOrgUnreadable, 0},
+		{"an error along with one of the user's", func(*http.Request) (int64, error) { return 7, errors.New("no path") }, 403, rolegate.ReasonOrgUnreadable, 0},
 		{"a panic", func(*http.Request) (int64, error) { panic("no path") }, 403, rolegate.ReasonOrgUnreadable, 0},
 	} {
 		for _, shadow := range []bool{false, true} {

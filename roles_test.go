@@ -54,7 +54,7 @@ func TestChecks(t *testing.T) {
 		pass   []int64 // of the users 1 to 11
 	}{
 		{"on the list", []rolegate.Check{rolegate.Listed()}, anywhere, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
-		{"on the list, also where he has no role", []rolegate.Check{rolegate.Listed()}, 99, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"on the list, also where the user has no role", []rolegate.Check{rolegate.Listed()}, 99, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 		{"on the list, and a role", []rolegate.Check{rolegate.Listed(), anyRole("homeroom")}, 7, []int64{2}},
 		{"on the list or a role", []rolegate.Check{either(anyRole("homeroom"), rolegate.Listed())}, 7, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 		{"one role", []rolegate.Check{anyRole("homeroom")}, anywhere, []int64{2, 3}},
@@ -80,7 +80,7 @@ func TestChecks(t *testing.T) {
 		{"none, in any organisation", []rolegate.Check{noRole("suspended")}, anywhere, []int64{1, 2, 3, 4, 5, 7, 10, 11}},
 		{"none there", []rolegate.Check{noRole("suspended")}, 7, []int64{1, 2, 3, 4, 5, 6, 7, 10, 11}},
 		{"none of two", []rolegate.Check{noRole("suspended", "staff")}, anywhere, []int64{4, 10, 11}},
-		{"two checks of what he must not have", []rolegate.Check{noRole("suspended"), noRole("homeroom")}, anywhere, []int64{1, 4, 5, 7, 10, 11}},
+		{"two checks of what the user must not have", []rolegate.Check{noRole("suspended"), noRole("homeroom")}, anywhere, []int64{1, 4, 5, 7, 10, 11}},
 		{"none of a role that others include", []rolegate.Check{noRole("staff")}, 8, []int64{1, 2, 3, 4, 5, 6, 7, 10, 11}},
 		{"a role, and none elsewhere", []rolegate.Check{anyRole("teacher"), noRole("suspended")}, anywhere, []int64{1, 2, 3, 5, 7}},
 		{"a role there, and none there", []rolegate.Check{anyRole("teacher"), noRole("suspended")}, 8, []int64{8}},
@@ -302,7 +302,7 @@ func TestMistakesPanicAtRegistration(t *testing.T) {
 	})
 }
 
-// A caller's slices stay his own.
+// A caller's slices stay the caller's.
 func TestChecksCopyTheirCodes(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolesStaff()})

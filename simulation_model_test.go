@@ -88,7 +88,7 @@ type simPerson struct {
 	mended   moment // when a garbled record will be
 	sequence int64
 
-	// When he last got and lost each thing. A loss is quiet if increments do
+	// When they last got and lost each thing. A loss is quiet if increments do
 	// not show it.
 	gained, lost [simThings]moment
 	quiet        [simThings]bool
@@ -183,8 +183,8 @@ const (
 	simQuiet = false // nothing shows: only a walk sees it
 )
 
-// change changes what the marketplace means of one person, and notes what he
-// has got and lost by it.
+// change changes what the marketplace means of one person, and notes what they
+// have got and lost by it.
 func (w *simWorld) change(n int, isShown bool, f func(p *simPerson)) {
 	now := w.now()
 	p := &w.people[n]

@@ -252,8 +252,8 @@ func (s *simulation) resync() {
 }
 
 // ask asks about one person who has lost something lately, one who has got
-// something, and one of all; every minute one more comes by HTTP, for whom
-// a refusal looks at what is new.
+// something, and one of all; every minute one more comes by HTTP, whose
+// refusal looks at what is new.
 func (s *simulation) ask(g *simGate) {
 	w := s.world
 	for _, news := range [][]simNews{w.losses, w.gains} {
@@ -312,7 +312,7 @@ func (s *simulation) visit(g *simGate, n int, th simThing) {
 }
 
 // simBoundVisit is when a grant counts for whoever comes by HTTP: at once, but
-// for the pull that he has joined, and for OnDeny.TTL if he was refused before.
+// for the pull that they have joined, and for OnDeny.TTL if they were refused before.
 const simBoundVisit = 5*time.Second + 2*simPull
 
 // well reports whether increments work at that moment and have been tried
@@ -337,7 +337,7 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 	w.counts[reason.String()]++
 	p := &w.people[n]
 	if p.spelling == simUnreadable {
-		return // the marketplace means him, but nobody can know
+		return // the marketplace means this person, but nobody can know
 	}
 	switch reason {
 	case rolegate.ReasonGranted:

@@ -414,7 +414,7 @@ func TestARefusalAtTheStartIsFinalAfterHalfAMinute(t *testing.T) {
 }
 
 // What an incremental refresh has read before a full one began does not bring
-// back whom that has found gone; what it reads afterwards is not lost by it.
+// back a user that it has found gone; what it reads afterwards is not lost by it.
 func TestAFullRefreshAndAnIncrementalOneAtOnce(t *testing.T) {
 	t.Parallel()
 	inMovingList(t, 30, rolegate.Config{Refresh: rolegate.Refresh{Every: time.Hour, ResyncEvery: time.Hour}}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {

@@ -86,7 +86,7 @@ func TestEndOnRevoke(t *testing.T) {
 			s.Put(record(2))
 			require.NoError(t, g.Refresh(t.Context()))
 		}, false},
-		{"his record is bad", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) {
+		{"the record is bad", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) {
 			s.Put(rolegate.Record{UserID: 1, Bad: assert.AnError})
 			require.NoError(t, g.Refresh(t.Context()))
 		}, true},

@@ -114,7 +114,7 @@ func (e *evaluation) decide(q question) decision {
 	return decision{Decision: true}
 }
 
-// identity is whom a subject's id names. An id that no user can have is nobody.
+// identity is the user that a subject's id names. An id that no user can have is nobody.
 func identity(kind rolegate.Kind, id string) rolegate.Identity {
 	found, err := rolegate.NewIdentity(kind, id)
 	if err != nil {

@@ -46,7 +46,7 @@ func TestCaller(t *testing.T) {
 	assert.NotContains(t, log.String(), "secret")
 }
 
-// A caller who may not ask does not make the decision point read his body.
+// The decision point does not read the body of a caller who may not ask.
 func TestCallerBeforeBody(t *testing.T) {
 	t.Parallel()
 	pdp := newPDP(t, config(openGate(t)))

@@ -212,7 +212,7 @@ func checkURL(text string) error {
 	case u.Scheme == "https" || u.Scheme == "http" && isLocal(u.Hostname()):
 		return nil
 	default:
-		return errors.New("it is not https: whoever is on the way could put keys of his own there")
+		return errors.New("it is not https: whoever is on the way could put other keys there")
 	}
 }
 

@@ -142,7 +142,7 @@ func TestKeysExpire(t *testing.T) {
 }
 
 // An issuer that hangs holds up nobody whose key is known, and nobody for longer
-// than his own context.
+// than their own context.
 func TestIssuerHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

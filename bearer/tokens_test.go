@@ -129,7 +129,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The two types, and what an ID token says of whom it was made for.
+// The two types, and what an ID token says of its audience.
 func TestTypes(t *testing.T) {
 	t.Parallel()
 	login := &issuer{}

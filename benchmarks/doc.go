@@ -15,5 +15,5 @@
 // family in a process of its own, and writes docs/benchmarks.md.
 //
 // Everybody who takes part in a comparison is given the same list and the same
-// questions, and answers all of them right before he is timed.
+// questions, and answers all of them right before being timed.
 package benchmarks

@@ -10,7 +10,7 @@ import (
 
 // BenchmarkHeap measures what the index takes of the heap for each user: ids
 // and grants alone beside a Go map of the same, and with everything that the
-// list says of a user, findable by his account.
+// list says of a user, findable by their account.
 func BenchmarkHeap(b *testing.B) {
 	// A Go map doubles when it is full: it is nearly so with the first of these
 	// sizes, and has just done so with the second.

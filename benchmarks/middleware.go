@@ -55,7 +55,7 @@ func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 
 // requests makes count requests that are to be let through, each of a user
 // chosen at random: for the grades of whatever school, and for the reports of
-// the school where he may see them.
+// the school where they may see them.
 func (w *workload) requests(count int) (grades, reports []*http.Request) {
 	for _, q := range w.questions(2 * count) {
 		if !q.allowed || len(grades) == count {
@@ -137,7 +137,7 @@ func newRouteEnforcer(w *workload, conf string, routes int) (*casbin.Enforcer, e
 // enforce is a middleware of our own that does what github.com/casbin/chi-authz
 // does, which is made for the first version of casbin: it asks whether (user,
 // path, method) may pass, and answers 403 if not. It takes the user from the
-// context, where rolegate finds him too; chi-authz decodes him from the
+// context, where rolegate finds it too; chi-authz decodes it from the
 // Authorization header, which takes longer.
 func enforce(e *casbin.Enforcer) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {

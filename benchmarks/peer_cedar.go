@@ -7,10 +7,10 @@ import (
 )
 
 // loadCedar loads cedar-go. Roles in an organisation are groups, as Cedar's
-// documents model roles: a user is in those that he was granted, an
+// documents model roles: a user is in those that they were granted, an
 // organisation names the two that pass, and one policy asks whether the user is
-// in either. A set of the two, and the user's roles as a set in an attribute of
-// his, were slower.
+// in either. A set of the two, and the user's roles as a set in an attribute,
+// were slower.
 func loadCedar(w *workload) (decider, error) {
 	policies, err := cedar.NewPolicySetFromBytes("route.cedar", []byte(
 		`permit(principal, action, resource) when { principal in resource.teacher || principal in resource.admin };`))

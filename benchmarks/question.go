@@ -17,10 +17,10 @@ type question struct {
 //
 //   - five are to be allowed: the user has one of the roles there,
 //   - two name an organisation in which the user has no role at all,
-//   - two name one in which he has roles, but neither of these,
+//   - two name one in which they have roles, but neither of these,
 //   - one is about somebody who is not on the list.
 //
-// The users are chosen at random from all of whom such a question can be asked.
+// The users are chosen at random from all that such a question can be about.
 func (w *workload) questions(count int) []question {
 	rng := rand.New(rand.NewPCG(w.seed^3, uint64(len(w.changes))))
 	qs := make([]question, count)

@@ -3,7 +3,7 @@ package benchmarks
 import "time"
 
 // A rawMap is what an app could do without any library: a Go map from the user
-// to his grants, which are in a slice of just the capacity that it needs. It
+// to their grants, which are in a slice of just the capacity that it needs. It
 // answers the same, refuses when the list is too old, as rolegate does, and so
 // reads the clock as often. Nothing may change it while others read it.
 type rawMap struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
-// sequence is what numbers the user's last change: his place in the list at
+// sequence is what numbers the user's last change: their place in the list at
 // first, and then that of the change.
 func (w *workload) sequence(i int) int64 {
 	if w.latest[i] == 0 {

@@ -49,7 +49,7 @@ type workload struct {
 
 	mu      sync.RWMutex
 	changes []uint32 // the users who were changed, in this order
-	latest  []uint32 // for each user the number of his last change, from 1; 0 for none
+	latest  []uint32 // for each user the number of their last change, from 1; 0 for none
 }
 
 func newWorkload(size int) *workload {
@@ -138,7 +138,7 @@ func (w *workload) change(count int) []uint32 {
 	return w.changes[from:]
 }
 
-// A profile is what the list says of a user besides his grants.
+// A profile is what the list says of a user besides their grants.
 type profile struct {
 	account, email, nickname                 string
 	thirdAccount, thirdUserID, thirdUserName string

@@ -99,7 +99,7 @@ func (c *Client) ask(ctx context.Context, tok token, id int64) (Data, error) {
 	switch {
 	case c.refused(rep.status, e.code):
 		return Data{}, rep.fail(rolegate.FailureRefused, fmt.Errorf(
-			"%s: the token is not accepted, or the role of its user is too small: check Config.ClientID, the user and his rights on the platform",
+			"%s: the token is not accepted, or the role of its user is too small: check Config.ClientID, the user and the user's rights on the platform",
 			c.describe(rep.status, e)))
 	case rep.status != http.StatusOK:
 		return Data{}, rep.fail(rolegate.FailureHTTPStatus, errors.New(c.describe(rep.status, e)))

@@ -43,7 +43,7 @@ func TestAcceptingHeldRemovals(t *testing.T) {
 	assert.Equal(t, http.StatusOK, a.post(url.Values{"action": {"review"}}).status)
 }
 
-// What somebody accepts is what he was shown.
+// What somebody accepts is what they were shown.
 func TestAcceptingWhatHasChanged(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, rolegate.Config{}, append(pupils(), user(50), user(51))...)

@@ -12,7 +12,7 @@
 //
 // # Who may see it
 //
-// Whom the guard in front of it lets through. Mounted without one of this
+// Everybody that the guard in front of it admits. Mounted without one of this
 // gate's guards, it answers 403 to everybody. Use a Require: behind Admit alone,
 // or behind one with Shadow, every listed user sees it and may press its button.
 // Since the gate refuses everybody while it has no list, or one that has
@@ -63,7 +63,7 @@ type Config struct {
 	Path string
 
 	// Logger gets a line for each time that somebody accepts held removals, with
-	// his user id and what came of it; nil is slog.Default().
+	// their user id and what came of it; nil is slog.Default().
 	Logger *slog.Logger
 }
 
@@ -124,7 +124,7 @@ func (c *console) look() rolegate.Status {
 func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
 	// Only a guard can have put the user there: no header and no parameter of
-	// the request says who he is.
+	// the request says who it is.
 	user, ok := c.gate.UserFrom(r.Context())
 	if !ok {
 		c.bare.Do(func() {

@@ -37,7 +37,7 @@ func TestOnlyBehindItsGate(t *testing.T) {
 	}{
 		{"bare", a.console(), admin, http.StatusForbidden},
 		{"behind another gate", other.gate.Require(rolegate.AnyRole("admin"))(a.console()), admin, http.StatusForbidden},
-		{"an unlisted user whom a shadow lets pass", shadow.gate.Admit(shadow.console()), 12345, http.StatusForbidden},
+		{"an unlisted user that a shadow admits", shadow.gate.Admit(shadow.console()), 12345, http.StatusForbidden},
 		{"another role", a.gate.Require(rolegate.AnyRole("principal"))(a.console()), admin, http.StatusForbidden},
 		{"behind its gate", a.gate.Require(rolegate.AnyRole("admin"))(a.console()), admin, http.StatusOK},
 		{"behind both", other.gate.Admit(a.gate.Require(rolegate.AnyRole("admin"))(a.console())), admin, http.StatusOK},

@@ -31,7 +31,7 @@ type answer struct {
 	Guards  []guardAnswer
 }
 
-// A guardAnswer is what one guard makes of him.
+// A guardAnswer is what one guard says of the user.
 type guardAnswer struct {
 	Title, Policy string
 	Steps         []step
@@ -106,7 +106,7 @@ func (v *view) wrong(text string) {
 	}
 }
 
-// identity reads who is asked about, and how he may be shown.
+// identity reads who is asked about, and how to show them.
 func (v *view) identity(text string) (id rolegate.Identity, who string) {
 	if text == "" || len(text) > 1<<10 || !utf8.ValidString(text) {
 		v.wrong("why.bad.who")
@@ -279,8 +279,8 @@ func (v *view) checksStep(e rolegate.Explanation) step {
 	case e.NeedsRequest:
 		s.Mark, s.Says = "ask", v.T("step.checks.asks")
 	}
-	// An organisation in which he passes tells more than one in which he does
-	// not.
+	// An organisation in which the user passes tells more than one in which they
+	// do not.
 	passing, others := []orgAnswer{}, []orgAnswer{}
 	for _, o := range e.Orgs {
 		if a := v.orgAnswer(o); a.Mark == "ok" {
@@ -328,7 +328,7 @@ func (v *view) checkAnswer(c rolegate.CheckExplanation) checkAnswer {
 	case a.Mark == "ok":
 		a.By = v.T("step.checks.by", v.listed(c.Roles))
 	default:
-		a.By = v.T("step.checks.his", v.listed(c.Roles))
+		a.By = v.T("step.checks.has", v.listed(c.Roles))
 	}
 	for _, kid := range c.Either {
 		a.Either = append(a.Either, v.checkAnswer(kid))

@@ -37,23 +37,23 @@ func TestWhy(t *testing.T) {
 		says  []string
 		lacks []string
 	}{
-		{"listed", url.Values{"user": {"3"}}, []string{"He passes.", "let through <code>granted</code>", "Yes: user 3."}, []string{"He is refused."}},
-		{"unlisted", url.Values{"user": {"99"}}, []string{"He is refused.", "not_authorized", "403 Forbidden", "the marketplace has not authorised him", "one incremental pull"}, nil},
+		{"listed", url.Values{"user": {"3"}}, []string{"The user passes.", "let through <code>granted</code>", "Yes: user 3."}, []string{"The user is refused."}},
+		{"unlisted", url.Values{"user": {"99"}}, []string{"The user is refused.", "not_authorized", "403 Forbidden", "the marketplace has not authorised this user", "one incremental refresh"}, nil},
 		{"both roles here", url.Values{"user": {"1"}, "org": {"8"}, "route": {"POST /orgs/{org}/reports"}},
-			[]string{"He passes.", "Guard 2 of 2", "In organisation 8, and nowhere else.", "by homeroom, teacher"}, nil},
+			[]string{"The user passes.", "Guard 2 of 2", "In organisation 8, and nowhere else.", "by homeroom, teacher"}, nil},
 		{"one there, one elsewhere", url.Values{"user": {"1"}, "org": {"7"}, "route": {"POST /orgs/{org}/reports"}},
-			[]string{"He is refused.", "role_missing", "Organisation 7", "his: teacher"}, []string{"Organisation 8"}},
+			[]string{"The user is refused.", "role_missing", "Organisation 7", "has: teacher"}, []string{"Organisation 8"}},
 		{"no organisation", url.Values{"user": {"1"}, "route": {"POST /orgs/{org}/reports"}}, []string{"org_unreadable", "The guard has InOrg"}, nil},
 		{"an organisation that is not asked", url.Values{"user": {"1"}, "org": {"99"}, "route": {"GET /grades"}},
-			[]string{"He passes.", "In any one of his", "Organisation 7", "Organisation 8"}, []string{"Organisation 99"}},
-		{"by the hierarchy", url.Values{"user": {"2"}, "route": {"GET /grades"}}, []string{"He passes.", "by principal"}, nil},
+			[]string{"The user passes.", "In any one of the user&#39;s", "Organisation 7", "Organisation 8"}, []string{"Organisation 99"}},
+		{"by the hierarchy", url.Values{"user": {"2"}, "route": {"GET /grades"}}, []string{"The user passes.", "by principal"}, nil},
 		{"no role at all", url.Values{"user": {"3"}, "route": {"GET /grades"}}, []string{"role_missing", "Without any role"}, nil},
-		{"shadow", url.Values{"user": {"1"}, "route": {"GET /shadow"}}, []string{"He passes.", "role_missing (shadowed)", "the refusal is counted and logged"}, nil},
+		{"shadow", url.Values{"user": {"1"}, "route": {"GET /shadow"}}, []string{"The user passes.", "role_missing (shadowed)", "the refusal is counted and logged"}, nil},
 		{"too old", url.Values{"user": {"1"}, "route": {"GET /exams"}}, []string{"too_old", "503 Service Unavailable", "waits up to 3 s for a walk first"}, nil},
 		{"a Where", url.Values{"user": {"1"}, "route": {"GET /own"}}, []string{"It depends on the request", "Only a request can tell", "Where(own)"}, nil},
-		{"another gate's guard", url.Values{"user": {"3"}, "route": {"GET /two"}}, []string{"He passes.", "another gate&#39;s"}, nil},
+		{"another gate's guard", url.Values{"user": {"3"}, "route": {"GET /two"}}, []string{"The user passes.", "another gate&#39;s"}, nil},
 		{"an outer guard refuses", url.Values{"user": {"99"}, "org": {"7"}, "route": {"POST /orgs/{org}/reports"}}, []string{"not_authorized", "Not reached"}, nil},
-		{"by account", url.Values{"kind": {"account"}, "user": {"li.wei"}}, []string{"He passes.", "Yes: user 4. (Account)", "withheld"}, nil},
+		{"by account", url.Values{"kind": {"account"}, "user": {"li.wei"}}, []string{"The user passes.", "Yes: user 4. (Account)", "withheld"}, nil},
 		{"by an account of two", url.Values{"kind": {"account"}, "user": {"twin"}}, []string{"ambiguous", "several users share this alias"}, nil},
 		{"by a kind that is not indexed", url.Values{"kind": {"email"}, "user": {"a@b.example"}}, []string{"identify_failed", "see Config.Aliases"}, nil},
 	} {
@@ -69,7 +69,7 @@ func TestWhy(t *testing.T) {
 			assert.Equal(t, before[rolegate.ReasonNotAuthorized], a.gate.Status().Decisions[rolegate.ReasonNotAuthorized], "asking is not counted")
 			zh := a.post(c.form, speaking("zh"))
 			assert.Equal(t, http.StatusOK, zh.status)
-			zh.lacks("He is", "He passes", "li.wei", "step.", "why.")
+			zh.lacks("The user is", "The user passes", "li.wei", "step.", "why.")
 		})
 	}
 	t.Cleanup(func() { assert.NotContains(t, a.log.String(), "li.wei") })
@@ -111,8 +111,8 @@ func TestWhyOfTroubledUsers(t *testing.T) {
 	a := newApp(t, rolegate.Config{}, append(pupils(), rolegate.Record{UserID: 77, Bad: assert.AnError})...)
 	a.hold()
 	why := func(id string) page { return a.post(url.Values{"action": {"why"}, "user": {id}}) }
-	why("1").has("He passes.", "his removal is held back")
-	why("77").has("He is refused.", "his record could not be understood")
+	why("1").has("The user passes.", "the removal is held back")
+	why("77").has("The user is refused.", "record could not be understood")
 }
 
 // What the page says is what the gate does.
@@ -127,7 +127,7 @@ func TestWhyIsTrue(t *testing.T) {
 		r, err := http.NewRequest(http.MethodGet, "/x", nil)
 		require.NoError(t, err)
 		status := serve(t, a.router, r, header("X-User-Id", id)).status
-		assert.Equal(t, status == http.StatusOK, strings.Contains(p.body, "He passes."), id)
+		assert.Equal(t, status == http.StatusOK, strings.Contains(p.body, "The user passes."), id)
 		if id == "3" || id == "4" {
 			p.has("refresh on deny is off")
 		}

@@ -120,9 +120,9 @@ func TestCommandBehindNginx(t *testing.T) {
 		{name: "a guest", user: guest, method: "GET", path: "/", status: "200", body: "app: " + fakeGuest},
 		{name: "a guest where a role is asked for", user: guest, method: "GET", path: "/grades", status: "403"},
 		{name: "a wrong password", user: fakeTeacher + ":wrong", method: "GET", path: "/grades", status: "401"},
-		{name: "who he says in a header", user: guest, method: "GET", path: "/grades", more: []string{"-H", "X-User-Id: " + fakeTeacher, "-H", "X-Rolegate-User: " + fakeTeacher}, status: "403"},
-		{name: "who he says in a header where he may", user: guest, method: "GET", path: "/", more: []string{"-H", "X-Rolegate-User: " + fakeTeacher}, status: "200", body: "app: " + fakeGuest},
-		{name: "his organisation, a role missing", user: teacher, method: "POST", path: "/orgs/7/reports", status: "403"},
+		{name: "another user's number in a header", user: guest, method: "GET", path: "/grades", more: []string{"-H", "X-User-Id: " + fakeTeacher, "-H", "X-Rolegate-User: " + fakeTeacher}, status: "403"},
+		{name: "another user's number in a header, where the user may", user: guest, method: "GET", path: "/", more: []string{"-H", "X-Rolegate-User: " + fakeTeacher}, status: "200", body: "app: " + fakeGuest},
+		{name: "the user's organisation, a role missing", user: teacher, method: "POST", path: "/orgs/7/reports", status: "403"},
 		{name: "no rule", user: teacher, method: "GET", path: "/other", status: "403"},
 		{name: "two ways to read a path", user: teacher, method: "GET", path: "/x/../grades", more: []string{"--path-as-is"}, status: "403"},
 	} {
@@ -131,8 +131,8 @@ func TestCommandBehindNginx(t *testing.T) {
 		assert.Contains(t, body, s.body, s.name)
 	}
 
-	// A grant counts with the next increment: he was refused a moment ago, so
-	// that the gate does not look for him at once.
+	// A grant counts with the next increment: the user was refused a moment ago,
+	// so the gate does not look for them at once.
 	status, _ := c.ask(t, "-X", "POST", fakeURL+"/_fake/grant?user="+fakeGuest+"&org=7&role=teacher")
 	require.Regexp(t, "^20", status)
 	eventually("200", guest, "GET", "/grades")

@@ -278,7 +278,7 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		g.judge(t)
 		after, most := l.walked()
 		assert.LessOrEqual(t, most, 2, "walks at once")
-		assert.LessOrEqual(t, after-walks, 3, "that one, its double, and the one for whom it was begun")
+		assert.LessOrEqual(t, after-walks, 3, "that one, its double, and the one that it was begun for")
 	})
 }
 

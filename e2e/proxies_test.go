@@ -278,7 +278,7 @@ func TestProxiesRevoked(t *testing.T) {
 	})
 }
 
-// A user's roles arrive all, or he does not get in.
+// A user's roles arrive all, or the user does not get in.
 func TestProxiesManyRoles(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
 		for user, roles := range map[int]int{4: 100, 5: 560, 6: 3000} {

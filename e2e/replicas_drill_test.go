@@ -202,9 +202,9 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 	return spread
 }
 
-// revoke takes a user off the list, and waits until nobody lets him in. From
-// then on, nobody may ever again. It returns him, for whom nobody has been asked
-// before.
+// revoke takes a user off the list, and waits until nobody lets them in. From
+// then on, nobody may ever again. It returns a user that nobody has been asked
+// about before.
 func (d *drill) revoke(t testing.TB, by ...*process) int64 {
 	t.Helper()
 	user := leaving + d.gone

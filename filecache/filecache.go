@@ -34,7 +34,7 @@ import (
 )
 
 // A Cache is a file with the last good index. It is safe for concurrent use,
-// also by several processes, of whom the last to store wins.
+// also by several processes: the last to store wins.
 //
 // The nil and the zero Cache are mistakes that rolegate.Open reports.
 type Cache struct {
@@ -76,7 +76,7 @@ func (c *Cache) Validate() error {
 		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("filecache: the app cannot look into the folder %s: mend it with: %s: %w", filepath.Dir(c.path), c.giveFolder(), err)
+		return fmt.Errorf("filecache: the app cannot look into the folder %s: fix it with: %s: %w", filepath.Dir(c.path), c.giveFolder(), err)
 	}
 	if err != nil {
 		return fmt.Errorf("filecache: %w", err)
@@ -122,7 +122,7 @@ func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err err
 	folder := filepath.Dir(c.path)
 	temp, err := os.CreateTemp(folder, c.tempPrefix()+"*"+tempSuffix) // made with mode 0600
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("filecache: the app cannot write to the folder %s: mend it with: %s: %w", folder, c.giveFolder(), err)
+		return fmt.Errorf("filecache: the app cannot write to the folder %s: fix it with: %s: %w", folder, c.giveFolder(), err)
 	}
 	if err != nil {
 		return fmt.Errorf("filecache: %w", err)
@@ -196,9 +196,9 @@ func (c *Cache) checkFolder() error {
 	case !info.IsDir():
 		return fmt.Errorf("filecache: %s is not a folder: give the name of a file in one, such as /var/lib/school/rolegate.index", folder)
 	case writableByOthers(info):
-		return fmt.Errorf("filecache: others can write to the folder %s and so put their own index in place: use a folder of the app's own, or mend it with: chmod go-w %s", folder, quote(folder))
+		return fmt.Errorf("filecache: others can write to the folder %s and so put their own index in place: use a folder of the app's own, or fix it with: chmod go-w %s", folder, quote(folder))
 	case foreign(info):
-		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put an index of his own in place: mend it with: %s", folder, c.giveFolder())
+		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put another index in its place: fix it with: %s", folder, c.giveFolder())
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (c *Cache) checkFile(info fs.FileInfo) error {
 	case writableByOthers(info):
 		return fmt.Errorf("filecache: others can write to %s, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
 	case readableByOthers(info):
-		return fmt.Errorf("filecache: others can read %s, which may have personal data in it: mend it with: chmod 600 %s", c.path, quote(c.path))
+		return fmt.Errorf("filecache: others can read %s, which may have personal data in it: fix it with: chmod 600 %s", c.path, quote(c.path))
 	case foreign(info):
 		return fmt.Errorf("filecache: %s belongs to another user, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
 	}

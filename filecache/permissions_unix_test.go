@@ -29,7 +29,7 @@ const somebody = 65_533
 // mend runs the command that an error tells, and says whether it told one.
 func mend(t *testing.T, err error) {
 	t.Helper()
-	told := regexp.MustCompile(`(?:mend it with|make it with|remove it with|remove the link with): (.*?)(?:: (?:open|lstat) .*)?$`).FindStringSubmatch(err.Error())
+	told := regexp.MustCompile(`(?:fix it with|make it with|remove it with|remove the link with): (.*?)(?:: (?:open|lstat) .*)?$`).FindStringSubmatch(err.Error())
 	require.NotNil(t, told, "no command in: %v", err)
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", told[1])
 	cmd.Dir = t.TempDir()
@@ -89,7 +89,7 @@ var rootsProblems = []problem{
 		require.NoError(t, os.Lchown(name, somebody, -1))
 	}, says: "is a symbolic link", lost: true},
 	{name: "a folder of somebody else's", folder: func(t *testing.T, name string) { require.NoError(t, os.Chown(name, somebody, -1)) },
-		says: "belongs to another user, who could put an index of his own in place"},
+		says: "belongs to another user, who could put another index in its place"},
 	{name: "a file of another group", file: func(t *testing.T, name string) { require.NoError(t, os.Chown(name, -1, somebody)) }, fits: true},
 }
 
@@ -229,8 +229,8 @@ func TestForbidden(t *testing.T) {
 		file   fs.FileMode // 0: there is none
 		says   string
 	}{
-		{name: "a folder in which he cannot write", folder: 0o500, says: "the app cannot write to the folder"},
-		{name: "a folder into which he cannot look", folder: 0o600, says: "the app cannot look into the folder"},
+		{name: "a folder in which the app cannot write", folder: 0o500, says: "the app cannot write to the folder"},
+		{name: "a folder into which the app cannot look", folder: 0o600, says: "the app cannot look into the folder"},
 		{name: "nothing", folder: 0o700, file: 0o600},
 	} {
 		t.Run(c.name, func(t *testing.T) {

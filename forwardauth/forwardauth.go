@@ -196,7 +196,7 @@ func isOurs(key string) bool {
 }
 
 // Handle lets requests pass that match the pattern, which is one of
-// [http.ServeMux], and come from a user for whom the options hold, which are
+// [http.ServeMux], and come from a user who passes the options, which are
 // those of [rolegate.Gate.Require]. With a wildcard in the pattern,
 // [rolegate.PathOrg] reads the original path.
 //

@@ -76,7 +76,7 @@ func admission(c *gin.Context) *rolegate.Admission {
 	return a
 }
 
-// User returns the user whom the innermost guard let through. ok is false if
+// User returns the user that the innermost guard admitted. ok is false if
 // there is no guard in front of the handler, or if Config.ShadowAdmit let an
 // unlisted user pass. It does not depend on gin's ContextWithFallback.
 func User(c *gin.Context) (u rolegate.User, ok bool) {

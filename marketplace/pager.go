@@ -117,7 +117,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 			p.inclusive = true
 		}
 	}
-	// Rows of nobody knows whom may be others than before.
+	// Rows without a user id may be others than before.
 	repeated := !first && t.rows > 0 && !t.unnamed && t.users == p.users
 	p.users = t.users
 	if fault := p.check(t, repeated); fault != nil {
@@ -198,7 +198,7 @@ func (p *pager) confirm() (done bool) {
 }
 
 // onward is what the next page is to come after: one less than the cursor, to
-// see again the users who share it, and with them those whom the page before
+// see again the users who share it, and with them those that the page before
 // had no room for.
 func (p *pager) onward() int64 {
 	if p.unique || p.inclusive || p.cursor <= p.after {

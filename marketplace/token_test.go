@@ -259,7 +259,7 @@ func TestTokenCallEndsWithItsLastWaiter(t *testing.T) {
 		cancelSecond()
 		wg.Wait()
 		_, err := pull(t, c, 0)
-		require.NoError(t, err, "the one who comes later has a call of his own")
+		require.NoError(t, err, "the one who comes later has a call of their own")
 		assert.Equal(t, 100*time.Millisecond, time.Since(began))
 		assert.EqualValues(t, 2, calls.Load())
 	})

@@ -42,7 +42,7 @@ func (l *list) set(id, sequence int64, packed string) {
 	l.rows = append(l.rows, row{sequence: sequence, id: id, packed: packed})
 }
 
-// replace changes a listed user where he stands.
+// replace changes a listed user in place.
 func (l *list) replace(id int64, packed string) { l.rows[l.at[id]].packed = packed }
 
 func (l *list) remove(id int64) {
@@ -95,7 +95,7 @@ func (l *list) clone() list {
 	return c
 }
 
-// pack writes everything of a user but his ID into one string, which is never
+// pack writes everything of a user but the ID into one string, which is never
 // empty. A million users are then a million small objects rather than ten.
 func pack(u *User) string {
 	var array [256]byte

@@ -44,8 +44,8 @@ func (m *Marketplace) PutTied(users ...User) {
 }
 
 // Grant gives a user roles in an organisation. A user who is not on the list is
-// put there, also without any role; one who has all of the roles already stays
-// as he is. A change raises the sequence by one.
+// put there, also without any role; for one who has all of the roles already
+// nothing changes. A change raises the sequence by one.
 func (m *Marketplace) Grant(userID, orgID int64, roles ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -63,8 +63,8 @@ func (m *Marketplace) Grant(userID, orgID int64, roles ...string) {
 
 // Take takes roles in an organisation away from a user, who stays on the list
 // even without any. A change raises the sequence by one, unless
-// [MarketplaceConfig].QuietRoleLoss is set. Roles that he has not, and a user who
-// is not on the list, change nothing.
+// [MarketplaceConfig].QuietRoleLoss is set. Roles that the user does not have, and a
+// user who is not on the list, change nothing.
 func (m *Marketplace) Take(userID, orgID int64, roles ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +114,7 @@ func (m *Marketplace) Touch(userIDs ...int64) {
 // Raw sends json in place of a user's record, byte for byte, whatever it may
 // be: for keys that come twice, ids out of range and all else that a [User]
 // cannot say. Two objects with a comma between them are two records. The user
-// must be on the list for it to be sent, and his sequence stays as it is: use
+// must be on the list for it to be sent, and the sequence stays as it is: use
 // [Marketplace.Touch] to show it to an incremental pull. "" ends it.
 func (m *Marketplace) Raw(userID int64, json string) {
 	if json == "" {
@@ -142,7 +142,7 @@ func (m *Marketplace) Respell(userID int64, record func(json string) string) {
 	m.spellings = spellings // pages that are being written go on with the old one
 }
 
-// User returns a user of the list, and whether he is on it. The value is the
+// User returns a user of the list, and whether they are on it. The value is the
 // caller's own.
 func (m *Marketplace) User(id int64) (User, bool) {
 	m.mu.RLock()
@@ -151,7 +151,7 @@ func (m *Marketplace) User(id int64) (User, bool) {
 }
 
 // user is User for callers that hold the lock. An unknown user comes back with
-// his ID set, ready to be filled in.
+// the ID set, ready to be filled in.
 func (m *Marketplace) user(id int64) (User, bool) {
 	packed, ok := m.users.get(id)
 	if !ok {

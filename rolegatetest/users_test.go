@@ -35,7 +35,7 @@ func TestChangesRaiseTheSequence(t *testing.T) {
 		"put tied":              {change: func(m *rolegatetest.Marketplace) { m.PutTied(users(3, 4)...) }, sequence: 3, after: []int64{3, 4}, of1: grants("teacher")},
 		"put nobody tied":       {change: func(m *rolegatetest.Marketplace) { m.PutTied() }, sequence: 2, of1: grants("teacher")},
 		"grant":                 {change: func(m *rolegatetest.Marketplace) { m.Grant(1, 1, "admin", "teacher") }, sequence: 3, after: []int64{1}, of1: grants("teacher", "admin")},
-		"grant what he has":     {change: func(m *rolegatetest.Marketplace) { m.Grant(1, 1, "teacher") }, sequence: 2, of1: grants("teacher")},
+		"grant what is there":   {change: func(m *rolegatetest.Marketplace) { m.Grant(1, 1, "teacher") }, sequence: 2, of1: grants("teacher")},
 		"grant to a stranger":   {change: func(m *rolegatetest.Marketplace) { m.Grant(9, 1) }, sequence: 3, after: []int64{9}, of1: grants("teacher")},
 		"take":                  {change: func(m *rolegatetest.Marketplace) { m.Take(1, 1, "teacher") }, sequence: 3, after: []int64{1}},
 		"take quietly":          {cfg: rolegatetest.MarketplaceConfig{QuietRoleLoss: true}, change: func(m *rolegatetest.Marketplace) { m.Take(1, 1, "teacher") }, sequence: 2},

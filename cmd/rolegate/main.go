@@ -2,7 +2,7 @@
 // for programs that ask by OpenID AuthZEN. It also lists, tries and explains.
 //
 //	rolegate serve -c rolegate.yaml      guard what is behind a reverse proxy
-//	rolegate why USER 'GET /grades'      why may he, or why not
+//	rolegate why USER 'GET /grades'      why a user may, or may not
 //	rolegate status                      how a running server is
 //	rolegate reload                      have it read its settings again
 //	rolegate doctor                      try the marketplace, and say what is wrong

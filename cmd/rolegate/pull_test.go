@@ -125,7 +125,7 @@ func TestPullBadRecords(t *testing.T) {
 		if len(args) > 0 {
 			out = read(t, file)
 		}
-		assert.Equal(t, jsonList, out, "whole, but for him")
+		assert.Equal(t, jsonList, out, "whole, but for that user")
 		assert.Contains(t, stderr, "rolegate: a bad record of user 6, who is not on the list therefore: roleList: expected an array")
 		assert.Contains(t, stderr, "rolegate: a bad record of a user whose id cannot be read: userId: expected an integer above 0")
 		assert.Regexp(t, `up to sequence 5; \d bad records`, stderr)

@@ -21,7 +21,7 @@ type streams struct {
 func newRoot(std streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rolegate",
-		Short: "Let in only whom the marketplace has authorised",
+		Short: "Let in only users that the marketplace has authorised",
 		Long: `rolegate keeps the marketplace's list of authorised users in memory, and tells
 a reverse proxy, or whoever asks by OpenID AuthZEN, who may pass.
 

@@ -35,7 +35,7 @@ ROUTE, why tells whether the user is on the list; with --resource and --action,
 what an OpenID AuthZEN request would be answered.
 
 It is answered by the rules of the server, without the request's headers: what a
-proxy in front does is not in it. The exit code is 0 if he may pass, 3 if not.`,
+proxy in front does is not in it. The exit code is 0 if the user may pass, 3 if not.`,
 		Example: `  rolegate why 1542135022016057002 'GET /grades'
   rolegate why 1542135022016057002 'POST https://school.example.com/orgs/7/reports'
   rolegate why third_user_id:42
@@ -165,7 +165,7 @@ func explain(w io.Writer, q control.Question, a *control.Answer) error {
 	switch a.Policy {
 	case "":
 	case "Admit", "Listed":
-		line("asks", "only that he is on the list")
+		line("asks", "only that the user is on the list")
 	default:
 		line("asks", "%s", a.Policy)
 	}

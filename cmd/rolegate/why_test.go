@@ -26,7 +26,7 @@ func TestWhy(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, served, school)
 	s.state(t, rolegate.StateReady)
-	const listed = "  asks     only that he is on the list\n"
+	const listed = "  asks     only that the user is on the list\n"
 	for name, c := range map[string]struct {
 		args []string
 		code int

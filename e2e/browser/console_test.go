@@ -165,7 +165,7 @@ func TestConsole(t *testing.T) {
 			for _, q := range []struct {
 				name, kind, user, org, route, verdict, says string
 			}{
-				{"granted", "user_id", strconv.Itoa(homeroom), "7", "POST /orgs/{orgID}/reports", "ok", in("He passes.", "放行。")},
+				{"granted", "user_id", strconv.Itoa(homeroom), "7", "POST /orgs/{orgID}/reports", "ok", in("The user passes.", "放行。")},
 				{"elsewhere", "user_id", strconv.Itoa(homeroom), "8", "POST /orgs/{orgID}/reports", "no", "role_missing"},
 				{"unlisted", "user_id", "99", "", "GET /grades", "no", "not_authorized"},
 				{"by-account", "account", "li.wei", "", "GET /exams", "", ""},

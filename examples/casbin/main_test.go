@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// listed is the marketplace's list: whom casbin's files know, but for eve, and
+// listed is the marketplace's list: everybody that casbin's files know, but for eve, and
 // frank besides.
 func listed() *rolegatetest.Static {
 	user := func(id int64, name string, grants ...rolegate.Grant) rolegate.Record {

@@ -126,7 +126,7 @@ func TestCasbin(t *testing.T) {
 	}
 	const matcher = `g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act`
 
-	// Nothing but a deny: open to all whom it does not name.
+	// Nothing but a deny: open to all that it does not name.
 	e := modelled(t, `!some(where (p.eft == deny))`, matcher)
 	assert.True(t, may(e, "whoever"))
 	add(t, e, "trainee", "deny")

@@ -10,8 +10,8 @@ import (
 // lie in one, each kind of alias in another. docs/index.md has what was
 // measured, and why it is made so.
 //
-// A bucket of the table is one contiguous block of bytes: whom a request asks
-// about is found with one look into the directory and one into a block. A new
+// A bucket of the table is one contiguous block of bytes: the user that a request
+// asks about is found with one look into the directory and one into a block. A new
 // generation writes the blocks of the buckets that changed into a segment of
 // its own, and shares all others. Nothing here contains a Go pointer but the
 // list of segments, so that the garbage collector does not walk the users.

@@ -293,8 +293,8 @@ func (b *Builder) renumberIn(content []byte) {
 	}
 }
 
-// appendUserBlock appends a block with these users, of whom there is at least
-// one, each once.
+// appendUserBlock appends a block with these users: at least one, each
+// once.
 func appendUserBlock(dst []byte, drafts []draft) ([]byte, error) {
 	slices.SortFunc(drafts, func(a, b draft) int { return cmp.Compare(a.id, b.id) })
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(drafts)))

@@ -107,7 +107,7 @@ func (t *Table) Each(f func(id int64, at Place, invalid bool)) {
 	}
 }
 
-// Differing calls f once for every user of whom the tables say something else,
+// Differing calls f once for every user that the tables differ in,
 // and for no other. It is fast for tables that were made alike: see [NewBuilder].
 func (t *Table) Differing(other *Table, f func(id int64)) {
 	if t.seed != other.seed || len(t.dir) != len(other.dir) {

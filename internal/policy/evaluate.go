@@ -12,7 +12,7 @@ const (
 	Passes                         // all checks hold
 )
 
-// A Subject is whom a program is run for.
+// A Subject is the user that a program is run for.
 type Subject struct {
 	Grants index.Grants
 	Roles  *index.RoleTable // which numbers the roles of the grants

@@ -31,7 +31,7 @@ type Cursor struct {
 	done     clock.Instant      // when the last refresh began that was completed
 	outliers map[int64]struct{} // sequences that do not move it
 	recent   map[int64]int64    // for users above the first of known, the highest sequence seen
-	gone     map[int64]int64    // for users whom full refreshes have found gone, the highest sequence known by then
+	gone     map[int64]int64    // for users that full refreshes have found gone, the highest sequence known by then
 	older    *olderList         // what the last full refresh showed, if that was older than what is known
 }
 

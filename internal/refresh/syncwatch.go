@@ -28,7 +28,7 @@ type SyncReport struct {
 	Text    string
 }
 
-// A SyncConfig says whom a [SyncWatch] asks. A nil Check asks nobody; the other
+// A SyncConfig says what a [SyncWatch] asks. A nil Check asks nobody; the other
 // fields are needed.
 type SyncConfig struct {
 	Tasks *Tasks

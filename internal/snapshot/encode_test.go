@@ -112,7 +112,7 @@ func (r restored) says() string {
 	return strings.Join(lines, "\n")
 }
 
-// anyGeneration is a generation of a list of a few users, some of whom are held.
+// anyGeneration is a generation of a list of a few users, some of them held.
 func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 	return rapid.Custom(func(t *rapid.T) *snapshot.Generation {
 		fields := index.FieldSet(rapid.IntRange(0, 1<<index.NumFields-1).Draw(t, "fields"))

@@ -141,8 +141,8 @@ func (gen *Generation) digest() string {
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
-// Without returns what is held less the removal of those users of whom an
-// incremental refresh has said something.
+// Without returns what is held less the removal of those users that an
+// incremental refresh has read.
 func (h *HeldRemovals) Without(changes *index.Table) *HeldRemovals {
 	if h == nil {
 		return nil
@@ -345,7 +345,7 @@ func (h *HeldRemovals) agrees(since clock.Instant, l Limits, now clock.Instant) 
 	return looks >= agreeing && since.Age(now) >= l.ShrinkHold
 }
 
-// hold holds the removal of these users, some of whom may be held already.
+// hold holds the removal of these users; some may be held already.
 func (h *HeldRemovals) hold(users map[int64]struct{}, before *Generation, c RemovalContext) {
 	h.Users = make(map[int64]HeldUser, len(users))
 	for id := range users {

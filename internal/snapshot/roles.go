@@ -181,7 +181,7 @@ func (gen *Generation) putBack(kept *index.Builder, grants *index.Table, roles *
 
 // HoldLostRoles decides what becomes of the roles that are gone in a generation to
 // which incremental refreshes have led, and puts back those whose loss must wait.
-// changes has the users of whom they spoke, and before is what requests see so
+// changes has the users that they have read, and before is what requests see so
 // far. Only full refreshes let go of what is held.
 func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l Limits, now clock.Instant, roles *index.RoleSpace, aliases index.FieldSet) error {
 	lost, again := map[int64][]index.Grant{}, map[int64][]index.Grant{}

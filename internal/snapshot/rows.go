@@ -151,7 +151,7 @@ func (gen *Generation) Takes(row Row, began int64) bool {
 var ErrTooManyRoles = errors.New("more different role codes than an index can tell apart")
 
 // WithRows returns the base with those rows on top that it takes, one of a user,
-// and the users of whom they spoke. Their removal is held no more. Everything else, ages and
+// and the users that they are about. Their removal is held no more. Everything else, ages and
 // cursor, is the base's.
 func (gen *Generation) WithRows(rows []Row, began int64, roles *index.RoleSpace, aliases index.FieldSet) (next *Generation, changes *index.Table, err error) {
 	b := index.NewBuilder(gen.Fields, nil, roles.Publish())

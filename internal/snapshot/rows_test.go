@@ -39,7 +39,7 @@ func anyRow(ids, most int64) *rapid.Generator[snapshot.Row] {
 
 const kept = index.FieldSet(1 << index.FieldAccount)
 
-// anyBase is the result of a full refresh that began at 5, of users some of whom
+// anyBase is the result of a full refresh that began at 5; some of its users
 // it has shown with a sequence above 5.
 func anyBase(t *rapid.T, roles *index.RoleSpace) *snapshot.Generation {
 	b := index.NewBuilder(kept, nil, roles.Publish())

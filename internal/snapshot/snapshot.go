@@ -17,7 +17,7 @@ type Generation struct {
 	Refreshed clock.Instant // start of the last full refresh that was applied, whatever it held back
 	Held      *HeldRemovals // removals that a full refresh has seen and not applied; nil if there are none
 
-	// Above has for each user whom the last full refresh has shown with a sequence
+	// Above has for each user that the last full refresh has shown with a sequence
 	// above that from which an incremental refresh would have asked when it began,
 	// the highest such sequence.
 	Above map[int64]int64

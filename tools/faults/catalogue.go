@@ -52,7 +52,7 @@ var catalogue = []Line{
 	{31, loop, "a config with mistakes", "one error that names them all"},
 	{32, concurrency, "a thousand readers while the index is swapped", "each sees one generation; nobody is ever unlisted for a moment"},
 	{33, concurrency, "the first of many waiters gives up; a shared pull panics", "the others get their answer"},
-	{34, concurrency, "a caller who changes what he got", "the index does not change"},
+	{34, concurrency, "a caller who changes what they got", "the index does not change"},
 	{35, concurrency, "a hook that blocks", "no pull and no request waits for it"},
 	{36, identity, "a guard without a check; a gate that was never opened", "panics when the route is registered; denies"},
 	{37, identity, "unknown methods, and paths written in other ways", "denied, or another route"},

@@ -180,9 +180,9 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		assert.True(t, h.allowed(t, 9))
 	})
 	for name, back := range map[string]rolegate.Record{
-		"a good record":                     tickRecord(2, 5, "teacher", "admin"),
-		"a bad record":                      {UserID: 2, Sequence: 5, Bad: errors.New("roleList: expected an array")},
-		"a bad record of nobody knows whom": {Sequence: 5, Bad: errors.New("userId: expected an integer")},
+		"a good record":                  tickRecord(2, 5, "teacher", "admin"),
+		"a bad record":                   {UserID: 2, Sequence: 5, Bad: errors.New("roleList: expected an array")},
+		"a bad record without a user id": {Sequence: 5, Bad: errors.New("userId: expected an integer")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -91,8 +91,8 @@ func TestFault19EmptyList(t *testing.T) {
 }
 
 // Who is gone from the list is denied right after the swap, and admitted again
-// when he is back. A bad record denies its user although a good one says that
-// he is admin, whatever the brake holds.
+// when they are back. A bad record denies its user although a good one says that
+// they are admin, whatever the shrink guard holds.
 func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 	t.Parallel()
 	twenty := tickSetup{list: func(m *rolegatetest.Marketplace) {
@@ -106,7 +106,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			h.m.Revoke(tickBob)
 			require.NoError(t, h.gate.RefreshAll(t.Context()))
 			assert.False(t, h.allowed(t, tickBob), "right after the swap")
-			assert.Equal(t, http.StatusForbidden, tickAsk(t, admit, tickBob).Code, "and no refresh on deny brings him back")
+			assert.Equal(t, http.StatusForbidden, tickAsk(t, admit, tickBob).Code, "and no refresh on deny brings the user back")
 			require.NoError(t, h.gate.Refresh(t.Context()))
 			assert.False(t, h.allowed(t, tickBob), "nor does an increment")
 			assert.Equal(t, 19, h.gate.Status().Users)
@@ -181,8 +181,8 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
 			source.Set(append(many(20), barred(2, 9))...)
 			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
-			assert.False(t, tickAllowed(gate, 2), "he is barred")
-			assert.True(t, tickAllowed(gate, 90), "he is held")
+			assert.False(t, tickAllowed(gate, 2), "the record is invalid")
+			assert.True(t, tickAllowed(gate, 90), "the removal is held")
 			assert.Equal(t, 80, gate.Status().Held.Users)
 		})
 	})
@@ -214,8 +214,8 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 	})
 }
 
-// An increment that began before a full walk never brings back whom that walk
-// has seen gone.
+// An increment that began before a full walk never brings back a user
+// that the full refresh has found gone.
 func TestFault21IncrementBesideAWalk(t *testing.T) {
 	t.Parallel()
 	list := []rolegate.Record{tickRecord(1, 1, "teacher"), tickRecord(2, 2, "teacher"), tickRecord(3, 3, "teacher")}
@@ -238,7 +238,7 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 						case began:
 							return nil
 						}
-						// The page was read while he was there, and arrives late.
+						// The page was read while the user was there, and arrives late.
 						began = true
 						if err := tickWait(ctx, 10*time.Second); err != nil {
 							return err

@@ -90,7 +90,7 @@ func TestFault42LongRequests(t *testing.T) {
 				source.Put(webUser(2, webIn(7, "pupil")))
 				require.NoError(t, gate.Refresh(t.Context()))
 				require.NoError(t, gate.RefreshAll(t.Context()))
-				require.NoError(t, ctx.Err(), "swaps that take nothing from him end nothing")
+				require.NoError(t, ctx.Err(), "publishing what takes nothing from the user ends nothing")
 
 				switch revoked {
 				case "off the list":

@@ -48,7 +48,7 @@ type tickSetup struct {
 const (
 	tickAlice  = 1
 	tickBob    = 2
-	tickNewcom = 3  // whom tests put on the list
+	tickNewcom = 3  // the user that tests put on the list
 	tickIDs    = 12 // the users whose decisions are compared
 
 	tickEvery  = time.Minute

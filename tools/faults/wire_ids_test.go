@@ -67,7 +67,7 @@ func TestFault09Ids(t *testing.T) {
 			for _, records := range []string{first + "," + second, second + "," + first} {
 				w.m.Raw(50, records)
 				require.NoError(w, w.gate.RefreshAll(w.Context()))
-				assert.Equal(w, 5, w.gate.Status().Users, "on one page he is one user")
+				assert.Equal(w, 5, w.gate.Status().Users, "on one page it is one user")
 				assert.True(w, w.has(50, "teacher"))
 				assert.False(w, w.has(50, "admin"), "of the higher sequence")
 				assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
@@ -116,7 +116,7 @@ func keepDropped(t *testing.T, role string) {
 		judge := func(dropped int) {
 			w.Helper()
 			assert.Positive(w, dropped, "counted")
-			assert.True(w, w.has(keepTeacher, "janitor"), "his other roles stand")
+			assert.True(w, w.has(keepTeacher, "janitor"), "the other roles stand")
 			assert.True(w, w.has(keepTeacher, "teacher"))
 			assert.False(w, w.has(keepTeacher, "admin"))
 			assert.Len(w, w.keepUser(keepTeacher).Grants(), 2)
@@ -168,7 +168,7 @@ func TestFault10RoleList(t *testing.T) {
 				func() error { return w.gate.Refresh(w.Context()) }, func() error { return w.gate.RefreshAll(w.Context()) },
 			} {
 				require.NoError(w, pull())
-				assert.True(w, w.admits(keepTeacher), "he is on the list")
+				assert.True(w, w.admits(keepTeacher), "the user is on the list")
 				assert.False(w, w.has(keepTeacher, "teacher"))
 				assert.Empty(w, w.keepUser(keepTeacher).Grants())
 				assert.Equal(w, 3, w.gate.Status().Users)

@@ -56,7 +56,7 @@ func (d *keepDialer) DialContext(ctx context.Context, network, addr string) (net
 
 // keepDialled opens a gate whose client connects through a dialer, to a raw server
 // at scheme://market.test. certificates, if there are any, are what the server
-// shows, and roots whom the client trusts.
+// shows, and roots those that the client trusts.
 func keepDialled(t *testing.T, scheme string, certificate *atomic.Pointer[tls.Certificate], roots *x509.CertPool) (*keepWorld, *rawServer, *keepDialer) {
 	t.Helper()
 	m := keepMarketplace(rolegatetest.MarketplaceConfig{})

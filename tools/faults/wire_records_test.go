@@ -72,7 +72,7 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 	t.Helper()
 	bads := len(barred)
 	if bads == 0 {
-		bads = 1 // nobody can be barred: his good record is gone, and that is that
+		bads = 1 // no user is named: the good record is gone, and that is that
 	}
 	keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
 		w.m.Put(rolegatetest.User{ID: 100, Account: "dora"})
@@ -91,7 +91,7 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 			}
 			assert.True(w, w.admits(100), "nobody else is concerned")
 			decision := w.gate.Decide(w.Context(), identityOf(rolegate.KindAccount, "bob"))
-			assert.False(w, decision.Allowed(), "nor does he enter by his account")
+			assert.False(w, decision.Allowed(), "nor does the user enter by account")
 		}
 		w.m.Respell(keepTeacher, spelling)
 		w.m.Touch(keepTeacher)
@@ -129,36 +129,36 @@ func TestFault07DoubledKeys(t *testing.T) {
 		spelling keepSpelling
 		barred   []int64
 	}{
-		"roleList twice, the worse one first":          {keepWith(`"roleList":` + admin), []int64{bob}},
-		"roleList twice, the worse one last":           {keepWithLast(`"roleList":` + admin), []int64{bob}},
-		"roleList twice, once with escapes":            {keepWithLast(`"role\u004cist":` + admin), []int64{bob}},
-		"roleList twice, the same one":                 {keepWith(`"roleList":[{"orgId":7,"roleCode":"teacher"}]`), []int64{bob}},
-		"userId twice, another one first":              {keepWith(`"userId":1`), []int64{both, bob}},
-		"userId twice, another one last":               {keepWithLast(`"userId":"1"`), []int64{both, bob}},
-		"userId twice, the stranger's":                 {keepWithLast(`"userId":4`), []int64{bob, keepStranger}},
-		"userId twice, the same one":                   {keepWithLast(`"userId":2`), []int64{bob}},
-		"lastSequence twice":                           {keepWith(`"lastSequence":1`), []int64{bob}},
-		"account twice":                                {keepWith(`"account":"wang.alice"`), []int64{bob}},
-		"orgId twice in a role":                        {keepReplaced(keepRoles, keepRoles+`"orgId":8,`), []int64{bob}},
-		"roleCode twice in a role":                     {keepReplaced(keepRoles, keepRoles+`"roleCode":"admin",`), []int64{bob}},
-		"USERID besides userId":                        {keepWith(`"USERID":1`), []int64{both, bob}},
-		"USERID after userId":                          {keepWithLast(`"USERID":4`), []int64{bob, keepStranger}},
-		"USERID alone":                                 {keepReplaced(keepUserID, `"USERID":2`), []int64{bob}},
-		"userid alone":                                 {keepReplaced(keepUserID, `"userid":2`), []int64{bob}},
-		"userId with a long s":                         {keepWith(`"uſerId":4`), []int64{bob, keepStranger}},
-		"RoleList besides roleList":                    {keepWith(`"RoleList":` + admin), []int64{bob}},
-		"rolelist alone":                               {keepReplaced(`"roleList"`, `"rolelist"`), []int64{bob}},
-		"LASTSEQUENCE besides lastSequence":            {keepWith(`"LASTSEQUENCE":1`), []int64{bob}},
-		"Account besides account":                      {keepWith(`"Account":"wang.alice"`), []int64{bob}},
-		"RoleCode besides roleCode":                    {keepReplaced(keepRoles, keepRoles+`"RoleCode":"admin",`), []int64{bob}},
-		"ORGID instead of orgId":                       {keepReplaced(`"orgId"`, `"ORGID"`), []int64{bob}},
-		"UserId in a role":                             {keepReplaced(keepRoles, keepRoles+`"UserId":2,`), []int64{bob}},
-		"invalid UTF-8 in account":                     {keepReplaced(`"account":"bob"`, "\"account\":\"bob\xff\""), []int64{bob}},
-		"invalid UTF-8 in nickname":                    {keepReplaced(`"nickname":"`, "\"nickname\":\"\xc3\x28"), []int64{bob}},
-		"invalid UTF-8 in roleCode":                    {keepReplaced(`"roleCode":"teacher"`, "\"roleCode\":\"teacher\xff\""), []int64{bob}},
-		"half a surrogate pair":                        {keepReplaced(`"account":"bob"`, `"account":"bob\ud83d"`), []int64{bob}},
-		"a good record of his besides the bad one":     {func(good string) string { return keepWith(`"roleList":[]`)(good) + "," + good }, []int64{bob}},
-		"a good record of his in front of the bad one": {func(good string) string { return good + "," + keepWith(`"roleList":[]`)(good) }, []int64{bob}},
+		"roleList twice, the worse one first":   {keepWith(`"roleList":` + admin), []int64{bob}},
+		"roleList twice, the worse one last":    {keepWithLast(`"roleList":` + admin), []int64{bob}},
+		"roleList twice, once with escapes":     {keepWithLast(`"role\u004cist":` + admin), []int64{bob}},
+		"roleList twice, the same one":          {keepWith(`"roleList":[{"orgId":7,"roleCode":"teacher"}]`), []int64{bob}},
+		"userId twice, another one first":       {keepWith(`"userId":1`), []int64{both, bob}},
+		"userId twice, another one last":        {keepWithLast(`"userId":"1"`), []int64{both, bob}},
+		"userId twice, the stranger's":          {keepWithLast(`"userId":4`), []int64{bob, keepStranger}},
+		"userId twice, the same one":            {keepWithLast(`"userId":2`), []int64{bob}},
+		"lastSequence twice":                    {keepWith(`"lastSequence":1`), []int64{bob}},
+		"account twice":                         {keepWith(`"account":"wang.alice"`), []int64{bob}},
+		"orgId twice in a role":                 {keepReplaced(keepRoles, keepRoles+`"orgId":8,`), []int64{bob}},
+		"roleCode twice in a role":              {keepReplaced(keepRoles, keepRoles+`"roleCode":"admin",`), []int64{bob}},
+		"USERID besides userId":                 {keepWith(`"USERID":1`), []int64{both, bob}},
+		"USERID after userId":                   {keepWithLast(`"USERID":4`), []int64{bob, keepStranger}},
+		"USERID alone":                          {keepReplaced(keepUserID, `"USERID":2`), []int64{bob}},
+		"userid alone":                          {keepReplaced(keepUserID, `"userid":2`), []int64{bob}},
+		"userId with a long s":                  {keepWith(`"uſerId":4`), []int64{bob, keepStranger}},
+		"RoleList besides roleList":             {keepWith(`"RoleList":` + admin), []int64{bob}},
+		"rolelist alone":                        {keepReplaced(`"roleList"`, `"rolelist"`), []int64{bob}},
+		"LASTSEQUENCE besides lastSequence":     {keepWith(`"LASTSEQUENCE":1`), []int64{bob}},
+		"Account besides account":               {keepWith(`"Account":"wang.alice"`), []int64{bob}},
+		"RoleCode besides roleCode":             {keepReplaced(keepRoles, keepRoles+`"RoleCode":"admin",`), []int64{bob}},
+		"ORGID instead of orgId":                {keepReplaced(`"orgId"`, `"ORGID"`), []int64{bob}},
+		"UserId in a role":                      {keepReplaced(keepRoles, keepRoles+`"UserId":2,`), []int64{bob}},
+		"invalid UTF-8 in account":              {keepReplaced(`"account":"bob"`, "\"account\":\"bob\xff\""), []int64{bob}},
+		"invalid UTF-8 in nickname":             {keepReplaced(`"nickname":"`, "\"nickname\":\"\xc3\x28"), []int64{bob}},
+		"invalid UTF-8 in roleCode":             {keepReplaced(`"roleCode":"teacher"`, "\"roleCode\":\"teacher\xff\""), []int64{bob}},
+		"half a surrogate pair":                 {keepReplaced(`"account":"bob"`, `"account":"bob\ud83d"`), []int64{bob}},
+		"a good record besides the bad one":     {func(good string) string { return keepWith(`"roleList":[]`)(good) + "," + good }, []int64{bob}},
+		"a good record in front of the bad one": {func(good string) string { return good + "," + keepWith(`"roleList":[]`)(good) }, []int64{bob}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,7 +180,7 @@ func TestFault07DoubledKeys(t *testing.T) {
 	})
 }
 
-// keepUser is whom a handler behind the gate finds.
+// keepUser is the user that a handler behind the gate finds.
 func (w *keepWorld) keepUser(user int64) (found rolegate.User) {
 	w.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -186,7 +186,7 @@ func (w *town) together() {
 }
 
 // respell sends the record of a user in a way that is to change nothing, for
-// good. He is touched, so that a pull sees it.
+// good. The user is touched, so that a refresh sees it.
 func (w *town) respell(u *user) {
 	spelling := []func(string) string{
 		nil,
@@ -251,7 +251,7 @@ func (w *town) spoil(u *user) {
 	w.spoiled = append(w.spoiled, s)
 	var done func()
 	if s.also != nil {
-		// If this record is not sent, as by a lie, nothing shuts him out.
+		// If this record is not sent, as by a lie, nothing denies the user.
 		done = s.also.begin(state{unsure: true}, w.keep())
 	}
 	w.say(u, spoiled, func() {
@@ -308,7 +308,7 @@ func (w *town) backUp(at time.Time) {
 }
 
 // undo restores a backup, as an operator does: sequences are given out a second
-// time, and whoever was changed since is what he was.
+// time, and whoever was changed since is as before.
 func (w *town) undo() {
 	if len(w.backups) == 0 {
 		return

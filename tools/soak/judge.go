@@ -117,10 +117,10 @@ const expireAfter = time.Hour
 //
 // The gate's list has of each user what the marketplace said at some moment
 // since the start of the walk that the gate calls verified. So somebody is let
-// in wrongly if he may enter by nothing that was said since then. And it knows
+// in wrongly if nothing that was said since then admits them. And it knows
 // at least what was granted before the pull that it calls contact. So somebody
-// is refused wrongly if he may enter by everything that was said since then. If
-// the marketplace has lied since the walk, or had a bad record of him, it may
+// is refused wrongly if everything that was said since then admits them. If
+// the marketplace has lied since the walk, or had a bad record of them, it may
 // go by that.
 func (t *truth) judge(x *exchange) (verdict, string) {
 	needs := func(s state) bool { return s.unsure || x.route.needs(s, x.org) }
@@ -131,21 +131,21 @@ func (t *truth) judge(x *exchange) (verdict, string) {
 		}
 		return unidentified, ""
 	case x.status == http.StatusOK && x.who == nil:
-		return wrong, "admitted a stranger: he was never listed"
+		return wrong, "admitted a stranger, who was never listed"
 	case x.status == http.StatusOK:
 		since := x.claim.verified
 		if age := int64(x.route.maxAge); age > 0 {
 			since = max(since, x.sent-age)
 		}
 		if !x.who.ever(since, x.got, needs) {
-			return wrong, fmt.Sprintf("wrong admission: since %s, up to which every revocation is to be known, nothing lets him in", clock(since))
+			return wrong, fmt.Sprintf("wrong admission: since %s, up to which every revocation is to be known, nothing admits the user", clock(since))
 		}
 		if x.body != nil && !x.who.ever(since, x.got, func(s state) bool {
 			var buf [256]byte
 			return s.unsure && bytes.HasPrefix(x.body, []byte("{")) ||
 				x.route.needs(s, x.org) && bytes.Equal(x.body, x.route.body(buf[:0], x.id, s, x.org))
 		}) {
-			return wrong, fmt.Sprintf("wrong body for what he was since %s: %q", clock(since), x.body)
+			return wrong, fmt.Sprintf("wrong body for what the user was since %s: %q", clock(since), x.body)
 		}
 		return admitted, ""
 	case x.status == http.StatusForbidden && x.who == nil:
@@ -159,7 +159,7 @@ func (t *truth) judge(x *exchange) (verdict, string) {
 			x.who.ever(x.claim.verified, x.got, func(s state) bool { return s.bad || s.unsure }) {
 			return excused, ""
 		}
-		return wrong, fmt.Sprintf("wrong refusal: at every time since %s, up to which every grant is to be known, he may enter", clock(x.claim.contact))
+		return wrong, fmt.Sprintf("wrong refusal: at every time since %s, up to which every grant is to be known, the user may enter", clock(x.claim.contact))
 	case x.status == http.StatusServiceUnavailable && x.route.maxAge > 0:
 		// It was young enough even when the answer had come.
 		if x.got-x.claim.verified < int64(x.route.maxAge) {

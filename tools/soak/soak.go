@@ -85,7 +85,7 @@ func (s *soak) verdict(t *tally, x *exchange) {
 	text := fmt.Sprintf("%s\n    %s %s as user %d, sent %s, answered %d at %s\n    the status had said at %s: verified %s, contact %s, generation %d, held %d\n",
 		why, x.route.method, path, x.id, clock(x.sent), x.status, clock(x.got), clock(c.read), clock(c.verified), clock(c.contact), c.generation, c.held)
 	if x.who != nil {
-		text += "    the marketplace had said of him\n" + x.who.tell(min(c.verified, c.contact))
+		text += "    the marketplace had said of the user\n" + x.who.tell(min(c.verified, c.contact))
 	}
 	s.report("%s", text)
 }

@@ -47,7 +47,7 @@ type orgRoles struct {
 // is that of somebody who is not listed.
 type state struct {
 	listed bool
-	bad    bool       // a bad record shuts him out, in each pull that sees it
+	bad    bool       // a bad record denies the user, in each pull that sees it
 	unsure bool       // likewise, if the record is seen, which is another's
 	orgs   []orgRoles // by organisation ascending
 }
@@ -62,7 +62,7 @@ func (s state) in(org int64) roleSet {
 	return 0
 }
 
-// anywhere returns the roles that he has in any organisation.
+// anywhere returns the roles that they have in any organisation.
 func (s state) anywhere() (all roleSet) {
 	for _, o := range s.orgs {
 		all |= o.roles
@@ -126,7 +126,7 @@ type version struct {
 // notYet is when a change is done that is under way.
 const notYet = math.MaxInt64
 
-// A user is one user and all that the marketplace has said of him.
+// A user is one user and all that the marketplace has said of them.
 type user struct {
 	id int64
 

@@ -129,7 +129,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{event: "… a full walk does.", do: walk},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
 
-		{event: "The guest reads a stream. Then he is taken off the list; the next walk ends it.", do: func(ctx context.Context) error {
+		{event: "The guest reads a stream. Then the guest is taken off the list; the next full refresh ends it.", do: func(ctx context.Context) error {
 			return d.streamUntilRevoked(ctx, gate, guest)
 		}},
 		{who: "guest", user: guest, method: get, path: "/live"},
@@ -149,7 +149,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 			return walk(ctx)
 		}},
 		{who: "pupil", user: firstPupil, method: get, path: "/"},
-		{event: "The sync is done, and he is still missing.", do: func(ctx context.Context) error {
+		{event: "The sync is done, and the pupil is still missing.", do: func(ctx context.Context) error {
 			d.cloud.Done("同步完成")
 			return gate.RefreshAll(ctx)
 		}},

@@ -137,11 +137,11 @@ func TestWalkThrough(t *testing.T) {
 		"The gate looks once before it refuses.\npupil GET /grades 200 granted",
 		"An incremental pull cannot see it …\n incremental pull: 0 added, 0 removed, 0 changed, 0 held\nteacher GET /grades 200 granted",
 		"-- … a full walk does.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nteacher GET /grades 403 not_authorized: Admit",
-		"the next walk ends it.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nguest GET /live 403 not_authorized: Admit",
+		"the next full refresh ends it.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nguest GET /live 403 not_authorized: Admit",
 		"What is missing is held, not removed.\n full walk: 0 added, 0 removed, 0 changed, 30 held\npupil GET /grades 200 granted",
 		"nobody has noticed.\n full walk: 0 added, 0 removed, 0 changed, 0 held\npupil GET /grades 200 granted",
 		"a pupil is missing meanwhile.\n full walk: 0 added, 0 removed, 0 changed, 1 held\npupil GET / 200 granted",
-		"he is still missing.\n full walk: 0 added, 1 removed, 0 changed, 0 held\npupil GET / 403 not_authorized: Admit",
+		"the pupil is still missing.\n full walk: 0 added, 1 removed, 0 changed, 0 held\npupil GET / 403 not_authorized: Admit",
 		"The list stays as it is …\n full walk: failed (upstream_error), the list stays\nadmin GET /status 200 granted",
 		"homeroom teacher GET /exams 200 granted",
 	} {
@@ -248,7 +248,7 @@ func TestLargeMarketplace(t *testing.T) {
 			require.Equal(t, status(c.allowed), got, "%s %s as user %d with %v: %s", c.method, c.path, u.ID, u.Grants, body)
 		}
 		got, _ := p.ask(t, client, "GET", "/", u.ID+1)
-		require.Equal(t, http.StatusForbidden, got, "user %d is not listed, but his neighbours are", u.ID+1)
+		require.Equal(t, http.StatusForbidden, got, "user %d is not listed, but the neighbours are", u.ID+1)
 	}
 
 	m.Grant(ids[0], 7, "admin")

@@ -25,8 +25,8 @@ const (
 	ReloadPath = "/reload"
 )
 
-// A Question is what why asks about: a user, and a request of his, or a resource
-// and an action, or nothing more than whether he is listed.
+// A Question is what why asks about: a user, and a request of theirs, or a resource
+// and an action, or nothing more than whether they are listed.
 type Question struct {
 	Kind string `json:"kind"` // as rolegate.Kind names it
 	User string `json:"user"`

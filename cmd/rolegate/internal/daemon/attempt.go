@@ -27,7 +27,7 @@ func givenUp(err error) bool {
 
 // A reloadAsk is somebody who wants the settings file read again.
 type reloadAsk struct {
-	ctx    context.Context // ends when he goes away
+	ctx    context.Context // ends when who asked goes away
 	answer chan<- reloaded // has room for one; nil for one who does not wait
 }
 

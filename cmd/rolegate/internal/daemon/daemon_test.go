@@ -110,17 +110,17 @@ func TestWhy(t *testing.T) {
 		reason  string
 		pattern string
 	}{
-		"a route":              {control.Question{User: teacher, Method: "GET", URI: "/grades"}, "granted", "GET /grades"},
-		"a role missing":       {control.Question{User: guest, Method: "GET", URI: "/grades"}, "role_missing", "GET /grades"},
-		"the org of the path":  {control.Question{User: teacher, Method: "POST", URI: "/orgs/7/reports"}, "granted", "POST /orgs/{orgID}/reports"},
-		"another org":          {control.Question{User: teacher, Method: "POST", URI: "/orgs/8/reports"}, "role_missing", "POST /orgs/{orgID}/reports"},
-		"no org":               {control.Question{User: teacher, Method: "POST", URI: "/orgs/x/reports"}, "org_unreadable", "POST /orgs/{orgID}/reports"},
-		"no rule":              {control.Question{User: teacher, Method: "GET", URI: "/unlisted"}, "unlisted_route", ""},
-		"a path in two ways":   {control.Question{User: teacher, Method: "GET", URI: "/grades/../x"}, "unlisted_route", ""},
-		"whether he is listed": {control.Question{User: guest}, "granted", ""},
-		"a stranger":           {control.Question{User: "5"}, "not_authorized", ""},
-		"AuthZEN":              {control.Question{User: teacher, Resource: "grades", Action: "read"}, "granted", ""},
-		"AuthZEN, without org": {control.Question{User: teacher, Resource: "report", Action: "write", Org: 8}, "role_missing", ""},
+		"a route":                  {control.Question{User: teacher, Method: "GET", URI: "/grades"}, "granted", "GET /grades"},
+		"a role missing":           {control.Question{User: guest, Method: "GET", URI: "/grades"}, "role_missing", "GET /grades"},
+		"the org of the path":      {control.Question{User: teacher, Method: "POST", URI: "/orgs/7/reports"}, "granted", "POST /orgs/{orgID}/reports"},
+		"another org":              {control.Question{User: teacher, Method: "POST", URI: "/orgs/8/reports"}, "role_missing", "POST /orgs/{orgID}/reports"},
+		"no org":                   {control.Question{User: teacher, Method: "POST", URI: "/orgs/x/reports"}, "org_unreadable", "POST /orgs/{orgID}/reports"},
+		"no rule":                  {control.Question{User: teacher, Method: "GET", URI: "/unlisted"}, "unlisted_route", ""},
+		"a path in two ways":       {control.Question{User: teacher, Method: "GET", URI: "/grades/../x"}, "unlisted_route", ""},
+		"whether a user is listed": {control.Question{User: guest}, "granted", ""},
+		"a stranger":               {control.Question{User: "5"}, "not_authorized", ""},
+		"AuthZEN":                  {control.Question{User: teacher, Resource: "grades", Action: "read"}, "granted", ""},
+		"AuthZEN, without org":     {control.Question{User: teacher, Resource: "report", Action: "write", Org: 8}, "role_missing", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.q.Kind == "" {

@@ -70,7 +70,7 @@ func TestASocketWithALongPath(t *testing.T) {
 	assert.ErrorContains(t, err, "expected a shorter one")
 }
 
-// Programs that ask by AuthZEN say themselves about whom: identity is for requests.
+// Programs that ask by AuthZEN name the user themselves: identity is for requests.
 func TestCheckWantsNoIdentityForAuthZEN(t *testing.T) {
 	t.Parallel()
 	token := filepath.Join(t.TempDir(), "token")

@@ -119,8 +119,8 @@ func open(s section) (net.Listener, error) {
 // maxSocket is how long the path of a socket may be where that is least, on macOS.
 const maxSocket = 103
 
-// listenUnix listens on a Unix socket that only those can connect to whom the mode
-// allows: the user of the process, for a proxy's also its group. It is made in a folder of its own, which nobody else can
+// listenUnix listens on a Unix socket. Only those that the mode allows can connect
+// to it: the user of the process, for a proxy's also its group. It is made in a folder of its own, which nobody else can
 // look into, and put into its place when it is no longer open to others.
 func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
@@ -162,7 +162,7 @@ func removeStale(path string) error {
 	case err == nil:
 		return errors.Join(fmt.Errorf("%s: another rolegate listens there: end it, or give this one another path", path), conn.Close())
 	case os.IsTimeout(err), errors.Is(err, fs.ErrPermission): // EAGAIN too: its queue is full, so it has one
-		return fmt.Errorf("%s: somebody listens there who does not answer: end him, or give this one another path: %w", path, err)
+		return fmt.Errorf("%s: a process listens there and does not answer: end it, or give this one another path: %w", path, err)
 	}
 	return os.Remove(path)
 }

@@ -28,7 +28,7 @@ func TestDockerfile(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"--platform=$BUILDPLATFORM ${GO_IMAGE} AS build", "scratch"}, from)
-	assert.Contains(t, all, [2]string{"ARG", "GOPROXY"}, "without a value: whoever builds knows his own")
+	assert.Contains(t, all, [2]string{"ARG", "GOPROXY"}, "without a value: whoever builds knows their own")
 	assert.NotContains(t, read(t, "deploy", "Dockerfile"), "syntax=", "a frontend from elsewhere")
 
 	user, group, numeric := imageUser(t)

@@ -86,12 +86,12 @@ func TestControl(t *testing.T) {
 			assert.Equal(t, "No faults any more.", said)
 			assert.Equal(t, ".", ask(t, s, 0))
 		}},
-		"no such fault":   {path: "fault?fault=trunkated", code: 400, want: `fault "trunkated": expected one of truncated, `},
-		"no fault":        {path: "fault", code: 400, want: "fault: expected one, such as "},
-		"a cloud's fault": {path: "fault?fault=cloud:hang", code: 400, want: "expected --cloud-command too"},
-		"sync":            {path: "sync?state=running", code: 400, want: "there is no 云上指挥 here"},
-		"recover by whom": {path: "recover?user=1", code: 400, want: `parameter "user": expected none`},
-		"nothing":         {path: "nothing", code: 404, want: "not found"},
+		"no such fault":    {path: "fault?fault=trunkated", code: 400, want: `fault "trunkated": expected one of truncated, `},
+		"no fault":         {path: "fault", code: 400, want: "fault: expected one, such as "},
+		"a cloud's fault":  {path: "fault?fault=cloud:hang", code: 400, want: "expected --cloud-command too"},
+		"sync":             {path: "sync?state=running", code: 400, want: "there is no 云上指挥 here"},
+		"recover one user": {path: "recover?user=1", code: 400, want: `parameter "user": expected none`},
+		"nothing":          {path: "nothing", code: 404, want: "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

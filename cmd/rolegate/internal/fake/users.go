@@ -9,7 +9,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A DemoUser is one of the few whom every fake lists.
+// A DemoUser is one of the few that every fake lists.
 type DemoUser struct {
 	Who string
 	rolegatetest.User

@@ -201,7 +201,7 @@ cache: {redis: {address: "127.0.0.1:1", secret: `+none+`, password: `+none+`}}
 	assert.ErrorContains(t, err, "cloud_command.password: ")
 }
 
-// The checks of rules hold for whom they should.
+// The checks of rules hold for the users they should hold for.
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	gate, _ := open(t, withSecret(t)+"identity: [{is: user_id, header: X, trusted: loopback}]\nimplies: {homeroom: [tutor]}\n")
