@@ -34,12 +34,17 @@
 //     (refresh.Cursor.Gone), or a server that lags behind brings them back.
 //   - A base does not put the cursor back behind what was known when it began,
 //     unless the source itself went back: the users with the highest sequences
-//     may just be gone.
+//     may just be gone. What an incremental refresh has read is known from its end
+//     on, that of another replica from when it comes; how fresh it is, is told by
+//     its beginning. A machine may be suspended between the two.
 //   - An incremental refresh that a refusal or a Refresh causes takes no lease:
 //     [Shell.Spend], then the refresh, then [Shell.Read]. Those that are due wait
 //     in [Shell.Await].
 //   - [Shell.Ran] says which untouched base a full refresh has found again. If in
 //     doubt, say none: then the list is written anew.
+//   - A Shift moves every instant of before: those of the list, of rows that are
+//     kept, and the beginnings of the refreshes that are under way. Otherwise one
+//     that began before its machine was suspended replaces a later list.
 //   - When a refresh is due is told by the ages of what requests see. So what
 //     others publish moves it, and so does a Shift.
 package replication

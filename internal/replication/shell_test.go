@@ -34,7 +34,7 @@ type memory struct {
 
 func newMemory() *memory {
 	m := &memory{lists: map[string]string{}, began: time.Now()}
-	m.store = simStore{w: &m.world, count: map[string]int{}, back: func() {}}
+	m.store = simStore{w: &m.world, count: map[string]int{}, wrong: func(what string) { panic(what) }}
 	return m
 }
 
@@ -68,7 +68,7 @@ func (s *seat) Sync(ctx context.Context, a replication.Action) (replication.Repl
 		return replication.Reply{}, err
 	}
 	defer leave()
-	return s.store.sync(s.id, a), nil
+	return s.store.sync(s.id, &a), nil
 }
 
 func (s *seat) Release(ctx context.Context, k replication.Kind, keep time.Duration) error {

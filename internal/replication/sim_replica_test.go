@@ -3,6 +3,7 @@ package replication_test
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
@@ -24,7 +25,8 @@ type simOwn struct {
 
 // A simRead is what one incremental refresh has read, on this replica's clocks.
 type simRead struct {
-	at       clock.Instant
+	at       clock.Instant // it has seen no less than there was then
+	known    clock.Instant // and no more than there was then
 	from, to int64
 	complete bool
 	counts   bool // nothing was missing before it
@@ -40,6 +42,7 @@ type simBreak struct {
 	resurge bool                                        // puts rows on top that are older than the base
 	gaps    bool                                        // believes to know what it has missed
 	deaf    bool                                        // what another publishes does not move what is due
+	begun   bool                                        // does not measure anew when what is under way began
 }
 
 // A simLoop is when a gate refreshes.
@@ -53,6 +56,7 @@ type simLoop struct {
 	demanded time.Duration
 	demand   bool
 	soon     bool
+	helps    bool  // somebody else's demand
 	ran      int64 // when it ran last, on the monotonic clock
 }
 
@@ -75,6 +79,13 @@ type simReplica struct {
 	timer   int64         // when the timer rings, on the monotonic clock; 0 if it is not set
 	jumped  time.Duration
 	wrongBy time.Duration // by how much it told an age above the truth then
+	froze   time.Duration // when both of its clocks last stood still
+	unaware bool          // both of its clocks have stood still, and neither was set right yet
+
+	polling    simPoll
+	publishing int // bases at once
+
+	begun []*clock.Instant // when the refreshes began that are under way
 }
 
 func (r *simReplica) now() clock.Instant {
@@ -84,7 +95,8 @@ func (r *simReplica) now() clock.Instant {
 
 // later has the process do something when it runs.
 func (r *simReplica) later(d time.Duration, do func()) {
-	r.g.after(d, func() { r.when(do) })
+	r.g.turn++
+	r.g.queue.push(simEvent{r.g.now + d, r.g.turn, r, do})
 }
 
 func (r *simReplica) when(do func()) {
@@ -111,6 +123,7 @@ func (r *simReplica) tell(e replication.Event) {
 	r.state, actions = r.state.Step(e, r.g.scratch[:0])
 	r.g.scratch = nil
 	r.g.steps++
+	r.g.trace(func() string { return r.traceEvent(&e, actions) })
 	changed := false
 	for _, a := range actions {
 		if f := r.g.broken.action; f != nil {
@@ -120,7 +133,7 @@ func (r *simReplica) tell(e replication.Event) {
 			}
 			a = bad
 		}
-		changed = r.do(a) || changed
+		changed = r.do(&a) || changed
 	}
 	r.g.scratch = actions
 	if changed {
@@ -183,16 +196,12 @@ func (r *simReplica) demand(self bool) {
 }
 
 // do carries out one action. It reports whether it has changed what requests see.
-func (r *simReplica) do(a replication.Action) (changed bool) {
+func (r *simReplica) do(a *replication.Action) (changed bool) {
 	g := r.g
 	g.note(uint64(a.Type)<<32 | uint64(a.Kind)<<16 | uint64(r.id))
 	switch a.Type {
 	case replication.Sync:
-		sent := r.now()
-		var reply replication.Reply
-		r.call(func() bool { reply = g.store.sync(r.id, a); return true }, func(done, _ bool) {
-			r.tell(replication.Event{Type: replication.Synced, Sent: sent, Reply: reply, Failed: !done})
-		})
+		r.poll(a)
 	case replication.Run:
 		r.refresh(a.Kind)
 	case replication.Skip:
@@ -203,22 +212,24 @@ func (r *simReplica) do(a replication.Action) (changed bool) {
 		if l.demand {
 			g.count["demands met by others"]++
 		}
-		l.waiting, l.demand = false, false
+		l.waiting, l.demand, l.helps = false, false, false
 	case replication.Soon:
 		g.count["helped"]++
-		r.loops[a.Kind].soon = true
+		r.loops[a.Kind].soon, r.loops[a.Kind].helps = true, true
 	case replication.Release:
-		r.call(func() bool { g.store.release(r.id, a.Kind, a.Keep); return true }, func(bool, bool) {})
+		kind, keep := a.Kind, a.Keep
+		r.call(func() bool { g.store.release(r.id, kind, keep); return true }, func(bool, bool) {})
 	case replication.Load:
 		var list *simList
 		var base replication.Base
+		want, at := a.Base, a.At
 		r.call(func() bool {
 			list, base = g.store.data.list, g.store.data.base
 			return true
 		}, func(done, _ bool) {
-			done = done && base == a.Base
+			done = done && base == want
 			if done {
-				done = r.take(list, a.At)
+				done = r.take(list, at)
 			}
 			r.tell(replication.Event{Type: replication.Loaded, Failed: !done})
 		})
@@ -232,40 +243,79 @@ func (r *simReplica) do(a replication.Action) (changed bool) {
 	case replication.Apply:
 		for _, e := range a.Entries {
 			read := g.reads[binary.LittleEndian.Uint64(e.Rows)]
-			r.put(simRead{at: e.At, from: e.From, to: e.To, complete: e.Complete, rows: read.rows, true: read.true})
+			r.put(simRead{at: e.At, known: r.now(), from: e.From, to: e.To, complete: e.Complete, rows: read.rows, true: read.true})
 		}
 		return true
 	case replication.Publish:
-		list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo}
-		list.contact = a.Base.Began + (r.own.Contact.Mono - r.own.Began.Mono)
-		var base replication.Base
-		if g.pauseNext > 0 {
-			g.upset()
-			g.pause(r, g.pauseNext)
-			g.pauseNext = 0
-		}
-		r.later(g.transfer(), func() { // it may be paused meanwhile
-			r.call(func() (ok bool) {
-				base, ok = g.store.publish(r.id, a.Base, a.Epoch, list)
-				if ok {
-					g.began[base] = list.trueBegan
-				}
-				return ok
-			}, func(done, ok bool) {
-				r.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: base}, Failed: !done, Refused: done && !ok})
-			})
-		})
+		r.publish(a.Base, a.Epoch)
 	case replication.Append:
-		r.call(func() bool { g.store.append(a.Entry, a.Epoch); return true }, func(bool, bool) {})
+		entry, epoch := a.Entry, a.Epoch
+		r.call(func() bool { g.store.append(entry, epoch); return true }, func(bool, bool) {})
 	case replication.Shift:
 		g.count["shifts"]++
 		r.own.Began, r.own.Contact = a.Shifted(r.own.Began), a.Shifted(r.own.Contact)
 		for i := range r.own.recent {
-			r.own.recent[i].at = a.Shifted(r.own.recent[i].at)
+			read := &r.own.recent[i]
+			read.at, read.known = a.Shifted(read.at), a.Shifted(read.known)
+		}
+		for _, began := range r.begun {
+			if !g.broken.begun {
+				*began = a.Shifted(*began)
+			}
 		}
 		return true
 	}
 	return false
+}
+
+// publish publishes what requests are answered by.
+func (r *simReplica) publish(b replication.Base, epoch string) {
+	g := r.g
+	list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo}
+	list.contact = b.Began + (r.own.Contact.Mono - r.own.Began.Mono)
+	var base replication.Base
+	if r.publishing++; r.publishing > 1 {
+		g.wrong(r, simTwice)
+	}
+	if g.pauseNext > 0 {
+		g.upset()
+		g.pause(r, g.pauseNext)
+		g.pauseNext = 0
+	}
+	r.later(g.transfer(), func() { // it may be paused meanwhile
+		r.call(func() (ok bool) {
+			base, ok = g.store.publish(r.id, b, epoch, list)
+			if ok {
+				g.began[base] = list.trueBegan
+			}
+			return ok
+		}, func(done, ok bool) {
+			r.publishing--
+			r.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: base}, Failed: !done, Refused: done && !ok})
+		})
+	})
+}
+
+// A simPoll asks the store how things stand. Nothing is asked so often, and one at
+// a time: so it makes no garbage.
+type simPoll struct {
+	action replication.Action
+	reply  replication.Reply
+	sent   clock.Instant
+	do     func() bool
+	back   func(done, ok bool)
+}
+
+func (r *simReplica) poll(a *replication.Action) {
+	p := &r.polling
+	if p.do == nil {
+		p.do = func() bool { p.reply = r.g.store.sync(r.id, &p.action); return true }
+		p.back = func(done, _ bool) {
+			r.tell(replication.Event{Type: replication.Synced, Sent: p.sent, Reply: p.reply, Failed: !done})
+		}
+	}
+	p.action, p.sent = *a, r.now()
+	r.call(p.do, p.back)
 }
 
 // call calls the store, which does something when the call gets there. back is
@@ -303,16 +353,22 @@ func (r *simReplica) call(do func() bool, back func(done, ok bool)) {
 func (r *simReplica) refresh(k replication.Kind) {
 	l := &r.loops[k]
 	l.waiting, l.running = false, true
-	r.g.began2(r, k)
-	began, at := r.now(), r.g.now
+	r.g.refreshes(r, k)
+	if r.g.suspendNext {
+		r.g.suspendNext = false
+		r.g.upset()
+		r.later(0, func() { r.g.suspend(r, false) })
+	}
 	if k == replication.Incremental {
-		r.increment(began, func(failed bool) { r.ran(k, failed, clock.Instant{}) })
+		r.increment(func(failed bool) { r.ran(k, failed, clock.Instant{}) })
 		return
 	}
+	began, at := r.begin(), r.g.now
 	var pages func(cursor int64, list []simRow)
 	m := &r.g.market
 	pages = func(cursor int64, list []simRow) {
 		if m.down {
+			r.end(began)
 			r.ran(k, true, clock.Instant{})
 			return
 		}
@@ -322,10 +378,23 @@ func (r *simReplica) refresh(k replication.Kind) {
 			r.later(m.slow/2+r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(rows[len(rows)-1].sequence, list) })
 			return
 		}
-		same := r.takeFull(list, began, at)
+		same := r.takeFull(list, r.end(began), at)
 		r.ran(k, false, same)
 	}
 	r.later(r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(0, nil) })
+}
+
+// begin notes that a refresh begins. Its beginning is measured anew with all else.
+func (r *simReplica) begin() *clock.Instant {
+	now := r.now()
+	r.begun = append(r.begun, &now)
+	return &now
+}
+
+// end returns when a refresh has begun that ends now.
+func (r *simReplica) end(began *clock.Instant) clock.Instant {
+	r.begun = slices.DeleteFunc(r.begun, func(other *clock.Instant) bool { return other == began })
+	return *began
 }
 
 // takeFull takes the list that a full refresh has read.
@@ -367,7 +436,7 @@ func (r *simReplica) replace(users [simUsers]simRow, cursor int64, began, contac
 	recent := r.own.recent
 	cursor = max(cursor, r.own.first)
 	for _, read := range recent {
-		if read.counts && read.at.Mono <= began.Mono {
+		if read.counts && read.known.Mono <= began.Mono {
 			cursor = max(cursor, read.to)
 		}
 	}
@@ -406,15 +475,15 @@ func (r *simReplica) put(read simRead) {
 }
 
 // increment reads what was added and changed, on this replica.
-func (r *simReplica) increment(began clock.Instant, then func(failed bool)) {
-	from, at := r.lookBack(began), r.g.now
+func (r *simReplica) increment(then func(failed bool)) {
+	from, at, begun := r.lookBack(r.now()), r.g.now, r.begin()
 	r.later(r.g.between(5*time.Millisecond, 50*time.Millisecond), func() {
-		m := &r.g.market
+		m, began := &r.g.market, r.end(begun)
 		if m.down {
 			then(true)
 			return
 		}
-		read := simRead{at: began, from: from, to: from, complete: true, true: at}
+		read := simRead{at: began, known: r.now(), from: from, to: from, complete: true, true: at}
 		read.rows = m.page(from, simUsers)
 		for _, row := range read.rows {
 			read.to = max(read.to, row.sequence)
@@ -440,7 +509,7 @@ func (r *simReplica) lookBack(now clock.Instant) int64 {
 		from = r.own.first
 	}
 	for _, read := range r.own.recent {
-		if read.counts && read.at.Mono <= then {
+		if read.counts && read.known.Mono <= then {
 			from = max(from, read.to)
 		}
 	}
@@ -461,7 +530,7 @@ func (r *simReplica) ran(k replication.Kind, failed bool, same clock.Instant) {
 	} else {
 		r.rest(k)
 	}
-	l.running, l.demand, l.ran = false, false, r.now().Mono
+	l.running, l.demand, l.helps, l.ran = false, false, false, r.now().Mono
 	r.tell(e)
 }
 
@@ -469,5 +538,5 @@ func (r *simReplica) ran(k replication.Kind, failed bool, same clock.Instant) {
 // counts too.
 func (r *simReplica) rest(k replication.Kind) {
 	l := &r.loops[k]
-	l.jitter, l.failed, l.retry, l.soon = 0.9+0.2*r.g.rng.Float64(), 0, 0, false
+	l.jitter, l.failed, l.retry, l.soon, l.helps = 0.9+0.2*r.g.rng.Float64(), 0, math.MinInt64, false, false
 }

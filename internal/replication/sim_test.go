@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ const (
 	simYoung     = "told an age below the truth"
 	simOld       = "told an age far above the truth"
 	simStoreBack = "the store took an older base"
+	simConfirmed = "a base was confirmed that another list was published as"
+	simTwice     = "published two bases at once"
 	simBack      = "went back to an older base"
 	simTooMany   = "refreshed more often than one gate would"
 	simUnready   = "had no list, or an expired one, although all was well"
@@ -55,11 +58,14 @@ type simGroup struct {
 	quiet     time.Duration // since when nothing at all does
 	fulls     []time.Duration
 	incs      []time.Duration
+	fullAt    time.Duration // when the last full refresh began
 	recently  []string
 	pauseNext time.Duration // for how long who publishes next is paused while it does
-	detail    string
-	newest    map[*simReplica]time.Duration
-	found     map[string]string // the first of each kind
+
+	suspendNext bool // so is the machine of who refreshes next
+	detail      string
+	newest      map[*simReplica]time.Duration
+	found       map[string]string // the first of each kind
 }
 
 func newSim(seed uint64, broken simBreak, rules simRules) *simGroup {
@@ -68,7 +74,7 @@ func newSim(seed uint64, broken simBreak, rules simRules) *simGroup {
 		began: map[replication.Base]time.Duration{}, count: map[string]int{}, newest: map[*simReplica]time.Duration{}, found: map[string]string{},
 	}
 	g.market = simMarket{w: &g.simWorld}
-	g.store = simStore{w: &g.simWorld, rules: rules, count: g.count, back: func() { g.found[simStoreBack] = fmt.Sprint("at ", g.now) }}
+	g.store = simStore{w: &g.simWorld, rules: rules, count: g.count, wrong: func(what string) { g.wrong(g.replicas[0], what) }}
 	for user := range simUsers {
 		g.market.set(user, uint8(g.rng.IntN(2)*3), true)
 	}
@@ -86,6 +92,7 @@ func newSim(seed uint64, broken simBreak, rules simRules) *simGroup {
 
 func (g *simGroup) wrong(r *simReplica, what string) {
 	if _, ok := g.found[what]; !ok {
+		g.trace(func() string { return fmt.Sprintf("WRONG: replica %d %s", r.id, what) })
 		g.found[what] = fmt.Sprintf("at %v, replica %d: %s; base of %v, rows of %v; of late: %v %s", g.now, r.id, what, r.own.trueBegan, r.own.upTo,
 			g.recently[max(0, len(g.recently)-4):], g.detail)
 	}
@@ -93,12 +100,12 @@ func (g *simGroup) wrong(r *simReplica, what string) {
 
 func (g *simGroup) start() *simReplica {
 	g.started++
-	r := &simReplica{g: g, id: g.started, birth: g.now - g.between(0, time.Hour), calm: g.now}
+	r := &simReplica{g: g, id: g.started, birth: g.now - g.between(-time.Hour, time.Hour), calm: g.now}
 	r.state = replication.New(replication.Config{
 		Lease: simLease, Bound: [replication.Kinds]time.Duration{simBoundIncremental, simBoundFull}, DemandBound: 10 * time.Second,
 	}, g.rng.Uint64())
 	for k, interval := range []time.Duration{simEvery, simResync} {
-		r.loops[k] = simLoop{interval: interval, jitter: 1}
+		r.loops[k] = simLoop{interval: interval, jitter: 1, retry: math.MinInt64}
 	}
 	g.replicas = append(g.replicas, r)
 	r.later(g.between(0, time.Second), func() { r.tell(replication.Event{Type: replication.Tick}) })
@@ -120,7 +127,7 @@ func (g *simGroup) holder() *simReplica {
 // transfer is how long a list takes.
 func (g *simGroup) transfer() time.Duration {
 	if g.rng.IntN(10) == 0 {
-		return g.between(0, 20*time.Second)
+		return g.between(0, time.Minute)
 	}
 	return g.between(0, 800*time.Millisecond)
 }
@@ -145,7 +152,7 @@ func (g *simGroup) want() {
 func (g *simGroup) deny() {
 	r := g.any()
 	if r.own.Loaded && !r.loops[replication.Incremental].running {
-		r.when(func() { r.increment(r.now(), func(bool) {}) })
+		r.when(func() { r.increment(func(bool) {}) })
 	}
 	g.after(g.between(time.Second, 10*time.Minute), g.deny)
 }
@@ -179,12 +186,12 @@ func (g *simGroup) trouble() {
 			g.during(g.between(time.Second, 20*time.Minute), func() { s.slow = 0 })
 		},
 		func() { s.lost = true; g.during(g.between(time.Second, time.Minute), func() { s.lost = false }) },
-		func() { s.data = simData{} },
-		func() { s.restore(g.between(0, 2*time.Hour)) },
+		func() { s.change(func() { s.data = simData{} }) },
+		func() { s.change(func() { s.restore(g.between(0, 2*time.Hour)) }) },
 		func() {
 			s.away = true
 			lost := g.between(0, 20*time.Second)
-			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.restore(lost) })
+			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.change(func() { s.restore(lost) }) })
 		},
 		func() { s.setClock(g.between(-2*time.Hour, 2*time.Hour)) },
 		func() { s.setClock(g.between(-20*time.Second, 20*time.Second)) },
@@ -212,13 +219,9 @@ func (g *simGroup) trouble() {
 				one.skew += g.between(-most, most)
 			}
 		},
-		func() { // its machine is suspended: the monotonic clock stands still
-			lasts := g.between(time.Second, 80*time.Minute)
-			if g.now >= one.paused {
-				g.pause(one, lasts)
-				one.asleep += lasts
-			}
-		},
+		func() { g.suspend(one, false) },
+		func() { g.suspendNext = true },
+		func() { g.suspend(one, true) },
 		func() {
 			m.down, m.again = true, []time.Duration{0, 0, 20 * time.Second, time.Minute}[g.rng.IntN(4)]
 			g.during(g.between(time.Second, 30*time.Minute), func() { m.down, m.well = false, g.now+m.again })
@@ -234,6 +237,7 @@ func (g *simGroup) trouble() {
 	}
 	n := g.rng.IntN(len(kinds))
 	g.note(uint64(n))
+	g.trace(func() string { return fmt.Sprintf("TROUBLE %d with replica %d", n, one.id) })
 	g.recently = append(g.recently, fmt.Sprintf("%v: %d on %d", g.now, n, one.id))
 	g.count[fmt.Sprint("trouble ", n)]++
 	kinds[n]()
@@ -246,9 +250,20 @@ func (g *simGroup) trouble() {
 
 // setClock sets the store's clock.
 func (s *simStore) setClock(by time.Duration) {
-	s.skew += by
-	if by < 0 {
-		s.old = nil // a backup of before would be too young: see docs/replicas.md
+	s.change(func() {
+		if s.skew += by; by > 0 {
+			s.ahead = s.w.now
+		} else {
+			s.old = nil // a backup of before would be too young: see docs/replicas.md
+		}
+	})
+}
+
+// change has the store be another, unless a machine is frozen: it could not know
+// by anything for how long.
+func (s *simStore) change(do func()) {
+	if s.w.frozen == 0 {
+		do()
 	}
 }
 
@@ -271,6 +286,30 @@ func (g *simGroup) pause(r *simReplica, lasts time.Duration) {
 	})
 }
 
+// suspend has the machine of a replica be suspended: the monotonic clock stands
+// still. If it is frozen, as a virtual one can be, the wall clock does so too, until
+// it is set right.
+func (g *simGroup) suspend(r *simReplica, frozen bool) {
+	lasts := g.between(time.Second, 80*time.Minute)
+	if g.now < r.paused {
+		return
+	}
+	g.pause(r, lasts)
+	r.asleep += lasts - time.Microsecond // to wake takes time
+	if frozen {
+		g.frozen++
+		r.froze = g.now + lasts
+		r.unaware = true
+		r.skew -= lasts
+		g.during(lasts+g.between(0, 5*time.Minute), func() {
+			g.frozen--
+			r.unaware = false
+			r.skew += lasts
+			r.calm = g.now
+		})
+	}
+}
+
 func (g *simGroup) kill(r *simReplica) {
 	r.dead = true
 	g.replicas = slices.DeleteFunc(g.replicas, func(other *simReplica) bool { return other == r })
@@ -287,13 +326,19 @@ func (g *simGroup) moved(r *simReplica) {
 	g.newest[r] = r.own.trueBegan
 }
 
-// began2 counts a refresh that the loop of a replica makes.
-func (g *simGroup) began2(r *simReplica, k replication.Kind) {
+// refreshes counts a refresh that the loop of a replica makes. A demand, of its own
+// or of another replica, is one more, and moves the next.
+func (g *simGroup) refreshes(r *simReplica, k replication.Kind) {
 	all, interval := &g.incs, simEvery
 	if k == replication.Full {
 		all, interval = &g.fulls, simResync
-		if r.loops[k].demand {
-			g.quiet = max(g.quiet, g.now-simResync) // it is one more, and moves the next
+		before := g.fullAt
+		g.fullAt = g.now
+		if l := &r.loops[k]; l.demand || l.helps {
+			if !l.demand && g.calm() > 2*interval && !g.demanded(before) {
+				g.wrong(r, simTooMany+" (for others)")
+			}
+			g.quiet = max(g.quiet, g.now-simResync)
 			*all = nil
 			g.count["full refreshes demanded"]++
 			return
@@ -304,6 +349,15 @@ func (g *simGroup) began2(r *simReplica, k replication.Kind) {
 		g.wrong(r, simTooMany+" ("+k.String()+")")
 	}
 	*all = append(*all, g.now)
+}
+
+// demanded reports whether somebody waits for a full refresh that begins after
+// that.
+func (g *simGroup) demanded(after time.Duration) bool {
+	return slices.ContainsFunc(g.replicas, func(r *simReplica) bool {
+		l := &r.loops[replication.Full]
+		return l.demand && l.demanded > after
+	})
 }
 
 // watch looks at everybody now and then.
@@ -335,13 +389,19 @@ func (g *simGroup) check(r *simReplica) {
 	}
 	told, truth := own.Began.Age(now), g.now-own.trueBegan
 	toldContact, truthContact := own.Contact.Age(now), g.now-own.upTo
+	if r.unaware {
+		return // as a gate without Redis, it has nothing to tell it by
+	}
 	if told < truth-simSlack || toldContact < truthContact-simSlack {
 		g.wrong(r, simYoung)
 	}
 	if min(g.calm(), g.now-r.calm) > simResync+simBoundFull && told > truth+10*time.Second {
 		g.wrong(r, simOld)
 	}
-	if r.jumped > 0 && r.jumped == g.quiet && g.calm() > 15*time.Second && told > truth+r.wrongBy+10*time.Second {
+	// A wall clock that goes forward after the store's clock has done so may be one
+	// that catches up, for a list of before: that costs a refresh.
+	certain := own.trueBegan > max(g.store.ahead, r.froze)
+	if r.jumped > 0 && r.jumped == g.quiet && g.calm() > 15*time.Second && certain && told > truth+r.wrongBy+10*time.Second {
 		g.wrong(r, simOld)
 	}
 	for user := range simUsers {
@@ -366,6 +426,7 @@ func (g *simGroup) check(r *simReplica) {
 				}
 			case yes && !told:
 				if well && g.now-max(m.gained[user][bit], since) > simShownBound+simRecovery*btoi(since > m.gained[user][bit]) {
+					g.detail = fmt.Sprint(user, bit, m.gained[user][bit], own.users[user], m.now[user], own.cursor)
 					g.wrong(r, simRefused)
 				}
 			}

@@ -29,7 +29,8 @@ const (
 // A simEvent is something that is going to happen.
 type simEvent struct {
 	at   time.Duration
-	turn uint64 // of two at once the one that was planned first comes first
+	turn uint64      // of two at once the one that was planned first comes first
+	who  *simReplica // it happens when that process runs; nil: at once
 	do   func()
 }
 
@@ -37,33 +38,37 @@ type simEvent struct {
 // the interfaces.
 type simQueue []simEvent
 
-func (q simQueue) less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].turn < q[j].turn
+func (e *simEvent) before(other *simEvent) bool {
+	return e.at < other.at || e.at == other.at && e.turn < other.turn
 }
 
 func (q *simQueue) push(e simEvent) {
 	*q = append(*q, e)
 	all := *q
-	for i := len(all) - 1; i > 0 && all.less(i, (i-1)/2); i = (i - 1) / 2 {
-		all[i], all[(i-1)/2] = all[(i-1)/2], all[i]
+	i := len(all) - 1
+	for ; i > 0 && e.before(&all[(i-1)/2]); i = (i - 1) / 2 {
+		all[i] = all[(i-1)/2]
 	}
+	all[i] = e
 }
 
 func (q *simQueue) pop() simEvent {
 	all := *q
 	first, last := all[0], len(all)-1
-	all[0], all[last] = all[last], simEvent{}
+	e := all[last]
+	all[last] = simEvent{}
 	all = all[:last]
-	for i := 0; ; {
+	i := 0
+	for last > 0 {
 		child := 2*i + 1
-		if child+1 < last && all.less(child+1, child) {
+		if child+1 < last && all[child+1].before(&all[child]) {
 			child++
 		}
-		if child >= last || !all.less(child, i) {
+		if child >= last || !all[child].before(&e) {
+			all[i] = e
 			break
 		}
-		all[i], all[child] = all[child], all[i]
-		i = child
+		all[i], i = all[child], child
 	}
 	*q = all
 	return first
@@ -77,19 +82,24 @@ type simWorld struct {
 	turn   uint64
 	market simMarket
 	store  simStore
+	frozen int    // machines whose clocks are behind
 	digest uint64 // of all that has happened: two runs of a seed have the same
 }
 
 func (w *simWorld) after(d time.Duration, do func()) {
 	w.turn++
-	w.queue.push(simEvent{w.now + d, w.turn, do})
+	w.queue.push(simEvent{w.now + d, w.turn, nil, do})
 }
 
 func (w *simWorld) run(until time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= until {
 		e := w.queue.pop()
 		w.now = e.at
-		e.do()
+		if e.who != nil {
+			e.who.when(e.do)
+		} else {
+			e.do()
+		}
 	}
 	w.now = until
 }
@@ -236,10 +246,11 @@ type simStore struct {
 	lost  bool          // answers are lost, not calls
 	slow  time.Duration // of each way
 	skew  time.Duration // of its clock
+	ahead time.Duration // when that was last put forward
 	data  simData
 	old   []simSaved
 	count map[string]int
-	back  func() // is told that an older base was taken
+	wrong func(what string) // is told of what must never be
 }
 
 // simData is what it has.
@@ -298,27 +309,25 @@ func (s *simStore) restore(ago time.Duration) {
 	s.data = simData{}
 }
 
-func (s *simStore) sync(id int, a replication.Action) replication.Reply {
+func (s *simStore) sync(id int, a *replication.Action) replication.Reply {
 	if t := s.touch(); a.Void == s.data.epoch {
 		s.data = simData{written: s.data.written, clock: t}
 		s.count["epochs voided"]++
 	}
 	t := s.touch()
 	d := &s.data
-	var after int64
-	for _, c := range a.Cursor {
-		after = after*10 + int64(c-'0')
-	}
+	after := simNumber(a.Cursor)
 	if after > d.lastID {
 		after = 0
 	}
-	r := replication.Reply{Time: t, Epoch: d.epoch, Base: d.base, Cursor: simID(after)}
+	r := replication.Reply{Time: t, Epoch: d.epoch, Base: d.base, Cursor: a.Cursor}
 	for _, e := range d.log {
 		if e.id > after {
-			entry := e.Entry
-			r.Entries = append(r.Entries, entry)
-			r.Cursor = simID(e.id)
+			r.Entries, after = append(r.Entries, e.Entry), e.id
 		}
+	}
+	if after != simNumber(a.Cursor) {
+		r.Cursor = simID(after)
 	}
 	if a.Raise {
 		d.wanted = max(d.wanted, t)
@@ -351,7 +360,7 @@ func (s *simStore) publish(id int, b replication.Base, epoch string, list *simLi
 		return b, false
 	}
 	if d.list != nil && b.Began < d.base.Began && d.base.Began <= t {
-		s.back()
+		s.wrong(simStoreBack)
 	}
 	if b.Name == "" || b.Name != d.base.Name {
 		d.written++
@@ -361,6 +370,9 @@ func (s *simStore) publish(id int, b replication.Base, epoch string, list *simLi
 		d.list = list
 	} else {
 		s.count["bases confirmed"]++
+		if list.users != d.list.users {
+			s.wrong(simConfirmed)
+		}
 		kept := *d.list
 		kept.trueBegan, kept.upTo = list.trueBegan, max(kept.upTo, list.trueBegan)
 		kept.began, kept.contact = b.Began, max(kept.contact, b.Began)
@@ -390,6 +402,13 @@ func (s *simStore) release(id int, k replication.Kind, keep time.Duration) {
 	if d.until[k] > t && d.holder[k] == id {
 		d.holder[k], d.until[k] = 0, t+int64(keep)
 	}
+}
+
+func simNumber(id string) (n int64) {
+	for _, c := range id {
+		n = n*10 + int64(c-'0')
+	}
+	return n
 }
 
 func simID(n int64) string {

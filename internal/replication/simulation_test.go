@@ -13,7 +13,8 @@ import (
 
 // The simulation makes much garbage and keeps little.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(800)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(128 << 20)
 	os.Exit(m.Run())
 }
 

@@ -80,6 +80,13 @@ type State struct {
 	moved     bool          // the wall clock and the monotonic one have drifted apart since
 	movedAt   int64         // after this, on the monotonic clock
 
+	// doubt is for how long both clocks of this process may have stood still, as
+	// those of a virtual machine can, unless the store's clock was put forward: what
+	// is of before doubtAt, on the monotonic clock, may be that much older. It is
+	// published as such, and a wall clock that catches up is not taken for one that
+	// was set.
+	doubt, doubtAt int64
+
 	base, loading, tried       Base          // what Own is published as; what is being read; what was being published
 	baseAt, loadingAt, triedAt clock.Instant // the same as instants
 	seen                       Base          // what is published
@@ -87,10 +94,12 @@ type State struct {
 
 	syncing, failing, publishing, closing bool
 	syncAt                                int64 // the next Sync
-	repairAt                              int64 // when what the store has lost is published again; 0 if it has not
+	repairing                             bool  // the store has lost what this replica has
+	repairAt                              int64 // when that is published again
 
 	broken                      Base // what could not be read
 	brokenUntil, helped, helpAt int64
+	helping                     bool // helpAt counts
 
 	work [Kinds]work
 }
@@ -138,27 +147,36 @@ func (s *State) spread(d time.Duration) int64 { return int64(float64(d) * (0.8 +
 
 // readClock takes in a reading of the store's clock. set says that the clock
 // was set, or is another's: then what was told of its times is worth nothing.
-// If it was put back, what is published looks younger than it is.
+// If it may have been put back, what is published may look younger than it is.
 //
 // If the wall clock and the monotonic one have drifted apart since the last
-// reading, it returns what must be added to instants of before: the store's
-// clock says how much time has really passed. The monotonic clock may stand
-// still, but it never runs ahead.
+// reading, it returns what must be added to instants of before. The monotonic
+// clock may stand still, but it never runs ahead. If the store's clock agrees with
+// it, the wall clock was set. Otherwise only the longest that a clock says is
+// certain to be no less than what has passed.
 func (s *State) readClock(e *Event) (mono, wall int64, set bool) {
 	now, t := e.Now, e.Reply.Time
 	low, high := t-now.Mono, t-e.Sent.Mono
-	same := e.Reply.Epoch == s.epoch
-	set = s.timed && (low > s.high+slack || high < s.low-slack || !same)
-	if s.void = ""; s.timed && same && high < s.low-slack {
-		s.void, s.syncAt = s.epoch, now.Mono
-	}
-	if s.timed && s.moved {
+	if s.void = ""; s.timed {
+		same := e.Reply.Epoch == s.epoch
 		byMono, byWall := now.Mono-s.last.Mono, now.Wall-s.last.Wall
-		passed := max(byMono, high-s.low+byMono)
-		if !same {
+		byStore := byMono + high - s.low
+		passed := max(byMono, byStore)
+		if set = low > s.high+slack || high < s.low-slack || !same; set {
 			passed = max(passed, byWall)
 		}
-		mono, wall = byMono-passed, byWall-passed
+		if set && same && byStore < passed-slack {
+			s.void, s.syncAt = s.epoch, now.Mono
+		}
+		if e.Own.Began.Mono > s.doubtAt {
+			s.doubt = 0
+		}
+		switch d := byWall - byMono; {
+		case s.moved && (set || d < 0 || d > s.doubt+slack):
+			mono, wall = byMono-passed, byWall-passed
+		case set && passed > byMono+slack:
+			s.doubt, s.doubtAt = s.doubt+passed-byMono, now.Mono
+		}
 	}
 	s.low, s.high, s.timed, s.last, s.moved, s.epoch = low, high, true, now, false, e.Reply.Epoch
 	return mono, wall, set
@@ -166,6 +184,9 @@ func (s *State) readClock(e *Event) (mono, wall int64, set bool) {
 
 // drift notes that the clocks of this process have drifted apart.
 func (s *State) drift(now clock.Instant) {
+	if s.prev == (clock.Instant{}) {
+		s.syncAt = now.Mono // the monotonic clock may read anything, also less than 0
+	}
 	if d := (now.Wall - s.prev.Wall) - (now.Mono - s.prev.Mono); s.timed && (d > slack || d < -slack) {
 		s.moved, s.movedAt, s.syncAt = true, s.prev.Mono, now.Mono
 	}
@@ -180,7 +201,11 @@ func (s *State) instant(stamp int64, now clock.Instant) clock.Instant {
 
 // stamp returns the earliest time that the store's clock can have read then.
 func (s *State) stamp(i, now clock.Instant) int64 {
-	return max(1, now.Mono+s.low-int64(i.Age(now)))
+	t := now.Mono + s.low - int64(i.Age(now))
+	if i.Mono <= s.doubtAt {
+		t -= s.doubt
+	}
+	return max(1, t)
 }
 
 // future reports whether that cannot have been read from the store's clock yet.

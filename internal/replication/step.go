@@ -70,16 +70,17 @@ func (s *State) due(e *Event) {
 func (s *State) settle(e *Event, to []Action) []Action {
 	for k := range s.work {
 		w := &s.work[k]
+		busy := Kind(k) == Full && s.publishing // what it has found before
 		switch {
 		case !w.waiting || w.running:
 		case s.satisfied(Kind(k), &e.Own):
 			*w = work{leased: w.leased, until: w.until}
 			to = append(to, Action{Type: Skip, Kind: Kind(k)})
-		case w.leased && !s.publishing, s.failing, e.Now.Mono >= w.bound:
+		case w.leased && !busy, s.failing, e.Now.Mono >= w.bound:
 			w.running = true
 			to = append(to, Action{Type: Run, Kind: Kind(k)})
 		}
-		if w.leased && !w.waiting && (Kind(k) != Full || !s.publishing) {
+		if w.leased && !w.waiting && !busy {
 			w.leased = false
 			to = append(to, Action{Type: Release, Kind: Kind(k)})
 		}
@@ -117,7 +118,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 		a.Raise = a.Raise || w.raise
 		w.asking = true
 	}
-	if s.repairAt > 0 && e.Now.Mono >= s.repairAt && !s.work[Full].running {
+	if s.repairing && e.Now.Mono >= s.repairAt && !s.work[Full].running {
 		a.Want[Full] = true
 	}
 	s.syncing = true
@@ -136,7 +137,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		return to
 	}
 	r := &e.Reply
-	own := e.Own
+	own := &e.Own // as it is after what is done here
 	mono, wall, set := s.readClock(e)
 	if set {
 		s.base, s.tried = Base{}, Base{}
@@ -156,8 +157,8 @@ func (s *State) synced(e *Event, to []Action) []Action {
 	if s.void != "" {
 		return to
 	}
-	to = s.takeBase(e, &own, to)
-	to = s.takeEntries(e, &own, to)
+	to = s.takeBase(e, own, to)
+	to = s.takeEntries(e, own, to)
 	to = s.help(e, to)
 	for k := range s.work {
 		w := &s.work[k]
@@ -176,7 +177,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 			s.syncAt = min(s.syncAt, e.Now.Mono+s.spread(pollSoon))
 		}
 	}
-	return s.repair(e, &own, to)
+	return s.repair(e, own, to)
 }
 
 // takeBase takes what is published if it is later than what this replica has.
@@ -239,9 +240,9 @@ func (s *State) repair(e *Event, own *Own, to []Action) []Action {
 		(s.seen == (Base{}) || s.future(s.seen.Began, e.Now) || s.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack)
 	switch {
 	case !need:
-		s.repairAt = 0
-	case s.repairAt == 0:
-		s.repairAt = e.Now.Mono + int64(float64(repairWithin)*s.rand()) + 1
+		s.repairing = false
+	case !s.repairing:
+		s.repairing, s.repairAt = true, e.Now.Mono+int64(float64(repairWithin)*s.rand())
 		s.syncAt = min(s.syncAt, s.repairAt)
 	case w.leased && !w.waiting:
 		return s.publish(e, own, false, to)
@@ -260,14 +261,15 @@ func (s *State) publish(e *Event, own *Own, same bool, to []Action) []Action {
 
 // help makes a full refresh due that another replica waits for and does not get.
 func (s *State) help(e *Event, to []Action) []Action {
-	switch wanted := e.Reply.Wanted; {
-	case wanted <= s.seen.Began || s.future(wanted, e.Now) || s.work[Full].waiting:
-		s.helpAt = 0
-	case s.helped == wanted:
-	case s.helpAt == 0:
-		s.helpAt = e.Now.Mono + s.spread(helpAfter)
+	wanted := e.Reply.Wanted
+	need := wanted > s.seen.Began && wanted != s.helped && !s.future(wanted, e.Now) && !s.work[Full].waiting
+	switch {
+	case !need:
+		s.helping = false
+	case !s.helping:
+		s.helping, s.helpAt = true, e.Now.Mono+s.spread(helpAfter)
 	case e.Now.Mono >= s.helpAt && !e.Reply.Held[Full]:
-		s.helped, s.helpAt = wanted, 0
+		s.helping, s.helped = false, wanted
 		to = append(to, Action{Type: Soon, Kind: Full})
 	}
 	return to
@@ -279,7 +281,7 @@ func (s *State) ran(e *Event, to []Action) []Action {
 	leased := w.leased
 	*w = work{leased: leased, until: w.until}
 	switch {
-	case !leased:
+	case !leased, e.Kind == Full && s.publishing:
 		s.syncAt = e.Now.Mono // and publish it as what is missing
 	case e.Kind == Full && !e.Failed && e.Own.Began != s.baseAt:
 		return s.publish(e, &e.Own, e.SameAs != (clock.Instant{}) && e.SameAs == s.baseAt, to)
@@ -307,7 +309,7 @@ func (s *State) loaded(e *Event) {
 
 // published notes what became of a Publish.
 func (s *State) published(e *Event) {
-	s.publishing, s.syncAt, s.repairAt = false, e.Now.Mono, 0
+	s.publishing, s.repairing, s.syncAt = false, false, e.Now.Mono
 	if !e.Failed && !e.Refused {
 		s.base, s.baseAt, s.seen = e.Reply.Base, s.triedAt, e.Reply.Base
 		s.tried = Base{}
