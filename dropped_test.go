@@ -57,7 +57,7 @@ func TestDroppedGrantFailsNoRole(t *testing.T) {
 
 	source.Put(record(1, in(7, "teacher")))
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.Equal(t, 1, gate.Status().Incremental.Outcome.Changed, "an incremental refresh that mends a grant changes the user")
+	assert.Equal(t, 1, gate.Status().Incremental.Outcome.Changed, "an incremental refresh that fixes a grant changes the user")
 	check(gate, 2, 3, 4)
 	require.NoError(t, gate.Close())
 

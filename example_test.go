@@ -159,7 +159,7 @@ func ExampleOpen_mistakes() {
 	// Refresh.Every is 30ns: less than 1ms is surely a mistake; a bare number is nanoseconds, write 30*time.Second
 }
 
-// Waiting does not mend credentials that the source refuses: Open returns at
+// Waiting does not fix credentials that the source refuses: Open returns at
 // once.
 func ExampleErrRefused() {
 	source := rolegatetest.NewStatic()

@@ -362,7 +362,7 @@ func (m *propMachine) restart(t *rapid.T) {
 		switch state {
 		case "damaged":
 			data[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-			data = append(data, 0) // or the same bit again, if nothing is stored meanwhile, would mend it
+			data = append(data, 0) // or the same bit again, if nothing is stored meanwhile, would fix it
 		case "cut short":
 			data = data[:at]
 		case "lost":

@@ -118,7 +118,7 @@ func (g *Gate) challenge() string {
 }
 
 // retryAfter is when a client may come again after a 503: about when the next
-// pull may have mended it.
+// pull may have fixed it.
 func (g *Gate) retryAfter(reason Reason) time.Duration {
 	if g == nil || g.refresher == nil || reason == ReasonClosed {
 		return 30 * time.Second

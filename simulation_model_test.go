@@ -85,7 +85,7 @@ type simPerson struct {
 	listed   bool
 	roles    uint8 // a bit for each simThing
 	spelling simSpelling
-	mended   moment // when a garbled record will be
+	fixed   moment // when a garbled record will be
 	sequence int64
 
 	// When they last got and lost each thing. A loss is quiet if increments do
@@ -265,7 +265,7 @@ func (w *simWorld) live() {
 		w.garble()
 	}
 	w.garbled = slices.DeleteFunc(w.garbled, func(n int) bool {
-		if w.people[n].mended > w.tick {
+		if w.people[n].fixed > w.tick {
 			return false
 		}
 		w.change(n, w.people[n].listed, func(p *simPerson) { p.spelling = simClear })
@@ -318,12 +318,12 @@ func (w *simWorld) garble() {
 	if w.rng.IntN(5) == 0 {
 		how = simUnreadable
 	}
-	mended := w.tick + time.Duration(5+w.rng.IntN(60))*time.Minute
+	fixed := w.tick + time.Duration(5+w.rng.IntN(60))*time.Minute
 	if !w.people[n].listed || w.people[n].spelling != simClear || len(w.garbled) >= 8 {
 		return
 	}
 	w.counts["bad records"]++
-	w.change(n, simShown, func(p *simPerson) { p.spelling, p.mended = how, mended })
+	w.change(n, simShown, func(p *simPerson) { p.spelling, p.fixed = how, fixed })
 	w.garbled = append(w.garbled, n)
 }
 

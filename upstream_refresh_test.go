@@ -381,7 +381,7 @@ func TestARefusalAtTheStartIsFinalAfterHalfAMinute(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name             string
-		permanent, mends bool
+		permanent, fixes bool
 		opens            bool
 		least, most      time.Duration
 	}{
@@ -394,7 +394,7 @@ func TestARefusalAtTheStartIsFinalAfterHalfAMinute(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				source := rolegatetest.NewStatic(users(3)...)
 				source.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, Permanent: c.permanent, Err: rolegate.ErrRefused})
-				if c.mends {
+				if c.fixes {
 					time.AfterFunc(10*time.Second, source.Recover)
 				}
 				begun := time.Now()

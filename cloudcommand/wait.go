@@ -32,7 +32,7 @@ var ErrNoDoneText = errors.New("cloudcommand: no text is known to mean that a sy
 //
 // It returns at once, without waiting, what [Client.Validate] says,
 // [ErrNoDoneText], and an error that is a [rolegate.ErrRefused], since waiting
-// mends none of these. The error of a ctx that ended has its
+// fixes none of these. The error of a ctx that ended has its
 // [context.DeadlineExceeded] or [context.Canceled] in its chain, and tells in
 // its text what the platform said last.
 func (c *Client) WaitForSync(ctx context.Context, id int64) error {

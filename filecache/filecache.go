@@ -10,7 +10,7 @@
 // Whoever can write that file, or put another in its place, decides who enters
 // the app. So the file must be the app's own and nobody else's to write, the
 // folder too, and neither a symbolic link nor anything but a plain file will
-// do: the error says which command mends it. On systems without Unix
+// do: the error says which command fixes it. On systems without Unix
 // permissions, see to that yourself.
 //
 // The file is replaced whole: a process that is killed while it writes, or a
@@ -59,7 +59,7 @@ func New(path string) *Cache {
 func isFolderName(path string) bool { return os.IsPathSeparator(path[len(path)-1]) }
 
 // Validate returns what is wrong with the name of the file, or with its folder
-// and what lies there, and which command mends it. rolegate.Open calls it, so
+// and what lies there, and which command fixes it. rolegate.Open calls it, so
 // that an app does not run for weeks with a cache that is of no use.
 func (c *Cache) Validate() error {
 	if c == nil || c.path == "" {

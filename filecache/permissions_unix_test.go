@@ -26,8 +26,8 @@ import (
 // somebody is the uid of somebody else, who is not root either.
 const somebody = 65_533
 
-// mend runs the command that an error tells, and says whether it told one.
-func mend(t *testing.T, err error) {
+// fix runs the command that an error tells, and says whether it told one.
+func fix(t *testing.T, err error) {
 	t.Helper()
 	told := regexp.MustCompile(`(?:fix it with|make it with|remove it with|remove the link with): (.*?)(?:: (?:open|lstat) .*)?$`).FindStringSubmatch(err.Error())
 	require.NotNil(t, told, "no command in: %v", err)
@@ -49,7 +49,7 @@ type problem struct {
 	folder func(t *testing.T, name string)
 	says   string
 	fits   bool // nothing is wrong with it
-	lost   bool // to mend it is to lose what was stored
+	lost   bool // to fix it is to lose what was stored
 }
 
 var problems = []problem{
@@ -130,7 +130,7 @@ func TestPermissions(t *testing.T) {
 				_, openErr := rolegate.Open(t.Context(), config(rolegatetest.NewStatic(), cache))
 				assert.ErrorContains(t, openErr, "Cache: "+err.Error())
 
-				mend(t, err)
+				fix(t, err)
 				require.NoError(t, cache.Validate(), "after: %v", err)
 				if p.lost {
 					_, err := cache.Load(t.Context())
@@ -247,7 +247,7 @@ func TestForbidden(t *testing.T) {
 			said := asAnybody(t, "store", path)
 			if c.says != "" {
 				require.Contains(t, said, c.says)
-				mend(t, errors.New(said))
+				fix(t, errors.New(said))
 				said = asAnybody(t, "store", path)
 			}
 			require.Empty(t, said)
@@ -262,7 +262,7 @@ func TestForbidden(t *testing.T) {
 		path := filepath.Join(dir, "list")
 		said := asAnybody(t, "store", path)
 		require.Contains(t, said, "the app cannot write to the folder")
-		mend(t, errors.New(said))
+		fix(t, errors.New(said))
 		require.Empty(t, asAnybody(t, "store", path))
 	})
 	t.Run("no folder, made by root", func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestForbidden(t *testing.T) {
 		path := filepath.Join(open(t), "one", "list")
 		said := asAnybody(t, "store", path)
 		require.Contains(t, said, "there is no folder")
-		mend(t, errors.New(said))
+		fix(t, errors.New(said))
 		require.Empty(t, asAnybody(t, "store", path))
 	})
 	t.Run("a file of root's", func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestForbidden(t *testing.T) {
 		require.NoError(t, filecache.New(path).Store(t.Context(), text("root's")))
 		said := asAnybody(t, "load", path)
 		require.Contains(t, said, "the app cannot read")
-		mend(t, errors.New(said))
+		fix(t, errors.New(said))
 		require.Contains(t, asAnybody(t, "load", path), "file does not exist")
 	})
 }

@@ -9,7 +9,7 @@ import (
 
 // A User is one user of a [Marketplace]'s list. The zero value of a field goes
 // out as "", 0 or an empty list; the zero ID is spelt 0, which identifies
-// nobody. Text that is not UTF-8 is mended on its way out; [Marketplace.Raw]
+// nobody. Text that is not UTF-8 is fixed on its way out; [Marketplace.Raw]
 // sends it as it is.
 type User struct {
 	ID                                       int64

@@ -68,7 +68,7 @@ func TestDoctorExitCodes(t *testing.T) {
 		{name: "fine", args: market, code: exitOK, out: "Everything is fine."},
 		{name: "in Chinese", args: and("--lang", "zh"), code: exitOK, out: "一切正常。"},
 		{name: "a warning", set: func(_ *testing.T, d *doctorRun) { d.market.Clear() }, args: market, code: exitOK, out: "It works; warnings: 1."},
-		{name: "wrong", set: func(_ *testing.T, d *doctorRun) { d.market.SetToken("another") }, args: market, code: exitNo, out: "Things to mend: 1."},
+		{name: "wrong", set: func(_ *testing.T, d *doctorRun) { d.market.SetToken("another") }, args: market, code: exitNo, out: "Things to fix: 1."},
 		{name: "wrong, as JSON", set: func(_ *testing.T, d *doctorRun) { d.market.SetToken("another") }, args: and("--json"), code: exitNo, out: `"name": "token.refused_in_body"`},
 		{name: "a secret that is not there", args: []string{"--url", "URL", "--app-id", "test-app", "--token-file", "FOLDER/none"}, code: exitUsage, out: "FOLDER/none"},
 		{name: "an app id that is none", args: []string{"--lang", "en", "--url", "URL", "--app-id", "two words", "--token-file", "TOKEN"}, code: exitUsage, out: "--app-id: expected visible ASCII"},

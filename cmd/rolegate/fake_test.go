@@ -234,7 +234,7 @@ func TestFakeWire(t *testing.T) {
 	status, _ = ask("AT-2-wrong")
 	assert.Equal(t, http.StatusUnauthorized, status)
 	status, _ = f.send(t, "//app/user/list", "")
-	assert.Equal(t, http.StatusNotFound, status, "no path is mended")
+	assert.Equal(t, http.StatusNotFound, status, "no path is fixed")
 }
 
 func TestFakeVerbose(t *testing.T) {

@@ -364,14 +364,14 @@ func TestLostRoles(t *testing.T) {
 			accepted.refresh(c.after, snapshot.RemovalContext{Accept: shown})
 			assert.Nil(t, accepted.gen.Held)
 
-			mended := *s
-			mended.after(time.Minute).refresh(c.before, snapshot.RemovalContext{})
+			fixed := *s
+			fixed.after(time.Minute).refresh(c.before, snapshot.RemovalContext{})
 			if swapped := c.name == "one role for another"; swapped { // and now the other is gone from all
-				assert.Equal(t, c.held, mended.gen.Held.LostRoles())
-				assert.Equal(t, since, mended.gen.KnownFor(2))
+				assert.Equal(t, c.held, fixed.gen.Held.LostRoles())
+				assert.Equal(t, since, fixed.gen.KnownFor(2))
 			} else {
-				assert.Nil(t, mended.gen.Held)
-				assert.Equal(t, mended.now, mended.gen.Verified)
+				assert.Nil(t, fixed.gen.Held)
+				assert.Equal(t, fixed.now, fixed.gen.Verified)
 			}
 
 			s.after(5*time.Minute).refresh(c.after, snapshot.RemovalContext{})

@@ -134,7 +134,7 @@ func TestWhichRowCounts(t *testing.T) {
 		{"of equal sequences the invalid one", nil, []snapshot.Row{invalid(4, 6), teacher(4, 7, "late")}, ""},
 		{"an invalid one of the sequence that the base has shown", map[int64]int64{1: 9}, []snapshot.Row{invalid(9, 6)}, ""},
 		{"an invalid one that is older", map[int64]int64{1: 9}, []snapshot.Row{invalid(8, 6)}, "base"},
-		{"one that mends an invalid one", nil, []snapshot.Row{invalid(4, 6), teacher(5, 6, "mended")}, "mended"},
+		{"one that fixes an invalid one", nil, []snapshot.Row{invalid(4, 6), teacher(5, 6, "fixed")}, "fixed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -67,7 +67,7 @@ var catalogue = []Line{
 	{46, disk, "a stored index that is damaged", "not used; the list comes from the source"},
 	{47, disk, "a stored index of another list, too old, or dated in the future", "not used"},
 	{48, disk, "a disk that is full or read-only, a folder that is not there", "the swap in memory happens all the same; counted"},
-	{49, disk, "a stored index that others can write, or a symbolic link", "refused, with the command that mends it"},
+	{49, disk, "a stored index that others can write, or a symbolic link", "refused, with the command that fixes it"},
 	{50, replicas, "a leader that writes after a pause, in which another took its place", "Redis itself refuses it; followers see what the other wrote"},
 	{51, replicas, "Redis down, silent, slow, restarted empty, or restored from an old backup", "no request waits; no index goes back; each replica pulls by itself, not all at once"},
 	{52, replicas, "a lease that runs out in the middle of a walk", "the work is done twice at most; nothing older is ever seen"},

@@ -17,7 +17,7 @@ import (
 )
 
 // Line 49: a file or folder that others can write to, and a symbolic link. They
-// must be refused, with the command that mends it.
+// must be refused, with the command that fixes it.
 func TestFault49AStoredIndexOfOthers(t *testing.T) {
 	t.Parallel()
 	forged := webIndex(t, rolegatetest.NewStatic(webUser(1), webUser(666, webIn(7, "admin"))))

@@ -88,7 +88,7 @@ func rawListen(t *testing.T) net.Listener {
 }
 
 func (s *rawServer) fail(answer rawAnswer) { s.fault.Store(&answer) }
-func (s *rawServer) mend()                 { s.fault.Store(nil) }
+func (s *rawServer) fix()                 { s.fault.Store(nil) }
 
 func (s *rawServer) accept() {
 	for {
@@ -215,7 +215,7 @@ func rawKeeps(t *testing.T, faults []rawFault, edit ...func(*marketplace.Config)
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			rawBubble(t, func(w *keepWorld, server *rawServer) {
-				w.keeps(f.want, func() { server.fail(f.answer) }, server.mend, f.says)
+				w.keeps(f.want, func() { server.fail(f.answer) }, server.fix, f.says)
 			}, edit...)
 		})
 	}
@@ -237,7 +237,7 @@ func rawKeeps(t *testing.T, faults []rawFault, edit ...func(*marketplace.Config)
 func (w *keepWorld) keepsOnSocket(server *rawServer, f rawFault) bool {
 	w.Helper()
 	failed := w.Failed()
-	w.keeps(f.want, func() { server.fail(f.answer) }, server.mend, f.says)
+	w.keeps(f.want, func() { server.fail(f.answer) }, server.fix, f.says)
 	return failed || !w.Failed()
 }
 

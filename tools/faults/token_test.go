@@ -121,7 +121,7 @@ func TestFault22RefusedToken(t *testing.T) {
 				assert.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), m.Token())
 				assert.NotErrorIs(t, err, context.DeadlineExceeded)
 				assert.GreaterOrEqual(t, time.Since(began), 30*time.Second, "another replica may have made the token invalid")
-				assert.Less(t, time.Since(began), 30*time.Second+tickBackOff, "more waiting mends nothing")
+				assert.Less(t, time.Since(began), 30*time.Second+tickBackOff, "more waiting fixes nothing")
 				assert.LessOrEqual(t, m.RequestCount(), 2*8, "two requests for each attempt, which are ever further apart")
 			})
 		})

@@ -164,7 +164,7 @@ func TestFault14NoConnectionOrACache(t *testing.T) {
 			"at once": rawReset(""), "in the headers": rawReset(head), "in the body": rawReset(head + "Content-Length: 4096\r\n\r\n" + page),
 		} {
 			failed := w.Failed()
-			w.keeps(network, func() { server.fail(answer) }, server.mend, "")
+			w.keeps(network, func() { server.fail(answer) }, server.fix, "")
 			if !failed && w.Failed() {
 				t.Logf("that was %q", where)
 			}
@@ -224,14 +224,14 @@ func TestFault14NoConnectionOrACache(t *testing.T) {
 			w.keeps(network, func() { shown.Store(bad) }, func() { shown.Store(good) }, says)
 		}
 		plain := startRaw(t, w.m, rawListen(t))
-		mend := func() { dialer.to(server.listener.Addr().String(), nil) }
-		w.keeps(network, func() { dialer.to(plain.listener.Addr().String(), nil) }, mend, "")
+		fix := func() { dialer.to(server.listener.Addr().String(), nil) }
+		w.keeps(network, func() { dialer.to(plain.listener.Addr().String(), nil) }, fix, "")
 		w.keeps(network, func() {
 			dialer.to("", func(context.Context, string, string) (net.Conn, error) {
 				client, server := net.Pipe()
 				return client, server.Close()
 			})
-		}, mend, "")
+		}, fix, "")
 		assert.Zero(t, plain.requests.Load(), "nothing is sent without TLS")
 
 		// The client's own transport trusts what the machine does: not this one.

@@ -81,7 +81,7 @@ func TestFault06HeadersThatNeverCome(t *testing.T) {
 					}
 				}, edit)
 				rawBubble(t, func(w *keepWorld, server *rawServer) {
-					w.keeps(f.want, func() { server.fail(f.answer) }, server.mend, f.says)
+					w.keeps(f.want, func() { server.fail(f.answer) }, server.fix, f.says)
 				}, edit)
 			}
 		})
@@ -106,7 +106,7 @@ func TestFault06HeadersThatNeverCome(t *testing.T) {
 	t.Run("on a real socket", func(t *testing.T) {
 		t.Parallel()
 		w, server := rawSockets(t, short)
-		w.keeps(timeout, func() { server.fail(rawSilence(head)) }, server.mend, "no whole page within 1.5s")
+		w.keeps(timeout, func() { server.fail(rawSilence(head)) }, server.fix, "no whole page within 1.5s")
 	})
 	keepServers(t, []keepFault{{name: "a drip", fault: rolegatetest.Drip(time.Second), want: timeout, says: "no whole page within 1.5s"}}, short)
 }
@@ -157,7 +157,7 @@ func TestFault12RedirectToAnotherHost(t *testing.T) {
 		page := `{"code":200,"data":[` + keepNewUser + `]}`
 		w.keeps(rolegate.FailureHTTPStatus, func() {
 			server.fail(rawBytes(fmt.Sprintf("HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: %d\r\n\r\n%s", there, len(page), page)))
-		}, server.mend, "HTTP status 302")
+		}, server.fix, "HTTP status 302")
 		assert.False(t, strings.Contains(w.log.String(), other.Addr().String()), "the other host is not named")
 	})
 	t.Run("nor is one on the same host followed", func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestFault13RetryAfter(t *testing.T) {
 					answer := rawBytes(fmt.Sprintf("HTTP/1.1 %s\r\nDate: %s\r\nRetry-After: %s\r\nContent-Length: 9\r\n\r\nkeepsBody",
 						line, now.UTC().Format(http.TimeFormat), c.after(now)))
 					if c.want == none {
-						w.keeps(rolegate.FailureHTTPStatus, func() { server.fail(answer) }, server.mend, "HTTP status "+line[:3])
+						w.keeps(rolegate.FailureHTTPStatus, func() { server.fail(answer) }, server.fix, "HTTP status "+line[:3])
 						return
 					}
 					w.isLeftAlone(server, answer, c.want)
@@ -229,7 +229,7 @@ func TestFault13RetryAfter(t *testing.T) {
 			w.gate = w.open(true)
 			<-time.After(119 * time.Second)
 			assert.EqualValues(w, 1, server.requests.Load())
-			server.mend()
+			server.fix()
 			<-time.After(2 * time.Second)
 			w.allowed(w.decisions())
 		})
@@ -311,7 +311,7 @@ func (w *keepWorld) isLeftAlone(server *rawServer, answer rawAnswer, want time.D
 	assert.Equal(w, before.Verified, after.Verified)
 	assert.Equal(w, map[rolegate.Failure]uint64{rolegate.FailureHTTPStatus: 1}, after.Failures)
 	assert.Equal(w, decisions, w.decisions())
-	server.mend()
+	server.fix()
 	w.m.Grant(900, 7, "teacher")
 	<-time.After(2 * time.Second)
 	assert.Positive(w, server.requests.Load()-1, "and then it goes on")

@@ -117,7 +117,7 @@ func (w *town) live(ctx context.Context) {
 		}
 		at := time.Now()
 		for len(w.spoiled) > 0 && at.After(w.spoiled[0].until) {
-			w.mend()
+			w.fix()
 		}
 		if at.Sub(w.backed) > 300*time.Millisecond {
 			w.backUp(at)
@@ -265,8 +265,8 @@ func (w *town) spoil(u *user) {
 	}
 }
 
-// mend ends the first of the bad records.
-func (w *town) mend() {
+// fix ends the first of the bad records.
+func (w *town) fix() {
 	s := w.spoiled[0]
 	w.spoiled = w.spoiled[1:]
 	var done func()
@@ -314,7 +314,7 @@ func (w *town) undo() {
 		return
 	}
 	for len(w.spoiled) > 0 {
-		w.mend()
+		w.fix()
 	}
 	n := w.rnd.IntN(len(w.backups))
 	b := w.backups[n]

@@ -96,7 +96,7 @@ func TestUntilThereIsAListEverythingIsDenied(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "not_ready", a.Reason)
 
-	// The settings are mended while it runs: nothing has to serve meanwhile.
+	// The settings are fixed while it runs: nothing has to serve meanwhile.
 	r.edit("caller", "token")
 	r.again()
 	require.Eventually(t, func() bool { return r.passes(teacher, "GET", "/grades") == http.StatusOK }, 10*time.Second, 5*time.Millisecond, r.log)

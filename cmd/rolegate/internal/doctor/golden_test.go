@@ -102,10 +102,10 @@ func TestSummary(t *testing.T) {
 	}{
 		{"fine", nil, true, "Everything is fine.", "一切正常。", true},
 		{"a warning", []doctor.Finding{warning}, true, "It works; warnings: 1.", "可以工作；有 1 条警告。", true},
-		{"wrong", []doctor.Finding{wrong, wrong}, true, "Things to mend: 2.", "有 2 处需要处理。", false},
-		{"both", []doctor.Finding{wrong, warning}, true, "Things to mend: 1; warnings: 1.", "有 1 处需要处理，另有 1 条警告。", false},
+		{"wrong", []doctor.Finding{wrong, wrong}, true, "Things to fix: 2.", "有 2 处需要处理。", false},
+		{"both", []doctor.Finding{wrong, warning}, true, "Things to fix: 1; warnings: 1.", "有 1 处需要处理，另有 1 条警告。", false},
 		{"ended", nil, false, "It was ended before all was tried.", "检查没有做完就被中断了。", false},
-		{"ended, and wrong", []doctor.Finding{wrong}, false, "Things to mend: 1. It was ended before all was tried.", "有 1 处需要处理。检查没有做完就被中断了。", false},
+		{"ended, and wrong", []doctor.Finding{wrong}, false, "Things to fix: 1. It was ended before all was tried.", "有 1 处需要处理。检查没有做完就被中断了。", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

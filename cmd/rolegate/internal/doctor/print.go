@@ -24,8 +24,8 @@ type text struct{ found, todo string }
 type words struct {
 	comma                 string // between the things of a list
 	gap                   string // between sentences
-	fine, warnings, mend  string
-	mendAndWarn, cutShort string
+	fine, warnings, fix  string
+	fixAndWarn, cutShort string
 	checks                map[string]string
 }
 
@@ -34,7 +34,7 @@ var (
 	English = Language{english, words{
 		comma: ", ", gap: " ",
 		fine: "Everything is fine.", warnings: "It works; warnings: %d.",
-		mend: "Things to mend: %d.", mendAndWarn: "Things to mend: %d; warnings: %d.",
+		fix: "Things to fix: %d.", fixAndWarn: "Things to fix: %d; warnings: %d.",
 		cutShort: "It was ended before all was tried.",
 		checks: map[string]string{
 			"settings": "Settings", "address": "Address", "token": "Token and app id", "page": "One page", "ids": "Ids and records",
@@ -45,7 +45,7 @@ var (
 	Chinese = Language{chinese, words{
 		comma: "、",
 		fine:  "一切正常。", warnings: "可以工作；有 %d 条警告。",
-		mend: "有 %d 处需要处理。", mendAndWarn: "有 %d 处需要处理，另有 %d 条警告。",
+		fix: "有 %d 处需要处理。", fixAndWarn: "有 %d 处需要处理，另有 %d 条警告。",
 		cutShort: "检查没有做完就被中断了。",
 		checks: map[string]string{
 			"settings": "设置", "address": "地址", "token": "令牌与应用 ID", "page": "一页用户", "ids": "ID 与记录",
@@ -208,9 +208,9 @@ func (r *Report) summary(whole bool) string {
 	line := ""
 	switch wrong, warnings := r.Count(Wrong), r.Count(Warning); {
 	case wrong > 0 && warnings > 0:
-		line = fmt.Sprintf(w.mendAndWarn, wrong, warnings)
+		line = fmt.Sprintf(w.fixAndWarn, wrong, warnings)
 	case wrong > 0:
-		line = fmt.Sprintf(w.mend, wrong)
+		line = fmt.Sprintf(w.fix, wrong)
 	case !whole:
 		return w.cutShort
 	case warnings > 0:

@@ -310,7 +310,7 @@ var english = map[string]text{
 	},
 	"roles.dropped": {
 		"grants without an organisation or a role code: %[1]d",
-		"They open nothing. Ask the marketplace's operator to mend them.",
+		"They open nothing. Ask the marketplace's operator to fix them.",
 	},
 	"roles.alike": {
 		"role codes that differ only in case or blanks: %[1]s",

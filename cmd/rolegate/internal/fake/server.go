@@ -121,7 +121,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control.ServeHTTP(w, r)
 		return
 	}
-	// No ServeMux: it would mend paths, and the marketplace does not.
+	// No ServeMux: it would fix paths, and the marketplace does not.
 	fake := s.moving
 	if s.cloud != nil && (r.URL.Path == rolegatetest.DefaultCheckPath || r.URL.Path == rolegatetest.DefaultTokenPath) {
 		fake = s.cloud
