@@ -30,7 +30,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			gate = open()
 			s := gate.Status()
 			assert.Equal(t, before.Held, s.Held)
-			assert.Equal(t, before.Verified, s.Verified, "of the walk before: this one is not applied")
+			assert.Equal(t, before.Verified, s.Verified, "of the full refresh before: this one is not applied")
 			assert.NotEqual(t, s.Verified, s.Contact)
 			assert.Equal(t, 101, s.Users)
 			d := gate.Decide(t.Context(), rolegate.UserID(50))
@@ -39,10 +39,10 @@ func TestRestartKeepsHolds(t *testing.T) {
 			assert.False(t, gate.Decide(t.Context(), rolegate.UserID(1)).Held)
 			after(time.Minute)
 			young := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(2*minutes))
-			assert.Equal(t, rolegate.ReasonGranted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the walk a minute ago has seen this user")
+			assert.Equal(t, rolegate.ReasonGranted, young.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the full refresh a minute ago has seen this user")
 			assert.Equal(t, rolegate.ReasonTooOld, young.Decide(t.Context(), rolegate.UserID(50), 0).Reason)
 		},
-		"the first walk does not confirm at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
+		"the first full refresh does not confirm at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
 			source.Set(users(10)...)
 			walkNow(t, gate)

@@ -191,12 +191,12 @@ func testRestartKeepsBars(t *testing.T) {
 	assert.False(t, allowed(gate, 2))
 	assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "account-2")).Reason)
 	assert.Equal(t, 2, gate.Status().Users)
-	synctest.Wait() // the first walk has failed
+	synctest.Wait() // the first full refresh has failed
 	repeated := named(2)
 	repeated.Sequence = gate.Status().Cursor
 	again.script(func() { again.news, again.err = []rolegate.Record{repeated}, nil })
 	require.NoError(t, gate.Refresh(t.Context()))
-	assert.False(t, allowed(gate, 2), "the record that the pull before has seen")
+	assert.False(t, allowed(gate, 2), "the record that the refresh before has seen")
 	repeated.Sequence++
 	again.script(func() { again.news = []rolegate.Record{repeated} })
 	require.NoError(t, gate.Refresh(t.Context()))

@@ -51,7 +51,7 @@ func TestStoring(t *testing.T) {
 			gate = open()
 			assert.Equal(t, 163, gate.Status().Users, "Close stores what is pending")
 		},
-		"after each walk, also without changes": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
+		"after each full refresh, also without changes": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			gate := open()
 			after(6 * time.Second)
 			for n := 2; n < 6; n++ {
@@ -82,7 +82,7 @@ func TestStoring(t *testing.T) {
 			assert.Zero(t, stores)
 			assert.Nil(t, data)
 		},
-		"a Store that fails is told once, and tried again with the next pull": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
+		"a Store that fails is told once, and tried again with the next refresh": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			var book logBook
 			cache.set(func(c *memoryCache) {
 				c.store = func(context.Context, func(io.Writer) error) error { return errors.New("the disk is full") }
@@ -292,7 +292,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A Load that takes long: the walk does not wait for it, and what comes late is
+// A Load that takes long: the full refresh does not wait for it, and what comes late is
 // used only if there is no list yet.
 func TestLoadingTakesLong(t *testing.T) {
 	t.Parallel()
@@ -314,7 +314,7 @@ func TestLoadingTakesLong(t *testing.T) {
 			var book logBook
 			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(users(50)...), Cache: slowly(t, 20*time.Second), Logger: book.logger()})
 			after(time.Minute)
-			assert.Equal(t, 50, listed(gate, 100), "what the walk has seen is not undone")
+			assert.Equal(t, 50, listed(gate, 100), "what the full refresh has seen is not undone")
 			assert.False(t, gate.Status().Cache.Loaded)
 			assert.Len(t, book.lines("rolegate: the stored index is not used: the list has come from the source meanwhile"), 1)
 			assert.EqualValues(t, 1, gate.Status().Cache.Stored)
@@ -341,14 +341,14 @@ func TestLoadingTakesLong(t *testing.T) {
 			assert.Equal(t, 50, listed(gate, 100))
 		})
 	})
-	t.Run("a walk that ends after it is compared with it", func(t *testing.T) {
+	t.Run("a full refresh that ends after it is compared with it", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(99)...)
 			source.SetDelay(30 * time.Second)
 			gate := openGate(t, rolegate.Config{Source: source, Cache: slowly(t, 20*time.Second)})
 			assert.Equal(t, 100, listed(gate, 100))
-			after(46 * time.Second) // the walk, and what came meanwhile
+			after(46 * time.Second) // the full refresh, and what came meanwhile
 			assert.Equal(t, 99, listed(gate, 100))
 			assert.Equal(t, 1, gate.Status().Full.Outcome.Removed)
 		})

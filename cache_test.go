@@ -60,7 +60,7 @@ func TestRestart(t *testing.T) {
 			assert.True(t, allowed(gate, 1), "nobody knows yet")
 			assert.True(t, allowed(gate, 100))
 			synctest.Wait()
-			assert.Equal(t, uint64(1), gate.Status().Full.Failed, "a walk was due at once")
+			assert.Equal(t, uint64(1), gate.Status().Full.Failed, "a full refresh was due at once")
 			after(10 * minutes)
 			assert.Equal(t, 100, listed(gate, 100))
 			source.Recover()
@@ -68,7 +68,7 @@ func TestRestart(t *testing.T) {
 			assert.LessOrEqual(t, took, 73*time.Second, "as soon as the back-off is over")
 			assert.Equal(t, 99, listed(gate, 100))
 		},
-		"a walk is due at once": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
+		"a full refresh is due at once": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			open()
 			source.Remove(1)
 			source.SetDelay(time.Second)
@@ -128,7 +128,7 @@ func TestRestart(t *testing.T) {
 			assert.False(t, allowed(gate, 200))
 			set.Put(record(101))
 			require.NoError(t, gate.Refresh(t.Context()))
-			assert.True(t, allowed(gate, 101), "the cursor is that of the walk")
+			assert.True(t, allowed(gate, 101), "the cursor is that of the full refresh")
 		},
 		"the credentials are refused": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			open()
@@ -174,7 +174,7 @@ func TestRestart(t *testing.T) {
 			assert.Equal(t, []rolegate.UserChange{{UserID: 200}}, change.Added)
 			assert.Equal(t, []rolegate.UserChange{{UserID: 7, Before: []rolegate.Grant{in(7, "teacher")}}}, change.Removed)
 		},
-		"an incremental pull goes on from it": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
+		"an incremental refresh goes on from it": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			open()
 			source.Put(record(200, in(7, "teacher")))
 			source.FailAfter(0, errAway)

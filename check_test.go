@@ -204,7 +204,7 @@ func TestCheckCallWaits(t *testing.T) {
 		source.Remove(1)
 		_, denial := gate.Policy(rolegate.Listed(), rolegate.MaxAge(time.Nanosecond)).CheckCall(t.Context(), rolegate.Call{Identity: rolegate.UserID(1)})
 		require.NotNil(t, denial)
-		assert.Equal(t, rolegate.ReasonNotAuthorized, denial.Reason, "a walk was waited for")
+		assert.Equal(t, rolegate.ReasonNotAuthorized, denial.Reason, "a full refresh was waited for")
 	})
 	t.Run("the context ends", func(t *testing.T) {
 		t.Parallel()

@@ -51,7 +51,7 @@ type Config struct {
 
 	// Cache keeps the last good index where a restart finds it, usually a
 	// filecache.Cache. If it is there and no older than Refresh.ExpireAfter,
-	// Open returns at once, and a full walk follows. A restart makes nothing
+	// Open returns at once, and a full refresh follows. A restart makes nothing
 	// younger. The Source must then have a method CacheKey() string that says
 	// which list it is, as a marketplace.Client has. Nil keeps nothing.
 	//
@@ -90,8 +90,8 @@ type Config struct {
 	// it meanwhile.
 	OnDeny OnDeny
 
-	// OnChange receives what each pull but the first walk changed; after a start
-	// from Cache, the first walk too. It runs in a goroutine of its own and holds
+	// OnChange receives what each refresh but the first full refresh changed; after a start
+	// from Cache, the first full refresh too. It runs in a goroutine of its own and holds
 	// nothing up: changes that come while 64 wait are dropped, and counted in
 	// Status.
 	OnChange func(Change)
@@ -121,21 +121,21 @@ type Config struct {
 type Refresh struct {
 	_ struct{}
 
-	// Every is the time between incremental pulls, which see what was granted
+	// Every is the time between incremental refreshes, which see what was granted
 	// and changed: 60 s by default. Each is up to 10 % shorter or longer, so
 	// that replicas spread.
 	Every time.Duration
 
-	// ResyncEvery is the time between full walks, which alone see what was
+	// ResyncEvery is the time between full refreshes, which alone see what was
 	// taken away: 10 min by default, likewise give or take 10 %.
 	ResyncEvery time.Duration
 
-	// StaleAfter is how long after the last pull that succeeded the gate
+	// StaleAfter is how long after the last refresh that succeeded the gate
 	// begins to warn that it serves an old list: 5 min by default, or three
 	// times Every if that is longer.
 	StaleAfter time.Duration
 
-	// ExpireAfter is how long after the last full walk that succeeded the gate
+	// ExpireAfter is how long after the last full refresh that succeeded the gate
 	// denies everything with 503: 1 h by default, or three times ResyncEvery
 	// if that is longer. It bounds how late a revocation can be whatever
 	// happens. Less than twice ResyncEvery is a mistake.
@@ -160,7 +160,7 @@ type Refresh struct {
 	// less if ExpireAfter is short. Longer than that allows is a mistake.
 	SyncHold time.Duration
 
-	// ResyncMin is the time between walks that requests with [MaxAge] cause:
+	// ResyncMin is the time between full refreshes that requests with [MaxAge] cause:
 	// at most one in 10 s by default.
 	ResyncMin time.Duration
 
@@ -171,7 +171,7 @@ type Refresh struct {
 	// are seen again cost nothing but their transfer.
 	LookBack time.Duration
 
-	// MaxAgeWait is how long a request with [MaxAge] waits for such a walk:
+	// MaxAgeWait is how long a request with [MaxAge] waits for such a full refresh:
 	// 3 s by default.
 	MaxAgeWait time.Duration
 }
@@ -326,10 +326,10 @@ func (f *Refresh) fill() (errs []error) {
 		f.MaxShrink = 0.3
 	}
 	if usable && f.ExpireAfter < 2*f.ResyncEvery {
-		errs = append(errs, mistake("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one walk that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
+		errs = append(errs, mistake("Refresh.ExpireAfter (%v) is less than twice ResyncEvery (%v): one full refresh that fails would close the gate; raise the first or lower the second", f.ExpireAfter, f.ResyncEvery))
 	}
 	if usable && len(errs) == 0 && f.SyncHold+f.ResyncEvery*5/4 > f.ExpireAfter {
-		errs = append(errs, mistake("Refresh.SyncHold (%v) and a walk before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.SyncHold, f.ResyncEvery, f.ExpireAfter))
+		errs = append(errs, mistake("Refresh.SyncHold (%v) and a full refresh before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.SyncHold, f.ResyncEvery, f.ExpireAfter))
 	}
 	if usable && len(errs) == 0 && f.ShrinkHold+f.ResyncEvery*5/4 > f.ExpireAfter {
 		errs = append(errs, mistake("Refresh.ShrinkHold (%v) and a full refresh before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.ShrinkHold, f.ResyncEvery, f.ExpireAfter))
@@ -385,14 +385,14 @@ func (c *settings) identify(r *http.Request) (id Identity, err error) {
 
 // OnDeny says what the gate does before it refuses a user who is not listed or
 // lacks a role: they may have been granted it a moment ago. It makes one
-// incremental pull, shared by all who wait, and decides again, once.
+// incremental refresh, shared by all who wait, and decides again, once.
 type OnDeny struct {
 	_ struct{}
 
 	// Off refuses at once.
 	Off bool
 
-	// Wait is how long a request waits for the pull: 1 s by default.
+	// Wait is how long a request waits for the refresh: 1 s by default.
 	Wait time.Duration
 
 	// PerMinute is how many such pulls there are in any minute, whoever asks:
@@ -400,7 +400,7 @@ type OnDeny struct {
 	PerMinute int
 
 	// TTL is for how long an identity that was refused is refused again
-	// without a pull: 5 s by default.
+	// without a refresh: 5 s by default.
 	TTL time.Duration
 }
 

@@ -52,7 +52,7 @@ func (p *puller) compare(next, before *snapshot.Generation, isWalk bool, ids fun
 	return RefreshOutcome{Added: d.Added, Removed: d.Removed, Changed: d.Changed, LostAllRoles: d.LostAllRoles}
 }
 
-// compareAll compares all users of both: what a walk needs.
+// compareAll compares all users of both: what a full refresh needs.
 func (p *puller) compareAll(next, before *snapshot.Generation) RefreshOutcome {
 	return p.compare(next, before, true, func(look func(int64)) {
 		next.Differing(&before.Table, look)

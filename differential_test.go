@@ -192,7 +192,7 @@ type rolesWorld struct {
 
 	listed map[int64]rolegate.Record // what the marketplace has
 	known  map[int64]rolegate.Record // what the gate has pulled of it
-	put    map[int64]bool            // what an incremental pull will see
+	put    map[int64]bool            // what an incremental refresh will see
 }
 
 func newRolesWorld(t *testing.T, rnd *rand.Rand, n uint64) *rolesWorld {
@@ -283,7 +283,7 @@ func (w *rolesWorld) anyRecord(id int64) rolegate.Record {
 	return r
 }
 
-// removeSome takes about n users off the list: fewer than would make a walk
+// removeSome takes about n users off the list: fewer than would make a full refresh
 // hesitate to believe it.
 func (w *rolesWorld) removeSome(n int) {
 	gone := 0

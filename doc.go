@@ -31,27 +31,27 @@
 //
 // # How fresh the list is
 //
-// Two kinds of pull keep it in step. Incremental pulls (every minute) see what
+// Two kinds of pull keep it in step. Incremental refreshes (every minute) see what
 // was granted and changed. They cannot see what was taken away: the marketplace
-// has no message for that. Full walks (every ten minutes) do. So there are two
-// ages. The contact age goes back to the last pull of either kind: when it
+// has no message for that. Full refreshes (every ten minutes) do. So there are two
+// ages. The contact age goes back to the last refresh of either kind: when it
 // passes StaleAfter, the gate warns and goes on. The verified age goes back to
-// the start of the last full walk, up to which every revocation is known: when
-// it passes ExpireAfter, the gate denies everything until a walk succeeds.
+// the start of the last full refresh, up to which every revocation is known: when
+// it passes ExpireAfter, the gate denies everything until a full refresh succeeds.
 //
-// A pull succeeds whole or changes nothing. Whatever the source does, the list
-// in memory stays as it was, only older, until a pull is found good to its last
+// A refresh succeeds whole or changes nothing. Whatever the source does, the list
+// in memory stays as it was, only older, until a refresh is found good to its last
 // byte.
 //
-// A walk that would remove very many users at once, or while a sync is running
-// upstream, is not believed at once: its removals are held until a second walk
+// A full refresh that would remove very many users at once, or while a sync is running
+// upstream, is not believed at once: its removals are held until a second full refresh
 // agrees, or the sync has ended (Refresh.MaxShrink, Config.UpstreamSync). Before a user
 // is refused, the gate looks once whether they have been granted access a moment
 // ago (Config.OnDeny).
 //
 // While the source is well, a grant counts within 1.1 × Refresh.Every and the
-// time of one pull, a revocation within 1.1 × Refresh.ResyncEvery and the time
-// of two walks. Whatever happens, a revocation counts within
+// time of one refresh, a revocation within 1.1 × Refresh.ResyncEvery and the time
+// of two full refreshes. Whatever happens, a revocation counts within
 // Refresh.ExpireAfter.
 //
 // # What a refused client sees

@@ -65,7 +65,7 @@ func TestEndOnRevokeRemembersAllConditions(t *testing.T) {
 	})
 }
 
-// A sync that runs for a part of a walk only may have halved the list too.
+// A sync that runs for a part of a full refresh only may have halved the list too.
 func TestASyncDuringAPartOfAWalk(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

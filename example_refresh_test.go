@@ -14,7 +14,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// An export of everybody's data is worth a walk of the whole list; a look at
+// An export of everybody's data is worth a full refresh of the whole list; a look at
 // the timetable is not.
 func ExampleMaxAge() {
 	list := rolegatetest.NewStatic(exampleList...)
@@ -59,7 +59,7 @@ func ExampleEndOnRevoke() {
 	}()
 	<-opened
 	list.Remove(1)
-	if err := gate.RefreshAll(context.Background()); err != nil { // or the next walk by itself
+	if err := gate.RefreshAll(context.Background()); err != nil { // or the next full refresh by itself
 		fmt.Println(err)
 	}
 	<-ended
@@ -211,7 +211,7 @@ func ExampleStatus_unheldRoles() {
 	defer gate.Close()
 	gate.Require(rolegate.AnyRole("teacher", "principal"))
 	gate.Require(rolegate.NoRole("suspendet"))
-	if err := gate.RefreshAll(context.Background()); err != nil { // the platform's roles are asked for after a walk
+	if err := gate.RefreshAll(context.Background()); err != nil { // the platform's roles are asked for after a full refresh
 		fmt.Println(err)
 	}
 

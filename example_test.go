@@ -434,7 +434,7 @@ func ExampleRefresh() {
 type exampleLines struct{ read func() (string, error) }
 
 // Pull implements rolegate.Source. The number of the line is the sequence: an
-// incremental pull sees new lines, the next walk those that were changed.
+// incremental refresh sees new lines, the next full refresh those that were changed.
 func (s exampleLines) Pull(_ context.Context, after int64, yield func(rolegate.Record)) error {
 	text, err := s.read()
 	if err != nil {

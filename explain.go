@@ -47,7 +47,7 @@ type Explanation struct {
 	Orgs []OrgExplanation
 
 	// MaxAge is what the policy demands, 0 if any age will do, and Age how long
-	// ago the walk began up to which revocations are known that could concern
+	// ago the full refresh began up to which revocations are known that could concern
 	// this user.
 	MaxAge, Age time.Duration
 
@@ -62,8 +62,8 @@ type Explanation struct {
 	NeedsRequest bool
 
 	// Wait is how long a request that is to be refused for this reason waits at
-	// most for a pull that may change the answer: an incremental one for a user
-	// who is not listed or lacks a role (see OnDeny), a full walk for a MaxAge. 0:
+	// most for a refresh that may change the answer: an incremental one for a user
+	// who is not listed or lacks a role (see OnDeny), a full refresh for a MaxAge. 0:
 	// it is refused at once.
 	Wait time.Duration
 }

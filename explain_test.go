@@ -280,7 +280,7 @@ func TestExplainAnOldList(t *testing.T) {
 	gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: rolegatetest.NewStatic(record(1))}, func() (int64, int64) {
 		return mono + later.Load(), wall + later.Load()
 	}))
-	// Nothing pulls meanwhile: the next pull is due in a minute of the test's.
+	// Nothing pulls meanwhile: the next refresh is due in a minute of the test's.
 	for _, c := range []struct {
 		later  time.Duration
 		state  rolegate.State

@@ -44,7 +44,7 @@ func (g *Gate) state() *store {
 // ErrClosed is returned by the methods of a gate that was closed.
 var ErrClosed = errors.New("rolegate: the gate is closed")
 
-// ErrHeld is in the chain of what [Gate.RefreshAll] returns when the walk was
+// ErrHeld is in the chain of what [Gate.RefreshAll] returns when the full refresh was
 // swapped in, but the users that it found gone are still admitted: see
 // Status.Held, and [Gate.AcceptShrink].
 var ErrHeld = errors.New("removals are held back")
@@ -56,7 +56,7 @@ var ErrHeldChanged = errors.New("rolegate: what is held back has changed since i
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
 // again as often as it takes and logging each attempt. With a Config.Cache that
-// has an index young enough, that is the first list, and a walk follows it. With
+// has an index young enough, that is the first list, and a full refresh follows it. With
 // Config.StartEmpty it returns at once, and the gate answers 503 until the list is
 // there.
 //
@@ -111,19 +111,19 @@ func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
 	return g.admit.Decide(ctx, id, 0)
 }
 
-// Refresh makes an incremental pull and returns when it has been swapped in: a
+// Refresh makes an incremental refresh and returns when it has been swapped in: a
 // pull that started after the call, and that is shared by everybody who waits
 // for it. What the marketplace granted or changed before the call counts when
 // it returns nil. Whether it took something away shows only in [Gate.RefreshAll].
 //
-// It blocks until then or until ctx ends; the pull goes on without the caller.
-// It returns the pull's error, ctx's, or [ErrClosed].
+// It blocks until then or until ctx ends; the refresh goes on without the caller.
+// It returns the refresh's error, ctx's, or [ErrClosed].
 func (g *Gate) Refresh(ctx context.Context) error { return g.refreshNow(ctx, refresh.Incremental) }
 
-// RefreshAll walks the whole list and returns when it has been swapped in: a walk
+// RefreshAll walks the whole list and returns when it has been swapped in: a full refresh
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
-// nil; [ErrHeld] says that the walk counts, but that removals are held back. It
+// nil; [ErrHeld] says that the full refresh counts, but that removals are held back. It
 // blocks and returns other errors as [Gate.Refresh] does.
 func (g *Gate) RefreshAll(ctx context.Context) error { return g.refreshNow(ctx, refresh.Full) }
 

@@ -49,7 +49,7 @@ func TestShrinkGuard(t *testing.T) {
 		before     int64
 		after      int64
 		maxShrink  float64
-		held, then int // how many are let in after the first walk, and after the second
+		held, then int // how many are let in after the first full refresh, and after the second
 	}{
 		{"a third of a hundred", 100, 66, 0, 100, 66},
 		{"30 of a hundred", 100, 70, 0, 70, 70},
@@ -132,7 +132,7 @@ func TestShrinkGuard(t *testing.T) {
 			assert.Zero(t, gate.Status().Held)
 		})
 	})
-	t.Run("one who comes back by an incremental pull is held no more", func(t *testing.T) {
+	t.Run("one who comes back by an incremental refresh is held no more", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
@@ -145,7 +145,7 @@ func TestShrinkGuard(t *testing.T) {
 			assert.False(t, gate.Decide(t.Context(), rolegate.UserID(50)).Held)
 		})
 	})
-	t.Run("a second walk that removes others too holds those anew", func(t *testing.T) {
+	t.Run("a second full refresh that removes others too holds those anew", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
@@ -160,7 +160,7 @@ func TestShrinkGuard(t *testing.T) {
 			assert.Zero(t, listed(gate, 100))
 		})
 	})
-	t.Run("a walk that comes at once is no second opinion", func(t *testing.T) {
+	t.Run("a full refresh that comes at once is no second opinion", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
@@ -366,11 +366,11 @@ func TestSyncHold(t *testing.T) {
 			assert.Equal(t, rolegate.SyncRunning, s.Sync.State)
 			assert.Equal(t, "in the upstream's words", s.Sync.Text)
 			after(20 * minutes)
-			assert.True(t, allowed(gate, 100), "two walks that agree do not count while it runs")
+			assert.True(t, allowed(gate, 100), "two full refreshes that agree do not count while it runs")
 
 			sync.set(rolegate.SyncDone)
 			after(16 * time.Second)
-			assert.False(t, allowed(gate, 100), "a walk at once when it ends")
+			assert.False(t, allowed(gate, 100), "a full refresh at once when it ends")
 			assert.Zero(t, gate.Status().Held)
 		})
 	})
@@ -400,7 +400,7 @@ func TestSyncHold(t *testing.T) {
 			walkNow(t, gate)
 			sync.set(rolegate.SyncDone)
 			after(16 * time.Second)
-			assert.Equal(t, 100, listed(gate, 100), "a walk during a sync is no witness for the brake")
+			assert.Equal(t, 100, listed(gate, 100), "a full refresh during a sync is no witness for the brake")
 			assert.Equal(t, "shrink_guard", gate.Status().Held.Cause)
 			after(17 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))

@@ -9,17 +9,17 @@ import (
 	"github.com/rolegate/rolegate/internal/stripe"
 )
 
-// A Change is what one pull changed, for Config.OnChange. The slices are the
+// A Change is what one refresh changed, for Config.OnChange. The slices are the
 // hook's own.
 type Change struct {
 	Time       time.Time // when it was swapped in
-	Full       bool      // a full walk; else an incremental pull
+	Full       bool      // a full refresh; else an incremental refresh
 	Generation uint64    // see Status.Generation
 
 	Added, Removed, Changed []UserChange // by user id ascending
 }
 
-// A UserChange is what a pull changed for one user: Before is nil for one who
+// A UserChange is what a refresh changed for one user: Before is nil for one who
 // was added, After for one who was removed. Both are sorted by organisation.
 type UserChange struct {
 	UserID        int64

@@ -47,11 +47,11 @@ func TestOnChange(t *testing.T) {
 		require.NoError(t, gate.RefreshAll(t.Context()))
 		require.NoError(t, gate.Refresh(t.Context()))
 		synctest.Wait()
-		assert.Empty(t, changes, "a pull that changed nothing is no change")
+		assert.Empty(t, changes, "a refresh that changed nothing is no change")
 	})
 }
 
-// A hook that blocks for a minute, or panics, holds up no pull and no request.
+// A hook that blocks for a minute, or panics, holds up no refresh and no request.
 func TestHooksHoldNothingUp(t *testing.T) {
 	t.Parallel()
 	t.Run("OnChange that blocks", func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		var book logBook
 		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
 		gate := openGate(t, quiet(rolegate.Config{Source: source, Logger: book.logger()}))
-		synctest.Wait() // the walk is over: its end tells of roles too
+		synctest.Wait() // the full refresh is over: its end tells of roles too
 		pulls := source.Walks() + source.Increments()
 		gate.Require(rolegate.AnyRole("techer"))
 		gate.Require(rolegate.AnyRole("teacher", "techer"))
@@ -230,7 +230,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		assert.Equal(t, "banned", typos[0]["role"])
 		assert.Equal(t, "techer", typos[1]["role"])
 		assert.Equal(t, "teacher", typos[1]["nearest"])
-		assert.Equal(t, pulls, source.Walks()+source.Increments(), "without a pull")
+		assert.Equal(t, pulls, source.Walks()+source.Increments(), "without a refresh")
 
 		gate.Require(rolegate.AnyRole("techer"))
 		after(2 * time.Second)

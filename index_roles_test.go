@@ -13,20 +13,20 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
-// A crossingSource has a walk wait for an increment, after it has seen role
+// A crossingSource has a full refresh wait for an increment, after it has seen role
 // codes that are new, so that each brings codes of which the other knows
 // nothing.
 type crossingSource struct {
-	list    []rolegate.Record // the first walk sees the first user alone
+	list    []rolegate.Record // the first full refresh sees the first user alone
 	news    []rolegate.Record // what increments see from then on
 	walks   atomic.Int32
-	waiting chan struct{} // closed when the second walk waits
+	waiting chan struct{} // closed when the second full refresh waits
 	goOn    chan struct{} // closed to let it go on
 }
 
 func (s *crossingSource) Pull(_ context.Context, after int64, yield func(rolegate.Record)) error {
 	if after > 0 {
-		if s.walks.Load() > 1 { // none right behind the first walk
+		if s.walks.Load() > 1 { // none right behind the first full refresh
 			for _, r := range s.news {
 				yield(r)
 			}
@@ -94,5 +94,5 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 	source.list = slices.Concat(source.list, source.news)
 	require.NoError(t, gate.RefreshAll(t.Context()))
 	o := gate.Status().Full.Outcome
-	assert.Zero(t, o.Added+o.Removed+o.Changed, "a walk that numbers nothing anew finds the same")
+	assert.Zero(t, o.Added+o.Removed+o.Changed, "a full refresh that numbers nothing anew finds the same")
 }

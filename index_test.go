@@ -55,7 +55,7 @@ func withAccounts(source rolegate.Source) rolegate.Config {
 	return rolegate.Config{Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount}}
 }
 
-// The sizes around which a walk is stored otherwise.
+// The sizes around which a full refresh is stored otherwise.
 func TestWalksOfManySizes(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int64{0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 4095, 4096, 4097, 16_385, 50_000} {
@@ -71,7 +71,7 @@ func TestWalksOfManySizes(t *testing.T) {
 	}
 }
 
-// A list that grows from nobody by incremental pulls alone.
+// A list that grows from nobody by incremental refreshes alone.
 func TestIndexGrows(t *testing.T) {
 	t.Parallel()
 	const users = 30_000
@@ -103,7 +103,7 @@ func TestIndexGrows(t *testing.T) {
 	assertHas(t, gate, upTo(users)...)
 	require.NoError(t, gate.RefreshAll(t.Context()))
 	o := gate.Status().Full.Outcome
-	assert.Zero(t, o.Added+o.Removed+o.Changed, "the walk finds what the increments made")
+	assert.Zero(t, o.Added+o.Removed+o.Changed, "the full refresh finds what the increments made")
 	assert.Zero(t, gate.Status().Ambiguous[rolegate.KindAccount])
 }
 
@@ -244,7 +244,7 @@ func TestVeryLargeUsers(t *testing.T) {
 	check()
 }
 
-// A walk in which users come many times, each time with other roles: the
+// A full refresh in which users come many times, each time with other roles: the
 // highest sequence counts, and of equal ones the later, wherever they lie.
 func TestDuplicatesInALongWalk(t *testing.T) {
 	t.Parallel()

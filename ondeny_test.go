@@ -39,7 +39,7 @@ func TestRefreshOnDeny(t *testing.T) {
 			}
 			assert.Less(t, time.Since(begun), 3*time.Second)
 			after(time.Second)
-			assert.Equal(t, before+1, gate.Status().Incremental.Succeeded, "one pull for all of them")
+			assert.Equal(t, before+1, gate.Status().Incremental.Succeeded, "one refresh for all of them")
 			m.SetLatency(0)
 		})
 	})
@@ -66,7 +66,7 @@ func TestRefreshOnDeny(t *testing.T) {
 			assert.Equal(t, 403, ask(h, "GET", "/", 2).Code)
 			assert.Equal(t, pulls+1, source.Increments())
 			after(4 * time.Second)
-			assert.Equal(t, 200, ask(h, "GET", "/", 2).Code, "granted within TTL and one pull")
+			assert.Equal(t, 200, ask(h, "GET", "/", 2).Code, "granted within TTL and one refresh")
 		})
 	})
 	t.Run("a flood of unknown ids", func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestRefreshOnDeny(t *testing.T) {
 		{"nobody", nil, rolegate.AnyRole("admin"), 0, 401},
 		{"a user who passes", nil, rolegate.AnyRole("admin"), 3, 200},
 	} {
-		t.Run("no pull for "+c.name, func(t *testing.T) {
+		t.Run("no refresh for "+c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				source := rolegatetest.NewStatic(record(1), record(3, in(7, "admin")))
@@ -173,7 +173,7 @@ func TestRefreshOnDeny(t *testing.T) {
 			})
 		})
 	}
-	t.Run("no pull while the source is backing off", func(t *testing.T) {
+	t.Run("no refresh while the source is backing off", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
 			m.Fail(rolegatetest.HTTPStatus(http.StatusTooManyRequests, "Retry-After", "120"))
@@ -210,7 +210,7 @@ func TestMaxAge(t *testing.T) {
 			assert.Equal(t, walks+1, source.Walks())
 		})
 	})
-	t.Run("a thousand share one walk", func(t *testing.T) {
+	t.Run("a thousand share one full refresh", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(50)...)
@@ -229,7 +229,7 @@ func TestMaxAge(t *testing.T) {
 			assert.Equal(t, walks+1, source.Walks())
 		})
 	})
-	t.Run("too_old when the walk is too slow, and not for those who may not pass anyway", func(t *testing.T) {
+	t.Run("too_old when the full refresh is too slow, and not for those who may not pass anyway", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(append(users(50), record(99))...)
@@ -254,7 +254,7 @@ func TestMaxAge(t *testing.T) {
 			after(time.Minute)
 		})
 	})
-	t.Run("a hold that a pull has ended makes nobody too_old", func(t *testing.T) {
+	t.Run("a hold that a refresh has ended makes nobody too_old", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(50)...)
@@ -272,7 +272,7 @@ func TestMaxAge(t *testing.T) {
 			assert.Equal(t, rolegate.ReasonGranted, p.Decide(t.Context(), rolegate.UserID(21), 0).Reason)
 		})
 	})
-	t.Run("at most one walk in ResyncMin", func(t *testing.T) {
+	t.Run("at most one full refresh in ResyncMin", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(50)...)

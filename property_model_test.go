@@ -19,7 +19,7 @@ import (
 // This file is the model of TestProperties: a list, and what the rules of pulls say
 // that a gate may know of it, in plain maps.
 
-// A propSource is the list of users. It answers the pulls that a step of the
+// A propSource is the list of users. It answers the refreshes that a step of the
 // story expects, and no other: those that the gate makes by itself find it away,
 // and so change nothing.
 type propSource struct {
@@ -31,7 +31,7 @@ type propSource struct {
 	expected []propPull
 }
 
-// A propStyle is what a source sends to an incremental pull.
+// A propStyle is what a source sends to an incremental refresh.
 type propStyle string
 
 const (
@@ -40,7 +40,7 @@ const (
 	propTelltale  propStyle = "its last record, if the cursor is above all it has"
 )
 
-// A propPull is what one pull meets.
+// A propPull is what one refresh meets.
 type propPull struct {
 	breaksAfter int    // records; -1: it does not
 	then        func() // is called at its end
@@ -77,7 +77,7 @@ func (s *propSource) Pull(_ context.Context, after int64, yield func(rolegate.Re
 	return nil
 }
 
-// sends is what a pull gets.
+// sends is what a refresh gets.
 func (s *propSource) sends(after int64) (rows []rolegate.Record) {
 	for _, r := range s.rows {
 		if r.Sequence > after || s.style == propInclusive && r.Sequence == after {
@@ -139,7 +139,7 @@ type propUser struct {
 	grants  []rolegate.Grant // those that count, sorted, each once
 }
 
-// A propGate is what a gate may know: it changes only with a pull that
+// A propGate is what a gate may know: it changes only with a refresh that
 // succeeds, and with a restart.
 type propGate struct {
 	listed                 bool                       // whether there is a list
@@ -152,8 +152,8 @@ type propGate struct {
 	cursor                 int64
 	asks                   *refresh.Cursor // from where increments go on; it has tests of its own
 	contact                time.Time
-	verified               time.Time // the last walk whose removals are all applied
-	walked                 time.Time // the last walk
+	verified               time.Time // the last full refresh whose removals are all applied
+	walked                 time.Time // the last full refresh
 
 	// What is stored is at least as new as this.
 	stored        bool
@@ -161,11 +161,11 @@ type propGate struct {
 	storedContact time.Time
 }
 
-// A propHold is a user who is gone from the list: since a walk of when, and the last
+// A propHold is a user who is gone from the list: since a full refresh of when, and the last
 // one that listed them.
 type propHold struct{ since, listed time.Time }
 
-// propSaid is what one pull says of a user.
+// propSaid is what one refresh says of a user.
 type propSaid struct {
 	user     propUser
 	sequence int64
@@ -174,7 +174,7 @@ type propSaid struct {
 
 // propRead reads the records of one pull. after is where an incremental one asks
 // from, and repeats says which good records tell it nothing new. ok is false if
-// the records make the pull fail.
+// the records make the refresh fail.
 func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Record) bool) (said map[int64]propSaid, sequences map[int64]int64, ok bool) {
 	said, sequences = map[int64]propSaid{}, map[int64]int64{}
 	for _, r := range records {
@@ -202,7 +202,7 @@ func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Reco
 	return said, sequences, true
 }
 
-// repeats reports whether a record of an incremental pull says nothing new: what
+// repeats reports whether a record of an incremental refresh says nothing new: what
 // is older than what was read lately of the user; what was known before one was
 // found gone from the list; and what was read of one who is barred.
 func (g *propGate) repeats(r rolegate.Record) bool {
@@ -234,7 +234,7 @@ func propGrants(all []rolegate.Grant) (grants []rolegate.Grant) {
 	return slices.Compact(grants)
 }
 
-// apply takes over what a pull said. The removal of a user that it names is
+// apply takes over what a refresh said. The removal of a user that it names is
 // held no more.
 func (g *propGate) apply(said map[int64]propSaid) {
 	for id, s := range said {
@@ -256,16 +256,16 @@ func (g *propGate) clone() propGate {
 	return c
 }
 
-// A propOutcome is how a pull ends.
+// A propOutcome is how a refresh ends.
 type propOutcome string
 
 const (
 	propDone   propOutcome = "done"
-	propHeld   propOutcome = "held" // a walk counts, but for removals
+	propHeld   propOutcome = "held" // a full refresh counts, but for removals
 	propFailed propOutcome = "failed"
 )
 
-// refresh is an incremental pull: it adds and changes, and removes nobody but by
+// refresh is an incremental refresh: it adds and changes, and removes nobody but by
 // a bad record.
 func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now time.Time) propOutcome {
 	said, sequences, ok := propRead(news, after, g.repeats)
@@ -287,7 +287,7 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	return propDone
 }
 
-// A propWalk is what a walk meets.
+// A propWalk is what a full refresh meets.
 type propWalk struct {
 	started time.Time
 	at      clock.Instant
@@ -412,7 +412,7 @@ func (g *propGate) believes(since, now time.Time) bool {
 	return seen >= 3 && now.Sub(since) >= 15*time.Minute
 }
 
-// brake returns who is gone and must wait for more walks to agree.
+// brake returns who is gone and must wait for more full refreshes to agree.
 func (g *propGate) brake(next *propGate, started time.Time, accepted bool) map[int64]propHold {
 	wait := map[int64]propHold{}
 	out := 0 // for certain
@@ -450,8 +450,8 @@ func propReal(grants []rolegate.Grant) []rolegate.Grant {
 	return slices.DeleteFunc(slices.Clone(grants), func(g rolegate.Grant) bool { return g == (rolegate.Grant{}) })
 }
 
-// guardRoles gives users back what they have lost in a pull that may be broken. said
-// is what an incremental pull has said, nil for a walk; believed is whether enough
+// guardRoles gives users back what they have lost in a refresh that may be broken. said
+// is what an incremental refresh has said, nil for a full refresh; believed is whether enough
 // walks have seen what was held before.
 func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now time.Time, believed bool) {
 	lost, again := map[int64][]rolegate.Grant{}, map[int64][]rolegate.Grant{}

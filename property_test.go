@@ -262,17 +262,17 @@ func propFaultText(broken int, meets []propPull) string {
 	if broken == 0 {
 		return "and nothing breaks"
 	}
-	return fmt.Sprintf("and its pull number %d breaks after %d records", broken, meets[broken-1].breaksAfter)
+	return fmt.Sprintf("and its refresh number %d breaks after %d records", broken, meets[broken-1].breaksAfter)
 }
 
 func (m *propMachine) refresh(t *rapid.T) {
-	if !m.model.listed { // then Refresh is a walk
+	if !m.model.listed { // then Refresh is a full refresh
 		m.walk(t, false)
 		return
 	}
 	broken, meets := m.fault(t, 1)
 	after := m.model.asks.From()
-	m.tell(t, "an incremental pull from %d, %s", after, propFaultText(broken, meets))
+	m.tell(t, "an incremental refresh from %d, %s", after, propFaultText(broken, meets))
 	m.source.expect(meets...)
 	err := m.gate.Refresh(context.Background())
 	m.settle()
@@ -284,7 +284,7 @@ func (m *propMachine) resync(t *rapid.T) { m.walk(t, rapid.IntRange(0, 3).Draw(t
 
 func (m *propMachine) walk(t *rapid.T, accept bool) {
 	broken, meets := m.fault(t, 1)
-	m.tell(t, "a walk, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
+	m.tell(t, "a full refresh, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
 	meets[0].then = m.meanwhile(t)
 	refresh, shown := m.gate.RefreshAll, ""
 	if digest := m.gate.Status().Held.Digest; accept && digest != "" {
@@ -298,7 +298,7 @@ func (m *propMachine) walk(t *rapid.T, accept bool) {
 	m.ended(m.model.walk(w), err)
 }
 
-// meanwhile draws what happens while a walk is under way, after it has read the
+// meanwhile draws what happens while a full refresh is under way, after it has read the
 // list.
 func (m *propMachine) meanwhile(t *rapid.T) func() {
 	switch id := propIDs.Draw(t, "meanwhile"); rapid.SampledFrom([]string{"nothing", "nothing", "grant", "revoke", "time"}).Draw(t, "happens") {
@@ -326,7 +326,7 @@ func (m *propMachine) settle() {
 	m.source.expect()
 }
 
-// ended compares how a pull has ended.
+// ended compares how a refresh has ended.
 func (m *propMachine) ended(want propOutcome, err error) {
 	got := propDone
 	switch {
@@ -336,7 +336,7 @@ func (m *propMachine) ended(want propOutcome, err error) {
 		got = propFailed
 	}
 	if got != want {
-		m.wrong("the pull ended as %q (%v), want %q", got, err, want)
+		m.wrong("the refresh ended as %q (%v), want %q", got, err, want)
 	}
 }
 

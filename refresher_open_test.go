@@ -133,7 +133,7 @@ func TestSharedPulls(t *testing.T) {
 			early := make(chan error, 1)
 			go func() { early <- gate.Refresh(t.Context()) }()
 			after(5 * time.Second)
-			source.Put(record(2)) // the pull under way has passed it by
+			source.Put(record(2)) // the refresh under way has passed it by
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.True(t, allowed(gate, 2))
 			require.NoError(t, <-early)
@@ -163,7 +163,7 @@ func TestSharedPulls(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	t.Run("in the middle of pulls, from many goroutines, twice", func(t *testing.T) {
+	t.Run("in the middle of refreshes, from many goroutines, twice", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(record(1))

@@ -28,14 +28,14 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			high := gate.Status().Cursor
 			m.Restore(backup)
 			require.NoError(t, acceptShrink(t.Context(), gate))
-			assert.Less(t, gate.Status().Cursor, high, "a full walk whose highest sequence is lower is believed")
+			assert.Less(t, gate.Status().Cursor, high, "a full refresh whose highest sequence is lower is believed")
 			assert.False(t, allowed(gate, 100))
 			m.Grant(200, 7, "teacher")
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.True(t, allowed(gate, 200))
 		})
 	})
-	t.Run("a sequence below the cursor makes a walk due", func(t *testing.T) {
+	t.Run("a sequence below the cursor makes a full refresh due", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := &scripted{list: []rolegate.Record{
@@ -51,7 +51,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 			require.ErrorAs(t, err, &failed)
 			assert.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 			after(2 * time.Second) // and the increments go on
-			assert.False(t, allowed(gate, 2), "the walk has followed at once")
+			assert.False(t, allowed(gate, 2), "the full refresh has followed at once")
 			assert.True(t, allowed(gate, 1))
 			assert.Equal(t, int64(51), gate.Status().Cursor, "from 50, and then the news")
 		})
@@ -70,7 +70,7 @@ func TestTheCursorFollowsTheSource(t *testing.T) {
 }
 
 // scripted is a source that yields what it is told, whatever it is asked: what
-// it had when the pull began.
+// it had when the refresh began.
 type scripted struct {
 	mu         sync.Mutex
 	list, news []rolegate.Record
@@ -185,7 +185,7 @@ func contains(ids []int64, id int64) bool {
 }
 
 // A record that does not say whose it is may have taken something from
-// somebody: a walk finds out, but not one a minute.
+// somebody: a full refresh finds out, but not one a minute.
 func TestAnUnreadableRecordMakesOneWalkDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestAnIncrementBringsNobodyBack(t *testing.T) {
 		source := &scripted{list: []rolegate.Record{{UserID: 1, Sequence: 1}, {UserID: 2, Sequence: 2}}}
 		gate := openGate(t, rolegate.Config{Source: source})
 		// The increment reads user 2 and then is slow; meanwhile the user is revoked,
-		// and a walk begins and sees it.
+		// and a full refresh begins and sees it.
 		source.script(func() {
 			source.news = []rolegate.Record{{UserID: 2, Sequence: 3}}
 			source.wait = func(ctx context.Context, from int64) {

@@ -64,7 +64,7 @@ const (
 
 func TestPromise(t *testing.T) {
 	t.Parallel()
-	// Each from many moments between two pulls, since the worst is what is promised.
+	// Each from many moments between two refreshes, since the worst is what is promised.
 	for moment := range 10 {
 		wait := time.Duration(moment) * 67 * time.Second
 		t.Run(fmt.Sprintf("after %v", wait), func(t *testing.T) {
@@ -107,10 +107,10 @@ func TestPromise(t *testing.T) {
 			})
 		})
 	}
-	t.Run("a grant while a walk of 1,000 slow pages is under way", func(t *testing.T) {
+	t.Run("a grant while a full refresh of 1,000 slow pages is under way", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			// Pages of one user, two seconds each: a walk takes half an hour.
+			// Pages of one user, two seconds each: a full refresh takes half an hour.
 			m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{PageCap: 1})
 			for id := range int64(1000) {
 				m.Grant(id+1, 7, "teacher")
@@ -125,7 +125,7 @@ func TestPromise(t *testing.T) {
 			for id := int64(2000); id < 2005; id++ {
 				m.Grant(id, 7, "teacher")
 				until(t, every*11/10+5*time.Second, func() bool { return allowed(gate, id) })
-				require.True(t, gate.Status().Full.Running, "the walk goes on all the while")
+				require.True(t, gate.Status().Full.Running, "the full refresh goes on all the while")
 			}
 			m.Revoke(2000, 500)
 			walks := gate.Status().Full.Succeeded
@@ -210,7 +210,7 @@ func TestNothingIsKeptOfAPullThatFails(t *testing.T) {
 				page := 0
 				m.FailWhen(func(rolegatetest.Request) bool { page++; return page >= k }, rolegatetest.Truncated())
 				require.Error(t, gate.RefreshAll(t.Context()))
-				assert.True(t, allowed(gate, 1), "nothing of a walk that failed at page %d is visible", k)
+				assert.True(t, allowed(gate, 1), "nothing of a full refresh that failed at page %d is visible", k)
 				m.Recover()
 			}
 			require.NoError(t, gate.RefreshAll(t.Context()))
@@ -253,7 +253,7 @@ func TestAges(t *testing.T) {
 			until(t, 73*time.Second, func() bool { return allowed(gate, 1) })
 		})
 	})
-	t.Run("contact without a walk expires all the same", func(t *testing.T) {
+	t.Run("contact without a full refresh expires all the same", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
 			m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(http.StatusBadGateway))
@@ -264,7 +264,7 @@ func TestAges(t *testing.T) {
 			assert.Equal(t, rolegate.ReasonExpired, gate.Decide(t.Context(), rolegate.UserID(1)).Reason)
 		})
 	})
-	t.Run("verified is when the walk began", func(t *testing.T) {
+	t.Run("verified is when the full refresh began", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
 			m.SetLatency(7 * time.Second)

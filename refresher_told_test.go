@@ -59,14 +59,14 @@ func leaveAlone(d time.Duration) error {
 	return &rolegate.PullError{Failure: rolegate.FailureHTTPStatus, RetryAfter: d, Err: errors.New("too many requests")}
 }
 
-// What an incremental pull was told keeps a walk that becomes due from asking
+// What an incremental refresh was told keeps a full refresh that becomes due from asking
 // too.
 func TestAWalkThatIsDueLeavesTheSourceAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &twoKinds{list: []rolegate.Record{{UserID: 1, Sequence: 1}}}
 		gate := openGate(t, rolegate.Config{Source: source})
-		after(8*time.Minute + 30*time.Second) // the walk is due half a minute later at the earliest
+		after(8*time.Minute + 30*time.Second) // the full refresh is due half a minute later at the earliest
 		source.set(func() { source.incrementErr = leaveAlone(5 * time.Minute) })
 		require.Error(t, gate.Refresh(t.Context()))
 		source.set(func() { source.incrementErr = nil })
@@ -81,7 +81,7 @@ func TestAWalkThatIsDueLeavesTheSourceAlone(t *testing.T) {
 	})
 }
 
-// A source that was set back makes each incremental pull ask for a walk: not
+// A source that was set back makes each incremental refresh ask for a full refresh: not
 // while walks fail and back off.
 func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 	t.Parallel()
@@ -103,7 +103,7 @@ func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 	})
 }
 
-// A machine that slept for less than ExpireAfter walks with the first pull that
+// A machine that slept for less than ExpireAfter walks with the first refresh that
 // succeeds, and does not wait for a timer that stood still meanwhile.
 func TestAWalkFollowsASleep(t *testing.T) {
 	t.Parallel()
@@ -113,8 +113,8 @@ func TestAWalkFollowsASleep(t *testing.T) {
 		walks uint64
 	}{
 		{"not at all", 0, 1},
-		{"the walk is not overdue", 4 * time.Minute, 1},
-		{"the walk is overdue", 20 * time.Minute, 2},
+		{"the full refresh is not overdue", 4 * time.Minute, 1},
+		{"the full refresh is overdue", 20 * time.Minute, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -143,7 +143,7 @@ func TestPullsTellHowTheyWent(t *testing.T) {
 		source.SetDelay(7 * time.Second)
 		require.NoError(t, gate.RefreshAll(t.Context()))
 		assert.GreaterOrEqual(t, gate.Status().Full.Duration, 7*time.Second)
-		assert.LessOrEqual(t, gate.Status().Full.Duration, 14*time.Second, "the walk, and what brings it up to date")
+		assert.LessOrEqual(t, gate.Status().Full.Duration, 14*time.Second, "the full refresh, and what brings it up to date")
 		require.NoError(t, gate.Refresh(t.Context()))
 		assert.Equal(t, 7*time.Second, gate.Status().Incremental.Duration)
 		assert.EqualValues(t, 2, gate.Status().Full.Succeeded)
@@ -267,7 +267,7 @@ func TestTheLogTellsTheEndOfAHold(t *testing.T) {
 	}
 }
 
-// A pull that Close cuts short has not failed.
+// A refresh that Close cuts short has not failed.
 func TestAPullThatCloseEndsIsNoFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

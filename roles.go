@@ -52,8 +52,8 @@ func AllRoles(codes ...string) Check { return newRoleCheck(opAll, codes) }
 // dropped, because it had no organisation above 0 or no role code: that may have
 // been one of these.
 //
-// A role that the marketplace takes away shows only at the next full walk, and
-// one that it adds at the next incremental pull: so does what NoRole says.
+// A role that the marketplace takes away shows only at the next full refresh, and
+// one that it adds at the next incremental refresh: so does what NoRole says.
 func NoRole(codes ...string) Check { return newRoleCheck(opNone, codes) }
 
 // Listed holds for every user who is on the list. It is for a [Policy] that
@@ -355,7 +355,7 @@ func (o denyOption) addTo(s *policySpec) {
 
 // EndOnRevoke makes a guard cancel the request's context when its user loses
 // the access with which they were admitted: for WebSockets, event streams and
-// long polls. It does so within one swap of the pull that shows it; the cause
+// long polls. It does so within one swap of the refresh that shows it; the cause
 // is [ErrRevoked]. It also ends when the list expires and when the gate is
 // closed.
 //
@@ -369,7 +369,7 @@ type endOption struct{}
 func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
 
 // MaxAge makes a guard demand that revocations are known up to d before the
-// request: that the last full walk began no earlier (for a user whose removal
+// request: that the last full refresh began no earlier (for a user whose removal
 // is held back, the last one that held nothing). If it did, the request
 // waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
 // is at most one such walk in each Refresh.ResyncMin. If that does not do, the

@@ -85,7 +85,7 @@ type simPerson struct {
 	listed   bool
 	roles    uint8 // a bit for each simThing
 	spelling simSpelling
-	fixed   moment // when a garbled record will be
+	fixed    moment // when a garbled record will be
 	sequence int64
 
 	// When they last got and lost each thing. A loss is quiet if increments do
@@ -127,7 +127,7 @@ type simWorld struct {
 	mirror *rolegatetest.Marketplace // told everything too, if there is one
 	sync   *syncing
 
-	// tick is the second that it is. Things may happen later by what a pull
+	// tick is the second that it is. Things may happen later by what a refresh
 	// takes; what is drawn from rng must not depend on that.
 	tick moment
 
@@ -138,7 +138,7 @@ type simWorld struct {
 	cut      int64  // the list seems to end with this sequence
 	cutSince moment // for pulls that began since
 	fault    simFault
-	faultAt  int // the page of a walk that meets it; -1: every page of every pull
+	faultAt  int // the page of a full refresh that meets it; -1: every page of every refresh
 
 	listed        int
 	gains, losses []simNews
@@ -180,7 +180,7 @@ func (w *simWorld) someRoles() uint8 { return uint8(w.rng.IntN(1<<simThings)) &^
 // How a change looks to increments.
 const (
 	simShown = true  // it raised the sequence
-	simQuiet = false // nothing shows: only a walk sees it
+	simQuiet = false // nothing shows: only a full refresh sees it
 )
 
 // change changes what the marketplace means of one person, and notes what they
@@ -373,7 +373,7 @@ func (w *simWorld) regrow(gone []int) {
 	}
 }
 
-// hide makes the list seem to end after a part of it, in hundredths. A walk
+// hide makes the list seem to end after a part of it, in hundredths. A full refresh
 // that is under way sees all of it: it would lose less than what the brake is
 // for, and nobody promises anything of that.
 func (w *simWorld) hide(percent int) {
@@ -398,10 +398,10 @@ func (w *simWorld) hide(percent int) {
 	})
 }
 
-// simBegun is the key of when a pull began, in the context of its requests.
+// simBegun is the key of when a refresh began, in the context of its requests.
 type simBegun struct{}
 
-// simClient is the real client, which tells the marketplace when a pull began.
+// simClient is the real client, which tells the marketplace when a refresh began.
 type simClient struct {
 	*marketplace.Client
 	w *simWorld

@@ -75,7 +75,7 @@ const (
 type simWrong string
 
 const (
-	simLateRemoval simWrong = "admitted on what a walk should have shown to be gone"
+	simLateRemoval simWrong = "admitted on what a full refresh should have shown to be gone"
 	simLateChange  simWrong = "admitted on what an increment should have shown to be gone"
 	simPastExpiry  simWrong = "admitted on what was gone for longer than ExpireAfter"
 	simShutOut     simWrong = "refused in spite of a grant that should be known"
@@ -312,7 +312,7 @@ func (s *simulation) visit(g *simGate, n int, th simThing) {
 }
 
 // simBoundVisit is when a grant counts for whoever comes by HTTP: at once, but
-// for the pull that they have joined, and for OnDeny.TTL if they were refused before.
+// for the refresh that they have joined, and for OnDeny.TTL if they were refused before.
 const simBoundVisit = 5*time.Second + 2*simPull
 
 // well reports whether increments work at that moment and have been tried

@@ -52,7 +52,7 @@ var simWireFaults = [simFaults]rolegatetest.Fault{
 	simUpset:       rolegatetest.ErrorEnvelope(500, "no"),
 }
 
-// ail makes every pull fail.
+// ail makes every refresh fail.
 func (w *simWorld) ail(f simFault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -162,7 +162,7 @@ type simTrouble struct {
 type simTroubleKind int
 
 const (
-	simBlip      simTroubleKind = iota // every pull fails, for seconds
+	simBlip      simTroubleKind = iota // every refresh fails, for seconds
 	simOutage                          // for minutes or hours
 	simWalksFail                       // walks fail, increments work
 	simHalf                            // the list lacks more than a third of its end, and nothing says so
@@ -179,7 +179,7 @@ func (k simTroubleKind) String() string {
 	}[k]
 }
 
-// What is promised, with what one pull and one walk take here, and a second for
+// What is promised, with what one refresh and one full refresh take here, and a second for
 // the clock of the simulation.
 const (
 	simPull       = time.Second
@@ -194,7 +194,7 @@ const (
 
 // due is by when a gate must know of what happened at that moment: within what
 // is promised, unless the marketplace was not well meanwhile. byWalk is whether
-// only a walk shows it.
+// only a full refresh shows it.
 func (w *simWorld) due(happened moment, within time.Duration, byWalk bool) moment {
 	d := happened + within
 	// None before has a say: there are three minutes between two of them.
@@ -220,7 +220,7 @@ func (tr simTrouble) settled() moment {
 	}
 }
 
-// backOff is how much later than an outage's end the next pull may be: what
+// backOff is how much later than an outage's end the next refresh may be: what
 // has failed for so long backs off for no longer than half as long again, nor
 // for more than a minute and a fifth. The last that fails may have waited for
 // its page.
@@ -244,7 +244,7 @@ func (tr simTrouble) delay(d moment, byWalk bool) moment {
 		return tr.to + simBoundShown
 	case simSyncHalf, simSyncLong:
 		if byWalk {
-			// The first walk that sees it begins to hold it.
+			// The first full refresh that sees it begins to hold it.
 			return min(tr.to, d+simSyncHold) + simSyncPoll + 2*simWalk
 		}
 		if tr.kind == simSyncHalf {

@@ -14,9 +14,9 @@ import (
 // has the one for the marketplace; anything else that can say "these users,
 // these roles, numbered by sequence" can be one too.
 //
-// A Source must be safe for concurrent use: a full walk and an incremental pull
-// may run at once, never two of the same kind. A walk asks for what comes after
-// 0; so does an incremental pull that goes on from an empty list.
+// A Source must be safe for concurrent use: a full refresh and an incremental refresh
+// may run at once, never two of the same kind. A full refresh asks for what comes after
+// 0; so does an incremental refresh that goes on from an empty list.
 //
 // A Source may also be a [Validator], a [CacheKeyer] and an [IdleConnectionCloser].
 type Source interface {
@@ -26,7 +26,7 @@ type Source interface {
 	// the higher sequence counts, and of two equal ones the later. It may
 	// also yield records whose sequence equals after (an inclusive list); one
 	// below it says that the list was set back to an earlier state: it fails
-	// the pull, and a full walk follows.
+	// the refresh, and a full refresh follows.
 	//
 	// A record that could not be understood is yielded with Bad set, and with
 	// its UserID and Sequence if those were readable; it is not an error.
@@ -58,7 +58,7 @@ type PageSource interface {
 	// the pages has a state that the list once had.
 	//
 	// PullPages returns nil only when it has handed over the last page. An
-	// error of page ends the pull and is returned as it is.
+	// error of page ends the refresh and is returned as it is.
 	PullPages(ctx context.Context, after int64, page func(records []Record) error) error
 }
 
@@ -89,7 +89,7 @@ type Record struct {
 	UserID int64
 
 	// Sequence numbers the changes of the list: the highest one seen is where
-	// the next incremental pull goes on from. 0 if it could not be read.
+	// the next incremental refresh goes on from. 0 if it could not be read.
 	Sequence int64
 
 	// Grants are the user's roles. A grant whose OrgID is not above 0 or whose
@@ -109,7 +109,7 @@ type Record struct {
 
 	// Bad is why the record could not be understood, nil if it was. A bad
 	// record denies its own user, whatever other records say of them in the
-	// same pull, and nobody else. It must not contain personal data: it is
+	// same refresh, and nobody else. It must not contain personal data: it is
 	// logged.
 	Bad error
 
@@ -135,7 +135,7 @@ type Grant struct {
 // accept who we are": a refused token or app id. See [PullError.Permanent].
 var ErrRefused = errors.New("the source refused the credentials")
 
-// A Failure says in one stable word why a pull failed. It is what logs, metrics
+// A Failure says in one stable word why a refresh failed. It is what logs, metrics
 // and [Status] tell; it never contains anything that came from the source.
 type Failure string
 
@@ -153,7 +153,7 @@ const (
 	FailureOther           Failure = "other"            // an error that is no *PullError
 )
 
-// A PullError says why a pull failed.
+// A PullError says why a refresh failed.
 type PullError struct {
 	// Failure is the reason in one word.
 	Failure Failure

@@ -12,8 +12,8 @@ type State string
 const (
 	StateStarting State = "starting" // no list yet: everything is denied
 	StateReady    State = "ready"    // serving a list that is in step
-	StateStale    State = "stale"    // serving, but no pull has succeeded within StaleAfter
-	StateExpired  State = "expired"  // no walk has succeeded within ExpireAfter: everything is denied
+	StateStale    State = "stale"    // serving, but no refresh has succeeded within StaleAfter
+	StateExpired  State = "expired"  // no full refresh has succeeded within ExpireAfter: everything is denied
 	StateClosed   State = "closed"   // closed: everything is denied
 )
 
@@ -31,10 +31,10 @@ type Status struct {
 	Roles  int // different role codes that the list has had, and those that checks name
 
 	Generation uint64 // counts the lists that were swapped in, 0 before the first
-	Cursor     int64  // the sequence that the next incremental pull goes on from
+	Cursor     int64  // the sequence that the next incremental refresh goes on from
 
-	// Contact is the start of the last pull that succeeded, and Verified that
-	// of the last full walk: what was revoked before it is known. The ages go
+	// Contact is the start of the last refresh that succeeded, and Verified that
+	// of the last full refresh: what was revoked before it is known. The ages go
 	// by the clock, monotonic or wall, that says longer.
 	Contact, Verified       time.Time
 	ContactAge, VerifiedAge time.Duration
@@ -45,7 +45,7 @@ type Status struct {
 
 	Incremental, Full RefreshStatus
 
-	// Failures counts the pulls that failed, by reason.
+	// Failures counts the refreshes that failed, by reason.
 	Failures map[Failure]uint64
 
 	// Decisions counts the decisions since Open, by reason. Shadowed ones are
@@ -110,7 +110,7 @@ type SyncStatus struct {
 	Error  string
 }
 
-// PullStatus says how the pulls of one kind have gone.
+// PullStatus says how the refreshes of one kind have gone.
 type RefreshStatus struct {
 	Running bool
 

@@ -82,7 +82,7 @@ func TestIndexFollowsManyChanges(t *testing.T) {
 	assert.Equal(t, before.Users, gate.Status().Users)
 	assert.Equal(t, before.Grants, gate.Status().Grants)
 	assert.Zero(t, gate.Status().Full.Outcome.Added+gate.Status().Full.Outcome.Removed+gate.Status().Full.Outcome.Changed,
-		"the walk finds what the increments made")
+		"the full refresh finds what the increments made")
 }
 
 var roleCodes = []string{"teacher", "homeroom", "admin", "principal", "pupil"}

@@ -254,7 +254,7 @@ func TestTwoOperatorsAcceptAtOnce(t *testing.T) {
 			go func() { _ = acceptShrink(t.Context(), gate) }()
 			after(500 * time.Millisecond)
 			source.Set(users(1)...)
-			source.Set(users(100)...) // a walk reads the list at its end: the first operator's sees all
+			source.Set(users(100)...) // a full refresh reads the list at its end: the first operator's sees all
 			done := make(chan error)
 			go func() { done <- acceptShrink(t.Context(), gate) }()
 			after(600 * time.Millisecond)
@@ -439,7 +439,7 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 	})
 }
 
-// An incremental pull reads the clock, and before it gets any further a walk is
+// An incremental refresh reads the clock, and before it gets any further a full refresh is
 // swapped in that has had contact since.
 func TestContactDoesNotGoBack(t *testing.T) {
 	t.Parallel()
@@ -463,11 +463,11 @@ func TestContactDoesNotGoBack(t *testing.T) {
 		busy.Store(false)
 		require.NoError(t, <-done)
 		require.NoError(t, <-done)
-		assert.Equal(t, 10*time.Second, time.Duration(gate.Status().Contact.UnixNano()), "the increment's: the walk had begun before")
+		assert.Equal(t, 10*time.Second, time.Duration(gate.Status().Contact.UnixNano()), "the increment's: the full refresh had begun before")
 	})
 }
 
-// JSON logs name the kind of a pull, as text logs do.
+// JSON logs name the kind of a refresh, as text logs do.
 func TestJSONLogsNameTheKindOfAPull(t *testing.T) {
 	t.Parallel()
 	var text bytes.Buffer

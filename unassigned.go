@@ -96,7 +96,7 @@ func (u *unheldRoles) watch() {
 	}
 }
 
-// warn logs each such code once, after a walk or when it was named. It asks
+// warn logs each such code once, after a full refresh or when it was named. It asks
 // the platform for its roles first, at most once an hour. Who comes while it is
 // asked waits for its answer: without, all that it knows would look like typos.
 func (u *unheldRoles) warn(s *index.Snapshot) {

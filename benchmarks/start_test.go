@@ -24,7 +24,7 @@ func (away) Pull(ctx context.Context, _ int64, _ func(rolegate.Record)) error {
 	return ctx.Err()
 }
 
-// BenchmarkStart compares a start from the file of a stored index with a walk of
+// BenchmarkStart compares a start from the file of a stored index with a full refresh of
 // the whole list over HTTP.
 func BenchmarkStart(b *testing.B) {
 	n := sized(1_000_000, 10_000)

@@ -46,7 +46,7 @@ func plainAt(url string) *plainClient {
 	return &plainClient{http: &http.Client{}, base: url, roles: map[string]uint16{}}
 }
 
-// BenchmarkWalk compares a walk of the whole list over HTTP, into an index that
+// BenchmarkWalk compares a full refresh of the whole list over HTTP, into an index that
 // can be asked, with a plain client that fills a Go map.
 func BenchmarkWalk(b *testing.B) {
 	n := sized(1_000_000, 10_000)

@@ -20,7 +20,7 @@ func (v *view) review() {
 	v.Review = true
 }
 
-// acceptWait is how long a browser waits for the walk, which goes on without it.
+// acceptWait is how long a browser waits for the full refresh, which goes on without it.
 const acceptWait = time.Minute
 
 // accept walks the list and holds nothing back, if what is held is what the
@@ -56,7 +56,7 @@ func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status i
 		v.Done = &notice{Text: v.T("accept.held")}
 		return http.StatusConflict
 	case ctx.Err() != nil:
-		log.WarnContext(r.Context(), "rolegate console: the walk outlasts the one who asked for it", "outcome", "unknown", "err", err)
+		log.WarnContext(r.Context(), "rolegate console: the full refresh outlasts the one who asked for it", "outcome", "unknown", "err", err)
 		v.Done = &notice{Text: v.T("accept.slow")}
 		return http.StatusAccepted
 	default:

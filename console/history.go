@@ -8,7 +8,7 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
-// How much is remembered: an hour of looks, and so many pulls.
+// How much is remembered: an hour of looks, and so many refreshes.
 const (
 	maxSamples = int(time.Hour / lookEvery)
 	maxPulls   = 20
@@ -31,7 +31,7 @@ type sample struct {
 	contact, verified time.Duration // -1: there was no list
 }
 
-// A pull is one line of the table of pulls.
+// A refresh is one line of the table of refreshes.
 type pull struct {
 	kind     pullKind
 	at       time.Time     // when it began; if it failed, when it did; of a followed list, when it was seen
@@ -110,7 +110,7 @@ func (h *history) observePulls(kind pullKind, now, last rolegate.RefreshStatus) 
 	}
 }
 
-// recent returns the pulls, the newest first, and the samples.
+// recent returns the refreshes, the newest first, and the samples.
 func (h *history) recent() (pulls []pull, samples []sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -231,7 +231,7 @@ func TestTimeline(t *testing.T) {
 	assert.Equal(t, "expires after 1 h", verified.LimitLabel)
 	assert.Equal(t, "58 s", contact.Now)
 
-	// A pull that took three seconds: the age falls at once, to where it began.
+	// A refresh that took three seconds: the age falls at once, to where it began.
 	long := []sample{{now.Add(-4 * time.Second), 40 * time.Second, 0}, {now.Add(-2 * time.Second), 42 * time.Second, 0}, {now, 3 * time.Second, 0}}
 	line := newTimeline(english, long, now, 30*time.Second, time.Hour).Panels[0].Line
 	assert.Regexp(t, `^M[\d.]+ [\d.]+L([\d.]+) [\d.]+L([\d.]+) [\d.]+L([\d.]+) [\d.]+L[\d.]+ [\d.]+$`, line)

@@ -136,12 +136,12 @@ func draw(samples []sample, age func(sample) time.Duration, x func(time.Time) fl
 			l.WriteString("M" + from + " " + number(y(age(s))))
 			a.WriteString("M" + from + " " + number(bottom) + "L" + from + " " + number(y(age(s))))
 		} else {
-			// An age grows as time goes by, until a pull makes it young again: it
-			// goes back to that pull's beginning.
+			// An age grows as time goes by, until a refresh makes it young again: it
+			// goes back to that refresh's beginning.
 			if began := s.at.Add(-age(s)); began.Sub(last.at.Add(-age(*last))) > lookEvery/4 {
 				at := began
 				if last.at.After(began) {
-					at = last.at // a pull that took long
+					at = last.at // a refresh that took long
 				}
 				to(at, age(*last)+at.Sub(last.at))
 				to(at, at.Sub(began))

@@ -218,7 +218,7 @@ func (v *view) HasCache() bool {
 // HasSync reports whether Config.UpstreamSync was asked.
 func (v *view) HasSync() bool { return !v.Status.Sync.Checked.IsZero() }
 
-// A pullLine is one line of the table of pulls.
+// A pullLine is one line of the table of refreshes.
 type pullLine struct {
 	At             time.Time
 	Kind, Took     string

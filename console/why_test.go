@@ -49,7 +49,7 @@ func TestWhy(t *testing.T) {
 		{"by the hierarchy", url.Values{"user": {"2"}, "route": {"GET /grades"}}, []string{"The user passes.", "by principal"}, nil},
 		{"no role at all", url.Values{"user": {"3"}, "route": {"GET /grades"}}, []string{"role_missing", "Without any role"}, nil},
 		{"shadow", url.Values{"user": {"1"}, "route": {"GET /shadow"}}, []string{"The user passes.", "role_missing (shadowed)", "the refusal is counted and logged"}, nil},
-		{"too old", url.Values{"user": {"1"}, "route": {"GET /exams"}}, []string{"too_old", "503 Service Unavailable", "waits up to 3 s for a walk first"}, nil},
+		{"too old", url.Values{"user": {"1"}, "route": {"GET /exams"}}, []string{"too_old", "503 Service Unavailable", "waits up to 3 s for a full refresh first"}, nil},
 		{"a Where", url.Values{"user": {"1"}, "route": {"GET /own"}}, []string{"It depends on the request", "Only a request can tell", "Where(own)"}, nil},
 		{"another gate's guard", url.Values{"user": {"3"}, "route": {"GET /two"}}, []string{"The user passes.", "another gate&#39;s"}, nil},
 		{"an outer guard refuses", url.Values{"user": {"99"}, "org": {"7"}, "route": {"POST /orgs/{org}/reports"}}, []string{"not_authorized", "Not reached"}, nil},

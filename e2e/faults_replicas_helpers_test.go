@@ -150,7 +150,7 @@ type puller struct {
 	mu    sync.Mutex
 	pulls []time.Time // when they began
 	hold  chan struct{}
-	held  chan struct{} // gets one for each walk that has everything, and is held
+	held  chan struct{} // gets one for each full refresh that has everything, and is held
 }
 
 // CacheKey says which list it is.
@@ -187,7 +187,7 @@ func (p *puller) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	return err
 }
 
-// holdWalks has the walks of this replica take until the returned function is
+// holdWalks has the full refreshes of this replica take until the returned function is
 // called.
 func (p *puller) holdWalks() (release func()) {
 	p.mu.Lock()
@@ -337,7 +337,7 @@ func guard(t testing.TB, listed, unlisted int64, all ...*replica) *guardian {
 				g.slow, g.late = max(g.slow, took), max(g.late, late)
 				for what, is := range map[string]bool{
 					"who is listed was refused": !in, "who is not listed was let in": !out,
-					"the cursor went back":     s.Cursor < before.Cursor && !s.Verified.After(before.Verified), // a walk may do that
+					"the cursor went back":     s.Cursor < before.Cursor && !s.Verified.After(before.Verified), // a full refresh may do that
 					"the index grew older":     s.Verified.Before(before.Verified.Add(-100 * time.Millisecond)),
 					"the list was not served ": s.State != rolegate.StateReady,
 				} {

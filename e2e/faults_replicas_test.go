@@ -235,7 +235,7 @@ func TestFault51AnOldBackup(t *testing.T) {
 	})
 }
 
-// Line 52: a lease that runs out in the middle of a walk. The walk must come to
+// Line 52: a lease that runs out in the middle of a walk. The full refresh must come to
 // nothing when somebody else has walked since.
 func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 	t.Parallel()
@@ -268,10 +268,10 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		g := guard(t, 1, 2, all...)
 		release()
 		select {
-		case err := <-ended: // whoever wanted a walk gets one, of the leader
+		case err := <-ended: // whoever wanted a full refresh gets one, of the leader
 			require.NoError(t, err)
 		case <-time.After(patience):
-			require.FailNow(t, "the walk does not end")
+			require.FailNow(t, "the full refresh does not end")
 		}
 		l.Put(user(3, "teacher"))
 		allLet(t, 3, true, all...)
@@ -422,7 +422,7 @@ func TestFault54ManyRestartAtOnce(t *testing.T) {
 				if s.server == nil {
 					n = 50 // a miniredis is an interpreter in this process
 				}
-				l.SetDelay(time.Second) // so that a walk takes long enough for others to begin one
+				l.SetDelay(time.Second) // so that a full refresh takes long enough for others to begin one
 				walks, _ := l.walked()
 				var all []*replica
 				for range n {

@@ -20,7 +20,7 @@ import (
 // Time is compressed in the drill: a replica pulls changes every second instead
 // of every minute, and the whole list every four seconds instead of every ten
 // minutes. What ten minutes of an app with the defaults have of increments, ten
-// seconds have here, and four have as much of walks.
+// seconds have here, and four have as much of full refreshes.
 const (
 	drillRefresh = time.Second
 	drillResync  = 4 * time.Second
@@ -29,7 +29,7 @@ const (
 	drillReplicas = 10
 	drillUsers    = 100_000
 
-	// drillLatency is how long a page takes at least, so that a walk of a
+	// drillLatency is how long a page takes at least, so that a full refresh of a
 	// hundred pages takes a good part of a second.
 	drillLatency = 5 * time.Millisecond
 )

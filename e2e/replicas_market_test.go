@@ -28,7 +28,7 @@ type market struct {
 	walks []*seenWalk
 }
 
-// A seenWalk is a walk as the marketplace sees it: from the arrival of the
+// A seenWalk is a full refresh as the marketplace sees it: from the arrival of the
 // request for the first page to the end of the last answer from the list.
 type seenWalk struct {
 	who      string
@@ -96,7 +96,7 @@ func (m *market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.Marketplace.ServeHTTP(w, r)
 }
 
-// page notes that a walk is under way.
+// page notes that a full refresh is under way.
 func (m *market) page(who string, after int64) *seenWalk {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,7 +118,7 @@ func (m *market) page(who string, after int64) *seenWalk {
 	return w
 }
 
-// seen returns the walks that began since then.
+// seen returns the full refreshes that began since then.
 func (m *market) seen(since time.Time) (walks []seenWalk) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,7 +142,7 @@ func (m *market) walking(who string) bool {
 	return false
 }
 
-// atOnce returns how many of the walks were under way at the same time, and
+// atOnce returns how many of the full refreshes were under way at the same time, and
 // tells of them.
 func atOnce(walks []seenWalk) (most int, tell string) {
 	for _, w := range walks {

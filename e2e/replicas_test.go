@@ -81,7 +81,7 @@ func calm(t *testing.T, d *drill) {
 	most, tell := atOnce(walks)
 	assert.Equal(t, 1, most, tell)
 	assert.NotEmpty(t, d.spread)
-	t.Logf("%v, which is %v of increments and %v of walks in an app with the defaults: %d walks, never two at a time; "+
+	t.Logf("%v, which is %v of increments and %v of full refreshes in an app with the defaults: %d walks, never two at a time; "+
 		"a change reached a follower after %v (median of %d), %v (99 of 100)",
 		time.Since(begun).Round(time.Second), (time.Since(begun) * time.Duration(time.Minute/drillRefresh)).Round(time.Minute),
 		(time.Since(begun) * time.Duration(10*time.Minute/drillResync)).Round(time.Minute),
@@ -188,7 +188,7 @@ func (d *drill) succeeded(t *testing.T, old *process, term uint64, since time.Ti
 	return took, next
 }
 
-// A leader that is paused for longer than its lease, in the middle of a walk,
+// A leader that is paused for longer than its lease, in the middle of a full refresh,
 // publishes nothing when it wakes up.
 func leaderPaused(t *testing.T, d *drill) {
 	old := d.inStep(t)

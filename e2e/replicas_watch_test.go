@@ -174,7 +174,7 @@ func (w *watch) judgeAll(ctx context.Context, a *process, one *watched) {
 		switch {
 		case s.Cursor < before.Cursor:
 			w.blame(a, "the cursor went back from %d to %d", before.Cursor, s.Cursor)
-		case s.Verified.Before(before.Verified.Add(-time.Second)): // a walk is several seconds younger than the one before
+		case s.Verified.Before(before.Verified.Add(-time.Second)): // a full refresh is several seconds younger than the one before
 			w.blame(a, "the list went back from that of %v to that of %v", before.Verified, s.Verified)
 		case s.State != "ready":
 			w.blame(a, "it is %s", s.State)

@@ -172,7 +172,7 @@ func restarted(t *testing.T, path string) int64 {
 	gate, err := rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	defer gate.Close()
-	// It is there before the first walk, which fails.
+	// It is there before the first full refresh, which fails.
 	require.Eventually(t, func() bool { return gate.Status().Full.Failed > 0 }, 20*time.Second, time.Millisecond)
 	s := gate.Status()
 	if errors.Is(statErr(path), os.ErrNotExist) {

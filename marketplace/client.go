@@ -59,7 +59,7 @@ type Config struct {
 
 	// PageSize is how many users are asked for in one request, the document's
 	// `limit`: 1 to 1000. 0 means 900 to 1000, another number for each pull:
-	// nothing else differs between the requests of two walks, and a cache on
+	// nothing else differs between the requests of two full refreshes, and a cache on
 	// the way that heeds no Cache-Control, as nginx' proxy_cache does, would
 	// answer one with the pages of the other. With 1, a server that answers with the
 	// users from the cursor on (and not only those above it) cannot be told

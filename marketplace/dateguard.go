@@ -11,7 +11,7 @@ import (
 const sameDateFor = 2 * time.Second
 
 // A dateGuard knows caches that send no Age and pass on the Date that they have
-// stored. If the request for the first page of a walk is the same as that of an
+// stored. If the request for the first page of a full refresh is the same as that of an
 // earlier one (see Config.PageSize), such a cache answers it with a page it has
 // stored, and with the Date of that page. An origin's Date moves with the clock.
 // nginx it does not know: that sends no Age, and the Date of the moment.

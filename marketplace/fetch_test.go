@@ -180,7 +180,7 @@ func TestStatusMayBeLeftOut(t *testing.T) {
 	}
 }
 
-// A cache that heeds no Cache-Control must not answer one walk with the pages
+// A cache that heeds no Cache-Control must not answer one full refresh with the pages
 // of another: no two of a hundred have the same URL.
 func TestNoTwoPullsAskTheSame(t *testing.T) {
 	t.Parallel()

@@ -202,7 +202,7 @@ func TestRoleCodesEndInTime(t *testing.T) {
 	})
 }
 
-// The first page of a walk and the roles may well come in the same second.
+// The first page of a full refresh and the roles may well come in the same second.
 func TestRoleCodesFromACacheWithoutAge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package otelgate puts what a gate does into OpenTelemetry traces:
 //
 //	gate, err := rolegate.Open(ctx, rolegate.Config{
-//		Source: otelgate.Source(marketplace.New(…), nil), // a span for each pull
+//		Source: otelgate.Source(marketplace.New(…), nil), // a span for each refresh
 //		Deny:   otelgate.Deny(rolegate.DenyProblem),      // an event for each refusal
 //		…
 //	})
@@ -39,7 +39,7 @@ const (
 	eventDenied   = "rolegate.denied"
 	eventShadowed = "rolegate.shadowed"
 
-	keyAfter      = attribute.Key("rolegate.after")       // the sequence that a pull goes on from, 0 for a walk
+	keyAfter      = attribute.Key("rolegate.after")       // the sequence that a refresh goes on from, 0 for a full refresh
 	keyRecords    = attribute.Key("rolegate.records")     // that the source yielded
 	keyBadRecords = attribute.Key("rolegate.bad_records") // those of them that could not be understood
 	keyReason     = attribute.Key("rolegate.reason")
@@ -47,7 +47,7 @@ const (
 	keyError      = attribute.Key("error.type")
 )
 
-// Source makes a span for each pull from a source. The source gets the span in
+// Source makes a span for each refresh from a source. The source gets the span in
 // its context, so that what its HTTP transport tells is within. A nil provider
 // is the global one.
 //
@@ -92,7 +92,7 @@ func (s *traced) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	return err
 }
 
-// failureOf says in one word why a pull failed, "" if it did not. One that has
+// failureOf says in one word why a refresh failed, "" if it did not. One that has
 // not returned has panicked.
 func failureOf(err error, returned bool) rolegate.Failure {
 	var pull *rolegate.PullError

@@ -48,13 +48,13 @@ var catalogue = []struct {
 	{"stale_decisions_total", counter, nil, "Decisions that were made while the list was stale.",
 		func(s *rolegate.Status, set set) { set(float64(s.StaleDecisions)) }},
 
-	{"last_contact_timestamp_seconds", gauge, nil, "Start of the last pull that succeeded, 0 before the first.",
+	{"last_contact_timestamp_seconds", gauge, nil, "Start of the last refresh that succeeded, 0 before the first.",
 		func(s *rolegate.Status, set set) { set(unix(s.Contact)) }},
-	{"verified_timestamp_seconds", gauge, nil, "Start of the last full walk that succeeded and held nothing back: what was revoked before it is known. 0 before the first.",
+	{"verified_timestamp_seconds", gauge, nil, "Start of the last full refresh that succeeded and held nothing back: what was revoked before it is known. 0 before the first.",
 		func(s *rolegate.Status, set set) { set(unix(s.Verified)) }},
-	{"contact_age_seconds", gauge, nil, "Age of the last pull that succeeded, by the gate's own clocks; infinite before the first.",
+	{"contact_age_seconds", gauge, nil, "Age of the last refresh that succeeded, by the gate's own clocks; infinite before the first.",
 		func(s *rolegate.Status, set set) { set(age(s.Contact, s.ContactAge)) }},
-	{"verified_age_seconds", gauge, nil, "Age of the last full walk that succeeded and held nothing back, by the gate's own clocks; infinite before the first.",
+	{"verified_age_seconds", gauge, nil, "Age of the last full refresh that succeeded and held nothing back, by the gate's own clocks; infinite before the first.",
 		func(s *rolegate.Status, set set) { set(age(s.Verified, s.VerifiedAge)) }},
 
 	{"index_users", gauge, nil, "Listed users.",
@@ -75,7 +75,7 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) { set(float64(s.Generation)) }},
 	{"held_removals", gauge, nil, "Users who are gone from the list, but whose removal is held back.",
 		func(s *rolegate.Status, set set) { set(float64(s.Held.Users)) }},
-	{"held_since_timestamp_seconds", gauge, nil, "Start of the walk that first held removals back, 0 if none are.",
+	{"held_since_timestamp_seconds", gauge, nil, "Start of the full refresh that first held removals back, 0 if none are.",
 		func(s *rolegate.Status, set set) { set(unix(s.Held.Since)) }},
 
 	{"sync_total", counter, []string{"kind", "result"}, "Pulls that ended, by kind and whether they succeeded.",
@@ -100,17 +100,17 @@ var catalogue = []struct {
 			}
 			set(float64(other), string(rolegate.FailureOther))
 		}},
-	{"sync_duration_seconds", gauge, []string{"kind"}, "Duration of the last pull that ended.",
+	{"sync_duration_seconds", gauge, []string{"kind"}, "Duration of the last refresh that ended.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(p.Duration.Seconds(), kind) })},
-	{"sync_running", gauge, []string{"kind"}, "1 while a pull is running.",
+	{"sync_running", gauge, []string{"kind"}, "1 while a refresh is running.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(truth(p.Running), kind) })},
-	{"sync_last_success_timestamp_seconds", gauge, []string{"kind"}, "Start of the last pull that succeeded, 0 before the first.",
+	{"sync_last_success_timestamp_seconds", gauge, []string{"kind"}, "Start of the last refresh that succeeded, 0 before the first.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(unix(p.Last), kind) })},
-	{"sync_consecutive_failures", gauge, []string{"kind"}, "Failures since the last pull that succeeded.",
+	{"sync_consecutive_failures", gauge, []string{"kind"}, "Failures since the last refresh that succeeded.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(float64(p.Consecutive), kind) })},
-	{"sync_next_in_seconds", gauge, []string{"kind"}, "Time until the next pull is due.",
+	{"sync_next_in_seconds", gauge, []string{"kind"}, "Time until the next refresh is due.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(p.NextIn.Seconds(), kind) })},
-	{"sync_last_outcome", gauge, []string{"kind", "item"}, "What the last pull that succeeded came to.",
+	{"sync_last_outcome", gauge, []string{"kind", "item"}, "What the last refresh that succeeded came to.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) {
 			o := p.Outcome
 			set(float64(o.Records), kind, "records")

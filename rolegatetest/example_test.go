@@ -86,7 +86,7 @@ func ExampleStatic() {
 	show := func(r rolegate.Record) { fmt.Println(r.Sequence, r.UserID, r.Grants) }
 
 	fmt.Println(source.Pull(context.Background(), 0, show))
-	source.Remove(42) // an incremental pull sees nothing of it
+	source.Remove(42) // an incremental refresh sees nothing of it
 	source.Put(rolegate.Record{UserID: 44})
 	fmt.Println(source.Pull(context.Background(), 2, show))
 	source.Fail(errors.New("no connection"))

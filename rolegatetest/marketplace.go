@@ -74,7 +74,7 @@ type MarketplaceConfig struct {
 	Latency time.Duration
 
 	// QuietRoleLoss makes [Marketplace.Take] leave the user's sequence as it
-	// is, so that only a full walk can see that a role is gone.
+	// is, so that only a full refresh can see that a role is gone.
 	QuietRoleLoss bool
 
 	// FirstSequence is the sequence of the first change. Below 1: 1.

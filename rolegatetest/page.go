@@ -182,7 +182,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the client may have left
 }
 
-// encoder spells pages. It is used again, so that a walk of a large list leaves
+// encoder spells pages. It is used again, so that a full refresh of a large list leaves
 // little for the collector in the process whose memory is being measured.
 type encoder struct {
 	ids    IDs

@@ -39,7 +39,7 @@ type Request struct {
 func (r Request) BeginsWalk() bool { return r.listed && r.After == 0 }
 
 // GoesOn reports whether r asks for what came after some sequence: an
-// incremental pull, or the second and later pages of a walk. As a method
+// incremental refresh, or the second and later pages of a walk. As a method
 // expression it is a condition for [Marketplace.FailWhen].
 func (r Request) GoesOn() bool { return r.listed && r.After > 0 }
 

@@ -67,7 +67,7 @@ func (s *Static) Put(records ...rolegate.Record) {
 	s.replace(without(s.records, users), records)
 }
 
-// Remove takes users off the list. Incremental pulls see nothing of it. Unknown
+// Remove takes users off the list. Incremental refreshes see nothing of it. Unknown
 // users are passed over.
 func (s *Static) Remove(userIDs ...int64) {
 	s.mu.Lock()
@@ -213,7 +213,7 @@ func (s *Static) Walks() int {
 	return s.walks
 }
 
-// Increments returns how many incremental pulls (any other after) were begun.
+// Increments returns how many incremental refreshes (any other after) were begun.
 func (s *Static) Increments() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,7 +82,7 @@ func (m *Marketplace) Take(userID, orgID int64, roles ...string) {
 	}
 }
 
-// Revoke takes users off the list. An incremental pull sees nothing of it: the
+// Revoke takes users off the list. An incremental refresh sees nothing of it: the
 // protocol has no such message. Unknown users are passed over.
 func (m *Marketplace) Revoke(userIDs ...int64) {
 	m.mu.Lock()
@@ -100,7 +100,7 @@ func (m *Marketplace) Clear() {
 }
 
 // Touch raises the sequence of users without changing them, so that the next
-// incremental pull has them again. Unknown users are passed over.
+// incremental refresh has them again. Unknown users are passed over.
 func (m *Marketplace) Touch(userIDs ...int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -115,7 +115,7 @@ func (m *Marketplace) Touch(userIDs ...int64) {
 // be: for keys that come twice, ids out of range and all else that a [User]
 // cannot say. Two objects with a comma between them are two records. The user
 // must be on the list for it to be sent, and the sequence stays as it is: use
-// [Marketplace.Touch] to show it to an incremental pull. "" ends it.
+// [Marketplace.Touch] to show it to an incremental refresh. "" ends it.
 func (m *Marketplace) Raw(userID int64, json string) {
 	if json == "" {
 		m.Respell(userID, nil)

@@ -21,7 +21,7 @@ Absolute times wander from one machine, and from one minute, to another. So what
 - **A guard** is ` + "`Gate.Require`" + `, once with ` + "`InOrg(PathOrg(…))`" + ` and once without, on an ` + "`http.ServeMux`" + `, with requests that it lets through; the same handler without a guard is taken off. The middleware with casbin does what chi-authz does, on a chi router, with the model of chi-authz' own example and an app of twenty routes for two roles each; and once more with one route and the cheap comparisons first. chi-authz itself is made for casbin's first version.
 - **Heap** is what is live after two collections, without what was live before the gate was opened.
 - **Building anew** is ` + "`rolegate.Open`" + ` on a source in memory, without the time that the source takes to name everybody. The thousand changes are averaged over two hundred refreshes in a row.
-- **The walk** is read from a server on the loopback interface that has the JSON of all users ready. The other client unmarshals each page into structs with just the fields that it needs, and fills the map.
+- **The full refresh** is read from a server on the loopback interface that has the JSON of all users ready. The other client unmarshals each page into structs with just the fields that it needs, and fills the map.
 - **Starting from a stored index** is ` + "`rolegate.Open`" + ` with a file that ` + "`filecache`" + ` has written, beside the same walk.
 - **Swapping** lets a third goroutine swap prepared generations of 100,000 users every 10 ms; what one core decides is measured without swaps.
 - **The worst moment of a resync** is the most that one collection after the other finds live while it runs.
@@ -141,7 +141,7 @@ var otherFigures = []struct {
 	{"taking in 1,000 changes, 1,000,000 users", "%s ms", one("Refresh", "users=1000000", "ms/refresh")},
 	{"building the index anew", "%s ms", one("Refresh", "users=1000000", "ms/anew")},
 	{"a resync from a source in memory, which also compares", "%s ms", one("Refresh", "users=1000000", "ms/resync")},
-	{"a walk of 1,000,000 users over HTTP", "%s s", one("Walk", "users=1000000", "s/walk")},
+	{"a full refresh of 1,000,000 users over HTTP", "%s s", one("Walk", "users=1000000", "s/walk")},
 	{"… by the client with encoding/json", "%s s", one("Walk", "users=1000000", "plain-s/walk")},
 	{"what is read in it", "%s MB", one("Walk", "users=1000000", "MB")},
 	{"the live heap at the worst moment of a resync", "%s MB", one("WalkHeap", "users=1000000", "MB-peak")},

@@ -58,7 +58,7 @@ var readmes = []readme{
 			{"heap for each user, ids and grants alone", "%s bytes; the Go map: %s bytes", figuresHeap},
 			{"a garbage collection with 5,000,000 users", "%s ms; with the Go map: %s ms", figuresGC},
 			{"taking in 1,000 changes, 1,000,000 users", "%s ms; building the index anew: %s ms", figuresRefresh},
-			{"a walk of 1,000,000 users over HTTP", "%s s: %s × as fast as a client with `encoding/json`", figuresWalk},
+			{"a full refresh of 1,000,000 users over HTTP", "%s s: %s × as fast as a client with `encoding/json`", figuresWalk},
 			{"a start from the file of a stored index, 1,000,000 users", "%s s", figuresStart},
 		},
 	},

@@ -89,7 +89,7 @@ func (p *fakePage) print(out io.Writer) error {
 	say("  %s pull %s", p.program, where)
 	say("  curl -s %s/_fake/settings > rolegate.yaml && %s serve -c rolegate.yaml", p.url, p.program)
 	say("\nMake the guest a teacher, which the gate's next increment sees, and take the")
-	say("teacher off the list, which only its next walk does:\n")
+	say("teacher off the list, which only its next full refresh does:\n")
 	say("  curl -d user=%d -d org=%d -d role=teacher %s/_fake/grant", guest, int64(fake.OtherSchool), p.url)
 	say("  curl -d user=%d %s/_fake/revoke", teacher, p.url)
 	say("\nGET %s/_fake/ lists what else can be done, from this machine alone.", p.url)

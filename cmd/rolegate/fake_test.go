@@ -270,8 +270,8 @@ func TestFakeHangsNot(t *testing.T) {
 func TestFakeQuietRoleLoss(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"The gate's next increment sees it.":       nil,
-		"Only a walk sees it (--quiet-role-loss).": {"--quiet-role-loss"},
+		"The gate's next increment sees it.":               nil,
+		"Only a full refresh sees it (--quiet-role-loss).": {"--quiet-role-loss"},
 	} {
 		f := startFake(t, args...)
 		_, body := f.send(t, "/_fake/take", "user=1542135022016057001&org=7&role=teacher")

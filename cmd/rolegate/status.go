@@ -162,7 +162,7 @@ func (s *status) text() string {
 		line("decisions", "%s", strings.Join(decisions, ", "))
 	}
 	if s.Held.Users > 0 {
-		why := "too many at once: a second walk must agree"
+		why := "too many at once: a second full refresh must agree"
 		if s.Held.Cause == "sync" {
 			why = "a sync is running"
 		}

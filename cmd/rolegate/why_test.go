@@ -238,7 +238,7 @@ func TestHeld(t *testing.T) {
 		s.market.Revoke(100 + id)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(s.calls(t, "status").out, "  held  ") }, waitFor, tick, &s.log)
-	assert.Contains(t, s.calls(t, "status").out, "  held       40 users gone from the list may pass still (too many at once: a second walk must agree)\n")
+	assert.Contains(t, s.calls(t, "status").out, "  held       40 users gone from the list may pass still (too many at once: a second full refresh must agree)\n")
 	c := s.calls(t, "why", "100")
 	assert.Equal(t, exitOK, c.code)
 	assert.Contains(t, c.out, "  user     100 is gone from the list, but the removal is held back\n")
@@ -267,7 +267,7 @@ func TestStatusText(t *testing.T) {
   replica    leader
   cache      disk full
 `},
-		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last walk failed
+		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last full refresh failed
   list       1 user; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
              4 in a row failed, the last with: no

@@ -120,7 +120,7 @@ func (s *school) visit(t *testing.T, l look, user int64) *tab {
 	return b
 }
 
-// shrink has a walk find everybody gone but those who are no pupils.
+// shrink has a full refresh find everybody gone but those who are no pupils.
 func (s *school) shrink(t *testing.T) {
 	t.Helper()
 	for id := int64(firstPupil); id < firstPupil+pupils; id++ {

@@ -23,7 +23,7 @@ const (
 	frameAbove     = 'S' // sequences: see Generation.Above
 	frameHeld      = 'R' // removals that are held back
 	frameKeep      = 'K' // of a change: the same removals are held as before
-	frameAnswers   = 'A' // of a change: to those who have asked for a pull
+	frameAnswers   = 'A' // of a change: to those who have asked for a refresh
 	framePublished = 'T' // when it was published, and of a change: what it goes on from
 	frameEnd       = 'E' // the SHA-256 of everything before it
 

@@ -38,7 +38,7 @@ func x(minute float64) float64 { return left + minute/until*width }
 func y(age float64) float64    { return top + height - age/most*height }
 
 // age draws an age as a line: it grows by a minute a minute, and falls to 0 at
-// the start of each pull that succeeds.
+// the start of each refresh that succeeds.
 func age(pulls []float64) string {
 	var line strings.Builder
 	last := 0.0
@@ -123,7 +123,7 @@ text { fill: #ddd } .axis { stroke: #ddd } .serves { fill: #12301f } .warns { fi
 	}
 	p(`<text x="%.1f" y="%.1f" text-anchor="end">age</text>`, x(0)-8, top+8)
 	p(`<text class="v" x="%.1f" y="%.0f">— verified age: revocations up to then are known</text>`, x(0), top+height+66)
-	p(`<text class="c" x="%.1f" y="%.0f">— contact age: since the last pull that succeeded</text>`, x(0)+400, top+height+66)
+	p(`<text class="c" x="%.1f" y="%.0f">— contact age: since the last refresh that succeeded</text>`, x(0)+400, top+height+66)
 	p(`</svg>`)
 	_, err := io.WriteString(to, b.String())
 	return err

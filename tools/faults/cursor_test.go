@@ -109,7 +109,7 @@ func tickPage200(rows ...string) string {
 	return page + "]}"
 }
 
-// A sequence below the cursor says that the upstream was set back: a full walk
+// A sequence below the cursor says that the upstream was set back: a full refresh
 // follows, everything stays until it is done, and the cursor follows it down.
 func TestFault16UpstreamSetBack(t *testing.T) {
 	t.Parallel()
@@ -132,7 +132,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		low := setBack(t, h)
 		before, decided := h.gate.Status(), h.decisions(t)
 		h.m.FailWhen(func(r rolegatetest.Request) bool { return r.After > low }, rolegatetest.StuckPage())
-		// The walk that follows reads at once, but takes 20 s for its page, and
+		// The full refresh that follows reads at once, but takes 20 s for its page, and
 		// fails the first time.
 		var walks atomic.Int64
 		h.m.FailWhen(rolegatetest.Request.BeginsWalk, func(w http.ResponseWriter, r *http.Request, normal http.Handler) {
@@ -144,14 +144,14 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		})
 		h.keeps(t, tickPulls[1], rolegate.FailureCursorRegressed)
 		synctest.Wait()
-		assert.EqualValues(t, 1, walks.Load(), "a walk follows at once")
+		assert.EqualValues(t, 1, walks.Load(), "a full refresh follows at once")
 		tickUntil(t, 2*time.Second, func() bool { return walks.Load() == 2 })
 		tickAfter(9 * time.Second)
 		require.True(t, h.gate.Status().Full.Running)
 		h.kept(t, before, decided)
 		tickUntil(t, time.Minute, func() bool { return !h.gate.Status().Full.Running })
 		now := h.gate.Status()
-		assert.Equal(t, low, now.Cursor, "the cursor follows the walk down")
+		assert.Equal(t, low, now.Cursor, "the cursor follows the full refresh down")
 		assert.True(t, now.Verified.After(before.Verified))
 		assert.False(t, h.allowed(t, 6))
 		assert.True(t, h.allowed(t, tickAlice))
@@ -161,7 +161,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		assert.True(t, h.allowed(t, 8))
 		h.goesOn(t)
 	})
-	tickRun(t, "seen by a walk alone", tickSetup{}, func(t *testing.T, h *tickHouse) {
+	tickRun(t, "seen by a full refresh alone", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		low := setBack(t, h)
 		require.NoError(t, h.gate.Refresh(t.Context()), "an exclusive server has nothing above the cursor, and says no more")
 		require.NoError(t, h.gate.RefreshAll(t.Context()))
@@ -172,7 +172,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		require.NoError(t, h.gate.Refresh(t.Context()))
 		assert.True(t, h.allowed(t, 8))
 	})
-	tickRun(t, "a later page of a walk that lies below", tickSetup{}, func(t *testing.T, h *tickHouse) {
+	tickRun(t, "a later page of a full refresh that lies below", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		h.m.Put(tickUser(8, "teacher"), tickUser(9, "teacher"))
 		h.m.FailWhen(rolegatetest.Request.GoesOn, rolegatetest.StuckPage())
 		h.keeps(t, tickPulls[0], rolegate.FailureCursorRegressed)
@@ -211,7 +211,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 				now := gate.Status()
 				assert.Equal(t, before.Contact, now.Contact)
 				assert.Equal(t, int64(20), now.Cursor)
-				assert.True(t, tickAllowed(gate, 2), "until the walk is done")
+				assert.True(t, tickAllowed(gate, 2), "until the full refresh is done")
 				source.set(tickYield(tickRecord(1, 4, "teacher")))
 				tickAfter(11 * time.Second)
 				assert.Equal(t, int64(4), gate.Status().Cursor)
@@ -269,7 +269,7 @@ func TestFault17EndlessAndShortPages(t *testing.T) {
 				client: func(c *marketplace.Config) { c.PageSize = 0 }, // asks for hundreds
 			}
 			tickRun(t, fmt.Sprintf("%d a page before the end, inclusive=%t", rows, inclusive), s, func(t *testing.T, h *tickHouse) {
-				assert.Equal(t, 21, h.gate.Status().Users, "the walk goes on")
+				assert.Equal(t, 21, h.gate.Status().Users, "the full refresh goes on")
 				for id := int64(22); id <= 31; id++ {
 					h.m.Put(tickUser(id, "teacher"))
 				}
@@ -283,7 +283,7 @@ func TestFault17EndlessAndShortPages(t *testing.T) {
 	}
 }
 
-// When a page of many fails, nothing of the whole walk is visible, nor is
+// When a page of many fails, nothing of the whole full refresh is visible, nor is
 // anything while it is under way. Of an increment, the pages before it count,
 // and no age moves.
 func TestFault18OnePageOfMany(t *testing.T) {
@@ -324,7 +324,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 					h.m.FailWhen(func(rolegatetest.Request) bool {
 						page++
 						if pull.name == "walk" {
-							h.kept(t, before, decided) // in the middle of the pull
+							h.kept(t, before, decided) // in the middle of the refresh
 						}
 						return page >= k // and when it is asked for again
 					}, c.fault)
@@ -347,7 +347,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 				} else {
 					assert.GreaterOrEqual(t, pages, 2, "it goes on from the pages that counted")
 				}
-				assert.False(t, h.isAdmin(t, tickBob), "the pull that has succeeded counts as a whole")
+				assert.False(t, h.isAdmin(t, tickBob), "the refresh that has succeeded counts as a whole")
 				assert.True(t, h.isAdmin(t, tickNewcom))
 				assert.Equal(t, pull.name == "incremental", h.allowed(t, tickAlice))
 				h.m.Recover()
@@ -356,7 +356,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 			})
 		}
 	}
-	t.Run("of the very first walk", func(t *testing.T) {
+	t.Run("of the very first full refresh", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s := house

@@ -18,7 +18,7 @@ import (
 )
 
 // An empty list is held by the shrink brake, also with nine users, until a
-// second walk agrees; at the very first start it is believed, and everybody is
+// second full refresh agrees; at the very first start it is believed, and everybody is
 // denied.
 func TestFault19EmptyList(t *testing.T) {
 	t.Parallel()
@@ -214,7 +214,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 	})
 }
 
-// An increment that began before a full walk never brings back a user
+// An increment that began before a full refresh never brings back a user
 // that the full refresh has found gone.
 func TestFault21IncrementBesideAWalk(t *testing.T) {
 	t.Parallel()
@@ -254,9 +254,9 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 					synctest.Wait() // it has asked, and waits for its page
 					require.NoError(t, gate.RefreshAll(t.Context()))
 					synctest.Wait()
-					assert.Zero(t, gate.Status().Incremental.Succeeded, "what was read before the walk ended does not count")
+					assert.Zero(t, gate.Status().Incremental.Succeeded, "what was read before the full refresh ended does not count")
 					for range 5 * 60 {
-						require.False(t, tickAllowed(gate, 2), "from the walk on")
+						require.False(t, tickAllowed(gate, 2), "from the full refresh on")
 						tickAfter(time.Second)
 					}
 					assert.True(t, tickAllowed(gate, 1))
@@ -266,10 +266,10 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 			})
 		}
 	}
-	t.Run("that waits for the swap of the walk", func(t *testing.T) {
+	t.Run("that waits for the swap of the full refresh", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			// The walk has read its list, without 2, and is slow to read what came
+			// The full refresh has read its list, without 2, and is slow to read what came
 			// meanwhile. An increment that is asked for now must not go on from
 			// the list before, on which 2 is.
 			source := &tickScript{pull: tickYield(tickRecord(1, 1, "teacher"), tickRecord(2, 2, "teacher"), tickRecord(3, 3, "teacher"))}

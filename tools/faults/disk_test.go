@@ -327,7 +327,7 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(t *testing.T, folder string, disk *webWriter)
-		fix  func(t *testing.T, folder string, disk *webWriter)
+		fix   func(t *testing.T, folder string, disk *webWriter)
 		kept  bool // the old file is still there
 	}{
 		{"the disk is full", func(_ *testing.T, _ string, d *webWriter) { d.set(syscall.ENOSPC) }, nil, true},

@@ -432,7 +432,7 @@ func TestFault43WhoExistsIsNotTold(t *testing.T) {
 			}
 		})
 	}
-	// A pull on deny takes its time for an unknown id and for a missing role
+	// A refresh on deny takes its time for an unknown id and for a missing role
 	// alike; once it has been made for somebody, neither waits again.
 	for _, off := range []bool{false, true} {
 		t.Run(fmt.Sprint("the time that it takes, OnDeny.Off ", off), func(t *testing.T) {
@@ -441,7 +441,7 @@ func TestFault43WhoExistsIsNotTold(t *testing.T) {
 				source := rolegatetest.NewStatic(listed)
 				cfg := webConfig(source)
 				cfg.OnDeny.Off = off
-				// No pull of the loop is to be under way, which a refusal would join.
+				// No refresh of the loop is to be under way, which a refusal would join.
 				cfg.Refresh = rolegate.Refresh{Every: 24 * time.Hour, ResyncEvery: 48 * time.Hour}
 				gate := webOpen(t, cfg)
 				h := gate.Require(rolegate.AnyRole("teacher"))(webNever(t))

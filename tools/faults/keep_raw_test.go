@@ -88,7 +88,7 @@ func rawListen(t *testing.T) net.Listener {
 }
 
 func (s *rawServer) fail(answer rawAnswer) { s.fault.Store(&answer) }
-func (s *rawServer) fix()                 { s.fault.Store(nil) }
+func (s *rawServer) fix()                  { s.fault.Store(nil) }
 
 func (s *rawServer) accept() {
 	for {

@@ -98,7 +98,7 @@ func (w *keepWorld) open(async bool) *rolegate.Gate {
 		}),
 		Aliases:    []rolegate.Kind{rolegate.KindAccount},
 		Keep:       keepAll,
-		OnDeny:     rolegate.OnDeny{Off: true}, // no pull but those of the test and the loop
+		OnDeny:     rolegate.OnDeny{Off: true}, // no refresh but those of the test and the loop
 		StartEmpty: async,
 		Logger:     slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug - 100})),
 	})
@@ -183,7 +183,7 @@ func (w *keepWorld) allowed(decisions map[string]int) {
 	}, decisions)
 }
 
-// fails requires that a pull fails in that way.
+// fails requires that a refresh fails in that way.
 func (w *keepWorld) fails(pull func(context.Context) error, want rolegate.Failure, says []string) {
 	w.Helper()
 	err := pull(w.Context())

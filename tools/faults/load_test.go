@@ -54,7 +54,7 @@ func webHeapNow() uint64 {
 
 // Line 55: a million distinct unknown ids. They must cost the marketplace no more
 // than OnDeny.PerMinute pulls in any minute, and the gate a bounded memory; and
-// known users must pass as before: without a pull, a wait or an allocation more.
+// known users must pass as before: without a refresh, a wait or an allocation more.
 //
 // It measures memory, and so does not run beside other tests.
 func TestFault55AFloodOfUnknownIDs(t *testing.T) {
@@ -96,7 +96,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 					}
 					now := source.Increments()
 					require.Equal(t, 200, w.ask(h, r, header, somebody))
-					require.Equal(t, now, source.Increments(), "a known user causes no pull")
+					require.Equal(t, now, source.Increments(), "a known user causes no refresh")
 					inMinute = append(inMinute, now-begun)
 					<-time.After(time.Second)
 				}
@@ -155,14 +155,14 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 				flood(wave + 1)
 			}
 			after := webHeap()
-			assert.Less(t, after, before+3<<20, "%d ids that were refused after a pull, and %d bytes", waves*each, int64(after-before))
+			assert.Less(t, after, before+3<<20, "%d ids that were refused after a refresh, and %d bytes", waves*each, int64(after-before))
 			source.SetDelay(0)
 		})
 	})
 }
 
 // Line 56: a user who was refused a second ago and is granted access now must be
-// let in within OnDeny.TTL and one pull, whether they were unknown or lacked a role.
+// let in within OnDeny.TTL and one refresh, whether they were unknown or lacked a role.
 func TestFault56RefusedAndThenGranted(t *testing.T) {
 	t.Parallel()
 	const pull = 300 * time.Millisecond
@@ -211,7 +211,7 @@ func TestFault56RefusedAndThenGranted(t *testing.T) {
 // webList is a source of n users that keeps none of them.
 type webList struct {
 	n    int64
-	half func() // called in the middle of a walk
+	half func() // called in the middle of a full refresh
 }
 
 func (l webList) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
@@ -230,12 +230,12 @@ func (l webList) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	return ctx.Err()
 }
 
-// webMostHeap is how much of the heap a walk of so many users may take at most,
+// webMostHeap is how much of the heap a full refresh of so many users may take at most,
 // besides the index that serves meanwhile: the list as it is read, the index
 // that is made of it, and what the collector has not seen to yet.
 const webMostHeap = 200*webMany + 16<<20
 
-// Line 57: a full walk of a million users while serving. The heap must stay
+// Line 57: a full refresh of a million users while serving. The heap must stay
 // bounded, and every request be answered meanwhile: none waits for the walk.
 //
 // It measures memory, and so does not run beside other tests.
@@ -248,7 +248,7 @@ func TestFault57AWalkOfAMillionUsersWhileServing(t *testing.T) {
 			first = false
 			return
 		}
-		// The walk stands still until a thousand more requests were answered.
+		// The full refresh stands still until a thousand more requests were answered.
 		from := answered.Load()
 		for answered.Load() < from+1000 {
 			runtime.Gosched()

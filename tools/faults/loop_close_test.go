@@ -52,7 +52,7 @@ func TestFault30Close(t *testing.T) {
 			"idle":                                 {pull: tickYield(tickRecord(1, 1, "teacher"))},
 			"before the first list":                {async: true, pull: hang},
 			"before the first list, in a back-off": {async: true, pull: func(context.Context, int64, func(rolegate.Record)) error { return errors.New("down") }},
-			"in the middle of a walk and increments": {pull: hang, calls: func(gate *rolegate.Gate) []func() error {
+			"in the middle of a full refresh and increments": {pull: hang, calls: func(gate *rolegate.Gate) []func() error {
 				return []func() error{
 					func() error { return gate.RefreshAll(context.Background()) },
 					func() error { return gate.Refresh(context.Background()) },
@@ -88,7 +88,7 @@ func TestFault30Close(t *testing.T) {
 					}
 					assert.LessOrEqual(t, time.Since(began), time.Second)
 					for _, answer := range calls {
-						assert.ErrorIs(t, <-answer, rolegate.ErrClosed, "who waits for a pull is told")
+						assert.ErrorIs(t, <-answer, rolegate.ErrClosed, "who waits for a refresh is told")
 					}
 					closed(t, gate)
 					assert.NoError(t, gate.Close(), "twice")

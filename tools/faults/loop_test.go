@@ -134,7 +134,7 @@ func TestFault26StaleAndExpired(t *testing.T) {
 			assert.Equal(t, 2, h.book.count(slog.LevelError, stale), "and again the next time")
 		})
 	}
-	tickRun(t, "contact, but no walk", tickSetup{}, func(t *testing.T, h *tickHouse) {
+	tickRun(t, "contact, but no full refresh", tickSetup{}, func(t *testing.T, h *tickHouse) {
 		h.m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(http.StatusBadGateway))
 		tickAfter(time.Hour - time.Second)
 		assert.Equal(t, rolegate.StateReady, h.gate.Status().State)
@@ -204,7 +204,7 @@ func TestFault27Clocks(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		mono, wall []time.Duration // what is added to the clocks, one after the other
-		serves     bool            // the list, without a pull
+		serves     bool            // the list, without a refresh
 		state      rolegate.State
 	}{
 		{"nothing", []time.Duration{0}, []time.Duration{0}, true, rolegate.StateReady},
@@ -242,7 +242,7 @@ func TestFault27Clocks(t *testing.T) {
 
 				h.m.Recover()
 				tickUntil(t, tickEvery*11/10+time.Second, func() bool { return h.allowed(t, tickAlice) })
-				tickAfter(2 * time.Minute) // the walk that the jump has made due
+				tickAfter(2 * time.Minute) // the full refresh that the jump has made due
 				before, sent := h.gate.Status(), h.m.RequestCount()
 				assert.Less(t, before.VerifiedAge, 20*time.Minute)
 				tickAfter(time.Hour)
@@ -273,7 +273,7 @@ func TestFault27Clocks(t *testing.T) {
 	})
 }
 
-// A pull that takes longer than its interval overlaps with no other of its
+// A refresh that takes longer than its interval overlaps with no other of its
 // kind, and once it is fast again nothing is made up for.
 func TestFault28SlowPulls(t *testing.T) {
 	t.Parallel()
@@ -362,7 +362,7 @@ func (s *tickSlowSource) Pull(ctx context.Context, after int64, yield func(roleg
 	return tickYield(tickRecord(1, 1, "teacher"))(ctx, after, yield)
 }
 
-// quiet checks that for a while no pull of that kind comes sooner than after
+// quiet checks that for a while no refresh of that kind comes sooner than after
 // gap. Walks have an increment of their own at their end, which does not count.
 func (s *tickSlowSource) quiet(t *testing.T, kind int, d, gap time.Duration, gate *rolegate.Gate) {
 	t.Helper()

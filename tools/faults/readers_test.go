@@ -86,7 +86,7 @@ func TestFault32ReadersWhileTheIndexIsSwapped(t *testing.T) {
 	for n := range int64(swaps) {
 		before := requests.Load()
 		source.Set(generation(n + 2)...)
-		pull := gate.Refresh // by an increment, or by a walk
+		pull := gate.Refresh // by an increment, or by a full refresh
 		if n%2 == 1 {
 			pull = func(ctx context.Context) error { return gate.RefreshAll(ctx) }
 		}

@@ -147,8 +147,8 @@ func (p tickPull) status(s rolegate.Status) rolegate.RefreshStatus {
 	return s.Incremental
 }
 
-// keeps makes a pull, which is to fail for that reason, and checks that nothing
-// came of it but a counted failure and a back-off. It returns the pull's error.
+// keeps makes a refresh, which is to fail for that reason, and checks that nothing
+// came of it but a counted failure and a back-off. It returns the refresh's error.
 func (h *tickHouse) keeps(t *testing.T, p tickPull, want rolegate.Failure) error {
 	t.Helper()
 	before, decided := h.gate.Status(), h.decisions(t)
@@ -157,9 +157,9 @@ func (h *tickHouse) keeps(t *testing.T, p tickPull, want rolegate.Failure) error
 	return err
 }
 
-// advances makes an incremental pull, which is to fail for that reason after
+// advances makes an incremental refresh, which is to fail for that reason after
 // some of its pages, and checks that those count, that no age moves, and that
-// the failure is counted. It returns the pull's error.
+// the failure is counted. It returns the refresh's error.
 func (h *tickHouse) advances(t *testing.T, want rolegate.Failure) error {
 	t.Helper()
 	before := h.gate.Status()
@@ -173,15 +173,15 @@ func (h *tickHouse) advances(t *testing.T, want rolegate.Failure) error {
 	return err
 }
 
-// failed checks that nothing came of a pull that has ended with err.
+// failed checks that nothing came of a refresh that has ended with err.
 func (h *tickHouse) failed(t *testing.T, p tickPull, want rolegate.Failure, err error, before rolegate.Status, decided []string) {
 	t.Helper()
 	h.kept(t, before, decided)
 	h.counted(t, p, want, err, before)
 }
 
-// counted checks that a pull has ended with err for that reason, that it is
-// counted, and that the pull backs off.
+// counted checks that a refresh has ended with err for that reason, that it is
+// counted, and that the refresh backs off.
 func (h *tickHouse) counted(t *testing.T, p tickPull, want rolegate.Failure, err error, before rolegate.Status) {
 	t.Helper()
 	var failed *rolegate.PullError
@@ -435,7 +435,7 @@ func (s *tickScript) set(pull func(ctx context.Context, after int64, yield func(
 	s.pull = pull
 }
 
-// tickYield is a pull of these records.
+// tickYield is a refresh of these records.
 func tickYield(records ...rolegate.Record) func(context.Context, int64, func(rolegate.Record)) error {
 	return func(_ context.Context, after int64, yield func(rolegate.Record)) error {
 		for _, r := range records {

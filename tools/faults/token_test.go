@@ -52,7 +52,7 @@ var tickRefusals = []struct {
 func tickWrongToken(r rolegatetest.Request) bool { return !r.TokenOK }
 
 // A token that is refused is renewed once and the page asked for once more. A
-// second refusal fails the pull, and is no loop.
+// second refusal fails the refresh, and is no loop.
 func TestFault22RefusedToken(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range tickRefusals {
@@ -61,7 +61,7 @@ func TestFault22RefusedToken(t *testing.T) {
 				require.NoError(t, pull.pull(t.Context(), h.gate))
 				usual, calls := h.line.count(), h.tokens.count()
 				require.NoError(t, pull.pull(t.Context(), h.gate))
-				usual = h.line.count() - usual // requests of one pull
+				usual = h.line.count() - usual // requests of one refresh
 				h.m.SetToken("AT-2-theSecondTokenForTests")
 				began := h.line.count()
 				require.NoError(t, pull.pull(t.Context(), h.gate))
@@ -92,7 +92,7 @@ func TestFault22RefusedToken(t *testing.T) {
 				tickAfter(20 * time.Minute) // of attempts of the loop
 				h.kept(t, before, decided)
 				now := h.gate.Status()
-				assert.EqualValues(t, 2*(now.Incremental.Failed+now.Full.Failed-failed), h.line.count()-began, "two requests for each pull")
+				assert.EqualValues(t, 2*(now.Incremental.Failed+now.Full.Failed-failed), h.line.count()-began, "two requests for each refresh")
 				assert.LessOrEqual(t, h.line.count()-began, 2*2*(20+10))
 				h.tokens.set(func(context.Context) (string, error) { return h.m.Token(), nil })
 				h.goesOn(t)
@@ -217,7 +217,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 		for _, pull := range tickPulls {
 			tickRun(t, pull.name+": "+name, tickSetup{}, func(t *testing.T, h *tickHouse) {
 				tickAfter(time.Second)
-				// A token that was refused twice is not kept: the next pull begins
+				// A token that was refused twice is not kept: the next refresh begins
 				// with a call of the source.
 				h.m.Fail(rolegatetest.RefuseToken())
 				require.Error(t, pull.pull(t.Context(), h.gate))
@@ -249,7 +249,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 	})
 }
 
-// A token that changes in the middle of a walk: the walk goes on with the new
+// A token that changes in the middle of a full refresh: the full refresh goes on with the new
 // one, and nothing is mixed between apps.
 func TestFault24TokenChangesInAWalk(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ import (
 )
 
 // When the first of many who wait for a shared pull gives up, the others still
-// get their answer; a panic in the pull hangs nobody.
+// get their answer; a panic in the refresh hangs nobody.
 func TestFault33Waiters(t *testing.T) {
 	t.Parallel()
 	const many = 50
@@ -48,7 +48,7 @@ func TestFault33Waiters(t *testing.T) {
 					assert.NoError(t, <-others)
 				}
 				assert.True(t, tickAllowed(gate, 2))
-				assert.LessOrEqual(t, source.Walks()+source.Increments()-pulls, 4, "shared: the one that was under way and the next, of a walk with its increment")
+				assert.LessOrEqual(t, source.Walks()+source.Increments()-pulls, 4, "shared: the one that was under way and the next, of a full refresh with its increment")
 			})
 		})
 		t.Run("all but the last give up: "+pull.name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestFault33Waiters(t *testing.T) {
 			"panics with nil":    func() { panic(nil) },
 			"ends its goroutine": runtime.Goexit,
 		} {
-			t.Run("the pull "+name+": "+pull.name, func(t *testing.T) {
+			t.Run("the refresh "+name+": "+pull.name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					good := tickYield(tickRecord(1, 1, "teacher"))
@@ -112,7 +112,7 @@ func TestFault33Waiters(t *testing.T) {
 	for name, c := range map[string]struct {
 		guard func(gate *rolegate.Gate) func(http.Handler) http.Handler
 		user  int64
-		ill   int // what the answer is if the pull panics
+		ill   int // what the answer is if the refresh panics
 	}{
 		"on deny": {func(gate *rolegate.Gate) func(http.Handler) http.Handler { return gate.Admit }, 2, http.StatusForbidden},
 		"MaxAge": {func(gate *rolegate.Gate) func(http.Handler) http.Handler {
@@ -120,7 +120,7 @@ func TestFault33Waiters(t *testing.T) {
 		}, 1, http.StatusServiceUnavailable},
 	} {
 		for _, ill := range []bool{false, true} {
-			t.Run(map[bool]string{false: "the first request gives up: ", true: "the pull of requests panics: "}[ill]+name, func(t *testing.T) {
+			t.Run(map[bool]string{false: "the first request gives up: ", true: "the refresh of requests panics: "}[ill]+name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					source := &tickScript{pull: tickYield(tickRecord(1, 1, "teacher"))}
@@ -158,7 +158,7 @@ func TestFault33Waiters(t *testing.T) {
 					for range many {
 						assert.Equal(t, want, <-others)
 					}
-					assert.LessOrEqual(t, pulls.Load(), int64(2), "shared: one increment, or a walk with its increment")
+					assert.LessOrEqual(t, pulls.Load(), int64(2), "shared: one increment, or a full refresh with its increment")
 				})
 			})
 		}
@@ -187,7 +187,7 @@ func TestFault33Waiters(t *testing.T) {
 	})
 }
 
-// No pull and no request waits for a hook that blocks for a minute.
+// No refresh and no request waits for a hook that blocks for a minute.
 func TestFault35BlockingHook(t *testing.T) {
 	t.Parallel()
 	block := func() { tickAfterAlone(time.Minute) }
@@ -277,7 +277,7 @@ func TestFault35BlockingHook(t *testing.T) {
 			assert.Equal(t, http.StatusOK, tickAsk(t, guard(tickOK), 2).Code)
 			assert.Zero(t, time.Since(began))
 			require.NoError(t, <-walked)
-			assert.LessOrEqual(t, time.Since(began), 15*time.Second, "the walk that asks has a deadline of its own")
+			assert.LessOrEqual(t, time.Since(began), 15*time.Second, "the full refresh that asks has a deadline of its own")
 			tickAfter(time.Minute)
 		})
 	})

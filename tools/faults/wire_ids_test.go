@@ -106,7 +106,7 @@ func TestFault09Ids(t *testing.T) {
 }
 
 // keepDropped requires that a role in front of the teacher's others, spelt like
-// that, is dropped and counted, in pulls of both kinds, and that the others stand.
+// that, is dropped and counted, in refreshes of both kinds, and that the others stand.
 func keepDropped(t *testing.T, role string) {
 	t.Helper()
 	keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
@@ -208,7 +208,7 @@ func TestFault10RoleList(t *testing.T) {
 	})
 }
 
-// JSON that is nested 100,000 deep fails the pull, wherever it is, and blows up
+// JSON that is nested 100,000 deep fails the refresh, wherever it is, and blows up
 // neither stack nor memory. It is not parallel: what it measures is the process.
 func TestFault11NestedJSON(t *testing.T) {
 	before := debug.SetMaxStack(8 << 20) // half of what 100,000 levels need: beyond it, the process ends

@@ -120,7 +120,7 @@ func (ca *keepCA) leaf(host string, until time.Time) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// A connection that cannot be had, or that breaks, fails the pull, and its error
+// A connection that cannot be had, or that breaks, fails the refresh, and its error
 // names host and path, but never the query. So does a reply that a cache gave.
 func TestFault14NoConnectionOrACache(t *testing.T) {
 	t.Parallel()
@@ -305,7 +305,7 @@ func (c *keepCache) RoundTrip(r *http.Request) (*http.Response, error) {
 		page = keepCached{response.Header, body, time.Now()}
 		c.stored[r.URL.String()] = page
 	} else if time.Since(page.at) > time.Second {
-		c.old++ // a walk asks twice at once, to see users who share a sequence
+		c.old++ // a full refresh asks twice at once, to see users who share a sequence
 	}
 	return &http.Response{StatusCode: http.StatusOK, Header: page.header.Clone(), Body: io.NopCloser(bytes.NewReader(page.body))}, nil
 }

@@ -66,7 +66,7 @@ func keepWithSequence(value string) keepSpelling {
 }
 
 // keepBad requires that the teacher's record, spelt like that, denies the users
-// who are barred by it and nobody else: in an incremental pull, in a walk, and in
+// who are barred by it and nobody else: in an incremental refresh, in a full refresh, and in
 // the first list; and that a good record ends it.
 func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 	t.Helper()
@@ -97,13 +97,13 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 		w.m.Touch(keepTeacher)
 		require.NoError(w, w.gate.Refresh(w.Context()))
 		assert.GreaterOrEqual(w, w.gate.Status().Incremental.Outcome.BadRecords, bads) // each time that it is read
-		synctest.Wait()                                                                // a record of nobody makes a walk due, which finds out whose it was
+		synctest.Wait()                                                                // a record of nobody makes a full refresh due, which finds out whose it was
 		denied()
 		require.NoError(w, w.gate.RefreshAll(w.Context()))
 		assert.GreaterOrEqual(w, w.gate.Status().Full.Outcome.BadRecords, bads)
 		denied()
 		assert.Zero(w, w.gate.Status().Held.Users, "no brake holds it up")
-		assert.Empty(w, w.gate.Status().Failures, "the pull itself is good")
+		assert.Empty(w, w.gate.Status().Failures, "the refresh itself is good")
 
 		before := w.gate
 		w.gate = w.open(false)
@@ -244,7 +244,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 						}
 						w.m.Respell(keepTeacher, c.bob)
 						require.NoError(w, w.gate.RefreshAll(w.Context()))
-						judge("a walk")
+						judge("a full refresh")
 						w.m.Touch(keepAdmin, keepTeacher, keepPlain)
 						require.NoError(w, w.gate.Refresh(w.Context()))
 						synctest.Wait()
@@ -274,7 +274,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 			assert.Empty(w, w.keepUser(keepTeacher).Account())
 		})
 	})
-	t.Run("from one pull into the next", func(t *testing.T) {
+	t.Run("from one refresh into the next", func(t *testing.T) {
 		t.Parallel()
 		keepInBubble(t, rolegatetest.MarketplaceConfig{}, func(w *keepWorld) {
 			w.m.Touch(keepAdmin)

@@ -32,7 +32,7 @@ var keepLeakJSON = func() string {
 // keepNewUser is a record that would let the stranger in.
 const keepNewUser = `{"userId":4,"account":"wang.alice","lastSequence":99,"roleList":[{"orgId":7,"roleCode":"admin"}]}`
 
-// A reply under HTTP 200 that is no list fails the pull, and the list stays.
+// A reply under HTTP 200 that is no list fails the refresh, and the list stays.
 // Code and data must both be there: a code that is absent is not 0, nor 200.
 func TestFault01ReplyThatIsNoList(t *testing.T) {
 	t.Parallel()

@@ -210,7 +210,7 @@ func separator(record string) string {
 }
 
 // spoil makes the record of a user bad: they are shut out by every pull that sees
-// it, and by every walk; or, with a null for roles, are without any.
+// it, and by every full refresh; or, with a null for roles, are without any.
 func (w *town) spoil(u *user) {
 	edit := func(from, to string) func(string) string {
 		return func(r string) string { return strings.Replace(r, from, to, 1) }

@@ -272,7 +272,7 @@ func (w *weather) change(ctx context.Context) {
 		var told func()
 		switch {
 		case time.Now().After(outage):
-			// No walk for longer than a route's MaxAge, while grants go on.
+			// No full refresh for longer than a route's MaxAge, while grants go on.
 			p.names, p.fault, p.chance, p.which = []string{"outage"}, rolegatetest.HTTPStatus(http.StatusBadGateway), 1, "walks"
 			length = exams.maxAge + time.Second
 			outage = time.Now().Add(time.Duration(30+w.rnd.IntN(60)) * time.Second)

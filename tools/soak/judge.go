@@ -116,11 +116,11 @@ const expireAfter = time.Hour
 // judge finds whether the answer is right, and if not, says why.
 //
 // The gate's list has of each user what the marketplace said at some moment
-// since the start of the walk that the gate calls verified. So somebody is let
+// since the start of the full refresh that the gate calls verified. So somebody is let
 // in wrongly if nothing that was said since then admits them. And it knows
 // at least what was granted before the pull that it calls contact. So somebody
 // is refused wrongly if everything that was said since then admits them. If
-// the marketplace has lied since the walk, or had a bad record of them, it may
+// the marketplace has lied since the full refresh, or had a bad record of them, it may
 // go by that.
 func (t *truth) judge(x *exchange) (verdict, string) {
 	needs := func(s state) bool { return s.unsure || x.route.needs(s, x.org) }
@@ -154,7 +154,7 @@ func (t *truth) judge(x *exchange) (verdict, string) {
 		if !x.who.ever(x.claim.contact, x.got, needs) {
 			return refused, ""
 		}
-		// A bad record counts for the whole walk that has seen it.
+		// A bad record counts for the whole full refresh that has seen it.
 		if t.lied(x.claim.verified, x.got) || !x.who.always(x.claim.contact, x.got, needs) ||
 			x.who.ever(x.claim.verified, x.got, func(s state) bool { return s.bad || s.unsure }) {
 			return excused, ""

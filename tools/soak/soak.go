@@ -192,7 +192,7 @@ func (s *soak) load(ctx context.Context) error {
 	most := []*route{home, grades, report, staff}
 	for n := range s.clients + 2 {
 		c := &client{soak: s, rnd: s.random(100 + uint64(n)), bundle: s.bundle, routes: most}
-		if n >= s.clients { // these may wait for a walk
+		if n >= s.clients { // these may wait for a full refresh
 			c.bundle, c.routes = 1, []*route{exams}
 		}
 		all.Go(func() {

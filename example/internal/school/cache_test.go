@@ -70,10 +70,10 @@ func TestRestartWithoutTheMarketplace(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, _ := third.ask(t, client, "GET", "/grades", 2)
 		return status == http.StatusForbidden
-	}, patience, often, "a walk is due at once")
+	}, patience, often, "a full refresh is due at once")
 }
 
-// The walk-through ends with a command that works.
+// The full refresh-through ends with a command that works.
 func TestRestartOfTheWalkThrough(t *testing.T) {
 	file := ownFile(t)
 	first := start(t, nil, "-cache", file)
@@ -96,7 +96,7 @@ func TestRestartOfTheWalkThrough(t *testing.T) {
 	}
 	second.end(t)
 
-	// Another walk-through has another marketplace: it starts with its own list.
+	// Another full refresh-through has another marketplace: it starts with its own list.
 	third := start(t, nil, "-cache", file)
 	require.Eventually(t, third.walkedThrough, patience, often, third.stderr)
 	assert.False(t, gateStatus(t, third, client, admin).Cache.Loaded)

@@ -73,7 +73,7 @@ func startDemo(s *settings) (*demo, error) {
 	return &demo{market: m, cloud: c, stop: func() { stopMarket(); stopCloud() }}, nil
 }
 
-// A step is one request of the walk-through, or something that happens at the
+// A step is one request of the full refresh-through, or something that happens at the
 // marketplace and what the gate makes of it.
 type step struct {
 	who    string
@@ -115,18 +115,18 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		}},
 		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
 
-		{event: "The marketplace makes the guest a teacher. An incremental pull sees it.", do: func(ctx context.Context) error {
+		{event: "The marketplace makes the guest a teacher. An incremental refresh sees it.", do: func(ctx context.Context) error {
 			d.market.Grant(guest, otherSchool, "teacher")
 			return gate.Refresh(ctx)
 		}},
 		{who: "guest", user: guest, method: get, path: "/grades"},
 
-		{event: "The marketplace takes the teacher off the list. An incremental pull cannot see it …", do: func(ctx context.Context) error {
+		{event: "The marketplace takes the teacher off the list. An incremental refresh cannot see it …", do: func(ctx context.Context) error {
 			d.market.Revoke(teacher)
 			return gate.Refresh(ctx)
 		}},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
-		{event: "… a full walk does.", do: walk},
+		{event: "… a full refresh does.", do: walk},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
 
 		{event: "The guest reads a stream. Then the guest is taken off the list; the next full refresh ends it.", do: func(ctx context.Context) error {
@@ -158,7 +158,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{event: "The marketplace breaks down. The list stays as it is …", do: func(ctx context.Context) error {
 			d.market.Fail(rolegatetest.ErrorEnvelope(500, "internal error"))
 			if gate.RefreshAll(ctx) == nil {
-				return errors.New("a walk succeeded while the marketplace was down")
+				return errors.New("a full refresh succeeded while the marketplace was down")
 			}
 			return nil
 		}},
@@ -232,7 +232,7 @@ func tellPulls(out io.Writer, before, now rolegate.Status) {
 	for _, p := range []struct {
 		name        string
 		before, now rolegate.RefreshStatus
-	}{{"incremental pull", before.Incremental, now.Incremental}, {"full walk", before.Full, now.Full}} {
+	}{{"incremental refresh", before.Incremental, now.Incremental}, {"full refresh", before.Full, now.Full}} {
 		o := p.now.Outcome
 		switch {
 		case p.now.Failed > p.before.Failed:

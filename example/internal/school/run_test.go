@@ -135,14 +135,14 @@ func TestWalkThrough(t *testing.T) {
 		"homeroom teacher POST /orgs/007/reports 403 org_unreadable: AllRoles(teacher, homeroom) + InOrg",
 		"principal GET /orgs/8/staff 403 role_missing: AnyRole(principal, admin) + InOrg",
 		"The gate looks once before it refuses.\npupil GET /grades 200 granted",
-		"An incremental pull cannot see it …\n incremental pull: 0 added, 0 removed, 0 changed, 0 held\nteacher GET /grades 200 granted",
-		"-- … a full walk does.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nteacher GET /grades 403 not_authorized: Admit",
-		"the next full refresh ends it.\n full walk: 0 added, 1 removed, 0 changed, 0 held\nguest GET /live 403 not_authorized: Admit",
-		"What is missing is held, not removed.\n full walk: 0 added, 0 removed, 0 changed, 30 held\npupil GET /grades 200 granted",
-		"nobody has noticed.\n full walk: 0 added, 0 removed, 0 changed, 0 held\npupil GET /grades 200 granted",
-		"a pupil is missing meanwhile.\n full walk: 0 added, 0 removed, 0 changed, 1 held\npupil GET / 200 granted",
-		"the pupil is still missing.\n full walk: 0 added, 1 removed, 0 changed, 0 held\npupil GET / 403 not_authorized: Admit",
-		"The list stays as it is …\n full walk: failed (upstream_error), the list stays\nadmin GET /status 200 granted",
+		"An incremental refresh cannot see it …\n incremental refresh: 0 added, 0 removed, 0 changed, 0 held\nteacher GET /grades 200 granted",
+		"-- … a full refresh does.\n full refresh: 0 added, 1 removed, 0 changed, 0 held\nteacher GET /grades 403 not_authorized: Admit",
+		"the next full refresh ends it.\n full refresh: 0 added, 1 removed, 0 changed, 0 held\nguest GET /live 403 not_authorized: Admit",
+		"What is missing is held, not removed.\n full refresh: 0 added, 0 removed, 0 changed, 30 held\npupil GET /grades 200 granted",
+		"nobody has noticed.\n full refresh: 0 added, 0 removed, 0 changed, 0 held\npupil GET /grades 200 granted",
+		"a pupil is missing meanwhile.\n full refresh: 0 added, 0 removed, 0 changed, 1 held\npupil GET / 200 granted",
+		"the pupil is still missing.\n full refresh: 0 added, 1 removed, 0 changed, 0 held\npupil GET / 403 not_authorized: Admit",
+		"The list stays as it is …\n full refresh: failed (upstream_error), the list stays\nadmin GET /status 200 granted",
 		"homeroom teacher GET /exams 200 granted",
 	} {
 		assert.Contains(t, table, line)
@@ -255,7 +255,7 @@ func TestLargeMarketplace(t *testing.T) {
 	require.Eventually(t, func() bool {
 		got, _ := p.ask(t, client, "GET", "/status", ids[0])
 		return got == http.StatusOK
-	}, 20*time.Second, 20*time.Millisecond, "a grant counts after the next incremental pull")
+	}, 20*time.Second, 20*time.Millisecond, "a grant counts after the next incremental refresh")
 }
 
 func TestStartsWithoutTheMarketplace(t *testing.T) {
@@ -280,7 +280,7 @@ func TestStartsWithoutTheMarketplace(t *testing.T) {
 	require.Eventually(t, func() bool {
 		status, _ := p.ask(t, client, "GET", "/status", 1)
 		return status == http.StatusForbidden
-	}, 20*time.Second, 20*time.Millisecond, "a walk every 100 ms sees it")
+	}, 20*time.Second, 20*time.Millisecond, "a full refresh every 100 ms sees it")
 }
 
 func TestSettings(t *testing.T) {

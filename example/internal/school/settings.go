@@ -58,7 +58,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 		}
 		*d.to = value
 	}
-	// A list that three walks in a row could not renew is too old to believe,
+	// A list that three full refreshes in a row could not renew is too old to believe,
 	// but an hour is always granted.
 	s.expire = max(time.Hour, 3*s.resync)
 	return s, errors.Join(errs...)

@@ -140,7 +140,7 @@ func write(catalogue []faults.Line, results map[int][]result) ([]byte, error) {
 	var b strings.Builder
 	b.WriteString("# What will go wrong, and what comes of it\n\n" +
 		"Each line has tests in `tools/faults`, or in `e2e` if they need Redis, which `go run ./tools/faults/report` runs to write this page. " +
-		"\"The list stays\" means: the index, the cursor and the ages are as before, the failure is counted by its reason, the next pull backs off, the loop goes on, and nothing secret or personal is in an error or a log line.\n")
+		"\"The list stays\" means: the index, the cursor and the ages are as before, the failure is counted by its reason, the next refresh backs off, the loop goes on, and nothing secret or personal is in an error or a log line.\n")
 	part := ""
 	var missing []error
 	for _, line := range catalogue {

@@ -15,7 +15,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// waits has a teacher's request wait for a walk, and returns what it will be
+// waits has a teacher's request wait for a full refresh, and returns what it will be
 // answered.
 func (r *run) waits(walk time.Duration) <-chan int {
 	r.t.Helper()

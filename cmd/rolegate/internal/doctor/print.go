@@ -22,11 +22,11 @@ type text struct{ found, todo string }
 
 // words are the rest of what is printed.
 type words struct {
-	comma                 string // between the things of a list
-	gap                   string // between sentences
+	comma                string // between the things of a list
+	gap                  string // between sentences
 	fine, warnings, fix  string
 	fixAndWarn, cutShort string
-	checks                map[string]string
+	checks               map[string]string
 }
 
 // The languages.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// errEnough is how a walk is ended that has seen what is to be seen.
+// errEnough is how a full refresh is ended that has seen what is to be seen.
 var errEnough = errors.New("enough")
 
 // A recorder is the transport of the marketplace's client. It lets through only

@@ -254,7 +254,7 @@ var english = map[string]text{
 	"cursor.rising": {"sequences rise, from %[1]d to %[2]d", ""},
 	"cursor.none": {
 		"no record has a sequence above 0",
-		"Changes cannot be asked for: what is granted shows only in a full walk (refresh.resync_every), and a second page cannot be had. Ask the operator for lastSequence.",
+		"Changes cannot be asked for: what is granted shows only in a full refresh (refresh.resync_every), and a second page cannot be had. Ask the operator for lastSequence.",
 	},
 	"cursor.disordered": {
 		"sequences do not rise; they lie between %[1]d and %[2]d",
@@ -276,7 +276,7 @@ var english = map[string]text{
 	"cursor.inclusive": {"asked for what comes after a sequence, the server repeats that one; rolegate copes with it", ""},
 	"cursor.not_heeded": {
 		"asked for what comes after sequence %[1]d, the server answers with users below it",
-		"It does not heed lastSequence, or something on the way drops it: no walk comes to its end. Ask the operator.",
+		"It does not heed lastSequence, or something on the way drops it: no full refresh comes to its end. Ask the operator.",
 	},
 	"cursor.stuck": {
 		"the list does not move on: %[1]s",
@@ -296,7 +296,7 @@ var english = map[string]text{
 	},
 	"cursor.short_pages": {
 		"a page has %[1]d users where %[2]d were asked for, and more follow",
-		"The server caps its pages. rolegate walks on; a full walk takes more requests.",
+		"The server caps its pages. rolegate walks on; a full refresh takes more requests.",
 	},
 
 	"roles.held": {"role codes: %[1]d; most held: %[2]s", ""},

@@ -199,7 +199,7 @@ func (s *Server) take(values url.Values) (string, error) {
 	case len(has.Grants) == len(had.Grants):
 		return s.tell(user) + " Nothing has changed.", nil
 	case s.cfg.Marketplace.QuietRoleLoss:
-		return s.tell(user) + " Only a walk sees it (--quiet-role-loss).", nil
+		return s.tell(user) + " Only a full refresh sees it (--quiet-role-loss).", nil
 	}
 	return s.tell(user) + " The gate's next increment sees it.", nil
 }
@@ -213,7 +213,7 @@ func (s *Server) revoke(values url.Values) (string, error) {
 		return s.tell(user) + " Nothing has changed.", nil
 	}
 	s.market.Revoke(user)
-	return s.tell(user) + " The gate's next walk sees it; an increment cannot.", nil
+	return s.tell(user) + " The gate's next full refresh sees it; an increment cannot.", nil
 }
 
 // tell says what a user has.

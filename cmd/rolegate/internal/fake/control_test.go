@@ -70,7 +70,7 @@ func TestControl(t *testing.T) {
 		"take what is not there": {path: "take?user=1542135022016057001&org=8&role=teacher", code: 200, want: "User 1542135022016057001 is teacher in 7. Nothing has changed."},
 		"take nothing":           {path: "take?user=1542135022016057001&org=7", code: 400, want: "role: expected the code of a role, such as teacher"},
 		"revoke": {path: "revoke?user=1542135022016057001", code: 200,
-			want: "User 1542135022016057001 is not on the list. The gate's next walk sees it; an increment cannot.", then: func(t *testing.T, s *fake.Server) {
+			want: "User 1542135022016057001 is not on the list. The gate's next full refresh sees it; an increment cannot.", then: func(t *testing.T, s *fake.Server) {
 				_, listed := s.Marketplace().User(teacher)
 				assert.False(t, listed)
 			}},

@@ -171,17 +171,17 @@ func TestWhen(t *testing.T) {
 		after  []int
 		want   string
 	}{
-		"always":                      {faults: []string{"http-status"}, after: []int{0, 1, 2}, want: "xxx"},
-		"each third":                  {faults: []string{"http-status@every=3"}, after: []int{0, 1, 2, 3, 4, 5, 6}, want: "..x..x."},
-		"the next two":                {faults: []string{"http-status@next=2"}, after: []int{0, 1, 2, 3}, want: "xx.."},
-		"walks":                       {faults: []string{"http-status@walk"}, after: []int{0, 1, 0, 2}, want: "x.x."},
-		"increments":                  {faults: []string{"http-status@increment"}, after: []int{0, 1, 0, 2}, want: ".x.x"},
-		"each second walk":            {faults: []string{"http-status@walk,every=2"}, after: []int{0, 1, 0, 1, 0, 0}, want: "..x..x"},
-		"the next walk":               {faults: []string{"http-status@walk,next=1"}, after: []int{1, 0, 0}, want: ".x."},
-		"a walk if it is next":        {faults: []string{"http-status@next=1,walk"}, after: []int{1, 0, 0}, want: "..."},
-		"certainly":                   {faults: []string{"http-status@p=1"}, after: []int{0, 0}, want: "xx"},
-		"the last one counts":         {faults: []string{"http-status", "http-status=404@every=2"}, after: []int{0, 0, 0, 0}, want: "x4x4"},
-		"the first is asked when not": {faults: []string{"http-status@next=1", "http-status=404@next=1"}, after: []int{0, 0, 0}, want: "4x."},
+		"always":                       {faults: []string{"http-status"}, after: []int{0, 1, 2}, want: "xxx"},
+		"each third":                   {faults: []string{"http-status@every=3"}, after: []int{0, 1, 2, 3, 4, 5, 6}, want: "..x..x."},
+		"the next two":                 {faults: []string{"http-status@next=2"}, after: []int{0, 1, 2, 3}, want: "xx.."},
+		"walks":                        {faults: []string{"http-status@walk"}, after: []int{0, 1, 0, 2}, want: "x.x."},
+		"increments":                   {faults: []string{"http-status@increment"}, after: []int{0, 1, 0, 2}, want: ".x.x"},
+		"each second full refresh":     {faults: []string{"http-status@walk,every=2"}, after: []int{0, 1, 0, 1, 0, 0}, want: "..x..x"},
+		"the next full refresh":        {faults: []string{"http-status@walk,next=1"}, after: []int{1, 0, 0}, want: ".x."},
+		"a full refresh if it is next": {faults: []string{"http-status@next=1,walk"}, after: []int{1, 0, 0}, want: "..."},
+		"certainly":                    {faults: []string{"http-status@p=1"}, after: []int{0, 0}, want: "xx"},
+		"the last one counts":          {faults: []string{"http-status", "http-status=404@every=2"}, after: []int{0, 0, 0, 0}, want: "x4x4"},
+		"the first is asked when not":  {faults: []string{"http-status@next=1", "http-status=404@next=1"}, after: []int{0, 0, 0}, want: "4x."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
