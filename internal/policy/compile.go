@@ -109,8 +109,8 @@ func (c *Compiler) term(codes ...string) uint64 {
 		c.roles.Name(code)
 		roles, patterns := c.roles.Satisfying(code)
 		for _, role := range roles {
-			if n := int(role) + 1; n > len(c.byRole) {
-				c.byRole = append(c.byRole, make([]uint64, n-len(c.byRole))...)
+			for int(role) >= len(c.byRole) {
+				c.byRole = append(c.byRole, 0)
 			}
 			c.byRole[role] |= bit
 		}

@@ -66,17 +66,19 @@ func (e *Evaluation) Verdict() Verdict {
 		return e.in(e.TermsIn(e.org))
 	}
 	gs := e.subject.Grants
-	best := RoleMissing
-	for i := 0; i < gs.Len() && best != Passes; {
-		here := e.spread
-		org := gs.Org(i)
-		for ; i < gs.Len() && gs.Org(i) == org; i++ {
-			here |= e.Fulfils(gs.Role(i))
-		}
-		best = max(best, e.in(here))
-	}
-	if len(gs) == 0 {
+	if gs.Len() == 0 {
 		return e.in(0)
+	}
+	best, here := RoleMissing, e.spread
+	for i := range gs.Len() {
+		here |= e.Fulfils(gs.Role(i))
+		if i+1 < gs.Len() && gs.Org(i+1) == gs.Org(i) {
+			continue
+		}
+		if best = max(best, e.in(here)); best == Passes {
+			return best
+		}
+		here = e.spread
 	}
 	return best
 }
@@ -171,11 +173,9 @@ func (e *Evaluation) condition(i int) bool {
 
 // Deciding returns the roles that have a say in a check in that organisation:
 // those that fulfil one of its terms, wherever the subject has them if the check
-// looks there. The numbers are in the order of the grants.
+// looks there. The numbers are in the order of the grants. A condition and an
+// either have no terms, and so no roles.
 func (e *Evaluation) Deciding(c *Check, org int64) (roles []uint16) {
-	if c.op != opAny && c.op != opAll && c.op != opNone {
-		return nil
-	}
 	gs := e.subject.Grants
 	for i := range gs.Len() {
 		terms := e.Fulfils(gs.Role(i))

@@ -71,6 +71,11 @@ func TestRun(t *testing.T) {
 			c.Everywhere("root")
 			return checks(c.Any("root"))
 		}, []held{{1, "root"}}, false, 9, nil, yes, nil},
+		{"everywhere, said twice", func(c *policy.Compiler) []policy.Check {
+			c.Everywhere("root")
+			c.Everywhere("principal")
+			return checks(c.Any("root"), c.Any("principal"))
+		}, []held{{1, "root"}, {2, "principal"}}, false, 9, nil, yes, nil},
 		{"everywhere lets nobody pass by itself", func(c *policy.Compiler) []policy.Check {
 			c.Everywhere("root")
 			return checks(c.Any("teacher"))
@@ -138,8 +143,9 @@ func TestDeciding(t *testing.T) {
 	roles, _ := index.NewRoleSpace(map[string][]string{"principal": {"teacher"}})
 	c := policy.NewCompiler(roles)
 	anyOf, none, either := c.Any("teacher"), c.None("suspended"), c.Either(c.Any("root"))
+	all, condition := c.All("teacher", "principal"), c.Condition()
 	c.Everywhere("root")
-	p := c.Program(checks(anyOf, none, either))
+	p := c.Program(checks(anyOf, none, either, all, condition))
 	s := subject(t, roles, false, held{1, "principal"}, held{1, "root"}, held{2, "suspended"}, held{2, "teacher"})
 	codes := func(e policy.Evaluation, check policy.Check, org int64) (codes []string) {
 		for _, role := range e.Deciding(&check, org) {
@@ -150,6 +156,8 @@ func TestDeciding(t *testing.T) {
 	open, named := p.Begin(s, 0, nil), p.Begin(s, 1, nil)
 	assert.Equal(t, []string{"principal"}, codes(open, anyOf, 1))
 	assert.Equal(t, []string{"teacher"}, codes(open, anyOf, 2))
+	assert.Equal(t, []string{"principal"}, codes(open, all, 1))
+	assert.Empty(t, codes(open, condition, 1))
 	assert.Equal(t, []string{"suspended"}, codes(open, none, 1), "no organisation was named: it looks in all")
 	assert.Empty(t, codes(named, none, 1))
 	assert.Empty(t, codes(open, either, 1), "its checks have them")

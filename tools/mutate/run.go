@@ -162,7 +162,7 @@ func fate(suites []*suite, id int) string {
 }
 
 var (
-	failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	failure = regexp.MustCompile(`(?m)^ *--- FAIL: (\w+)`)
 	running = regexp.MustCompile(`(?m)^\t\t(\w+)\S* \(\d.*s\)$`)
 )
 
@@ -195,8 +195,10 @@ func (s *suite) run(id int, batch []test) string {
 	return lived
 }
 
+// try runs tests with a mutant until the first of them fails, of which its case
+// of a table may be the only one that ends.
 func (s *suite) try(id int, batch []test) ([]byte, error) {
-	most := 20 * time.Second
+	most := 3 * time.Second
 	var list []string
 	for _, t := range batch {
 		most += 5 * t.took
@@ -204,9 +206,28 @@ func (s *suite) try(id int, batch []test) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), most+20*time.Second)
 	defer cancel()
-	output, err := s.command(ctx, []string{"MUTANT=" + strconv.Itoa(id)},
-		"-test.failfast", "-test.timeout="+most.String(), "-test.run=^("+strings.Join(list, "|")+")$").CombinedOutput()
-	return output, err
+	output := &watched{failed: cancel}
+	cmd := s.command(ctx, []string{"MUTANT=" + strconv.Itoa(id)},
+		"-test.v", "-test.failfast", "-test.timeout="+most.String(), "-test.run=^("+strings.Join(list, "|")+")$")
+	cmd.Stdout, cmd.Stderr = output, output
+	err := cmd.Run()
+	return output.Bytes(), err
+}
+
+// A watched is output in which a line may say that a test has failed.
+type watched struct {
+	bytes.Buffer
+	line   int // where the last line begins
+	failed func()
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if failure.Match(w.Bytes()[w.line:]) {
+		w.failed()
+	}
+	w.line = bytes.LastIndexByte(w.Bytes(), '\n') + 1
+	return n, err
 }
 
 func names(line *regexp.Regexp, output []byte) (list []string) {
