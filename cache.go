@@ -7,7 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -36,9 +35,6 @@ type Cache interface {
 	// and returns soon after ctx ends.
 	Store(ctx context.Context, write func(io.Writer) error) error
 }
-
-// cacheTimeout is how long storing or loading an index in a SharedCache may take.
-const cacheTimeout = time.Minute
 
 // cacheKey says which list a source has, "" if it does not tell.
 func cacheKey(s Source) string {
@@ -84,9 +80,6 @@ func (f *refresher) decode(r io.Reader) (*snapshot.Generation, error) {
 	return s.Generation(f.roles, cfg.indexed.fields(), now.At)
 }
 
-// callCache calls a Cache, and turns a panic into an error.
-func callCache(call func() error) error { return panics.Call("the Cache", call) }
-
 // CacheStatus tells of Config.Cache.
 type CacheStatus struct {
 	Loaded bool      // whether the gate has started from what was stored
@@ -97,9 +90,4 @@ type CacheStatus struct {
 	// last.
 	Failed uint64
 	Error  string
-}
-
-func (s *CacheStatus) fail(err error) {
-	s.Failed++
-	s.Error = err.Error()
 }

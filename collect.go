@@ -1,11 +1,14 @@
 package rolegate
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file takes in the records of a refresh.
@@ -20,8 +23,11 @@ type collector struct {
 
 	// Of an incremental one:
 	incremental bool
+	elsewhere   bool            // another replica has read it
 	after       int64           // what it asked from
+	read        int64           // the tick before it asked
 	sequences   map[int64]int64 // the highest of each user that it has read
+	rows        []snapshot.Row  // what it has read, for whoever has to put it on top again
 
 	lastBad                                  error
 	records, bad, structural                 int
@@ -124,7 +130,48 @@ func (c *collector) take(r *Record) error {
 		c.row.Text[index.FieldThirdUserID] = "" // 0 and -1 are how platforms write null
 	}
 	c.table.Put(&c.row)
+	if c.incremental && !c.elsewhere {
+		c.keep(r)
+	}
 	return nil
+}
+
+// keep remembers the row that was made of a record.
+func (c *collector) keep(r *Record) {
+	row := snapshot.Row{ID: r.UserID, Sequence: r.Sequence, Read: c.read, Invalid: c.row.Invalid, DroppedGrant: c.row.DroppedGrant}
+	if !row.Invalid {
+		for f, text := range c.row.Text {
+			row.Text[f] = strings.Clone(text)
+		}
+		for _, g := range r.Grants {
+			if g.OrgID > 0 && g.RoleCode != "" {
+				row.Grants = append(row.Grants, snapshot.RowGrant{Org: g.OrgID, Code: strings.Clone(g.RoleCode)})
+			}
+		}
+	}
+	c.rows = append(c.rows, row)
+}
+
+// highest returns the highest sequence of an incremental refresh.
+func (c *collector) highest() (n int64) {
+	for _, sequence := range c.sequences {
+		n = max(n, sequence)
+	}
+	return n
+}
+
+// settle makes all rows of a user invalid if one is, as the table has it. One of
+// which the sequence could not be read gets the highest.
+func (c *collector) settle() {
+	invalid := map[int64]bool{}
+	for _, row := range c.rows {
+		invalid[row.ID] = invalid[row.ID] || row.Invalid
+	}
+	for i, row := range c.rows {
+		if invalid[row.ID] {
+			c.rows[i] = snapshot.Row{ID: row.ID, Sequence: cmp.Or(c.sequences[row.ID], c.highest()), Read: row.Read, Invalid: true}
+		}
+	}
 }
 
 // repeats reports whether a record of an incremental refresh says nothing new,
@@ -170,6 +217,9 @@ func (c *collector) takeBad(r *Record) {
 	}
 	c.row = index.Row{ID: r.UserID, Invalid: true, Grants: c.row.Grants[:0]}
 	c.table.Put(&c.row)
+	if c.incremental && !c.elsewhere {
+		c.keep(r)
+	}
 }
 
 // outcome counts what was read.

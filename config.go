@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/replication"
 )
 
 // Config says what a [Gate] is to do. Source and Identify are needed; every
@@ -55,9 +56,8 @@ type Config struct {
 	// younger. The Source must then have a method CacheKey() string that says
 	// which list it is, as a marketplace.Client has. Nil keeps nothing.
 	//
-	// With a [SharedCache], such as a rediscache.Cache, all replicas of the app
-	// share one list: one of them pulls, and the others follow it. Nothing else
-	// changes.
+	// With a rediscache.Cache, all replicas of the app share one list: what one of
+	// them has read counts for all. Nothing else changes.
 	Cache Cache
 
 	// Async makes Open return without waiting for the first list. Until it is
@@ -199,6 +199,9 @@ type settings struct {
 	fields   index.FieldSet
 	roles    *index.RoleSpace
 	cacheKey string // of the Source, if there is a Cache
+
+	shared replication.Store // of a Cache that replicas share; else nil
+	lease  time.Duration     // how long a lease of it lasts
 }
 
 // mistake says what is wrong with a field, which its text begins with.

@@ -1,17 +1,13 @@
 package rolegate
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
-	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -53,19 +49,6 @@ func VerifyEarly(g *Gate) {
 	}
 }
 
-// TakeBase makes requests see what the store has, however old it is: the mistake
-// of a replica that heeds no order.
-func TakeBase(g *Gate) {
-	f := g.refresher
-	if err := f.lockSwap(f.tasks.Context()); err != nil {
-		return
-	}
-	defer f.unlockSwap()
-	if base := f.replica.base.Load(); base != nil {
-		g.now.Store(base)
-	}
-}
-
 // Remember returns a func that makes requests see again what they see now.
 func Remember(g *Gate) (putBack func()) {
 	gen := g.now.Load()
@@ -84,68 +67,6 @@ func restored(s *snapshot.Stored) (*snapshot.Generation, *index.RoleSpace, kindS
 	roles, _ := index.NewRoleSpace(map[string][]string{"principal": {"admin"}})
 	gen, err := s.Generation(roles, indexed.fields(), endOfTime.At)
 	return gen, roles, indexed, err
-}
-
-// ApplyChange reads a published index and a change of it as a replica does that
-// has their list and their fields, and returns what they say together, and what
-// would be published of the same change.
-func ApplyChange(index, change []byte) (says string, again []byte, err error) {
-	s, err := snapshot.DecodePublished(bytes.NewReader(index))
-	if err != nil {
-		return "", nil, err
-	}
-	from, roles, indexed, err := restored(s)
-	if err != nil {
-		return "", nil, err
-	}
-	c, err := snapshot.DecodeChange(change)
-	if err != nil {
-		return "", nil, err
-	}
-	if c.Fields != s.Fields {
-		return "", nil, snapshot.ErrNotIndex
-	}
-	to, _, err := c.Applied(from, roles, indexed.fields(), endOfTime.At)
-	if err != nil {
-		return "", nil, err
-	}
-	again, err = snapshot.EncodeChange(from, to, c.Answers, c.Key, clock.WallStamp, c.Published, c.From)
-	return fmt.Sprint(contents(to, c.Key), c.Published, c.From, c.Answers), again, err
-}
-
-// A SharedClock is the clock of a replica whose own clocks are set by hand.
-type SharedClock struct {
-	sharedClock
-	Mono, Wall int64
-}
-
-// Update reads the shared clock.
-func (c *SharedClock) Update(shared SharedCache) (jumped bool, err error) {
-	return c.update(context.Background(), shared, func() clock.Instant { return clock.Instant{Mono: c.Mono, Wall: c.Wall} })
-}
-
-// Stamp is what is told of what happened so long ago.
-func (c *SharedClock) Stamp(ago time.Duration) int64 {
-	return c.stamp(clock.Instant{Mono: c.Mono, Wall: c.Wall}.Add(-ago))
-}
-
-// Age is how old this replica takes that to be.
-func (c *SharedClock) Age(stamp int64) time.Duration {
-	return c.at(stamp).Age(clock.Instant{Mono: c.Mono, Wall: c.Wall})
-}
-
-// Future reports whether that cannot have been told yet.
-func (c *SharedClock) Future(stamp int64) bool { return c.future(stamp) }
-
-// Backlog is how much a replica remembers of what is asked.
-func Backlog(g *Gate) map[string]int {
-	r := g.refresher.replica
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return map[string]int{
-		"waiting": len(r.waiting), "answers": len(r.answers), "asked": len(r.asked[refresh.Incremental]) + len(r.asked[refresh.Full]),
-		"serving": len(r.serving), "served": r.served.Len(),
-	}
 }
 
 // contents is all that a generation has in it, as text.

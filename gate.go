@@ -69,10 +69,8 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rolegate: the config has mistakes:\n%w", err)
 	}
-	if shared, ok := set.Cache.(SharedCache); ok {
-		if err := shared.Join(set.listOf()); err != nil {
-			return nil, fmt.Errorf("rolegate: the config has mistakes:\nCache: %w", err)
-		}
+	if err := set.join(); err != nil {
+		return nil, fmt.Errorf("rolegate: the config has mistakes:\nCache: %w", err)
 	}
 	g := &Gate{observer: &observer{sample: set.SampleGrants}}
 	g.store.init(set)

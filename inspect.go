@@ -129,13 +129,10 @@ func (f *refresher) fill(s *Status) {
 	s.Full = f.pullStatus(refresh.Full, outcomes[refresh.Full])
 	checked := f.pull.sync.Status()
 	s.Sync = SyncStatus{State: SyncState(checked.Report.State), Text: checked.Report.Text, Checked: checked.Checked, Failed: checked.Failed, Error: checked.Error}
-	switch {
-	case f.persist != nil:
+	s.Replica, s.Cache = f.replica.status()
+	if f.persist != nil {
 		s.Cache = CacheStatus(f.persist.Status())
-	case f.replica != nil:
-		s.Cache = f.replica.cacheStatus()
 	}
-	s.Replica = f.replica.status()
 	s.DroppedChanges = f.pull.changes.Dropped()
 }
 

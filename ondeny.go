@@ -21,9 +21,17 @@ type refusedKey struct {
 	hash uint64
 }
 
-func newDenyRefresher(f *refresher, limit refresh.Limit) *denyRefresher {
+func newDenyRefresher(f *refresher) *denyRefresher {
 	o := &f.cfg.OnDeny
-	return &denyRefresher{f: f, seed: maphash.MakeSeed(), deny: refresh.NewOnDeny[refusedKey](f.loop, f.clock, limit, o.Wait, o.TTL)}
+	limit := refresh.NewLimit(o.PerMinute)
+	may := func(ctx context.Context) bool {
+		local := func() bool { return limit.Take(f.clock()) == 0 }
+		if f.replica != nil {
+			return f.replica.spend(ctx, local)
+		}
+		return local()
+	}
+	return &denyRefresher{f: f, seed: maphash.MakeSeed(), deny: refresh.NewOnDeny[refusedKey](f.loop, f.clock, may, o.Wait, o.TTL)}
 }
 
 func (d *denyRefresher) key(id Identity) refusedKey {

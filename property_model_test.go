@@ -274,7 +274,7 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	}
 	before := g.clone()
 	g.apply(said)
-	g.asks.Page(clock.Read(), sequences)
+	g.asks.Page(clock.Read(), sequences, true)
 	g.asks.Done(clock.Read())
 	g.guardRoles(&before, said, now, false)
 	if !g.holds() {

@@ -380,7 +380,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		m.model.asks = propCursor()
 	}
 	if m.model.listed { // it goes on from what was stored
-		m.model.asks.Follow(clock.Instant{}, m.model.storedCursor)
+		m.model.asks.Follow(clock.Instant{}, m.model.storedCursor, nil, nil)
 	}
 	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail()}
 	if here {
@@ -414,7 +414,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		}
 		m.model.cursor, m.model.contact = s.Cursor, s.Contact
 		m.model.asks = propCursor()
-		m.model.asks.Follow(clock.Read().At(s.Contact.UnixNano()), s.Cursor)
+		m.model.asks.Follow(clock.Read().At(s.Contact.UnixNano()), s.Cursor, nil, nil)
 		m.model.store()
 	}
 }

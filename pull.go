@@ -11,6 +11,7 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -68,36 +69,51 @@ type puller struct {
 	sync    *refresh.SyncWatch
 	changes *refresh.Queue[Change] // nil without OnChange
 
-	follows   func() bool        // another replica refreshes
 	soon      func(refresh.Kind) // makes a refresh due
 	ambiguous func()             // an incremental refresh has made an alias ambiguous
+	// share hands other replicas what was read from that instant on; nil if there
+	// are none.
+	share func(at clock.Instant, e replication.Entry, rows []snapshot.Row)
 
 	accepting sync.Mutex
 	accepted  map[string]int // digests of what is held and was accepted, with how many wait for it
-	begun     atomic.Uint64  // how many full refreshes have begun
+	ticks     atomic.Int64   // what tick has returned last
 
 	// The lock for publishing guards what follows.
-	published uint64         // the number of the last full refresh that was published
-	overlay   *overlay       // what was read since the one under way began; nil if none is
-	unread    *clock.Instant // when a record that says not even whose it is last made a full refresh due
+	began    int64          // the tick before which the full refresh began by which requests are answered
+	outdated int64          // what was asked for before that tick has come too late, too
+	underWay *fullRefresh   // nil if none is
+	rows     snapshot.Rows  // what goes on top of a full refresh that has begun, here or elsewhere
+	sameAs   clock.Instant  // when the full refresh began that the last one has found to be as it was
+	unread   *clock.Instant // when a record that says not even whose it is last made a full refresh due
 }
 
-// An overlay is what incremental refreshes have read since a full one began.
-type overlay struct {
-	number uint64 // of the full refresh
-	pages  []overlayPage
+// A fullRefresh is one that is under way: when it began.
+type fullRefresh struct {
+	tick    int64
+	started clock.Instant
 }
 
-type overlayPage struct {
-	changes   *index.Table
-	sequences map[int64]int64 // of its users; 0 for one that could not be read
+// margin is by how much later than a full refresh a row must have been read to
+// count on top of it, if either is of another replica.
+const margin = int64(replication.Margin)
+
+// tick reads the monotonic clock. What is read later is higher, also if the clock
+// reads the same.
+func (p *puller) tick() int64 {
+	for {
+		last := p.ticks.Load()
+		next := max(p.clock().Mono, last+1)
+		if p.ticks.CompareAndSwap(last, next) {
+			return next
+		}
+	}
 }
 
 // full reads the whole list and publishes it. It changes nothing if that fails.
 func (p *puller) full(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
-	view := snapshot.RemovalContext{Started: started}
 	syncRan := p.sync.During(ctx)
-	if err := p.beginFull(ctx); err != nil {
+	if err := p.beginFull(ctx, started); err != nil {
 		return RefreshOutcome{}, err
 	}
 	defer p.endFull()
@@ -114,9 +130,7 @@ func (p *puller) full(ctx context.Context, started clock.Instant) (outcome Refre
 		return RefreshOutcome{}, err
 	}
 	outcome = list.outcome()
-	next := &snapshot.Generation{Snapshot: s, Above: list.tail.Above(), Contact: started, Verified: started, Refreshed: started}
-	view.Syncing = syncRan()
-	before, seen, err := p.publishFull(ctx, next, list.tail, view)
+	next, before, seen, err := p.publishFull(ctx, s, list.tail, syncRan())
 	if err != nil {
 		return RefreshOutcome{}, err
 	}
@@ -133,43 +147,48 @@ func (p *puller) full(ctx context.Context, started clock.Instant) (outcome Refre
 }
 
 // beginFull has what incremental refreshes read from now on kept.
-func (p *puller) beginFull(ctx context.Context) error {
+func (p *puller) beginFull(ctx context.Context, started clock.Instant) error {
 	if err := p.lockSwap(ctx); err != nil {
 		return err
 	}
 	defer p.unlockSwap()
-	p.overlay = &overlay{number: p.begun.Load() + 1}
-	p.begun.Add(1)
+	p.underWay, p.sameAs = &fullRefresh{p.tick(), started}, clock.Instant{}
 	return nil
 }
 
-// endFull forgets it, if the full refresh was not published.
+// endFull forgets it, unless another replica may publish an earlier one.
 func (p *puller) endFull() {
 	if p.lockSwap(context.Background()) == nil {
-		p.overlay = nil
+		if p.underWay = nil; p.share == nil {
+			p.rows = snapshot.Rows{}
+		}
 		p.unlockSwap()
 	}
 }
 
 // publishFull publishes a full refresh. It returns the generation that it
-// replaced.
-func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, list *refresh.Tail, view snapshot.RemovalContext) (before *snapshot.Generation, seen RefreshOutcome, err error) {
+// replaced, nil if there was none.
+func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refresh.Tail, syncing bool) (next, before *snapshot.Generation, seen RefreshOutcome, err error) {
 	if err := p.lockSwap(ctx); err != nil {
-		return nil, seen, err
+		return nil, nil, seen, err
 	}
 	defer p.unlockSwap()
-	if p.follows() {
-		return nil, seen, refresh.ErrSkipped // its lease ran out meanwhile
-	}
+	started, began := p.underWay.started, p.underWay.tick
 	before = p.now.Load()
-	if err := p.putOnTop(next); err != nil {
-		return nil, seen, err
+	if before != nil && before.Elsewhere && before.Refreshed.Mono >= started.Mono {
+		return nil, nil, seen, refresh.ErrElsewhere
 	}
-	if err := p.cursor.Older(view.Started, list, func() bool { return onlyGone(before, next, p.cfg.limits()) }); err != nil {
-		return nil, seen, &PullError{Failure: FailureOlderList, Err: err}
+	base := &snapshot.Generation{Snapshot: s, Above: list.Above(), Contact: started, Verified: started, Refreshed: started}
+	if next, _, err = p.onTop(base, began); err != nil {
+		return nil, nil, seen, err
+	}
+	if err := p.cursor.Older(started, list, func() bool { return onlyGone(before, next, p.cfg.limits()) }); err != nil {
+		return nil, nil, seen, &PullError{Failure: FailureOlderList, Err: err}
 	}
 	if before != nil {
-		next.Contact = clock.Later(next.Contact, before.Contact)
+		if p.share == nil || before.Contact.Mono-margin > began {
+			next.Contact = clock.Later(next.Contact, before.Contact)
+		}
 		shown := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
 		seen.Late = p.cursor.Missed(list, func(id int64) bool {
 			found := shown.Look(id)
@@ -177,17 +196,52 @@ func (p *puller) publishFull(ctx context.Context, next *snapshot.Generation, lis
 		})
 	}
 	gone := removed(before, next)
-	view.Accept = p.acceptedOf(before)
+	view := snapshot.RemovalContext{Started: started, Syncing: syncing, Accept: p.acceptedOf(before)}
 	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
-		return nil, seen, err
+		return nil, nil, seen, err
 	}
-	next.Cursor = p.cursor.Full(view.Started, p.clock(), list, gone)
-	p.published, p.overlay = p.overlay.number, nil
+	next.Cursor = p.cursor.Full(started, p.clock(), list, gone)
+	if p.share != nil && unchanged(before, next) {
+		p.sameAs = before.Refreshed
+	}
+	p.began = began
 	p.swap(next)
 	if p.changes != nil { // they come in the order of the swaps
 		seen = seen.plus(p.compareAll(next, before))
 	}
-	return before, seen, nil
+	return next, before, seen, nil
+}
+
+// onTop puts on a full refresh that began then what was read since. It returns
+// the rows, nil if there are none. It needs lockSwap.
+func (p *puller) onTop(base *snapshot.Generation, began int64) (next *snapshot.Generation, rows []snapshot.Row, err error) {
+	p.rows.Forget(began)
+	if rows = p.rows.After(began); len(rows) == 0 {
+		return base, nil, nil
+	}
+	next, changes, err := base.WithRows(rows, began, p.roles, p.cfg.indexed.fields())
+	if errors.Is(err, snapshot.ErrTooManyRoles) {
+		err = tooManyRoles()
+	}
+	if err == nil && base.Elsewhere { // else it is compared with the one before
+		err = next.HoldLostRoles(base, changes, p.cfg.limits(), p.clock(), p.roles, p.cfg.indexed.fields())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	next.Touched = next.Snapshot != base.Snapshot
+	return next, rows, nil
+}
+
+// unchanged reports whether a full refresh has found the list as the one before
+// had, without anything on top of either.
+func unchanged(before, next *snapshot.Generation) bool {
+	if before == nil || before.Touched || next.Touched || before.Held != nil || next.Held != nil || before.Cursor != next.Cursor {
+		return false
+	}
+	same := true
+	before.Differing(&next.Table, func(int64) { same = false })
+	return same
 }
 
 // removed returns the users that a list does not have any more.
@@ -220,33 +274,6 @@ func onlyGone(before, next *snapshot.Generation, l snapshot.Limits) bool {
 	return d.Added+d.Changed == 0 && (d.Removed <= maxExplained || l.TooMany(d.Removed, next.Users, before.Users))
 }
 
-// putOnTop puts on a full refresh what incremental ones have read since it
-// began: of each user what was read last, unless the full refresh has a higher
-// sequence of them.
-func (p *puller) putOnTop(next *snapshot.Generation) error {
-	if p.overlay == nil || len(p.overlay.pages) == 0 {
-		return nil
-	}
-	last := map[int64]overlayPage{}
-	for _, page := range p.overlay.pages {
-		for id := range page.sequences {
-			last[id] = page
-		}
-	}
-	rows := index.NewCopier(next.Fields, &next.Table)
-	for id, page := range last {
-		if at, ok := page.changes.Place(id); ok && (page.sequences[id] == 0 || page.sequences[id] >= next.Above[id]) {
-			rows.Copy(page.changes, at)
-		}
-	}
-	t, err := rows.Finish()
-	if err != nil {
-		return err
-	}
-	next.Snapshot, err = next.With(t, p.roles, p.cfg.indexed.fields())
-	return err
-}
-
 // errOutdated is what becomes of a page that was asked for before a full refresh
 // began which was published since.
 var errOutdated = errors.New("rolegate: a full refresh has overtaken this page")
@@ -255,9 +282,6 @@ var errOutdated = errors.New("rolegate: a full refresh has overtaken this page")
 // comes.
 func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
 	for {
-		if p.follows() {
-			return RefreshOutcome{}, refresh.ErrSkipped
-		}
 		run := &increment{p: p, after: p.cursor.From(), started: started}
 		err := run.pull(ctx)
 		outcome = outcome.plus(run.outcome)
@@ -280,7 +304,8 @@ type increment struct {
 	after   int64
 	started clock.Instant
 	rows    *collector
-	asked   uint64        // how many full refreshes had begun when the first page in rows was asked for
+	from    int64         // the sequence behind which rows has all
+	asked   int64         // the tick before the first page in rows was asked for
 	askedAt clock.Instant // when that was
 	took    time.Duration // how long publishing took last
 	last    clock.Instant // when that was
@@ -289,6 +314,7 @@ type increment struct {
 
 // pull reads the source to the end.
 func (i *increment) pull(ctx context.Context) error {
+	i.from = i.after
 	i.begin()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -316,11 +342,15 @@ func (i *increment) pull(ctx context.Context) error {
 
 // begin begins to collect rows.
 func (i *increment) begin() {
-	gen := i.p.now.Load()
-	i.asked, i.askedAt = i.p.begun.Load(), i.p.clock()
-	i.rows = &collector{
-		p: i.p, after: i.after, incremental: true, sequences: map[int64]int64{},
-		table: index.NewBuilder(i.p.cfg.fields, &gen.Table, i.p.roles.Publish()),
+	i.asked, i.askedAt = i.p.tick(), i.p.clock()
+	i.rows = i.p.collectRows(i.after, i.asked)
+}
+
+// collectRows begins to collect rows, which are read from that tick on.
+func (p *puller) collectRows(after, read int64) *collector {
+	return &collector{
+		p: p, after: after, incremental: true, read: read, sequences: map[int64]int64{},
+		table: index.NewBuilder(p.cfg.fields, &p.now.Load().Table, p.roles.Publish()),
 	}
 }
 
@@ -336,10 +366,28 @@ func (i *increment) pageEnded(ctx context.Context) error {
 // publish publishes the rows that were read, and, with the last, that the
 // refresh is complete.
 func (i *increment) publish(ctx context.Context, complete bool) error {
-	p := i.p
 	if len(i.rows.sequences) == 0 && i.rows.unreadable == 0 && !complete {
 		return nil
 	}
+	i.rows.settle()
+	if err := i.put(ctx, complete); err != nil {
+		return err
+	}
+	if p := i.p; p.share != nil { // not with the lock: it may have to wait
+		at := i.askedAt
+		if complete {
+			at = i.started
+		}
+		to := max(i.from, i.rows.highest())
+		p.share(at, replication.Entry{From: i.from, To: to, Complete: complete}, i.rows.rows)
+		i.from = to
+	}
+	i.begin()
+	return nil
+}
+
+func (i *increment) put(ctx context.Context, complete bool) error {
+	p := i.p
 	if !i.rows.table.Settle(p.roles) {
 		return tooManyRoles()
 	}
@@ -347,46 +395,57 @@ func (i *increment) publish(ctx context.Context, complete bool) error {
 		return err
 	}
 	defer p.unlockSwap()
-	if p.follows() {
-		return refresh.ErrSkipped
-	}
 	begun := p.clock()
-	before := p.now.Load()
-	if i.asked < p.published || i.askedAt.Mono < before.Refreshed.Mono { // which may be another replica's
+	if i.asked <= max(p.began, p.outdated) {
 		return errOutdated
-	}
-	next := *before
-	changes, err := next.Apply(i.rows.table, 0, p.roles, p.cfg.indexed.fields())
-	if err != nil {
-		return err
-	}
-	p.cursor.Page(begun, i.rows.sequences)
-	if complete {
-		p.cursor.Done(i.started)
-		next.Contact = clock.Later(before.Contact, i.started)
-	}
-	next.Cursor = p.cursor.Highest()
-	next.Held = before.Held.Without(changes)
-	if err := next.HoldLostRoles(before, changes, p.cfg.limits(), i.started, p.roles, p.cfg.indexed.fields()); err != nil {
-		return err
-	}
-	if p.overlay != nil && i.asked >= p.overlay.number && len(i.rows.sequences) > 0 {
-		p.overlay.pages = append(p.overlay.pages, overlayPage{changes, i.rows.sequences})
 	}
 	if i.rows.unreadable > 0 {
 		p.fullForUnreadable(i.started)
 	}
+	seen, err := p.put(i.rows, i.started, complete, true)
+	if err != nil {
+		return err
+	}
+	i.outcome = i.outcome.plus(seen)
+	i.last = p.clock()
+	i.took = begun.Age(i.last)
+	return nil
+}
+
+// put puts rows on top of what requests see. complete is whether nothing else
+// has changed up to started, and moves whether the next incremental refresh need
+// not ask for what comes before them. It needs lockSwap.
+func (p *puller) put(rows *collector, started clock.Instant, complete, moves bool) (seen RefreshOutcome, err error) {
+	before := p.now.Load()
+	next := *before
+	changes, err := next.Apply(rows.table, 0, p.roles, p.cfg.indexed.fields())
+	if err != nil {
+		return seen, err
+	}
+	p.cursor.Page(p.clock(), rows.sequences, moves)
+	if complete {
+		p.cursor.Done(started)
+		next.Contact = clock.Later(before.Contact, started)
+	}
+	next.Cursor = p.cursor.Highest()
+	next.Held = before.Held.Without(changes)
+	if err := next.HoldLostRoles(before, changes, p.cfg.limits(), started, p.roles, p.cfg.indexed.fields()); err != nil {
+		return seen, err
+	}
+	if p.underWay != nil || p.share != nil {
+		for _, row := range rows.rows {
+			p.rows.Add(row)
+		}
+	}
+	next.Touched = before.Touched || next.Snapshot != before.Snapshot
 	if complete || next.Snapshot != before.Snapshot || next.Held != before.Held || next.Cursor != before.Cursor {
 		p.swap(&next)
 	}
-	i.outcome = i.outcome.plus(i.rows.outcome()).plus(p.compareSome(&next, before, changes))
+	seen = rows.outcome().plus(p.compareSome(&next, before, changes))
 	if p.sharedAliases(&next) > p.sharedAliases(before) {
 		p.ambiguous()
 	}
-	i.last = p.clock()
-	i.took = begun.Age(i.last)
-	i.begin()
-	return nil
+	return seen, nil
 }
 
 // sharedAliases counts the aliases that several users share.

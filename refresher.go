@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,10 +26,8 @@ type refresher struct {
 	pull    *puller
 	journal *journal
 	unheld  *unheldRoles
-	persist *refresh.Persist // nil without a Cache, and with a SharedCache
-	replica *replica         // nil without a SharedCache
-	storing context.Context  // of what is being stored: it outlives tasks by nearly as long as Close waits
-	dirty   chan struct{}    // there may be something for replicas
+	persist *refresh.Persist // nil without a Cache, and with one that replicas share
+	replica *replica         // nil without one that replicas share
 
 	opened  clock.Instant
 	first   chan struct{} // closed when the first list is there
@@ -41,7 +40,7 @@ type refresher struct {
 // startRefresher starts everything that a gate does in the background.
 func startRefresher(g *Gate) {
 	f := &refresher{
-		store: &g.store, tasks: refresh.NewTasks(), opened: g.clock(), dirty: make(chan struct{}, 1),
+		store: &g.store, tasks: refresh.NewTasks(), opened: g.clock(),
 		first: make(chan struct{}), fatal: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.refresher = f
@@ -50,30 +49,32 @@ func startRefresher(g *Gate) {
 	f.pull = &puller{
 		store: f.store, cursor: refresh.NewCursor(r.LookBack, min(time.Minute, r.ExpireAfter/3)),
 		changes: refresh.StartQueue(f.tasks, f.log, changeQueue, "Config.OnChange", f.cfg.OnChange),
-		follows: func() bool { return f.replica.following() },
 		soon:    func(k refresh.Kind) { f.loop.Soon(k) },
 	}
 	g.observer.decisions = refresh.StartQueue(f.tasks, f.log, decisionQueue, "Config.OnDecision", f.cfg.OnDecision)
 	f.unheld = newUnheldRoles(f)
 	g.unheld = f.unheld
 	f.journal = newJournal(f)
-	f.onPublish = []func(){g.watches.check, f.changed}
+	f.onPublish = []func(){g.watches.check}
 	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
 		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
 		Over: func() { f.loop.Soon(refresh.Full) },
 	})
-	shared, isShared := f.cfg.Cache.(SharedCache)
-	if f.cfg.Cache != nil {
-		storing, stop := context.WithCancel(context.Background())
-		f.storing = storing
+	var await func(context.Context, refresh.Kind, <-chan struct{}) (bool, error)
+	var ran func(refresh.Kind, error)
+	switch {
+	case f.cfg.shared != nil:
+		f.replica = newReplica(f)
+		await, ran = f.replica.await, f.replica.ran
+	case f.cfg.Cache != nil:
+		storing, stop := context.WithCancel(context.Background()) // outlives tasks by nearly as long as Close waits
 		context.AfterFunc(f.tasks.Context(), func() { time.AfterFunc(closeWait*9/10, stop) })
-		if !isShared {
-			f.persist = refresh.NewPersist(refresh.PersistConfig{
-				Tasks: f.tasks, Clock: f.clock, Log: f.log, Cache: f.cfg.Cache, Storing: storing,
-				Restore: f.restore, Used: f.begin, Copy: f.copyToStore,
-			})
-			begin = f.persist.Begin()
-		}
+		f.persist = refresh.NewPersist(refresh.PersistConfig{
+			Tasks: f.tasks, Clock: f.clock, Log: f.log, Cache: f.cfg.Cache, Storing: storing,
+			Restore: f.restore, Used: f.begin, Copy: f.copyToStore,
+		})
+		begin = f.persist.Begin()
+		f.onPublish = append(f.onPublish, f.persist.Changed)
 	}
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
 		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,
@@ -81,21 +82,19 @@ func startRefresher(g *Gate) {
 			{Every: func() time.Duration { return r.Every }, Do: f.run(refresh.Incremental), Begin: f.first},
 			{Every: func() time.Duration { return f.cfg.untilNextFull(f.now.Load()) }, Do: f.run(refresh.Full), Begin: begin},
 		},
-		RetryAfter: retryAfter, Follow: f.follow, Ended: f.ended,
+		RetryAfter: retryAfter, Await: await, Ran: ran, Ended: f.ended,
 	})
 	f.onAge = refresh.NewOnAge(f.loop, f.clock, r.ResyncMin)
 	f.pull.ambiguous = f.onAge.Owe
-	limit := refresh.NewLimit(f.cfg.OnDeny.PerMinute)
 	if !f.cfg.OnDeny.Off {
-		g.onDeny = newDenyRefresher(f, limit)
-	}
-	if isShared {
-		f.replica = newReplica(f, shared, limit)
-		f.replica.start()
+		g.onDeny = newDenyRefresher(f)
 	}
 	f.pull.sync.Start()
 	if f.persist != nil {
 		f.persist.Start()
+	}
+	if f.replica != nil {
+		f.replica.start()
 	}
 	f.loop.Start()
 	f.tasks.Go(f.unheld.watch)
@@ -111,31 +110,6 @@ func closedChannel() <-chan struct{} {
 // begin says that the first list is there.
 func (f *refresher) begin() { f.ready.Do(func() { close(f.first) }) }
 
-// changed is called after each publish.
-func (f *refresher) changed() {
-	signal(f.dirty)
-	if f.persist != nil {
-		f.persist.Changed()
-	}
-}
-
-// signal sends on a channel with room for one, unless it is full already.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// follow reports whether another replica refreshes.
-func (f *refresher) follow() bool {
-	if !f.replica.following() {
-		return false
-	}
-	f.replica.judge() // also if a call to the store never returns
-	return f.replica.following()
-}
-
 // untilNextFull is the time between two full refreshes: while removals wait to be
 // confirmed it is shorter.
 func (c *settings) untilNextFull(gen *snapshot.Generation) time.Duration {
@@ -150,12 +124,9 @@ func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) err
 	return func(ctx context.Context, started clock.Instant) error {
 		var outcome RefreshOutcome
 		err := panics.Call("the source", func() (err error) {
-			switch {
-			case f.replica.following():
-				err = f.replica.pull(ctx, k)
-			case k == refresh.Full:
+			if k == refresh.Full {
 				outcome, err = f.pull.full(ctx, started)
-			default:
+			} else {
 				outcome, err = f.pull.increment(ctx, started)
 			}
 			return err
@@ -219,7 +190,7 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 		if last := f.loop.Stats(refresh.Full).Err; last != nil {
 			return fmt.Errorf("%w; the last attempt failed: %w", err, last)
 		}
-		if r := f.replica.status(); r.Role == ReplicaFollower {
+		if r, _ := f.replica.status(); r.Connected && !slices.Contains(r.Leases, refresh.Full.String()) {
 			return fmt.Errorf("%w; another replica was to refresh it, and has published nothing yet: see its log", err)
 		}
 		return err
@@ -324,7 +295,7 @@ func (f *refresher) restore(r io.Reader) (used bool, err error) {
 		return false, nil
 	}
 	f.journal.started(gen, "rolegate: started from the stored index")
-	f.pull.cursor.Follow(gen.Contact, gen.Cursor)
+	f.pull.cursor.Follow(gen.Contact, gen.Cursor, nil, nil)
 	f.swap(gen)
 	return true, nil
 }
@@ -360,8 +331,8 @@ func syncCheck(checker SyncChecker) func(context.Context) (refresh.SyncReport, e
 // syncHold says whether removals are held for a sync, and still may be.
 func (f *refresher) syncHold() (held, lasts, quiet bool) {
 	gen := f.now.Load()
-	if gen == nil || f.loop.Running(refresh.Full) || f.replica.following() {
-		return false, false, true
+	if gen == nil || f.loop.Running(refresh.Full) || gen.Elsewhere {
+		return false, false, true // one replica watches for all: the one that has refreshed
 	}
 	if gen.Held == nil || gen.Held.Cause != snapshot.HeldBySync {
 		return false, false, false

@@ -211,9 +211,9 @@ func TestOpenSaysWhatIsKnown(t *testing.T) {
 				source.SetDelay(time.Hour)
 				cfg := rolegate.Config{Source: source}
 				if c.group {
-					openGate(t, rolegate.Config{Source: source, Cache: store.replica(), StartEmpty: true})
+					openGate(t, rolegate.Config{Source: source, Cache: fakeShared{store.replica()}, StartEmpty: true})
 					after(time.Second)
-					cfg.Cache = store.replica()
+					cfg.Cache = fakeShared{store.replica()}
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()

@@ -67,7 +67,7 @@ type Status struct {
 	// Cache tells of Config.Cache.
 	Cache CacheStatus
 
-	// Replica tells of the group of replicas that share Config.Cache.
+	// Replica tells how this replica does if it shares Config.Cache with others.
 	Replica ReplicaStatus
 
 	// UnassignedRoles are role codes that checks name and nobody holds: a typo, or
@@ -174,17 +174,17 @@ func (s Status) MarshalJSON() ([]byte, error) {
 }
 
 type replicaJSON struct {
-	Role    ReplicaRole `json:"role"`
-	Since   *time.Time  `json:"since"`
-	Term    uint64      `json:"term"`
-	Version string      `json:"version"`
+	Connected bool       `json:"connected"`
+	Since     *time.Time `json:"since"`
+	Base      *time.Time `json:"base"`
+	Leases    []string   `json:"leases"`
 }
 
 func (r ReplicaStatus) json() *replicaJSON {
-	if r.Role == "" {
+	if !r.Shared {
 		return nil
 	}
-	return &replicaJSON{r.Role, jsonTime(r.Since), r.Term, r.Version.String()}
+	return &replicaJSON{r.Connected, jsonTime(r.Since), jsonTime(r.Base), append([]string{}, r.Leases...)}
 }
 
 type heldJSON struct {

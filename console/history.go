@@ -64,7 +64,7 @@ func (h *history) observe(s rolegate.Status, now time.Time) {
 	before := len(h.pulls)
 	h.observePulls(incremental, s.Incremental, last.Incremental)
 	h.observePulls(full, s.Full, last.Full)
-	if len(h.pulls) == before && h.seen && s.Generation > last.Generation && s.Replica.Role == rolegate.ReplicaFollower {
+	if len(h.pulls) == before && h.seen && s.Generation > last.Generation && s.Replica.Shared {
 		h.pulls = append(h.pulls, pull{kind: followed, at: now, from: last.Generation, to: s.Generation})
 	}
 	slices.SortStableFunc(h.pulls[before:], func(a, b pull) int { return a.at.Compare(b.at) })

@@ -66,15 +66,13 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 	}
 	for _, f := range []rolegate.Failure{marketplace.FailureNetwork, rolegate.FailureTimeout, rolegate.FailureHTTPStatus, rolegate.FailureRefused, marketplace.FailureToken,
 		marketplace.FailureUpstream, marketplace.FailureMalformed, rolegate.FailureTooLarge, marketplace.FailureCachedReply, marketplace.FailureCursorLoop, rolegate.FailureCursorRegressed,
-		rolegate.FailureDrift, rolegate.FailurePanic, rolegate.FailureOther, rolegate.FailureLeader} {
+		rolegate.FailureDrift, rolegate.FailurePanic, rolegate.FailureOther} {
 		names = append(names, "failure."+string(f))
 	}
 	for _, s := range []rolegate.SyncState{rolegate.SyncUnknown, rolegate.SyncRunning, rolegate.SyncDone} {
 		names = append(names, "sync."+s.String())
 	}
-	for _, r := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaStandalone} {
-		names = append(names, "replica."+string(r))
-	}
+	names = append(names, "replica.connected", "replica.unavailable", "replica.since")
 	for _, c := range []string{"shrink_guard", "sync"} {
 		names = append(names, "held."+c)
 	}
@@ -163,7 +161,7 @@ func TestHistory(t *testing.T) {
 	assert.Equal(t, pulls, again, "a look that came late is none")
 
 	// A follower pulls nothing itself.
-	s.Replica.Role, s.Generation = rolegate.ReplicaFollower, 5
+	s.Replica.Shared, s.Generation = true, 5
 	see(9)
 	pulls, _ = h.recent()
 	assert.Equal(t, pull{kind: followed, at: at(9), from: 1, to: 5}, pulls[0])

@@ -157,9 +157,6 @@ func (v *view) MoreRoles() int { return len(v.Overview.Roles) - len(v.ShownRoles
 // Share is the part of the users who hold a role, in hundredths.
 func (v *view) Share(users int) int { return users * 100 / max(v.Overview.Users, 1) }
 
-// Following reports whether another replica pulls.
-func (v *view) Following() bool { return v.Status.Replica.Role == rolegate.ReplicaFollower }
-
 // An aliasLine is a kind of alias that several users share.
 type aliasLine struct {
 	Kind string
@@ -207,7 +204,7 @@ func (v *view) reason(r rolegate.Reason) string { return v.or("reason."+r.String
 // Around reports whether there is anything around the gate to tell of.
 func (v *view) Around() bool {
 	s := &v.Status
-	return s.Replica.Role != "" || v.HasCache() || v.HasSync() || s.DroppedChanges+s.DroppedDecisions > 0
+	return s.Replica.Shared || v.HasCache() || v.HasSync() || s.DroppedChanges+s.DroppedDecisions > 0
 }
 
 // HasCache reports whether a list was stored, loaded, or could not be.

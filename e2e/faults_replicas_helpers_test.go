@@ -237,7 +237,7 @@ type setting struct {
 }
 
 // quick is how replicas are set up that are to notice everything soon.
-var quick = setting{secret: faultSecret, refresh: 500 * time.Millisecond, walks: 1500 * time.Millisecond, lease: 3 * time.Second}
+var quick = setting{secret: faultSecret, refresh: time.Second, walks: 5 * time.Second, lease: 3 * time.Second}
 
 // join starts a replica.
 func (s *store) join(t testing.TB, l *list, as setting) *replica {
@@ -276,25 +276,19 @@ func soon(t testing.TB, what string, is func() bool) {
 	require.Eventually(t, is, patience, 20*time.Millisecond, what)
 }
 
-// oneLeads waits until one of them leads and all others follow it, and returns
-// that one.
-func oneLeads(t testing.TB, all ...*replica) (lead *replica) {
+// inStep waits until all of them reach Redis and go by the same full refresh.
+func inStep(t testing.TB, all ...*replica) {
 	t.Helper()
-	soon(t, "one leads, and all others follow", func() bool {
-		leaders, followers := 0, 0
+	soon(t, "all are in step", func() bool {
+		first := all[0].Status().Replica
 		for _, r := range all {
-			switch s := r.Status(); {
-			case s.State != rolegate.StateReady:
-			case s.Replica.Role == rolegate.ReplicaLeader:
-				leaders++
-				lead = r
-			case s.Replica.Role == rolegate.ReplicaFollower:
-				followers++
+			s := r.Status()
+			if s.State != rolegate.StateReady || !s.Replica.Connected || s.Replica.Base.IsZero() || !s.Replica.Base.Equal(first.Base) {
+				return false
 			}
 		}
-		return leaders == 1 && followers == len(all)-1
+		return true
 	})
-	return lead
 }
 
 // allLet waits until all of them let that user in, or none does.

@@ -15,44 +15,42 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/rediscache"
 )
 
-// Line 50: what a leader writes that was paused for longer than its lease,
-// Redis itself must refuse, with the same script that would write it.
+// Line 50: what a replica writes that was paused for longer than its lease, Redis
+// itself must refuse, with the same script that would write it.
 func TestFault50APausedLeaderWrites(t *testing.T) {
 	t.Parallel()
 	onEachRedis(t, func(t *testing.T, s *store) {
 		for _, c := range []struct {
 			name string
-			// write has the leader write, which is paused at some moment.
-			write func(t *testing.T, p pausedLeader) error
+			// write has a replica write, which is paused at some moment.
+			write func(t *testing.T, p paused) error
 		}{
-			{"a change", func(t *testing.T, p pausedLeader) error {
+			{"that a list is as it was", func(t *testing.T, p paused) error {
 				p.pause(t)
-				return p.publish(p.version, "change of the old", "all of the old")
+				return p.publish(p.base.Name, text("all of the old"))
 			}},
-			{"a whole index", func(t *testing.T, p pausedLeader) error {
+			{"a whole list", func(t *testing.T, p paused) error {
 				p.pause(t)
-				return p.publish(rolegate.Version{}, "", "all of the old")
+				return p.publish("", text("all of the old"))
 			}},
-			{"a whole index, of which it has written a part", func(t *testing.T, p pausedLeader) error {
-				_, err := p.cache.Publish(t.Context(), p.version.Term, rolegate.Version{}, rolegate.Publication{Whole: func(w io.Writer) error {
+			{"a whole list, of which it has written a part", func(t *testing.T, p paused) error {
+				return p.publish("", func(w io.Writer) error {
 					// More than Redis is sent at once, and it cannot be made shorter.
 					if _, err := w.Write(noise(4 << 20)); err != nil {
 						return err
 					}
 					p.pause(t)
-					_, err := io.WriteString(w, "all of the old")
-					return err
-				}})
-				return err
+					return text("all of the old")(w)
+				})
 			}},
-			{"a change that was under way in the network", func(t *testing.T, p pausedLeader) error {
+			{"a whole list that was under way in the network", func(t *testing.T, p paused) error {
 				p.link.cut()
 				written := make(chan error, 1)
-				go func() { written <- p.publish(p.version, "change of the old", "all of the old") }()
+				go func() { written <- p.publish("", text("all of the old")) }()
 				p.pause(t)
 				p.link.mend()
 				return <-written
@@ -60,64 +58,69 @@ func TestFault50APausedLeaderWrites(t *testing.T) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				on := func(addr string) *rediscache.Cache {
+				on := func(addr string) replication.Store {
 					client := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
 					t.Cleanup(func() { _ = client.Close() })
-					r := rediscache.New(rediscache.Config{Client: client, Secret: faultSecret, Lease: time.Second})
-					require.NoError(t, r.Join("list of "+t.Name()))
+					r, _, err := rediscache.New(rediscache.Config{Client: client, Secret: faultSecret, Lease: time.Second}).Join("list of " + t.Name())
+					require.NoError(t, err)
 					return r
 				}
 				link := newLink(t, s.addr)
-				old, next, reader := on(link.addr), on(s.addr), on(s.addr)
-				lease, err := old.Lease(t.Context(), true, 0)
+				old, next := on(link.addr), on(s.addr)
+				reply := leased(t, old, replication.Base{})
+				first, err := old.Publish(t.Context(), replication.Base{Began: reply.Time}, replication.Base{}, reply.Epoch, text("the first"))
 				require.NoError(t, err)
-				require.True(t, lease.Held)
-				first, err := old.Publish(t.Context(), lease.Term, rolegate.Version{}, publication("", "the first"))
-				require.NoError(t, err)
-				var second rolegate.Version
-				require.ErrorIs(t, c.write(t, pausedLeader{cache: old, link: link, version: first, pause: func(t *testing.T) {
-					var l rolegate.Lease
-					soon(t, "the lease runs out", func() bool {
-						l, err = next.Lease(t.Context(), true, lease.Term)
-						return err == nil && l.Held
-					})
-					second, err = next.Publish(t.Context(), l.Term, first, publication("change of the new", "all of the new"))
+				var second replication.Base
+				p := paused{store: old, link: link, base: first, epoch: reply.Epoch, began: leased(t, old, first).Time}
+				p.pause = func(t *testing.T) {
+					reply := leased(t, next, first)
+					second, err = next.Publish(t.Context(), replication.Base{Began: reply.Time}, first, reply.Epoch, text("all of the new"))
 					require.NoError(t, err)
-				}}), rolegate.ErrNotLeader)
+				}
+				require.ErrorIs(t, c.write(t, p), replication.ErrRefused)
 
-				l, err := reader.Lease(t.Context(), false, 0)
+				reply, err = next.Sync(t.Context(), replication.Action{Known: second})
 				require.NoError(t, err)
-				require.Equal(t, second, l.Newest, "as if it had never been written")
-				u, err := reader.Follow(t.Context(), first)
+				require.Equal(t, second, reply.Base, "as if it had never been written")
+				whole, err := io.ReadAll(next.Load(t.Context(), second))
 				require.NoError(t, err)
-				require.Equal(t, second, u.Version)
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				defer cancel()
-				_, err = reader.Follow(ctx, second)
-				require.ErrorIs(t, err, context.DeadlineExceeded, "nothing comes after it")
+				require.Equal(t, "all of the new", string(whole))
 			})
 		}
 	})
 }
 
-// A pausedLeader is a leader that is paused in the middle of something.
-type pausedLeader struct {
-	cache   *rediscache.Cache
-	link    *link
-	version rolegate.Version
-	pause   func(*testing.T) // until another leads, and has published
+// leased waits until a store has the lease of full refreshes.
+func leased(t *testing.T, s replication.Store, known replication.Base) (reply replication.Reply) {
+	t.Helper()
+	soon(t, "it gets the lease", func() bool {
+		var err error
+		reply, err = s.Sync(t.Context(), replication.Action{Known: known, Want: [replication.Kinds]bool{replication.Full: true}})
+		return err == nil && reply.Granted[replication.Full]
+	})
+	return reply
 }
 
-func (p pausedLeader) publish(from rolegate.Version, change, whole string) error {
-	_, err := p.cache.Publish(context.Background(), p.version.Term, from, publication(change, whole))
+// A paused replica is paused in the middle of something.
+type paused struct {
+	store replication.Store
+	link  *link
+	base  replication.Base // what is published
+	epoch string
+	began int64
+	pause func(*testing.T) // until another has the lease, and has published
+}
+
+func (p paused) publish(name string, write func(io.Writer) error) error {
+	_, err := p.store.Publish(context.Background(), replication.Base{Name: name, Began: p.began}, p.base, p.epoch, write)
 	return err
 }
 
-func publication(change, whole string) rolegate.Publication {
-	return rolegate.Publication{Change: []byte(change), Whole: func(w io.Writer) error {
-		_, err := io.WriteString(w, whole)
+func text(s string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, s)
 		return err
-	}}
+	}
 }
 
 // Line 51: whatever becomes of Redis, no request may wait, no index go back,
@@ -158,7 +161,7 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 				c.wrong(t, s, all)
 				if c.alone {
 					for _, r := range all {
-						soon(t, "it goes on alone", func() bool { return r.Status().Replica.Role == rolegate.ReplicaStandalone })
+						soon(t, "it refreshes alone", func() bool { return !r.Status().Replica.Connected })
 					}
 					spread(t, begun, all)
 				}
@@ -169,7 +172,7 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 				if c.right != nil {
 					c.right(t, s, all)
 				}
-				oneLeads(t, all...)
+				inStep(t, all...)
 				l.Put(user(4, "teacher"))
 				allLet(t, 4, true, all...)
 				g.judge(t)
@@ -186,7 +189,7 @@ func lonely(t *testing.T, s *store, n int) (*list, []*replica) {
 	for range n {
 		all = append(all, s.join(t, l, quick))
 	}
-	oneLeads(t, all...)
+	inStep(t, all...)
 	return l, all
 }
 
@@ -215,10 +218,9 @@ func TestFault51AnOldBackup(t *testing.T) {
 	onEachRedis(t, func(t *testing.T, s *store) {
 		l, all := lonely(t, s, 4)
 		backup := s.backUp(t)
-		lead := oneLeads(t, all...)
-		require.NoError(t, lead.Close()) // the term in the backup is over
-		all = slices.DeleteFunc(all, func(r *replica) bool { return r == lead })
-		oneLeads(t, all...)
+		require.NoError(t, all[0].Close()) // it may hold a lease in the backup
+		all = all[1:]
+		inStep(t, all...)
 		l.Remove(2)
 		l.Put(user(3, "teacher"))
 		allLet(t, 2, false, all...)
@@ -229,7 +231,7 @@ func TestFault51AnOldBackup(t *testing.T) {
 		allLet(t, 4, true, all...)
 		g.judge(t)
 		late := s.join(t, l, quick)
-		oneLeads(t, append(all, late)...)
+		inStep(t, append(all, late)...)
 		allLet(t, 4, true, late)
 		require.False(t, late.lets(2))
 	})
@@ -244,11 +246,8 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		seldom := quick
 		seldom.walks = time.Hour
 		all := []*replica{s.join(t, l, seldom), s.join(t, l, seldom)}
-		old := oneLeads(t, all...)
-		next := all[0]
-		if next == old {
-			next = all[1]
-		}
+		old, next := all[0], all[1]
+		inStep(t, all...)
 		walks, _ := l.walked()
 
 		release := old.source.holdWalks()
@@ -257,18 +256,17 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		go func() { ended <- old.RefreshAll(context.Background()) }()
 		<-old.source.held // it has read all, user 2 too
 		old.link.cut()
-		soon(t, "the other leads", func() bool { return next.Status().Replica.Role == rolegate.ReplicaLeader })
-		old.link.mend()
 		l.Remove(2)
-		require.NoError(t, next.RefreshAll(t.Context()))
+		require.NoError(t, next.RefreshAll(t.Context()), "as soon as the lease is over")
 		require.False(t, next.lets(2))
+		old.link.mend()
 		allLet(t, 2, false, old)
-		require.Equal(t, next, oneLeads(t, all...))
+		inStep(t, all...)
 
 		g := guard(t, 1, 2, all...)
 		release()
 		select {
-		case err := <-ended: // whoever wanted a full refresh gets one, of the leader
+		case err := <-ended: // whoever wanted a full refresh gets one
 			require.NoError(t, err)
 		case <-time.After(patience):
 			require.FailNow(t, "the full refresh does not end")
@@ -297,37 +295,33 @@ func TestFault53ForgedValues(t *testing.T) {
 		{"everything as of our list, but with another secret", func(t *testing.T, s *store, ours string) {
 			s.replaceBy(t, ours, "a list", "another secret, which is as long as ours is")
 		}},
-		{"a change of another app", func(t *testing.T, s *store, ours string) {
-			theirs := s.other(t, "another list", faultSecret)
-			for _, c := range theirs {
-				if strings.HasSuffix(c.key, "log") {
-					require.NotEmpty(t, c.entries)
-					s.append(t, ours, c.entries[len(c.entries)-1].Values["change"])
+		{"rows of another app", func(t *testing.T, s *store, ours string) {
+			for _, c := range s.other(t, "another list", faultSecret) {
+				for _, e := range c.entries {
+					s.append(t, ours, e.Values["r"])
 				}
 			}
 		}},
-		{"a change that makes no sense", func(t *testing.T, s *store, ours string) { s.append(t, ours, "let 666 in") }},
-		{"an older change once more", func(t *testing.T, s *store, ours string) {
+		{"rows that make no sense", func(t *testing.T, s *store, ours string) { s.append(t, ours, "let 666 in") }},
+		{"older rows once more", func(t *testing.T, s *store, ours string) {
 			entries, err := s.client.XRange(t.Context(), ours+"log", "-", "+").Result()
 			require.NoError(t, err)
-			s.append(t, ours, entries[len(entries)-1].Values["change"])
+			for _, e := range entries {
+				s.append(t, ours, e.Values["r"])
+			}
 		}},
-		{"a higher term, and a later version", func(t *testing.T, s *store, ours string) {
-			require.NoError(t, s.client.HSet(t.Context(), ours+"state", "term", fmt.Sprint(uint64(1)<<61), "proof", "trust me",
-				"token", "mine", "until", "99999999999999", "span", "60000", "newest", fmt.Sprintf("%d-1", uint64(1)<<61)).Err())
+		{"another holder, and a later list", func(t *testing.T, s *store, ours string) {
+			later := fmt.Sprint(time.Now().Add(time.Minute).UnixMicro())
+			require.NoError(t, s.client.HSet(t.Context(), ours+"state", "name", "mine", "began", fmt.Sprint(time.Now().UnixMicro()), "seal", "trust me",
+				"chunks", "1", "t0", "mine", "t1", "mine", "u0", later, "u1", later).Err())
 		}},
-		{"another whole index", func(t *testing.T, s *store, ours string) {
-			snaps, err := s.client.Keys(t.Context(), ours+"snap:*").Result()
+		{"another list", func(t *testing.T, s *store, ours string) {
+			bases, err := s.client.Keys(t.Context(), ours+"base:*").Result()
 			require.NoError(t, err)
-			for _, key := range snaps {
+			for _, key := range bases {
 				require.NoError(t, s.client.HSet(t.Context(), key, "0", noise(1000)).Err())
 			}
 			require.NoError(t, s.client.Del(t.Context(), ours+"log").Err())
-		}},
-		{"messages to the leader", func(t *testing.T, s *store, ours string) {
-			for range 100 {
-				require.NoError(t, s.client.XAdd(t.Context(), &redis.XAddArgs{Stream: ours + "asks", Values: []any{"ask", noise(100)}}).Err())
-			}
 		}},
 		{"things of other types", func(t *testing.T, s *store, ours string) {
 			for _, c := range s.backUp(t) {
@@ -348,7 +342,7 @@ func TestFault53ForgedValues(t *testing.T) {
 				soon(t, "who starts now gets the list", func() bool { return late.lets(1) })
 				require.False(t, late.lets(intruder))
 				all = append(all, late)
-				oneLeads(t, all...)
+				inStep(t, all...)
 				l.Put(user(4, "teacher"))
 				allLet(t, 4, true, all...)
 				l.Remove(4)
@@ -371,10 +365,10 @@ func (s *store) other(t *testing.T, key, secret string) []copied {
 	l := newList(key, user(1, "teacher"), user(666, "teacher"))
 	r := elsewhere.join(t, l, as)
 	allLet(t, 666, true, r)
-	oneLeads(t, r)
-	soon(t, "it has published a change", func() bool {
+	inStep(t, r)
+	soon(t, "it has published rows", func() bool {
 		for _, c := range elsewhere.backUp(t) {
-			if strings.HasSuffix(c.key, "log") && len(c.entries) > 1 {
+			if strings.HasSuffix(c.key, "log") && len(c.entries) > 0 {
 				return true
 			}
 		}
@@ -390,18 +384,10 @@ func (s *store) replaceBy(t *testing.T, ours, key, secret string) {
 	s.restore(t, theirs, base(theirs), ours)
 }
 
-// append adds a change to the log, as if the leader had.
-func (s *store) append(t *testing.T, ours string, change any) {
+// append adds rows to the log, as if a replica had.
+func (s *store) append(t *testing.T, ours string, rows any) {
 	t.Helper()
-	newest, err := s.client.HGet(t.Context(), ours+"state", "newest").Result()
-	require.NoError(t, err)
-	term, number, _ := strings.Cut(newest, "-")
-	n := 0
-	_, err = fmt.Sscan(number, &n)
-	require.NoError(t, err)
-	next := fmt.Sprintf("%s-%d", term, n+1000) // ahead of the leader, which goes on meanwhile
-	require.NoError(t, s.client.XAdd(t.Context(), &redis.XAddArgs{Stream: ours + "log", ID: next, Values: []any{"from", newest, "change", change}}).Err())
-	require.NoError(t, s.client.HSet(t.Context(), ours+"state", "newest", next).Err())
+	require.NoError(t, s.client.XAdd(t.Context(), &redis.XAddArgs{Stream: ours + "log", Values: []any{"r", rows}}).Err())
 }
 
 // Line 54: 200 replicas that restart at once. Two walks are enough for all,
@@ -413,7 +399,7 @@ func TestFault54ManyRestartAtOnce(t *testing.T) {
 				l := newList("a list", user(1, "teacher"))
 				as := setting{secret: faultSecret} // and the defaults
 				before := s.join(t, l, as)
-				oneLeads(t, before)
+				inStep(t, before)
 				require.NoError(t, before.Close())
 				if !kept {
 					require.NoError(t, s.client.FlushAll(t.Context()).Err())

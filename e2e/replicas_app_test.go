@@ -192,10 +192,8 @@ type status struct {
 	Cursor   int64     `json:"cursor"`
 	Verified time.Time `json:"verified"`
 	Replica  struct {
-		Role    string    `json:"role"`
-		Since   time.Time `json:"since"`
-		Term    uint64    `json:"term"`
-		Version string    `json:"version"`
+		Connected bool      `json:"connected"`
+		Base      time.Time `json:"base"`
 	} `json:"replica"`
 }
 

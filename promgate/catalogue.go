@@ -145,16 +145,20 @@ var catalogue = []struct {
 	{"cache_stored_timestamp_seconds", gauge, nil, "When the index was stored last, 0 if never.",
 		func(s *rolegate.Status, set set) { set(unix(s.Cache.Last)) }},
 
-	{"replica_role", gauge, []string{"role"}, "1 for the role that the gate has among replicas that share Config.Cache, 0 for the others; all 0 if none do.",
+	{"replica_shared", gauge, nil, "1 if replicas share Config.Cache.",
+		func(s *rolegate.Status, set set) { set(truth(s.Replica.Shared)) }},
+	{"replica_connected", gauge, nil, "1 if what replicas share has answered last time; 0 without one too.",
+		func(s *rolegate.Status, set set) { set(truth(s.Replica.Connected)) }},
+	{"replica_since_timestamp_seconds", gauge, nil, "Since when that is so, 0 if replicas share nothing.",
+		func(s *rolegate.Status, set set) { set(unix(s.Replica.Since)) }},
+	{"replica_base_timestamp_seconds", gauge, nil, "When the full refresh began that is published and that the gate goes by, 0 if there is none.",
+		func(s *rolegate.Status, set set) { set(unix(s.Replica.Base)) }},
+	{"replica_lease", gauge, []string{"kind"}, "1 if the gate makes the refreshes of that kind for all replicas at the moment.",
 		func(s *rolegate.Status, set set) {
-			for _, role := range []rolegate.ReplicaRole{rolegate.ReplicaLeader, rolegate.ReplicaFollower, rolegate.ReplicaStandalone} {
-				set(truth(s.Replica.Role == role), string(role))
+			for _, kind := range []string{"incremental", "full"} {
+				set(truth(slices.Contains(s.Replica.Leases, kind)), kind)
 			}
 		}},
-	{"replica_since_timestamp_seconds", gauge, nil, "When the gate took its role among replicas, 0 if it has none.",
-		func(s *rolegate.Status, set set) { set(unix(s.Replica.Since)) }},
-	{"replica_term", gauge, nil, "Highest term of a leader that the gate has seen.",
-		func(s *rolegate.Status, set set) { set(float64(s.Replica.Term)) }},
 
 	{"dropped_events_total", counter, []string{"hook"}, "Events that a hook was too slow for.",
 		func(s *rolegate.Status, set set) {

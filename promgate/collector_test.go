@@ -147,21 +147,21 @@ func TestStartingAndCache(t *testing.T) {
 	assert.Equal(t, 0.0, v["rolegate_cache_loaded"])
 }
 
-// The role among replicas, and none without them.
+// How a replica does, and nothing without others.
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	alone := scrape(t, register(t, openGate(t, rolegatetest.NewStatic(record(1, "teacher")))))
-	for _, role := range []string{"leader", "follower", "standalone"} {
-		assert.Equal(t, 0.0, alone[fmt.Sprintf("rolegate_replica_role{role=%q}", role)])
+	for _, name := range []string{"shared", "connected", "since_timestamp_seconds", "base_timestamp_seconds", `lease{kind="full"}`} {
+		v, ok := alone["rolegate_replica_"+name]
+		assert.True(t, ok, name)
+		assert.Zero(t, v, name)
 	}
-	assert.Equal(t, 0.0, alone["rolegate_replica_since_timestamp_seconds"])
-
-	gate := openGate(t, rolegatetest.NewStatic(record(1, "teacher")), func(c *rolegate.Config) { c.Cache = leading{} })
+	gate := openGate(t, rolegatetest.NewStatic(record(1, "teacher")), func(c *rolegate.Config) { c.Cache = shared{} })
 	registry := register(t, gate)
-	require.Eventually(t, func() bool { return scrape(t, registry)[`rolegate_replica_role{role="leader"}`] == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return scrape(t, registry)["rolegate_replica_base_timestamp_seconds"] > 0 }, 10*time.Second, time.Millisecond)
 	v := scrape(t, registry)
-	assert.Equal(t, 0.0, v[`rolegate_replica_role{role="follower"}`])
-	assert.Equal(t, 7.0, v["rolegate_replica_term"])
+	assert.Equal(t, 1.0, v["rolegate_replica_shared"])
+	assert.Equal(t, 1.0, v["rolegate_replica_connected"])
 	assert.InDelta(t, float64(time.Now().Unix()), v["rolegate_replica_since_timestamp_seconds"], 60)
 }
 

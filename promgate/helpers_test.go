@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/promgate"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -92,32 +93,27 @@ func (c brokenCache) Store(context.Context, func(io.Writer) error) error {
 	return errAway
 }
 
-// A leading cache is shared by nobody else: the gate that uses it leads.
-type leading struct {
-	brokenCache
+// A shared cache is one that replicas share, of which there is one.
+type shared struct{ brokenCache }
+
+func (s shared) Join(string) (replication.Store, time.Duration, error) {
+	return onlyReplica{}, time.Minute, nil
 }
 
-func (leading) Join(string) error                       { return nil }
-func (leading) Time(context.Context) (time.Time, error) { return time.Now(), nil }
-func (leading) Release(context.Context) error           { return nil }
-func (leading) Ask(context.Context, []byte) error       { return nil }
+type onlyReplica struct{}
 
-func (leading) Lease(_ context.Context, want bool, above uint64) (rolegate.Lease, error) {
-	return rolegate.Lease{Held: want, Taken: want, Term: max(7, above), For: time.Minute}, nil
+func (onlyReplica) Sync(_ context.Context, a replication.Action) (replication.Reply, error) {
+	return replication.Reply{Time: time.Now().UnixNano(), Epoch: "1", Base: a.Known, Granted: a.Want}, nil
 }
 
-func (leading) Publish(_ context.Context, term uint64, from rolegate.Version, _ rolegate.Publication) (rolegate.Version, error) {
-	return rolegate.Version{Term: term, Number: from.Number + 1}, nil
-}
+func (onlyReplica) Release(context.Context, replication.Kind, time.Duration) error { return nil }
+func (onlyReplica) Append(context.Context, replication.Entry, string) error        { return nil }
+func (onlyReplica) Load(context.Context, replication.Base) io.Reader               { return io.MultiReader() }
+func (onlyReplica) Spend(context.Context, int) (bool, time.Duration, error)        { return true, 0, nil }
 
-func (leading) Follow(ctx context.Context, _ rolegate.Version) (rolegate.Update, error) {
-	<-ctx.Done()
-	return rolegate.Update{}, ctx.Err()
-}
-
-func (leading) Asked(ctx context.Context, _ string) ([]rolegate.Asked, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
+func (onlyReplica) Publish(_ context.Context, b, _ replication.Base, _ string, write func(io.Writer) error) (replication.Base, error) {
+	b.Name = "base"
+	return b, write(io.Discard)
 }
 
 // checker is a sync upstream that says what it was told to.

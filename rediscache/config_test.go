@@ -2,19 +2,17 @@ package rediscache_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/rediscache"
 )
 
@@ -52,50 +50,18 @@ func TestValidate(t *testing.T) {
 				require.ErrorContains(t, err, want)
 			}
 			require.NotContains(t, err.Error(), "short\"")
-			require.Equal(t, err, c.Join(list))
+			_, _, joined := c.Join(list)
+			require.Equal(t, err, joined)
 		})
 	}
 	require.ErrorContains(t, (*rediscache.Cache)(nil).Validate(), "make it with New")
 	require.ErrorContains(t, new(rediscache.Cache).Validate(), "make it with New")
 }
 
-// Before Join, everything is an error, and nothing a panic.
-func TestNotJoined(t *testing.T) {
-	t.Parallel()
-	s := startMini(t)
-	joined := rediscache.New(rediscache.Config{Client: s.client(t), Secret: secret})
-	require.ErrorContains(t, joined.Join(""), "CacheKey")
-	require.NoError(t, joined.Join(list))
-	require.ErrorContains(t, joined.Join(list), "one gate")
-	for name, c := range map[string]*rediscache.Cache{
-		"nil": nil, "zero": {}, "new": rediscache.New(rediscache.Config{Client: s.client(t), Secret: secret}),
-	} {
-		t.Run(name, func(t *testing.T) {
-			for what, call := range map[string]func(context.Context) error{
-				"time":    func(ctx context.Context) error { _, err := c.Time(ctx); return err },
-				"lease":   func(ctx context.Context) error { _, err := c.Lease(ctx, true, 0); return err },
-				"release": func(ctx context.Context) error { return c.Release(ctx) },
-				"publish": func(ctx context.Context) error {
-					_, err := c.Publish(ctx, 1, rolegate.Version{}, text("", ""))
-					return err
-				},
-				"follow": func(ctx context.Context) error { _, err := c.Follow(ctx, rolegate.Version{}); return err },
-				"ask":    func(ctx context.Context) error { return c.Ask(ctx, nil) },
-				"asked":  func(ctx context.Context) error { _, err := c.Asked(ctx, ""); return err },
-				"load":   func(ctx context.Context) error { _, err := c.Load(ctx); return err },
-				"store":  func(ctx context.Context) error { return c.Store(ctx, func(io.Writer) error { return nil }) },
-			} {
-				require.ErrorContains(t, call(soon(t)), "Join has not been called", what)
-			}
-		})
-	}
-}
-
 func TestSecretIsNotTold(t *testing.T) {
 	t.Parallel()
-	s := startMini(t)
-	cfg := rediscache.Config{Client: s.client(t), Secret: secret}
-	cache := s.replica(t)
+	cfg := rediscache.Config{Client: newClient(t, miniredis.RunT(t).Addr()), Secret: secret}
+	cache := rediscache.New(cfg)
 	var all bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		fmt.Fprintf(&all, verb+"\n", cfg.Secret)
@@ -111,21 +77,4 @@ func TestSecretIsNotTold(t *testing.T) {
 	require.Contains(t, all.String(), "[redacted]")
 	require.NotContains(t, all.String(), secret)
 	require.NotContains(t, strings.ToLower(all.String()), fmt.Sprintf("%x", secret))
-}
-
-// Two lists, or two prefixes, on one Redis know nothing of each other.
-func TestApart(t *testing.T) {
-	t.Parallel()
-	onEach(t, servers, func(t *testing.T, s *server) {
-		a := s.replica(t)
-		other := rediscache.New(rediscache.Config{Client: s.client(t), Secret: secret})
-		require.NoError(t, other.Join("https://marketplace.example|production|app-2"))
-		prefix := s.replica(t, func(cfg *rediscache.Config) { cfg.Prefix = "another" })
-		va := publish(t, a, lead(t, a, 0), rolegate.Version{}, "", "a")
-		vo := publish(t, other, lead(t, other, 0), rolegate.Version{}, "", "other")
-		vp := publish(t, prefix, lead(t, prefix, 0), rolegate.Version{}, "", "prefix")
-		require.Equal(t, "a", catchUp(t, a, va))
-		require.Equal(t, "other", catchUp(t, other, vo))
-		require.Equal(t, "prefix", catchUp(t, prefix, vp))
-	})
 }

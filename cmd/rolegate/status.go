@@ -105,7 +105,7 @@ type status struct {
 	Held            held                                `json:"held"`
 	Sync            struct{ State, Text, Error string } `json:"sync"`
 	Ambiguous       map[string]int                      `json:"ambiguous_aliases"`
-	Replica         *struct{ Role string }              `json:"replica"`
+	Replica         *struct{ Connected bool }           `json:"replica"`
 	Cache           struct{ Error string }              `json:"cache"`
 	UnassignedRoles []rolegate.UnassignedRole           `json:"unassigned_roles"`
 }
@@ -189,7 +189,11 @@ func (s *status) text() string {
 		line("roles", "%s", text)
 	}
 	if s.Replica != nil {
-		line("replica", "%s", s.Replica.Role)
+		text := "connected to the shared store"
+		if !s.Replica.Connected {
+			text = "shared store unavailable: it refreshes by itself"
+		}
+		line("replica", "%s", text)
 	}
 	if s.Cache.Error != "" {
 		line("cache", "%s", s.Cache.Error)

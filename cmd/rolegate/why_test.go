@@ -254,7 +254,7 @@ func TestStatusText(t *testing.T) {
   held       1 user gone from the list may pass still (a sync is running)
   sync       running: 正在同步数据中
 `},
-		"everything": {`{"state":"stale","users":2,"decisions":{"role_missing":3,"granted":5,"expired":0},"sync":{"state":"unknown","error":"away"},"ambiguous_aliases":{"email":2,"account":1,"third_account":0},"unassigned_roles":[{"code":"techer","nearest":"teacher"},{"code":"warden","known":true}],"replica":{"role":"leader"},"cache":{"error":"disk full"}}`, `stale: the last contact is long ago; decisions are still made
+		"everything": {`{"state":"stale","users":2,"decisions":{"role_missing":3,"granted":5,"expired":0},"sync":{"state":"unknown","error":"away"},"ambiguous_aliases":{"email":2,"account":1,"third_account":0},"unassigned_roles":[{"code":"techer","nearest":"teacher"},{"code":"warden","known":true}],"replica":{"connected":true},"cache":{"error":"disk full"}}`, `stale: the last contact is long ago; decisions are still made
   list       2 users; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
   walks      0 succeeded, 0 failed; the next is due in 0s
@@ -264,7 +264,7 @@ func TestStatusText(t *testing.T) {
   ambiguous  2 of the kind email, each shared by several users: nobody enters by them
   roles      nobody on the list has "techer", which a rule names: was "teacher" meant?
   roles      nobody on the list has "warden", which a rule names; the platform knows it
-  replica    leader
+  replica    connected to the shared store
   cache      disk full
 `},
 		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last full refresh failed

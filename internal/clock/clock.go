@@ -13,10 +13,14 @@ type Instant struct {
 
 var processStart = time.Now()
 
-// readClock reads both clocks. It is the clock of every gate outside of tests.
+// before is what the monotonic clock reads when the process starts: an instant of
+// before that is above 0 too.
+const before = 1 << 60
+
+// Read reads both clocks. It is the clock of every gate outside of tests.
 func Read() Instant {
 	t := time.Now()
-	return Instant{Mono: int64(t.Sub(processStart)), Wall: t.UnixNano()}
+	return Instant{Mono: before + int64(t.Sub(processStart)), Wall: t.UnixNano()}
 }
 
 // age returns how long before now i was, by the clock that says longer: a machine

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -143,13 +144,17 @@ func (c *Cursor) GoneAt(id int64) (sequence int64, ok bool) {
 }
 
 // Page takes in the rows of an incremental refresh that were applied at that
-// moment, by user id.
-func (c *Cursor) Page(at clock.Instant, rows map[int64]int64) {
+// moment, by user id. moves is false if there may be others before them that are
+// not known: then the next refresh asks for those.
+func (c *Cursor) Page(at clock.Instant, rows map[int64]int64, moves bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	highest := c.highest
 	for id, sequence := range rows {
 		c.recent[id] = max(c.recent[id], sequence)
+		if !moves {
+			continue
+		}
 		if c.older != nil && sequence >= c.highest {
 			c.older = nil // the source still knows it: another server of it lags
 		}
@@ -174,18 +179,25 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64) {
 	c.advance(at, highest)
 }
 
-// Follow takes in that somebody else has gone on to that sequence.
-func (c *Cursor) Follow(at clock.Instant, highest int64) {
+// Follow takes in a full refresh that somebody else has made: up to when it knows
+// what has changed, the highest sequence that it knows, by user those that were
+// new when it began, and who is listed.
+func (c *Cursor) Follow(contact clock.Instant, highest int64, above map[int64]int64, listed func(id int64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.complete(at)
-	if highest < c.highest {
-		c.highest, c.known, c.outliers = highest, nil, nil // it went by an older list
-		c.known = []knownSequence{{at, highest}}
-		clear(c.gone)
+	c.complete(contact)
+	for id, sequence := range above {
+		c.recent[id] = max(c.recent[id], sequence)
+	}
+	if highest < c.highest { // it went by an older list, or whoever had that is gone
+		maps.DeleteFunc(c.recent, func(id, sequence int64) bool { return sequence > highest && listed(id) })
+		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence >= highest })
+		c.known = append(c.known, knownSequence{contact, highest})
+		maps.DeleteFunc(c.gone, func(id, _ int64) bool { return listed(id) })
+		c.highest, c.outliers, c.older = highest, nil, nil
 		return
 	}
-	c.advance(at, highest)
+	c.advance(contact, highest)
 }
 
 // Done says that an incremental refresh was completed which began then.

@@ -33,7 +33,7 @@ func pull(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
 	for _, sequence := range sequences {
 		rows[sequence] = sequence
 	}
-	c.Page(at, rows)
+	c.Page(at, rows, true)
 	c.Done(at)
 }
 
@@ -309,12 +309,25 @@ func TestCursorRemembersWhatItSawLately(t *testing.T) {
 func TestCursorFollows(t *testing.T) {
 	t.Parallel()
 	c := newCursor()
-	c.Follow(minute(0), 100)
-	c.Follow(minute(1), 110)
+	listed := func(id int64) bool { return id != 2 }
+	c.Follow(minute(0), 100, nil, listed)
+	c.Follow(minute(1), 110, map[int64]int64{1: 108, 2: 109}, listed)
 	assert.EqualValues(t, 100, c.From())
-	c.Follow(minute(4), 110)
-	c.Follow(minute(5), 120)
+	c.Follow(minute(4), 110, nil, listed)
+	c.Follow(minute(5), 120, nil, listed)
 	assert.EqualValues(t, 110, c.From())
-	c.Follow(minute(6), 50)
-	assert.EqualValues(t, 50, c.From(), "another replica has gone by an older list")
+
+	c.Page(minute(5), map[int64]int64{3: 130}, false)
+	assert.EqualValues(t, 120, c.Highest(), "what lies before it may be unknown")
+	seen, _ := c.Seen(3)
+	assert.EqualValues(t, 130, seen)
+
+	c.Page(minute(5), map[int64]int64{1: 140, 2: 141}, true)
+	c.Follow(minute(6), 115, nil, listed)
+	assert.EqualValues(t, 110, c.From(), "another replica has gone by an older list, or by one without those who had the highest: it looks back still")
+	assert.EqualValues(t, 115, c.Highest())
+	_, ok := c.Seen(1)
+	assert.False(t, ok, "it is listed: the sequence is of a list that is gone")
+	_, ok = c.Seen(2)
+	assert.True(t, ok, "it is gone: what lags behind does not bring it back")
 }

@@ -47,25 +47,26 @@ func (l Limit) Take(now clock.Instant) time.Duration {
 type OnDeny[K comparable] struct {
 	loop  *Loop
 	clock func() clock.Instant
-	limit Limit
+	may   func(context.Context) bool
 	wait  time.Duration
 	ttl   time.Duration
 
-	waiting atomic.Int64
+	waiting  atomic.Int64
+	starting sync.Mutex // is held while it is found out whether one may be made
 
 	mu      sync.Mutex
 	refused *simplelru.LRU[K, clock.Instant]
 }
 
-// NewOnDeny returns one that makes at most as many refreshes as limit allows. A
-// refusal waits for one no longer than wait, and who was refused is refused
-// without one for ttl.
-func NewOnDeny[K comparable](loop *Loop, clk func() clock.Instant, limit Limit, wait, ttl time.Duration) *OnDeny[K] {
+// NewOnDeny returns one that makes a refresh only if may allows it. That must
+// return soon. A refusal waits for a refresh no longer than wait, and who was
+// refused is refused without one for ttl.
+func NewOnDeny[K comparable](loop *Loop, clk func() clock.Instant, may func(context.Context) bool, wait, ttl time.Duration) *OnDeny[K] {
 	refused, err := simplelru.NewLRU[K, clock.Instant](maxRefused, nil)
 	if err != nil {
 		panic(err) // only for a size that is not above 0
 	}
-	return &OnDeny[K]{loop: loop, clock: clk, limit: limit, wait: wait, ttl: ttl, refused: refused}
+	return &OnDeny[K]{loop: loop, clock: clk, may: may, wait: wait, ttl: ttl, refused: refused}
 }
 
 // Refresh reports whether it is worth deciding again: a refresh has ended that
@@ -78,7 +79,7 @@ func (d *OnDeny[K]) Refresh(ctx context.Context, k K, published Published, again
 	}
 	defer d.waiting.Add(-1)
 	news := published() // from before the refresh
-	ended := d.join(k)
+	ended := d.join(ctx, k)
 	if ended == nil {
 		return false
 	}
@@ -88,20 +89,29 @@ func (d *OnDeny[K]) Refresh(ctx context.Context, k K, published Published, again
 
 // join joins the refresh that is under way, or begins one if it may. It returns
 // nil if it may not.
-func (d *OnDeny[K]) join(k K) <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.clock()
-	if at, ok := d.refused.Get(k); ok && at.Age(now) < d.ttl {
+func (d *OnDeny[K]) join(ctx context.Context, k K) <-chan struct{} {
+	if d.refusedLately(k) {
 		return nil
 	}
 	if f := d.loop.UnderWay(Incremental); f != nil {
 		return f.Done()
 	}
-	if d.loop.BackingOff(Incremental) || d.limit.Take(now) > 0 {
+	d.starting.Lock()
+	defer d.starting.Unlock()
+	if f := d.loop.UnderWay(Incremental); f != nil {
+		return f.Done()
+	}
+	if d.loop.BackingOff(Incremental) || !d.may(ctx) {
 		return nil
 	}
 	return d.loop.Join(Incremental).Done()
+}
+
+func (d *OnDeny[K]) refusedLately(k K) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, ok := d.refused.Get(k)
+	return ok && at.Age(d.clock()) < d.ttl
 }
 
 // Refuse remembers a key that a refresh did not help.
@@ -179,8 +189,8 @@ func (a *OnAge) Await(ctx context.Context, wait time.Duration, enough func() boo
 func (a *OnAge) join() *Flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f := a.loop.UnderWay(Full); f != nil {
-		return f
+	if a.loop.UnderWay(Full) != nil {
+		return a.loop.Join(Full)
 	}
 	now := a.clock()
 	if a.loop.BackingOff(Full) || a.ever && a.last.Age(now) < a.every {

@@ -12,9 +12,10 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 )
 
-// ErrSkipped is what a refresh returns that turned out to be nobody's business
-// here: it is neither a success nor a failure.
-var ErrSkipped = errors.New("the refresh was skipped")
+// ErrElsewhere is what a full refresh returns if somebody else has made one that
+// began after it was wanted: it is neither a success nor a failure, and whoever
+// waits for it gets nil.
+var ErrElsewhere = errors.New("somebody else has refreshed")
 
 // ErrEnded is what becomes of a refresh when the group of tasks has ended.
 var ErrEnded = errors.New("ended")
@@ -27,8 +28,9 @@ func (e *QuietError) Error() string {
 	return fmt.Sprintf("the source asked to be left alone for %v more", e.Wait.Round(time.Second))
 }
 
-// idle is how often the loop of one who follows looks whether to refresh.
-const idle = 5 * time.Second
+// idle is how soon a refresh is due again that somebody else has made, unless
+// [Loop.Refreshed] says when it is.
+const idle = 100 * time.Millisecond
 
 // A Run is how one kind of refresh is made.
 type Run struct {
@@ -60,9 +62,13 @@ type LoopConfig struct {
 	// with those of its kind (0: the back-off). Nil is 0 for both.
 	RetryAfter func(error) (all, kind time.Duration)
 
-	// Follow reports whether somebody else refreshes for us: then the loop makes
-	// none by itself. Nil is nobody.
-	Follow func() bool
+	// Await waits for its turn to make a refresh that is due, and to make any full
+	// one, if others refresh for us too. It returns false if one of them has
+	// refreshed meanwhile. demanded is closed when somebody waits for the refresh;
+	// it may be nil. Ran is called after each refresh that Await has allowed. Nil is
+	// that there are no others.
+	Await func(ctx context.Context, k Kind, demanded <-chan struct{}) (bool, error)
+	Ran   func(Kind, error)
 
 	// Ended is called after each refresh, before whoever waits for it goes on.
 	Ended func(Kind, Outcome)
@@ -109,9 +115,11 @@ type Loop struct {
 
 // A Flight is a refresh that many wait for.
 type Flight struct {
-	done   chan struct{}
-	number uint64
-	err    error
+	done     chan struct{}
+	demanded chan struct{} // closed when somebody waits for it
+	number   uint64
+	started  clock.Instant
+	err      error
 }
 
 // Done returns a channel that is closed when the refresh has ended.
@@ -170,45 +178,86 @@ func (l *Loop) loop(k Kind) {
 				continue // the timer will ring when it is over
 			}
 		}
-		if l.cfg.Follow != nil && l.cfg.Follow() {
-			timer.Reset(idle) // or until it has to refresh by itself
-			continue
+		// An incremental refresh that somebody waits for does not wait for its turn:
+		// so it is not to join one that does.
+		if k == Incremental && l.cfg.Await != nil {
+			if run, err := l.cfg.Await(ctx, k, nil); err != nil || !run {
+				timer.Reset(max(l.Until(k), idle))
+				continue
+			}
 		}
-		<-l.Join(k).Done()
+		f := l.join(k, false)
+		<-f.Done()
+		if k == Incremental && l.cfg.Await != nil {
+			l.cfg.Ran(k, f.err)
+		}
 		timer.Reset(l.Until(k))
 	}
 }
 
-// Join starts a refresh of that kind, or joins the one that is under way.
-func (l *Loop) Join(k Kind) *Flight {
+// Join starts a refresh of that kind, or joins the one that is under way, for
+// somebody who waits for it.
+func (l *Loop) Join(k Kind) *Flight { return l.join(k, true) }
+
+func (l *Loop) join(k Kind, demanded bool) *Flight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f := l.flights[k]; f != nil {
+		f.demand(demanded)
 		return f
 	}
 	l.begun[k]++
-	f := &Flight{done: make(chan struct{}), number: l.begun[k]}
+	f := &Flight{done: make(chan struct{}), demanded: make(chan struct{}), number: l.begun[k]}
+	f.demand(demanded)
 	if !l.cfg.Tasks.Enter() {
 		f.err = ErrEnded
 		close(f.done)
 		return f
 	}
-	started := l.cfg.Clock()
+	f.started = l.cfg.Clock()
 	l.flights[k] = f
-	l.stats[k].Running, l.stats[k].Started = true, started
+	l.stats[k].Running, l.stats[k].Started = true, f.started
 	l.running[k].Store(true)
 	go func() {
 		defer l.cfg.Tasks.Leave()
 		ctx, cancel := context.WithTimeoutCause(l.cfg.Tasks.Context(), l.cfg.Budget, fmt.Errorf("the refresh took longer than its budget of %v: %w", l.cfg.Budget, context.DeadlineExceeded))
-		f.err = l.cfg.Runs[k].Do(ctx, started)
+		f.err = l.refresh(ctx, k, f)
 		cancel()
 		if f.err != nil && l.cfg.Tasks.Context().Err() != nil {
 			f.err = ErrEnded
 		}
-		l.end(k, started, f)
+		l.end(k, f)
 		close(f.done)
 	}()
 	return f
+}
+
+// demand says that somebody waits for it. It needs the loop's mu.
+func (f *Flight) demand(is bool) {
+	select {
+	case <-f.demanded:
+	default:
+		if is {
+			close(f.demanded)
+		}
+	}
+}
+
+// refresh makes one refresh, a full one when it is its turn.
+func (l *Loop) refresh(ctx context.Context, k Kind, f *Flight) error {
+	if k == Incremental || l.cfg.Await == nil {
+		return l.cfg.Runs[k].Do(ctx, f.started)
+	}
+	switch run, err := l.cfg.Await(ctx, k, f.demanded); {
+	case err != nil:
+		return err
+	case !run:
+		return ErrElsewhere
+	}
+	f.started = l.cfg.Clock()
+	err := l.cfg.Runs[k].Do(ctx, f.started)
+	l.cfg.Ran(k, err)
+	return err
 }
 
 // UnderWay returns the refresh of that kind that is under way, nil if there is
@@ -220,29 +269,32 @@ func (l *Loop) UnderWay(k Kind) *Flight {
 }
 
 // end remembers how a refresh ended, and sets when the next is due.
-func (l *Loop) end(k Kind, started clock.Instant, f *Flight) {
+func (l *Loop) end(k Kind, f *Flight) {
 	now := l.cfg.Clock()
-	o := Outcome{Started: started, Took: time.Duration(now.Mono - started.Mono), Err: f.err}
+	o := Outcome{Started: f.started, Took: time.Duration(now.Mono - f.started.Mono), Err: f.err}
 	l.mu.Lock()
 	l.flights[k] = nil
 	l.running[k].Store(false)
 	s := &l.stats[k]
 	s.Running = false
 	switch {
-	case errors.Is(f.err, ErrEnded) || errors.Is(f.err, ErrSkipped):
+	case errors.Is(f.err, ErrEnded) || errors.Is(f.err, ErrElsewhere):
+		if errors.Is(f.err, ErrElsewhere) {
+			f.err = nil
+		}
 		if l.next[k].Load() <= now.Mono {
-			l.setNext(k, now.Add(idle)) // whoever refreshes may be known by then
+			l.setNext(k, now.Add(idle))
 		}
 		l.mu.Unlock()
 		return
 	case f.err == nil:
 		o.Failures = s.Consecutive
 		s.Succeeded++
-		s.Last, s.Took, s.Consecutive = started, o.Took, 0
+		s.Last, s.Took, s.Consecutive = f.started, o.Took, 0
 		// Counted from the start, or a slow refresh would make the next one late;
 		// one slower than its interval is followed by a rest all the same.
 		interval := l.interval(k)
-		l.setNext(k, clock.Later(started.Add(interval), now.Add(interval/10)))
+		l.setNext(k, clock.Later(f.started.Add(interval), now.Add(interval/10)))
 	default:
 		s.Failed++
 		s.Consecutive++
@@ -307,7 +359,7 @@ func (l *Loop) Fresh(ctx context.Context, k Kind) error {
 		switch {
 		case errors.Is(f.err, ErrEnded):
 			return ErrEnded
-		case errors.Is(f.err, ErrSkipped), f.number <= before[k]:
+		case f.number <= before[k]:
 			continue
 		}
 		return f.err
@@ -360,15 +412,14 @@ func (l *Loop) Due(k Kind) clock.Instant {
 	return clock.Instant{Mono: l.next[k].Load(), Wall: l.nextWall[k].Load()}
 }
 
-// SetDue sets that.
-func (l *Loop) SetDue(k Kind, at clock.Instant) { l.setNext(k, at) }
-
-// LookAgain has the loops look when their next refresh is due, and whether they
-// follow somebody.
-func (l *Loop) LookAgain() {
-	for k := range Kinds {
-		signal(l.moved[k])
-	}
+// Refreshed says that somebody else has refreshed, as of that instant: the next
+// refresh of that kind is due as if this loop had.
+func (l *Loop) Refreshed(k Kind, at clock.Instant) {
+	l.mu.Lock()
+	l.stats[k].Consecutive = 0
+	l.setNext(k, at.Add(l.interval(k)))
+	l.mu.Unlock()
+	signal(l.moved[k])
 }
 
 // Stats returns how the refreshes of that kind have gone.

@@ -212,33 +212,97 @@ func TestARefreshEndsWithItsBudget(t *testing.T) {
 	})
 }
 
-func TestASkippedRefreshIsNeitherSuccessNorFailure(t *testing.T) {
+// A turn is an Await that a test answers.
+type turn struct {
+	asked    [refresh.Kinds]int
+	demanded bool
+	run      chan bool
+	ran      []error
+}
+
+func (w *turn) await(ctx context.Context, k refresh.Kind, demanded <-chan struct{}) (bool, error) {
+	w.asked[k]++
+	select {
+	case <-demanded:
+		w.demanded = true
+	default:
+	}
+	select {
+	case run := <-w.run:
+		return run, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+func startInTurn(t *testing.T, s *source) (*refresh.Loop, *turn) {
+	t.Helper()
+	w := &turn{run: make(chan bool)}
+	l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+		cfg.Await, cfg.Ran = w.await, func(_ refresh.Kind, err error) { w.ran = append(w.ran, err) }
+	})
+	pass(0)
+	return l, w
+}
+
+func TestAFullRefreshWaitsForItsTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
-		s.err[refresh.Full] = errors.Join(refresh.ErrSkipped)
-		told := 0
-		l, _ := start(t, s, func(cfg *refresh.LoopConfig) { cfg.Ended = func(refresh.Kind, refresh.Outcome) { told++ } })
+		l, w := startInTurn(t, s)
+		pass(30 * time.Second)
+		assert.Empty(t, s.began[refresh.Full])
+		assert.False(t, w.demanded)
+		w.run <- true
 		pass(0)
-		assert.Zero(t, told)
+		assert.Len(t, s.began[refresh.Full], 1)
+		assert.Equal(t, []error{nil}, w.ran)
+
+		waits := make(chan error, 1)
+		go func() { waits <- l.Fresh(t.Context(), refresh.Full) }()
+		pass(0)
+		assert.True(t, w.demanded)
+		w.run <- false // another replica has
+		require.NoError(t, <-waits)
+		assert.Len(t, s.began[refresh.Full], 1)
 		stats := l.Stats(refresh.Full)
-		assert.Zero(t, stats.Succeeded+stats.Failed)
-		assert.False(t, stats.Running)
+		assert.EqualValues(t, 1, stats.Succeeded)
+		assert.Zero(t, stats.Failed)
+		assert.Len(t, w.ran, 1)
 	})
 }
 
-func TestWhoFollowsRefreshesOnlyWhenAsked(t *testing.T) {
+// Only an incremental refresh that is due waits: a refusal does not join it.
+func TestAnIncrementalRefreshForSomebodyDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, follows := &source{}, true
-		l, _ := start(t, s, func(cfg *refresh.LoopConfig) { cfg.Follow = func() bool { return follows } })
-		pass(time.Hour)
-		assert.Empty(t, s.began[refresh.Full])
-		require.NoError(t, l.Fresh(t.Context(), refresh.Full))
-		assert.Len(t, s.began[refresh.Full], 1)
-		follows = false
-		pass(20 * time.Minute)
-		assert.Greater(t, len(s.began[refresh.Full]), 1)
+		s := &source{}
+		l, w := startInTurn(t, s)
+		w.run <- true
+		pass(2 * time.Minute)
+		assert.Equal(t, 1, w.asked[refresh.Incremental])
+		assert.Nil(t, l.UnderWay(refresh.Incremental))
+		require.NoError(t, l.Fresh(t.Context(), refresh.Incremental))
+		assert.Len(t, s.began[refresh.Incremental], 1)
+		assert.Len(t, w.ran, 1, "of the full one")
+	})
+}
+
+// What others have refreshed moves what is due.
+func TestRefreshedElsewhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full] = errors.New("out of order")
+		l, _ := start(t, s, nil)
+		pass(0)
+		require.True(t, l.BackingOff(refresh.Full))
+		l.Refreshed(refresh.Full, clock.Read())
+		assert.False(t, l.BackingOff(refresh.Full))
+		assert.Greater(t, l.Until(refresh.Full), 5*time.Minute)
+		tried := len(s.began[refresh.Full])
+		pass(5 * time.Minute)
+		assert.Len(t, s.began[refresh.Full], tried)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/panics"
 )
 
 // A Store is what replicas share. Its methods are safe for concurrent use, and
@@ -30,6 +31,12 @@ type Store interface {
 	// Spend takes one of perMinute that all replicas share. If there is none, it
 	// says for how long.
 	Spend(ctx context.Context, perMinute int) (ok bool, wait time.Duration, err error)
+}
+
+// A Group is a cache that replicas share. Join opens what it has of one list, and
+// says how long a lease of it lasts.
+type Group interface {
+	Join(list string) (store Store, lease time.Duration, err error)
 }
 
 // ErrRefused says that another replica holds the lease, that it has published a
@@ -84,6 +91,9 @@ type Status struct {
 	Failed    uint64    // how often a call has failed
 	Base      Base      // what is published and known here
 	Holds     [Kinds]bool
+
+	Published   uint64    // how many bases this replica has published
+	PublishedAt time.Time // when that was last
 }
 
 // Start joins the group.
@@ -98,7 +108,7 @@ func Start(cfg Config, seed uint64, store Store, host Host, now func() clock.Ins
 }
 
 // Close leaves the group, gives the leases back and waits for that, but not
-// longer than [Timeout]. Closing again is harmless.
+// longer than half a second. Closing again is harmless.
 func (s *Shell) Close() {
 	s.cancel()
 	s.done.Wait()
@@ -117,21 +127,34 @@ func (s *Shell) Status() Status {
 }
 
 // Await blocks until this replica is to refresh (true) or another one has done so
-// (false). With demand, the refresh must begin after the call; with self, this
-// replica must make it. Each true must be followed by a call of Ran. There must be
-// one call at a time for each kind.
-func (s *Shell) Await(ctx context.Context, k Kind, demand, self bool) (bool, error) {
+// (false). Once demanded is closed, which may be nil, the refresh must begin after
+// that; with self, this replica must make it. Each true must be followed by a call
+// of Ran. There must be one call at a time for each kind.
+func (s *Shell) Await(ctx context.Context, k Kind, demanded <-chan struct{}, self bool) (bool, error) {
 	told := make(chan bool, 1)
 	s.mu.Lock()
 	s.waiting[k] = told
 	s.mu.Unlock()
-	s.send(Event{Type: Due, Kind: k, Demand: demand, Self: self})
+	due := Event{Type: Due, Kind: k, Self: self}
 	select {
-	case run := <-told:
-		return run, nil
-	case <-ctx.Done():
-	case <-s.ctx.Done():
-		return false, context.Canceled
+	case <-demanded:
+		due.Demand, demanded = true, nil
+	default:
+	}
+	s.send(due)
+	for {
+		select {
+		case run := <-told:
+			return run, nil
+		case <-demanded:
+			demanded, due.Demand = nil, true
+			s.send(due)
+			continue
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+			return false, context.Canceled
+		}
+		break
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,13 +243,15 @@ func (s *Shell) step(first Event) {
 
 // do carries out an action. What follows from it at once is returned.
 func (s *Shell) do(a Action) (follows Event, ok bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), Timeout)
-	defer cancel()
 	changed := Event{Type: Tick}
 	switch a.Type {
 	case Sync:
 		sent := s.now()
-		reply, err := s.store.Sync(ctx, a)
+		var reply Reply
+		err := s.call(func(ctx context.Context) (err error) {
+			reply, err = s.store.Sync(ctx, a)
+			return err
+		})
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer within %v", Timeout)
 		}
@@ -246,9 +271,9 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 	case Soon:
 		s.host.Soon(a.Kind)
 	case Release:
-		s.note("giving a lease back", s.store.Release(ctx, a.Kind, a.Keep), false)
+		s.note("giving a lease back", s.call(func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) }), false)
 	case Append:
-		s.note("publishing rows", s.store.Append(ctx, a.Entry, a.Epoch), false)
+		s.note("publishing rows", s.call(func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) }), false)
 	case Confirm:
 		s.host.Confirm(a.At)
 		return changed, true
@@ -266,6 +291,20 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 	return follows, false
 }
 
+// leaveTime is how long a call may take while the replica leaves the group.
+const leaveTime = 400 * time.Millisecond
+
+// call makes a short call to the store.
+func (s *Shell) call(do func(context.Context) error) (err error) {
+	defer panics.Into(&err, "the shared store")
+	ctx, cancel := context.WithTimeout(s.ctx, Timeout)
+	if s.ctx.Err() != nil {
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
+	}
+	defer cancel()
+	return do(ctx)
+}
+
 // transferTime is how long a base may take on its way.
 const transferTime = 2 * time.Minute
 
@@ -275,7 +314,9 @@ func (s *Shell) load(a Action) {
 	s.mu.Lock()
 	state, now := s.state, s.now()
 	s.mu.Unlock()
-	err := s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, func(stamp int64) clock.Instant { return state.instant(stamp, now) })
+	err := panics.Call("the shared store", func() error {
+		return s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, func(stamp int64) clock.Instant { return state.instant(stamp, now) })
+	})
 	s.note("taking a base", err, false)
 	s.send(Event{Type: Loaded, Failed: err != nil})
 }
@@ -286,12 +327,22 @@ func (s *Shell) publish(a Action) {
 	s.mu.Lock()
 	before := s.state.seen
 	s.mu.Unlock()
-	b, err := s.store.Publish(ctx, a.Base, before, a.Epoch, func(w io.Writer) error {
-		return s.host.Write(w, a.At, func(i clock.Instant) int64 { return a.Base.Began + i.Mono - a.At.Mono })
+	var b Base
+	err := panics.Call("the shared store", func() (err error) {
+		b, err = s.store.Publish(ctx, a.Base, before, a.Epoch, func(w io.Writer) error {
+			return s.host.Write(w, a.At, func(i clock.Instant) int64 { return a.Base.Began + i.Mono - a.At.Mono })
+		})
+		return err
 	})
 	refused := errors.Is(err, ErrRefused)
 	if !refused {
 		s.note("publishing a base", err, false)
+	}
+	if err == nil {
+		s.mu.Lock()
+		s.status.Published++
+		s.status.PublishedAt = s.now().Time()
+		s.mu.Unlock()
 	}
 	s.send(Event{Type: Published, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
 }
@@ -322,8 +373,10 @@ func (s *Shell) note(doing string, err error, state bool) {
 	}
 	s.mu.Unlock()
 	switch {
-	case err != nil && tell:
+	case err != nil && tell && state:
 		s.log.Error("rolegate: shared store unavailable; refreshing alone", "doing", doing, "err", err)
+	case err != nil && tell:
+		s.log.Error("rolegate: a call to the shared store failed", "doing", doing, "err", err)
 	case err == nil && state && !before.Connected && !before.Since.IsZero():
 		s.log.Info("rolegate: shared store available again", "unavailable_for", now.Sub(before.Since).Round(time.Second))
 	}

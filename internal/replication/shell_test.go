@@ -219,7 +219,11 @@ func (p *peer) instant(t time.Time) clock.Instant {
 // refresh makes a full refresh, if it is this replica's to make.
 func (p *peer) refresh(t *testing.T, demand bool, text string) bool {
 	t.Helper()
-	run, err := p.Await(t.Context(), replication.Full, demand, false)
+	demanded := make(chan struct{})
+	if demand {
+		close(demanded)
+	}
+	run, err := p.Await(t.Context(), replication.Full, demanded, false)
 	require.NoError(t, err)
 	if run {
 		began := p.now()
@@ -407,7 +411,7 @@ func TestWhoGivesUpHoldsNothing(t *testing.T) {
 	group(t, 2, func(t *testing.T, m *memory, peers []*peer) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := peers[0].Await(ctx, replication.Full, false, false)
+		_, err := peers[0].Await(ctx, replication.Full, nil, false)
 		if err == nil {
 			peers[0].Ran(replication.Full, true, 0, clock.Instant{})
 		}

@@ -80,23 +80,15 @@ type Stored struct {
 
 	above map[int64]int64 // see Generation.Above
 	Held  *StoredHold     // nil if nothing is held
-
-	Published int64 // Unix nanoseconds; 0 for one that was not
 }
 
-// Decode reads an index. Its errors wrap errNotIndex, or are r's.
-func Decode(r io.Reader) (*Stored, error) { return decodeFrames(r, false) }
-
-func decodeFrames(r io.Reader, published bool) (*Stored, error) {
+// Decode reads an index. Its errors wrap [ErrNotIndex], or are r's.
+func Decode(r io.Reader) (*Stored, error) {
 	var s *Stored
 	err := readFrames(r, cacheMagic, func(kind byte, payload []byte) (err error) {
 		switch {
 		case kind == frameHead && s == nil:
 			s, err = decodeHead(payload)
-		case s != nil && published && (s.Published != 0) == (kind == framePublished):
-			err = damaged("it does not say once, and first, when it was published")
-		case kind == framePublished && published && s != nil:
-			err = s.takeTold(&reader{b: payload})
 		case kind == frameUsers && s != nil && s.above == nil && s.Held == nil:
 			err = s.takeUsers(payload)
 		case kind == frameAbove && s != nil && s.above == nil && s.Held == nil:

@@ -17,15 +17,11 @@ import (
 // what it is and in which version, and then frames: a letter, the length of the
 // payload in four bytes, and the payload. The last one is the end.
 const (
-	frameHead      = 'H' // once, first
-	frameUsers     = 'U'
-	frameGone      = 'G' // of a change: users who are gone
-	frameAbove     = 'S' // sequences: see Generation.Above
-	frameHeld      = 'R' // removals that are held back
-	frameKeep      = 'K' // of a change: the same removals are held as before
-	frameAnswers   = 'A' // of a change: to those who have asked for a refresh
-	framePublished = 'T' // when it was published, and of a change: what it goes on from
-	frameEnd       = 'E' // the SHA-256 of everything before it
+	frameHead  = 'H' // once, first
+	frameUsers = 'U'
+	frameAbove = 'S' // sequences: see Generation.Above
+	frameHeld  = 'R' // removals that are held back
+	frameEnd   = 'E' // the SHA-256 of everything before it
 
 	frameSize = 256 << 10 // a frame ends after the user that makes it so long
 	maxFrame  = 1 << 30

@@ -133,6 +133,17 @@ func (r *Rows) Forget(began int64) {
 	}
 }
 
+// Shift applies by to when each row was read.
+func (r *Rows) Shift(by func(int64) int64) {
+	for id, rows := range r.byUser {
+		rows = slices.Clone(rows)
+		for i := range rows {
+			rows[i].Read = by(rows[i].Read)
+		}
+		r.byUser[id] = rows
+	}
+}
+
 // Len returns of how many users there is a row.
 func (r *Rows) Len() int { return len(r.byUser) }
 

@@ -1,6 +1,9 @@
 package snapshot
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 )
@@ -16,6 +19,10 @@ type Generation struct {
 	Verified  clock.Instant // start of the last full refresh that held nothing back
 	Refreshed clock.Instant // start of the last full refresh that was applied, whatever it held back
 	Held      *HeldRemovals // removals that a full refresh has seen and not applied; nil if there are none
+
+	// Touched is whether incremental refreshes have changed it since that full one,
+	// and Elsewhere whether another replica has made that.
+	Touched, Elsewhere bool
 
 	// Above has for each user that the last full refresh has shown with a sequence
 	// above that from which an incremental refresh would have asked when it began,
@@ -53,16 +60,27 @@ func (gen *Generation) Apply(rows *index.Builder, highest int64, roles *index.Ro
 	return changes, nil
 }
 
-// Stamps are when, on the shared clock, what a generation says of its age was.
-type Stamps struct{ Contact, Verified, Refreshed int64 }
-
-// Older reports whether these are of an index that is older in any respect: that
-// does not know of a removal that the other knows of, or of a change.
-func (s Stamps) Older(than Stamps) bool {
-	return s.Verified < than.Verified || s.Contact < than.Contact
-}
-
-// Older is the same for generations: on one clock, that of this process.
-func (gen *Generation) Older(than *Generation) bool {
-	return gen.Verified.Mono < than.Verified.Mono || gen.Contact.Mono < than.Contact.Mono
+// Shifted returns the generation with by applied to all its instants.
+func (gen *Generation) Shifted(by func(clock.Instant) clock.Instant) *Generation {
+	next := *gen
+	next.Contact, next.Verified, next.Refreshed = by(gen.Contact), by(gen.Verified), by(gen.Refreshed)
+	if gen.Held == nil {
+		return &next
+	}
+	held := *gen.Held
+	for _, i := range []*clock.Instant{&held.Since, &held.SyncSince, &held.GrantsSince, &held.GrantsKnown} {
+		if *i != (clock.Instant{}) {
+			*i = by(*i)
+		}
+	}
+	held.Looks = slices.Clone(held.Looks)
+	for i, at := range held.Looks {
+		held.Looks[i] = by(at)
+	}
+	held.Users = maps.Clone(held.Users)
+	for id, u := range held.Users {
+		held.Users[id] = HeldUser{Missing: by(u.Missing), Listed: by(u.Listed)}
+	}
+	next.Held = &held
+	return &next
 }

@@ -113,7 +113,7 @@ func (h *host) loop(ctx context.Context, refreshed *refreshes) {
 			}
 			continue
 		}
-		run, err := h.Await(ctx, replication.Full, false, false)
+		run, err := h.Await(ctx, replication.Full, nil, false)
 		if err != nil || !run {
 			continue
 		}
