@@ -76,7 +76,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			after(0)
 			assert.Equal(t, 100, listed(gate, 100), "although this process has never seen them listed")
 			assert.Equal(t, "shrink_guard", gate.Status().Held.Cause)
-			after(16 * minutes)
+			after(18 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))
 		},
 		"one who comes back is held no more": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
