@@ -35,8 +35,11 @@
 //   - A base does not put the cursor back behind what was known when it began,
 //     unless the source itself went back: the users with the highest sequences
 //     may just be gone. What an incremental refresh has read is known from its end
-//     on, that of another replica from when it comes; how fresh it is, is told by
-//     its beginning. A machine may be suspended between the two.
+//     on (Known of an Entry); how fresh it is, is told by its beginning. A machine
+//     may be suspended between the two.
+//   - An incremental refresh asks from no higher than the cursor that the base came
+//     with, or rows that came since: others have missed what is between that and
+//     what this replica alone has seen, and would refresh once more.
 //   - An incremental refresh that a refusal or a Refresh causes takes no lease:
 //     [Shell.Spend], then the refresh, then [Shell.Read]. Those that are due wait
 //     in [Shell.Await].

@@ -18,9 +18,11 @@ type simOwn struct {
 	replication.Own
 	users           [simUsers]simRow
 	cursor          int64
-	first, before   int64     // the cursor of its base, and of the base before that
+	first           int64     // the cursor when its base had begun
+	listed, before  int64     // the cursor that its base came with, and the base before that
 	recent          []simRead // what was read since the base began
 	trueBegan, upTo time.Duration
+	unsure          bool // see simStore.unsure
 }
 
 // A simRead is what one incremental refresh has read, on this replica's clocks.
@@ -79,6 +81,8 @@ type simReplica struct {
 	timer   int64         // when the timer rings, on the monotonic clock; 0 if it is not set
 	jumped  time.Duration
 	wrongBy time.Duration // by how much it told an age above the truth then
+	epoch   string        // of the store, as it knows
+	epochAt time.Duration // since when
 	froze   time.Duration // when both of its clocks last stood still
 	unaware bool          // both of its clocks have stood still, and neither was set right yet
 
@@ -222,19 +226,20 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 	case replication.Load:
 		var list *simList
 		var base replication.Base
-		want, at := a.Base, a.At
+		want, at, unsure := a.Base, a.At, false
 		r.call(func() bool {
 			list, base = g.store.data.list, g.store.data.base
+			unsure = list != nil && g.store.unsure(r, list)
 			return true
 		}, func(done, _ bool) {
 			done = done && base == want
 			if done {
-				done = r.take(list, at)
+				done = r.take(list, at, unsure)
 			}
 			r.tell(replication.Event{Type: replication.Loaded, Failed: !done})
 		})
 	case replication.Confirm:
-		r.own.trueBegan = g.began[a.Base]
+		r.own.trueBegan, r.own.unsure = g.began[a.Base], false
 		r.own.upTo = max(r.own.upTo, r.own.trueBegan)
 		r.own.Began, r.own.Contact = a.At, clock.Later(r.own.Contact, a.At)
 		g.moved(r)
@@ -243,7 +248,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 	case replication.Apply:
 		for _, e := range a.Entries {
 			read := g.reads[binary.LittleEndian.Uint64(e.Rows)]
-			r.put(simRead{at: e.At, known: r.now(), from: e.From, to: e.To, complete: e.Complete, rows: read.rows, true: read.true})
+			r.put(simRead{at: e.At, known: e.Known, from: e.From, to: e.To, complete: e.Complete, rows: read.rows, true: read.true})
 		}
 		return true
 	case replication.Publish:
@@ -271,7 +276,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 // publish publishes what requests are answered by.
 func (r *simReplica) publish(b replication.Base, epoch string) {
 	g := r.g
-	list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo}
+	list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo, unsure: r.own.unsure}
 	list.contact = b.Began + (r.own.Contact.Mono - r.own.Began.Mono)
 	var base replication.Base
 	if r.publishing++; r.publishing > 1 {
@@ -311,6 +316,9 @@ func (r *simReplica) poll(a *replication.Action) {
 	if p.do == nil {
 		p.do = func() bool { p.reply = r.g.store.sync(r.id, &p.action); return true }
 		p.back = func(done, _ bool) {
+			if done && p.reply.Epoch != r.epoch {
+				r.epoch, r.epochAt = p.reply.Epoch, r.g.now
+			}
 			r.tell(replication.Event{Type: replication.Synced, Sent: p.sent, Reply: p.reply, Failed: !done})
 		}
 	}
@@ -411,7 +419,7 @@ func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Durati
 		cursor = max(cursor, row.sequence)
 	}
 	before := r.own
-	r.replace(next, cursor, began, began, at, at)
+	r.replace(next, cursor, began, began, at, at, false)
 	if before.Loaded && !before.Touched && before.users == r.own.users {
 		same = before.Began
 	}
@@ -419,19 +427,20 @@ func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Durati
 }
 
 // take takes the list of another replica, unless it is no later.
-func (r *simReplica) take(list *simList, at clock.Instant) bool {
+func (r *simReplica) take(list *simList, at clock.Instant, unsure bool) bool {
 	if r.own.Loaded && at.Mono <= r.own.Began.Mono && !r.g.broken.back {
 		return false
 	}
 	contact := at.Add(time.Duration(list.contact - list.began))
-	r.replace(list.users, list.cursor, at, contact, list.trueBegan, list.upTo)
+	r.replace(list.users, list.cursor, at, contact, list.trueBegan, list.upTo, unsure)
+	r.own.listed = list.cursor
 	r.g.count["loads"]++
 	r.rest(replication.Full)
 	return true
 }
 
 // replace makes that the base, and puts on top what was read since.
-func (r *simReplica) replace(users [simUsers]simRow, cursor int64, began, contact clock.Instant, trueBegan, upTo time.Duration) {
+func (r *simReplica) replace(users [simUsers]simRow, cursor int64, began, contact clock.Instant, trueBegan, upTo time.Duration, unsure bool) {
 	// What was known when the full refresh began, that has seen too.
 	recent := r.own.recent
 	cursor = max(cursor, r.own.first)
@@ -441,9 +450,9 @@ func (r *simReplica) replace(users [simUsers]simRow, cursor int64, began, contac
 		}
 	}
 	r.own = simOwn{
-		first: cursor, before: r.own.first,
+		first: cursor, listed: cursor, before: r.own.listed,
 		Own:   replication.Own{Loaded: true, Began: began, Contact: contact},
-		users: users, cursor: cursor, trueBegan: trueBegan, upTo: upTo,
+		users: users, cursor: cursor, trueBegan: trueBegan, upTo: upTo, unsure: unsure,
 	}
 	r.g.moved(r)
 	for _, read := range recent {
@@ -501,12 +510,13 @@ func (r *simReplica) increment(then func(failed bool)) {
 	})
 }
 
-// lookBack is the cursor that was known two minutes ago.
+// lookBack is the cursor that was known two minutes ago. It is one that others know
+// too: what this replica alone has seen higher does not help them.
 func (r *simReplica) lookBack(now clock.Instant) int64 {
 	then := now.Mono - int64(2*time.Minute)
 	from := r.own.before
 	if r.own.Began.Mono <= then {
-		from = r.own.first
+		from = r.own.listed
 	}
 	for _, read := range r.own.recent {
 		if read.counts && read.known.Mono <= then {

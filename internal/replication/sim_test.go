@@ -176,6 +176,10 @@ func (g *simGroup) calm() time.Duration {
 
 // trouble has one thing go wrong.
 func (g *simGroup) trouble() {
+	if g.frozen > 0 {
+		g.after(time.Minute, g.trouble)
+		return
+	}
 	g.upset()
 	s, m := &g.store, &g.market
 	one := g.any()
@@ -186,12 +190,12 @@ func (g *simGroup) trouble() {
 			g.during(g.between(time.Second, 20*time.Minute), func() { s.slow = 0 })
 		},
 		func() { s.lost = true; g.during(g.between(time.Second, time.Minute), func() { s.lost = false }) },
-		func() { s.change(func() { s.data = simData{} }) },
-		func() { s.change(func() { s.restore(g.between(0, 2*time.Hour)) }) },
+		func() { s.data = simData{} },
+		func() { s.restore(g.between(0, 2*time.Hour)) },
 		func() {
 			s.away = true
 			lost := g.between(0, 20*time.Second)
-			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.change(func() { s.restore(lost) }) })
+			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.restore(lost) })
 		},
 		func() { s.setClock(g.between(-2*time.Hour, 2*time.Hour)) },
 		func() { s.setClock(g.between(-20*time.Second, 20*time.Second)) },
@@ -250,21 +254,21 @@ func (g *simGroup) trouble() {
 
 // setClock sets the store's clock.
 func (s *simStore) setClock(by time.Duration) {
-	s.change(func() {
-		if s.skew += by; by > 0 {
-			s.ahead = s.w.now
-		} else {
-			s.old = nil // a backup of before would be too young: see docs/replicas.md
-		}
-	})
+	if s.skew += by; by > 0 {
+		s.ahead = s.w.now
+		return
+	}
+	s.old = nil // a backup of before would be too young: see docs/replicas.md
+	s.backs = append(s.backs, simPutBack{s.w.now, s.data.epoch})
 }
 
-// change has the store be another, unless a machine is frozen: it could not know
-// by anything for how long.
-func (s *simStore) change(do func()) {
-	if s.w.frozen == 0 {
-		do()
-	}
+// unsure reports whether a list is from before the clock was put back, and this
+// replica has never read the clock of before: nor has anybody else come yet who has.
+// Then nothing that a replica can read says that the list is older than it looks.
+func (s *simStore) unsure(r *simReplica, list *simList) bool {
+	return list.unsure || slices.ContainsFunc(s.backs, func(back simPutBack) bool {
+		return back.epoch == s.data.epoch && list.trueBegan < back.at && back.at < r.epochAt
+	})
 }
 
 func (g *simGroup) pause(r *simReplica, lasts time.Duration) {
@@ -288,10 +292,11 @@ func (g *simGroup) pause(r *simReplica, lasts time.Duration) {
 
 // suspend has the machine of a replica be suspended: the monotonic clock stands
 // still. If it is frozen, as a virtual one can be, the wall clock does so too, until
-// it is set right.
+// it is set right. Then nothing else goes wrong: only the store's clock tells how
+// long that was, and no clock tells when, between two readings of that.
 func (g *simGroup) suspend(r *simReplica, frozen bool) {
 	lasts := g.between(time.Second, 80*time.Minute)
-	if g.now < r.paused {
+	if s := &g.store; g.now < r.paused || frozen && (r.cut || s.away || s.lost || s.slow > 0) {
 		return
 	}
 	g.pause(r, lasts)
@@ -389,8 +394,8 @@ func (g *simGroup) check(r *simReplica) {
 	}
 	told, truth := own.Began.Age(now), g.now-own.trueBegan
 	toldContact, truthContact := own.Contact.Age(now), g.now-own.upTo
-	if r.unaware {
-		return // as a gate without Redis, it has nothing to tell it by
+	if r.unaware || own.unsure {
+		return // it has nothing to tell it by
 	}
 	if told < truth-simSlack || toldContact < truthContact-simSlack {
 		g.wrong(r, simYoung)

@@ -220,6 +220,7 @@ type simList struct {
 	cursor          int64
 	began, contact  int64 // by the store's clock
 	trueBegan, upTo time.Duration
+	unsure          bool // see simStore.unsure
 }
 
 // A simEntry is an entry of the log.
@@ -247,6 +248,7 @@ type simStore struct {
 	slow  time.Duration // of each way
 	skew  time.Duration // of its clock
 	ahead time.Duration // when that was last put forward
+	backs []simPutBack
 	data  simData
 	old   []simSaved
 	count map[string]int
@@ -265,6 +267,12 @@ type simData struct {
 	holder  [replication.Kinds]int
 	until   [replication.Kinds]int64
 	written int
+}
+
+// A simPutBack is when the clock was put back, and the epoch that it was then.
+type simPutBack struct {
+	at    time.Duration
+	epoch string
 }
 
 type simSaved struct {
@@ -374,7 +382,7 @@ func (s *simStore) publish(id int, b replication.Base, epoch string, list *simLi
 			s.wrong(simConfirmed)
 		}
 		kept := *d.list
-		kept.trueBegan, kept.upTo = list.trueBegan, max(kept.upTo, list.trueBegan)
+		kept.trueBegan, kept.upTo, kept.unsure = list.trueBegan, max(kept.upTo, list.trueBegan), list.unsure
 		kept.began, kept.contact = b.Began, max(kept.contact, b.Began)
 		d.list = &kept
 	}

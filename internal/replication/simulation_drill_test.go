@@ -81,7 +81,7 @@ func TestMutants(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(20) {
+			for seed := range uint64(100) {
 				g := newSim(seed, c.broken, c.rules)
 				for until := time.Duration(0); until <= simHours; until += 10 * time.Minute {
 					g.run(until)
@@ -93,7 +93,7 @@ func TestMutants(t *testing.T) {
 					}
 				}
 			}
-			t.Errorf("in 20 seeds none of %q was noticed", c.want)
+			t.Errorf("in 100 seeds none of %q was noticed", c.want)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
@@ -69,16 +70,15 @@ type work struct {
 // next one and leaves it as it was.
 type State struct {
 	cfg    Config
-	random uint64
+	random rand.PCG
 
-	low, high int64 // between these is the store's clock ahead of the monotonic one
-	timed     bool
-	last      clock.Instant // of that reading
-	epoch     string        // of the store then
-	void      string        // an epoch whose times are worth nothing
-	prev      clock.Instant // of the last event
-	moved     bool          // the wall clock and the monotonic one have drifted apart since
-	movedAt   int64         // after this, on the monotonic clock
+	low, high   int64 // between these is the store's clock ahead of the monotonic one
+	timed       bool
+	last        clock.Instant // of that reading
+	epoch, void string        // of the store then; one whose times are worth nothing
+	prev        clock.Instant // of the last event
+	moved       bool          // the wall clock and the monotonic one have drifted apart since
+	movedAt     int64         // after this, on the monotonic clock
 
 	// doubt is for how long both clocks of this process may have stood still, as
 	// those of a virtual machine can, unless the store's clock was put forward: what
@@ -93,20 +93,18 @@ type State struct {
 	cursor                     string
 
 	syncing, failing, publishing, closing bool
-	syncAt                                int64 // the next Sync
-	repairing                             bool  // the store has lost what this replica has
-	repairAt                              int64 // when that is published again
-
-	broken                      Base // what could not be read
-	brokenUntil, helped, helpAt int64
-	helping                     bool // helpAt counts
+	repairing, helping                    bool // the store has lost what this replica has; somebody waits in vain
+	syncAt, repairAt, helpAt              int64
+	helped                                int64 // the demand that was helped last
+	broken                                Base  // what could not be read
+	brokenUntil                           int64
 
 	work [Kinds]work
 }
 
 // New returns the state of a replica that has just started. Replicas with
 // different seeds spread their work.
-func New(cfg Config, seed uint64) State { return State{cfg: cfg, random: seed} }
+func New(cfg Config, seed uint64) State { return State{cfg: cfg, random: *rand.NewPCG(seed, 0)} }
 
 // Next is when, on the monotonic clock, a Tick is due.
 func (s *State) Next() int64 {
@@ -133,14 +131,8 @@ func (s *State) Holds(k Kind, now clock.Instant) bool {
 // Base returns what Own is published as, as far as this replica knows.
 func (s *State) Base() Base { return s.base }
 
-// rand returns a number from 0 to 1, and moves the generator (splitmix64) on.
-func (s *State) rand() float64 {
-	s.random += 0x9e3779b97f4a7c15
-	z := s.random
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return float64((z^z>>31)>>11) / (1 << 53)
-}
+// rand returns a number from 0 to 1.
+func (s *State) rand() float64 { return float64(s.random.Uint64()>>11) / (1 << 53) }
 
 // spread returns d, shorter or longer by up to a fifth.
 func (s *State) spread(d time.Duration) int64 { return int64(float64(d) * (0.8 + 0.4*s.rand())) }

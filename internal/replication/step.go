@@ -25,9 +25,8 @@ func (s State) Step(e Event, to []Action) (State, []Action) {
 		to = s.ran(&e, to)
 	case Read:
 		if s.timed {
-			entry := e.Entry
-			entry.Read = s.stamp(e.At, e.Now)
-			to = append(to, Action{Type: Append, Entry: entry, Epoch: s.epoch})
+			e.Entry.Read, e.Entry.Ended = s.stamp(e.At, e.Now), e.Now.Mono+s.high
+			to = append(to, Action{Type: Append, Entry: e.Entry, Epoch: s.epoch})
 		}
 	case Loaded:
 		s.loaded(&e)
@@ -35,12 +34,6 @@ func (s State) Step(e Event, to []Action) (State, []Action) {
 		s.published(&e)
 	case Closing:
 		s.closing = true
-		for k := range s.work {
-			if s.work[k].leased {
-				to = append(to, Action{Type: Release, Kind: Kind(k)})
-			}
-		}
-		return s, to
 	}
 	to = s.settle(&e, to)
 	return s.sync(&e, to)
@@ -72,7 +65,7 @@ func (s *State) settle(e *Event, to []Action) []Action {
 		w := &s.work[k]
 		busy := Kind(k) == Full && s.publishing // what it has found before
 		switch {
-		case !w.waiting || w.running:
+		case !w.waiting || w.running || s.closing:
 		case s.satisfied(Kind(k), &e.Own):
 			*w = work{leased: w.leased, until: w.until}
 			to = append(to, Action{Type: Skip, Kind: Kind(k)})
@@ -80,7 +73,7 @@ func (s *State) settle(e *Event, to []Action) []Action {
 			w.running = true
 			to = append(to, Action{Type: Run, Kind: Kind(k)})
 		}
-		if w.leased && !w.waiting && !busy {
+		if w.leased && (s.closing || !w.waiting && !busy) {
 			w.leased = false
 			to = append(to, Action{Type: Release, Kind: Kind(k)})
 		}
@@ -118,9 +111,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 		a.Raise = a.Raise || w.raise
 		w.asking = true
 	}
-	if s.repairing && e.Now.Mono >= s.repairAt && !s.work[Full].running {
-		a.Want[Full] = true
-	}
+	a.Want[Full] = a.Want[Full] || s.repairing && e.Now.Mono >= s.repairAt && !s.work[Full].running
 	s.syncing = true
 	return s, append(to, a)
 }
@@ -182,9 +173,8 @@ func (s *State) synced(e *Event, to []Action) []Action {
 
 // takeBase takes what is published if it is later than what this replica has.
 func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
-	known := s.seen
-	s.seen = e.Reply.Base
-	b := s.seen
+	b, known := e.Reply.Base, s.seen
+	s.seen = b
 	if b == (Base{}) || b == s.base && own.Loaded && own.Began == s.baseAt || b == s.loading || s.future(b.Began, e.Now) {
 		return to
 	}
@@ -195,7 +185,7 @@ func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
 	switch {
 	case b == s.tried && own.Loaded && own.Began == s.triedAt: // nobody said that it was published
 		s.base, s.baseAt = b, own.Began
-	case own.Loaded && at.Mono <= own.Began.Mono:
+	case own.Loaded && at.Mono <= own.Began.Mono+slack: // it may be the earlier one
 	case own.Loaded && b.Name == s.base.Name && own.Began == s.baseAt && !own.Touched:
 		s.base, s.baseAt = b, at
 		own.Began = at
@@ -217,7 +207,7 @@ func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
 	}
 	var entries []Entry
 	for _, entry := range r.Entries {
-		entry.At = s.instant(entry.Read, e.Now)
+		entry.At, entry.Known = s.instant(entry.Read, e.Now), e.Now.Add(-time.Duration(max(0, e.Now.Mono+s.low-entry.Ended)))
 		if own.Loaded && !s.future(entry.Read, e.Now) && entry.At.Mono > own.Began.Mono+slack {
 			entries = append(entries, entry)
 		}
@@ -278,10 +268,9 @@ func (s *State) help(e *Event, to []Action) []Action {
 // ran notes that a refresh has ended, and publishes what it has found.
 func (s *State) ran(e *Event, to []Action) []Action {
 	w := &s.work[e.Kind]
-	leased := w.leased
-	*w = work{leased: leased, until: w.until}
+	*w = work{leased: w.leased, until: w.until}
 	switch {
-	case !leased, e.Kind == Full && s.publishing:
+	case !w.leased, e.Kind == Full && s.publishing:
 		s.syncAt = e.Now.Mono // and publish it as what is missing
 	case e.Kind == Full && !e.Failed && e.Own.Began != s.baseAt:
 		return s.publish(e, &e.Own, e.SameAs != (clock.Instant{}) && e.SameAs == s.baseAt, to)
@@ -310,10 +299,8 @@ func (s *State) loaded(e *Event) {
 // published notes what became of a Publish.
 func (s *State) published(e *Event) {
 	s.publishing, s.repairing, s.syncAt = false, false, e.Now.Mono
+	s.tried = e.Reply.Base // it may be there all the same
 	if !e.Failed && !e.Refused {
-		s.base, s.baseAt, s.seen = e.Reply.Base, s.triedAt, e.Reply.Base
-		s.tried = Base{}
-	} else {
-		s.tried = e.Reply.Base // it may be there all the same
+		s.base, s.baseAt, s.seen, s.tried = e.Reply.Base, s.triedAt, e.Reply.Base, Base{}
 	}
 }

@@ -30,11 +30,12 @@ type Base struct {
 type Entry struct {
 	From, To int64 // it has read the records with sequences above From, up to To
 	Read     int64 // when it began, in nanoseconds of the store's clock
-	Complete bool  // there was nothing above To at that moment
+	Ended    int64 // when it ended: up to To is known since then
+	Complete bool  // there was nothing above To when it began
 	Rows     []byte
 
-	// At is Read as an instant of this process; only in an Apply action.
-	At clock.Instant
+	// Read and Ended as instants of this process; only in an Apply action.
+	At, Known clock.Instant
 }
 
 // Own is what requests of this replica are answered by, at the moment of an event.
@@ -74,7 +75,7 @@ type Event struct {
 	Reply Reply         // of Synced
 
 	At    clock.Instant // of Read
-	Entry Entry         // of Read; its Read and At are not set
+	Entry Entry         // of Read, which ended now; its times are not set
 
 	Failed  bool
 	Refused bool          // of Published: another replica holds the lease, or has published a later base

@@ -135,14 +135,14 @@ func micros(s string) int64 {
 	return n * 1000
 }
 
-// The plain bytes of an entry are From, To and Read, whether it is complete, and
+// The plain bytes of an entry are From, To, Read and Ended, whether it is complete, and
 // the packed rows.
-const entryHead = 8 + 8 + 8 + 1
+const entryHead = 4*8 + 1
 
 // Append puts rows into the log.
 func (s *Store) Append(ctx context.Context, e replication.Entry, epoch string) error {
 	var plain []byte
-	for _, n := range []int64{e.From, e.To, e.Read} {
+	for _, n := range []int64{e.From, e.To, e.Read, e.Ended} {
 		plain = binary.LittleEndian.AppendUint64(plain, uint64(n))
 	}
 	plain = append(plain, map[bool]byte{true: 1}[e.Complete])
@@ -165,10 +165,10 @@ func (s *Store) openEntry(epoch, sealed string) (e replication.Entry, err error)
 	if len(plain) < entryHead {
 		return e, errForged
 	}
-	for i, to := range []*int64{&e.From, &e.To, &e.Read} {
+	for i, to := range []*int64{&e.From, &e.To, &e.Read, &e.Ended} {
 		*to = int64(binary.LittleEndian.Uint64(plain[8*i:]))
 	}
-	e.Complete = plain[24] == 1
+	e.Complete = plain[entryHead-1] == 1
 	e.Rows, err = unpack(plain[entryHead:])
 	return e, err
 }

@@ -224,7 +224,7 @@ func TestRowsGoRound(t *testing.T) {
 		var sent []replication.Entry
 		long := bytes.Repeat([]byte("a user with many roles "), 1<<15)
 		for i := range 150 {
-			e := replication.Entry{From: int64(i), To: int64(i + 1), Read: a.reply.Time + int64(i), Complete: i%3 == 0, Rows: fmt.Appendf(nil, "rows %d", i)}
+			e := replication.Entry{From: int64(i), To: int64(i + 1), Read: a.reply.Time + int64(i), Ended: a.reply.Time + 2*int64(i), Complete: i%3 == 0, Rows: fmt.Appendf(nil, "rows %d", i)}
 			if i == 70 {
 				e.Rows = long
 			}
