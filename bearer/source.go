@@ -108,18 +108,21 @@ func FromSubprotocol(name string) TokenSource {
 	named("FromSubprotocol", name)
 	return func(r *http.Request) (string, error) {
 		var tokens []string
-		protocols := strings.Split(strings.Join(r.Header["Sec-Websocket-Protocol"], ","), ",")
-		for i := 0; i < len(protocols); i++ {
-			protocol := strings.Trim(protocols[i], " \t")
-			if token, found := strings.CutPrefix(protocol, name+"."); found {
+		next := false // the token is the next one
+		for protocol := range strings.SplitSeq(strings.Join(r.Header["Sec-Websocket-Protocol"], ","), ",") {
+			protocol = strings.Trim(protocol, " \t")
+			token, found := strings.CutPrefix(protocol, name+".")
+			switch {
+			case next:
+				tokens, next = append(tokens, protocol), false
+			case found:
 				tokens = append(tokens, token)
-			} else if protocol == name {
-				token := ""
-				if i++; i < len(protocols) {
-					token = strings.Trim(protocols[i], " \t")
-				}
-				tokens = append(tokens, token)
+			default:
+				next = protocol == name
 			}
+		}
+		if next {
+			tokens = append(tokens, "")
 		}
 		switch len(tokens) {
 		case 0:

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -101,6 +103,7 @@ func TestTokenFrom(t *testing.T) {
 		{"a subprotocol in one word", []bearer.TokenSource{socket}, header("Sec-WebSocket-Protocol", "bearer."+token+",chat"), 200, ""},
 		{"no subprotocol of that name", []bearer.TokenSource{socket}, header("Sec-WebSocket-Protocol", "chat, "+token), 401, ""},
 		{"a subprotocol without a token", []bearer.TokenSource{socket}, header("Sec-WebSocket-Protocol", "chat, bearer"), 401, "header"},
+		{"a subprotocol that is the token of another", []bearer.TokenSource{socket}, header("Sec-WebSocket-Protocol", "bearer, bearer.x, "+token), 401, "malformed"},
 		{"two tokens", []bearer.TokenSource{socket}, header("Sec-WebSocket-Protocol", "bearer, "+token+", bearer."+other), 401, "header"},
 		{"the first place that has one", []bearer.TokenSource{blade, bearer.FromAuthorization(), cookie}, header("Cookie", "token="+bad, "Authorization", "Bearer "+token), 200, ""},
 		{"a bad one in the first place", []bearer.TokenSource{blade, bearer.FromAuthorization()}, header("Blade-Auth", bad, "Authorization", "Bearer "+token), 401, "signature"},
@@ -108,6 +111,8 @@ func TestTokenFrom(t *testing.T) {
 		{"nothing", []bearer.TokenSource{blade, bearer.FromAuthorization(), cookie, socket}, header(), 401, ""},
 		{"a source of one's own", []bearer.TokenSource{func(r *http.Request) (string, error) { return r.Header.Get("X"), nil }}, header("X", token), 200, ""},
 		{"a source that fails", []bearer.TokenSource{func(*http.Request) (string, error) { return token, assert.AnError }, bearer.FromAuthorization()}, header("Authorization", "Bearer "+token), 500, ""},
+		{"a source that returns what may be a token", []bearer.TokenSource{func(*http.Request) (string, error) { return strings.Repeat("a", 16<<10), nil }}, header(), 401, "malformed"},
+		{"a source that returns more than a token can be", []bearer.TokenSource{func(*http.Request) (string, error) { return strings.Repeat("a", 16<<10+1), nil }}, header(), 401, "header"},
 		{"a source that returns no token", []bearer.TokenSource{func(*http.Request) (string, error) { return "a b", nil }}, header(), 401, "header"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -158,6 +163,24 @@ func TestVerify(t *testing.T) {
 	_, err = v.Verify(t.Context(), k.sign(t, i.claims(nil), nil))
 	require.Error(t, err)
 	assert.NotErrorIs(t, err, rolegate.ErrNobody, "whether it is good is not known")
+}
+
+// A token is valid from as much before its time as the clocks may differ.
+func TestNotYetValid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKey("k")
+		i := &issuer{}
+		client := i.inMemory()
+		i.publish(k)
+		a := newApp(t, bearer.Config{Issuer: i.url, Client: client, Skew: 90 * time.Second}, nil)
+		for _, name := range []string{"nbf", "iat"} {
+			for late, want := range map[float64]int{0: 200, 90: 200, 90.001: 401, 91: 401} {
+				at := float64(time.Now().Unix()) + late // which is a whole second here
+				assert.Equal(t, want, a.ask("Bearer "+k.sign(t, i.claims(map[string]any{name: at}), nil)).Code, "%s %v", name, late)
+			}
+		}
+	})
 }
 
 // Amazon Cognito's access tokens name the app in client_id, and have no aud.

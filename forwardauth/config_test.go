@@ -105,5 +105,6 @@ func TestProxyNames(t *testing.T) {
 	}
 	assert.Equal(t, []string{"nginx", "Traefik", "Caddy", "Envoy", "HAProxy"}, names)
 	assert.Equal(t, "none", forwardauth.Proxy(0).String())
+	assert.Equal(t, "Proxy(6)", forwardauth.Proxy(6).String())
 	assert.Equal(t, "Proxy(200)", forwardauth.Proxy(200).String())
 }

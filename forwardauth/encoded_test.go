@@ -23,6 +23,7 @@ func TestEncoded(t *testing.T) {
 		{"a percent sign", "%", "/files/100%25.pdf", "100%.pdf"},
 		{"a percent sign at the end", "%", "/files/100%25", "100%"},
 		{"a percent sign and one digit", "%", "/files/100%255", "100%5"},
+		{"a percent sign and what is not quite a digit", "%", "/files/100%25:@", "100%:@"},
 		{"a hash", "#", "/files/Klasse%20%233.pdf", "Klasse #3.pdf"},
 		{"a semicolon", ";", "/files/a;b.txt", "a;b.txt"},
 		{"an encoded semicolon", ";", "/files/a%3Bb.txt", "a;b.txt"},
@@ -36,6 +37,7 @@ func TestEncoded(t *testing.T) {
 
 		{"another byte than the rule's", "#", "/files/100%25", ""},
 		{"one of two", "%", "/files/100%25%23", ""},
+		{"the other one of two", ";", "/files/a%23b;c", ""},
 		{"encoded twice", "%", "/files/a%252fb", ""},
 		{"encoded twice, in part", "%", "/files/a%25%32%66b", ""},
 		{"a dot, encoded twice", "%/", "/files/%252e%252e", ""},

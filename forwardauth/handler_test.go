@@ -31,6 +31,7 @@ func TestAllow(t *testing.T) {
 			h.Admit("GET /{$}")
 			h.Handle("GET /grades/{id}", rolegate.AnyRole("teacher"))
 			h.Handle("GET /orgs/{orgID}/reports", rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID")))
+			h.Handle("GET /orgs/{orgID}/home", rolegate.AnyRole("homeroom"), rolegate.InOrg(rolegate.PathOrg("orgID")))
 			for _, c := range []struct {
 				name string
 				q    question
@@ -38,6 +39,7 @@ func TestAllow(t *testing.T) {
 			}{
 				{"in any organisation", about(1, "/grades/5?x=1"), [4]string{"1", "zhang@school.example", "", "7:teacher,8:homeroom"}},
 				{"in one", about(1, "/orgs/7/reports"), [4]string{"1", "zhang@school.example", "7", "7:teacher"}},
+				{"in another", about(1, "/orgs/8/home"), [4]string{"1", "zhang@school.example", "8", "8:homeroom"}},
 				{"without roles", about(3, "/"), [4]string{"3", "", "", ""}},
 				{"strange names", about(4, "/"), [4]string{"4", "%E5%BC%A0%0D%0AX-Rolegate-User%3A%202%2C%20100%25%3A%7F", "", "7:%E7%8F%AD%E4%B8%BB%E4%BB%BB%2C8%3Aadmin%0A"}},
 			} {
@@ -51,6 +53,18 @@ func TestAllow(t *testing.T) {
 				assert.Empty(t, w.Body.String())
 			}
 		})
+	}
+}
+
+// A body that a proxy announces, and may not send, is not waited for.
+func TestConnectionIsClosedBehindABody(t *testing.T) {
+	t.Parallel()
+	h := newHandler(t, openGate(t, nil), forwardauth.Nginx, nil)
+	h.Admit("/")
+	for length, want := range map[int64]string{0: "", 5: "close", -1: "close"} {
+		r := about(1, "/").request(forwardauth.Nginx)
+		r.ContentLength = length
+		assert.Equal(t, want, serve(h, r).Header().Get("Connection"), length)
 	}
 }
 

@@ -51,25 +51,26 @@ func checkPath(path string) (used encodedSet, err error) {
 func isDots(segment string) bool { return segment == "." || segment == ".." }
 
 func checkSegment(segment string) (used encodedSet, err error) {
-	for i := 0; i < len(segment); i++ {
-		c := segment[i]
+	for rest := segment; rest != ""; {
+		c := rest[0]
 		if c != '%' {
 			if c == ';' {
 				used |= setOf(c)
 			} else if !isPathByte(c) {
 				return 0, ambiguous("the path has a byte that must be encoded")
 			}
+			rest = rest[1:]
 			continue
 		}
-		if !isEscape(segment[i:]) {
+		if !isEscape(rest) {
 			return 0, ambiguous("the path has a percent sign without two hexadecimal digits")
 		}
-		c = unhex(segment[i+1])<<4 | unhex(segment[i+2])
+		c = unhex(rest[1])<<4 | unhex(rest[2])
 		if c < ' ' || c == 0x7f || c == '.' {
 			return 0, ambiguous("the path has an encoded dot or control byte")
 		}
 		used |= setOf(c)
-		i += 2
+		rest = rest[3:]
 	}
 	plain, err := url.PathUnescape(segment)
 	if err != nil || !utf8.ValidString(plain) {

@@ -39,6 +39,7 @@ func TestRulesThatCanNeverMatch(t *testing.T) {
 		{"/a%7f", "control bytes"},
 		{"/a%ff", "UTF-8"},
 		{"/a;b", "see Handler.Encoded"},
+		{"/{x}/a;b", "see Handler.Encoded"},
 		{"/a%2fb", "see Handler.Encoded"},
 		{"/a%5Cb", "see Handler.Encoded"},
 		{"/100%25", "see Handler.Encoded"},

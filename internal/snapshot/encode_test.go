@@ -94,7 +94,8 @@ func (r restored) says() string {
 		for id, seen := range h.Users {
 			lines = append(lines, fmt.Sprintf("held %d %d %d", id, seen.Missing.Wall, seen.Listed.Wall))
 		}
-		lines = append(lines, fmt.Sprint("held ", h.Cause, h.Since.Wall, h.SyncSince.Wall, h.GrantsSince.Wall, h.GrantsKnown.Wall))
+		lines = append(lines, fmt.Sprint("held ", h.Cause, h.Since.Wall, h.SyncSince.Wall, h.GrantsSince.Wall, h.GrantsKnown.Wall,
+			h.SyncSince == (clock.Instant{}), h.GrantsSince == (clock.Instant{}), h.GrantsKnown == (clock.Instant{})))
 		for i, look := range h.Looks {
 			lines = append(lines, fmt.Sprint("look ", i, look.Wall))
 		}
@@ -268,6 +269,8 @@ func TestForgedIndexes(t *testing.T) {
 
 		{"nothing at all", sealed(), false},
 		{"no head", sealed(one), false},
+		{"removals before the head", sealed(held("sync", 9, 1, 50, 40), head(0, times, 1), one), false},
+		{"sequences before the head", sealed(frame('S', i64(1, 9)), head(0, times, 1), one), false},
 		{"two heads", sealed(head(0, times, 0), head(0, times, 0)), false},
 		{"users before the head", sealed(one, head(0, times, 1)), false},
 		{"users behind the removals", sealed(head(0, times, 2), one, held("sync", 9, 1, 50, 40), frame('U', user(2))), false},
@@ -276,6 +279,10 @@ func TestForgedIndexes(t *testing.T) {
 		{"a frame that ends nowhere", sealed(head(0, times, 0), []byte("U\xff\xff\xff\x3f")), false},
 		{"a frame that is too large", sealed(head(0, times, 0), []byte("U\x01\x00\x00\x40")), false},
 		{"more in the head", sealed(frame('H', append(slices.Clone(head(0, times, 0))[5:], 0))), false},
+		{"no counts in the head", sealed(frame('H', head(0, times, 0)[5:42])), false},
+		{"no count of roles in the head", sealed(frame('H', head(0, times, 0)[5:43])), false},
+		{"a count that ends nowhere", sealed(frame('H', append(slices.Clone(head(0, times, 0))[5:42], bytes.Repeat([]byte{0xff}, 11)...))), false},
+		{"a count that is longer than it need be", sealed(frame('H', append(slices.Clone(head(0, times, 0))[5:42], 0x81, 0, 0)), one), false},
 		{"less in the head", sealed(frame('H', head(0, times, 0)[5:40])), false},
 		{"an unknown field", sealed(head(64, times, 0)), false},
 		{"a cursor below 0", sealed(head(0, i64(-1, 100, 100, 100), 0)), false},
@@ -340,6 +347,42 @@ func TestForgedIndexes(t *testing.T) {
 			require.ErrorIs(t, err, snapshot.ErrNotIndex)
 			require.ErrorContains(t, err, "not a stored index, or it is damaged")
 		})
+	}
+}
+
+// What an index can have, and one more of it.
+func TestLimitsOfAnIndex(t *testing.T) {
+	t.Parallel()
+	head := func(users uint64, roles int) []byte {
+		b := append([]byte("\x03key"), make([]byte, 9)...)
+		for range 3 {
+			b = binary.LittleEndian.AppendUint64(b, 100)
+		}
+		b = binary.AppendUvarint(binary.AppendUvarint(b, users), uint64(roles))
+		for i := range roles {
+			b = append(append(b, 4), fmt.Sprintf("%04x", i)[:4]...)
+		}
+		return frame('H', b)
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		says string
+	}{
+		{"roles", sealed(head(0, index.MaxRoles)), ""},
+		{"one role more", sealed(head(0, index.MaxRoles+1)), "more than an index can have"},
+		{"users", sealed(head(math.MaxInt32, 0)), ""},
+		{"one user more", sealed(head(math.MaxInt32+1, 0)), "more than an index can have"},
+		{"a frame", sealed(head(0, 0), []byte("U\x00\x00\x00\x40")), "it breaks off"},
+		{"one byte more in a frame", sealed(head(0, 0), []byte("U\x01\x00\x00\x40")), "a part of it is too large"},
+	} {
+		_, err := snapshot.Decode(bytes.NewReader(c.data))
+		if c.says == "" {
+			require.NoError(t, err, c.name)
+			continue
+		}
+		require.ErrorIs(t, err, snapshot.ErrNotIndex, c.name)
+		require.ErrorContains(t, err, c.says, c.name)
 	}
 }
 

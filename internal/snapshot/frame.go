@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -58,8 +59,8 @@ func (f *frameWriter) frame(kind byte, atLeast int) {
 	if len(f.buf) < atLeast {
 		return
 	}
-	if len(f.buf) > maxFrame && f.err == nil {
-		f.err = index.ErrTooLarge
+	if len(f.buf) > maxFrame {
+		f.err = cmp.Or(f.err, index.ErrTooLarge)
 	}
 	head := binary.LittleEndian.AppendUint32([]byte{kind}, uint32(len(f.buf)))
 	f.write(head)
@@ -102,8 +103,8 @@ func readFrames(r io.Reader, magic string, take func(kind byte, payload []byte) 
 		}
 		payload.Reset()
 		// Not made at once: the length may be anything.
-		if n, err := io.CopyN(&payload, in, int64(size)); err != nil {
-			if n < int64(size) && errors.Is(err, io.EOF) {
+		if _, err := io.CopyN(&payload, in, int64(size)); err != nil {
+			if errors.Is(err, io.EOF) {
 				err = damaged("it breaks off")
 			}
 			return err

@@ -1,6 +1,7 @@
 package snapshot_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -48,8 +49,11 @@ func begin(t require.TestingT, l list) *story {
 func (s *story) build(l list) *index.Builder {
 	b := index.NewBuilder(0, nil, s.roles.Publish())
 	for id, codes := range l {
-		row := index.Row{ID: id, Sequence: 1, Invalid: slices.Contains(codes, "invalid")}
+		row := index.Row{ID: id, Sequence: 1, Invalid: slices.Contains(codes, "invalid"), DroppedGrant: slices.Contains(codes, "dropped")}
 		for _, code := range codes {
+			if code == "dropped" {
+				continue
+			}
 			role, _ := b.Role(code)
 			row.Grants = append(row.Grants, index.Grant{Org: 7, Role: role})
 		}
@@ -134,6 +138,8 @@ func TestShrinkHold(t *testing.T) {
 		{"two looks, and time enough", []time.Duration{0, 15 * time.Minute}, true},
 		{"three looks within a quarter of an hour", []time.Duration{0, 5 * time.Minute, 15*time.Minute - 1}, true},
 		{"three looks and time enough", []time.Duration{0, 5 * time.Minute, 15 * time.Minute}, false},
+		{"three looks, two of them less than a minute apart by what timers are jittered", []time.Duration{0, 54 * time.Second, 15 * time.Minute}, false},
+		{"three looks, two of them closer", []time.Duration{0, 54*time.Second - 1, 15 * time.Minute}, true},
 		{"three looks, two of them at once", []time.Duration{0, time.Second, 15 * time.Minute}, true},
 		{"three looks, two of them at the end", []time.Duration{0, 15*time.Minute - time.Second, 15 * time.Minute}, true},
 		{"many looks at once, then others", []time.Duration{0, 1, 2, 3, 50 * time.Second, time.Minute, 15 * time.Minute}, false},
@@ -188,6 +194,118 @@ func TestAlternatingHalves(t *testing.T) {
 	}
 }
 
+// While the shrink guard holds, full refreshes are as often as it needs them.
+func TestNextLook(t *testing.T) {
+	t.Parallel()
+	const start = time.Hour
+	missing := func(ago ...time.Duration) *snapshot.HeldRemovals {
+		h := &snapshot.HeldRemovals{Cause: snapshot.HeldByShrinkGuard, Users: map[int64]snapshot.HeldUser{}}
+		for i, d := range ago {
+			h.Users[int64(i+1)] = snapshot.HeldUser{Missing: clock.Instant{}.Add(start - d)}
+		}
+		return h
+	}
+	role := begin(t, users(100, "teacher"))
+	role.refresh(users(100), snapshot.RemovalContext{})
+	roles := func(ago time.Duration, h *snapshot.HeldRemovals) *snapshot.HeldRemovals {
+		h.Grants, h.GrantsSince = role.gen.Held.Grants, clock.Instant{}.Add(start-ago)
+		return h
+	}
+	young := missing()
+	young.Users[1] = snapshot.HeldUser{Missing: clock.Instant{}.Add(2 * time.Minute)}
+	sync := missing(12 * time.Minute)
+	sync.Cause = snapshot.HeldBySync
+	short := usual
+	short.ShrinkHold = 2 * time.Minute
+	for _, c := range []struct {
+		name   string
+		held   *snapshot.HeldRemovals
+		limits snapshot.Limits
+		now    time.Duration
+		want   time.Duration
+	}{
+		{"nothing is held", nil, usual, start, 10 * time.Minute},
+		{"held for a sync", sync, usual, start, 10 * time.Minute},
+		{"a third of the hold", missing(0), usual, start, 5 * time.Minute},
+		{"when the hold ends", missing(12 * time.Minute), usual, start, 3 * time.Minute},
+		{"when the first of several ends", missing(0, 13*time.Minute, 11*time.Minute), usual, start, 2 * time.Minute},
+		{"not so soon that it is no evidence", missing(14*time.Minute + 30*time.Second), usual, start, time.Minute},
+		{"the hold has just ended", missing(15 * time.Minute), usual, start, 5 * time.Minute},
+		{"the hold has ended", missing(20 * time.Minute), usual, start, 5 * time.Minute},
+		{"a hold of two minutes", missing(0), short, start, time.Minute},
+		{"roles", roles(12*time.Minute, missing()), usual, start, 3 * time.Minute},
+		{"roles sooner than users", roles(12*time.Minute, missing(0)), usual, start, 3 * time.Minute},
+		{"the process is younger than the hold", young, usual, 12 * time.Minute, 5 * time.Minute},
+	} {
+		assert.Equal(t, c.want, c.limits.NextLook(c.held, clock.Instant{}.Add(c.now)), c.name)
+	}
+}
+
+// Who are out for certain, or go with evidence, are not among those who are left.
+func TestWhoIsLeft(t *testing.T) {
+	t.Parallel()
+	nothing := snapshot.RemovalContext{}
+	invalid := func(n int64, l list) list {
+		for id := range n {
+			l[id+1] = []string{"invalid"}
+		}
+		return l
+	}
+	t.Run("all but invalid records are gone", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(9))
+		s.refresh(invalid(4, list{}), nothing)
+		assert.Equal(t, [3]int{5, 5, 0}, s.counts())
+	})
+	t.Run("all but those who were accepted", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(22))
+		s.after(time.Minute).refresh(users(7), nothing)
+		require.Equal(t, [3]int{22, 15, 0}, s.counts())
+		s.after(time.Minute).refresh(invalid(2, list{}), snapshot.RemovalContext{Accept: s.gen.HeldDigest()})
+		assert.Equal(t, [3]int{5, 5, 0}, s.counts())
+	})
+	t.Run("all who had roles and are listed still have lost them", func(t *testing.T) {
+		t.Parallel()
+		before, after := users(33), list{}
+		for id := range int64(33) {
+			if id < 13 {
+				before[id+1] = []string{fmt.Sprint("role-", id)}
+			}
+			if id < 5 || id >= 13 {
+				after[id+1] = nil
+			}
+		}
+		s := begin(t, before)
+		s.refresh(after, nothing)
+		assert.Equal(t, [3]int{25, 0, 5}, s.counts())
+	})
+	t.Run("a few more than were accepted", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(20))
+		s.after(time.Minute).refresh(users(5), nothing)
+		s.after(time.Minute).refresh(users(2), snapshot.RemovalContext{Accept: s.gen.HeldDigest()})
+		assert.Equal(t, [3]int{2, 0, 0}, s.counts())
+	})
+	for _, c := range []struct {
+		name string
+		last int64
+		want [3]int
+	}{
+		{"all but those whom enough refreshes have missed", 0, [3]int{5, 5, 0}},
+		{"a few more than enough refreshes have missed", 2, [3]int{2, 0, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, users(20))
+			s.refresh(users(5), nothing)
+			s.after(5*time.Minute).refresh(users(5), nothing)
+			s.after(10*time.Minute).refresh(users(c.last), nothing)
+			assert.Equal(t, c.want, s.counts())
+		})
+	}
+}
+
 func TestRemovalsDuringASync(t *testing.T) {
 	t.Parallel()
 	syncing, nothing := snapshot.RemovalContext{Syncing: true}, snapshot.RemovalContext{}
@@ -212,6 +330,14 @@ func TestRemovalsDuringASync(t *testing.T) {
 		require.Equal(t, [3]int{98, 0, 0}, s.counts())
 		s.after(1).refresh(users(97), syncing)
 		assert.Equal(t, [3]int{98, 1, 0}, s.counts(), "none was held, so it may be held again")
+	})
+	t.Run("not from when nobody was gone", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(100, "teacher"))
+		s.after(time.Minute).refresh(users(100), syncing)
+		require.Equal(t, [3]int{100, 0, 100}, s.counts())
+		assert.Equal(t, snapshot.HeldByShrinkGuard, s.gen.Held.Cause)
+		assert.Equal(t, clock.Instant{}, s.gen.Held.SyncSince)
 	})
 	t.Run("many that outlast it have been seen often enough", func(t *testing.T) {
 		t.Parallel()
@@ -283,6 +409,31 @@ func TestInvalidRecordsAreNotHeld(t *testing.T) {
 	assert.Nil(t, s.has(90))
 	s.increment(users(100, "teacher"))
 	assert.Nil(t, s.gen.Held)
+	s.increment(users(100, "invalid"))
+	assert.Equal(t, [3]int{0, 0, 0}, s.counts(), "they have lost no roles: they are out")
+}
+
+// Once more roles are lost, it counts from then.
+func TestMoreRolesAreLost(t *testing.T) {
+	t.Parallel()
+	for name, see := range map[string]func(s *story, l list){
+		"full":        func(s *story, l list) { s.refresh(l, snapshot.RemovalContext{}) },
+		"incremental": (*story).increment,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := begin(t, users(100, "pupil", "teacher"))
+			see(s.after(time.Minute), users(100, "pupil"))
+			first := s.now
+			require.Equal(t, first, s.gen.Held.GrantsSince)
+			see(s.after(time.Minute), users(100, "pupil"))
+			require.Equal(t, first, s.gen.Held.GrantsSince, "nothing more is lost")
+			see(s.after(time.Minute), users(100))
+			require.Equal(t, [3]int{100, 0, 100}, s.counts())
+			require.Equal(t, []string{"pupil", "teacher"}, s.has(1))
+			require.Equal(t, s.now, s.gen.Held.GrantsSince)
+		})
+	}
 }
 
 // What a full refresh and an incremental one make of lost roles.
@@ -300,6 +451,13 @@ func TestLostRoles(t *testing.T) {
 			return []string{"pupil", "teacher"}
 		}
 		return []string{"pupil"}
+	}
+	different := func(some, of int64) list {
+		l := users(of)
+		for id := range some {
+			l[id+1] = []string{fmt.Sprint("role-", id)}
+		}
+		return l
 	}
 	only := func(codes ...string) func(int64) []string { return func(int64) []string { return codes } }
 	for _, c := range []struct {
@@ -331,6 +489,24 @@ func TestLostRoles(t *testing.T) {
 			l[100] = []string{"pupil", "teacher"}
 			return l
 		}(), 0, []string{"pupil"}},
+		{"everybody's who has any", different(5, 25), users(25), 5, []string{"role-1"}},
+		{"one's, while others who have none change", func() list {
+			l := users(100, "pupil")
+			for id := range int64(40) {
+				l[id+1] = nil
+			}
+			return l
+		}(), func() list {
+			l := users(99, "pupil")
+			for id := range int64(40) {
+				l[id+1] = []string{"dropped"}
+			}
+			l[100] = nil
+			return l
+		}(), 0, nil},
+		{"ten who have different roles, of a thousand", different(10, 1000), users(1000), 10, []string{"role-1"}},
+		{"nine who have different roles, of a thousand", different(9, 1000), users(1000), 0, nil},
+		{"nine who have different roles, of fewer", different(9, 999), users(999), 9, []string{"role-1"}},
 		{"one role for another", users(100, "teacher"), users(100, "Teacher"), 100, []string{"Teacher", "teacher"}},
 		{"another too, which is gone from one alone", func() list {
 			l := several(100, mixed)
@@ -409,7 +585,7 @@ func TestLostRoles(t *testing.T) {
 			s.increment(list{2: {"another"}})
 			for id := range c.before {
 				if id != 2 {
-					require.Subset(t, s.has(id), c.before[id][len(c.before[id])-1:], "user %d", id)
+					require.Subset(t, s.has(id), c.before[id][max(0, len(c.before[id])-1):], "user %d", id)
 				}
 			}
 			s.increment(c.before)

@@ -219,7 +219,7 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 		return err
 	}
 	gen.Held = held.orNil()
-	if gen.Held == nil || held.Grants == nil {
+	if held.Grants == nil {
 		return nil
 	}
 	return gen.putBack(index.NewCopier(gen.Fields, &gen.Table), held.Grants, roles, aliases)
