@@ -514,7 +514,7 @@ func (r *simReplica) increment(then func(failed bool)) {
 // too: what this replica alone has seen higher does not help them.
 func (r *simReplica) lookBack(now clock.Instant) int64 {
 	then := now.Mono - int64(2*time.Minute)
-	from := r.own.before
+	from := min(r.own.before, r.own.listed)
 	if r.own.Began.Mono <= then {
 		from = r.own.listed
 	}
