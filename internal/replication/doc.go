@@ -50,4 +50,13 @@
 //     that began before its machine was suspended replaces a later list.
 //   - When a refresh is due is told by the ages of what requests see. So what
 //     others publish moves it, and so does a Shift.
+//
+// # What no clock tells
+//
+//   - That the store's clock was put back while no replica ran that had read it
+//     before. To one that starts then, what is published looks younger by as much,
+//     until the next full refresh.
+//   - That a virtual machine was frozen, with both of its clocks, while the store was
+//     away or its clock was set too. Until its wall clock is set right, ages are too
+//     young by as much, as they are without a store.
 package replication
