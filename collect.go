@@ -93,7 +93,9 @@ func (c *collector) take(r *Record) error {
 			return nil
 		}
 		if c.tail != nil {
-			c.tail.Add(r.UserID, r.Sequence)
+			if !c.tail.Add(r.UserID, r.Sequence) && good {
+				return nil
+			}
 		} else {
 			c.sequences[r.UserID] = max(c.sequences[r.UserID], r.Sequence)
 		}
@@ -188,12 +190,11 @@ func (c *collector) repeats(r *Record) bool {
 	if gen.Invalid(r.UserID) {
 		return ok && r.Sequence == seen || r.Sequence <= gen.Cursor
 	}
-	gone, left := c.p.cursor.GoneAt(r.UserID)
-	if (!ok || r.Sequence > seen) && (!left || r.Sequence > gone) {
-		return false
-	}
 	_, listed := gen.Find(r.UserID)
-	return !listed || gen.Held.Has(r.UserID)
+	if !listed && c.p.cursor.Outdated(r.UserID, r.Sequence) {
+		return true
+	}
+	return ok && r.Sequence <= seen && (!listed || gen.Held.Has(r.UserID))
 }
 
 // takeBad takes in a record that could not be understood: its user is invalid,

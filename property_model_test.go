@@ -215,8 +215,8 @@ func (g *propGate) repeats(r rolegate.Record) bool {
 	case g.barred[r.UserID]:
 		return ok && r.Sequence == seen || r.Sequence <= g.cursor
 	default:
-		gone, left := g.asks.GoneAt(r.UserID)
-		return (ok && r.Sequence == seen || left && r.Sequence <= gone) && (!listed || held)
+		outdated := g.asks.Outdated(r.UserID, r.Sequence)
+		return ok && r.Sequence == seen && (!listed || held) || !listed && outdated
 	}
 }
 
@@ -299,12 +299,14 @@ type propWalk struct {
 
 // walk reads the whole list into nothing, and decides about who is gone.
 func (g *propGate) walk(w propWalk) propOutcome {
-	said, _, _ := propRead(w.list, 0, func(rolegate.Record) bool { return false })
 	if w.broken {
 		return propFailed
 	}
+	said, _, _ := propRead(w.list, 0, func(r rolegate.Record) bool {
+		return !w.tail.Add(r.UserID, r.Sequence)
+	})
 	for _, r := range w.list {
-		if r.UserID > 0 {
+		if r.Bad != nil && r.UserID > 0 {
 			w.tail.Add(r.UserID, r.Sequence)
 		}
 	}
@@ -326,7 +328,6 @@ func (g *propGate) walk(w propWalk) propOutcome {
 			return is && !(was && reflect.DeepEqual(now, before))
 		})
 	}
-	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail, g.gone(&next))
 	if g.listed {
 		accepted := w.accept != "" && w.accept == g.shown()
 		next.looks = slices.Clone(g.looks)
@@ -340,6 +341,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 			next.users[id], next.held[id] = g.users[id], hold
 		}
 	}
+	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail, g.gone(&next))
 	if next.holds() {
 		next.verified = g.verified
 	} else {
@@ -363,7 +365,7 @@ func (g *propGate) gone(next *propGate) (ids []int64) {
 		known[id] = true
 	}
 	for id := range known {
-		if _, listed := next.users[id]; !listed {
+		if _, listed := next.users[id]; !listed && !next.barred[id] {
 			ids = append(ids, id)
 		}
 	}

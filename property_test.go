@@ -291,7 +291,7 @@ func (m *propMachine) walk(t *rapid.T, accept bool) {
 		shown = m.model.shown()
 		refresh = func(ctx context.Context) error { return m.gate.AcceptShrink(ctx, digest) }
 	}
-	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(), broken: broken > 0, accept: shown}
+	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read()), broken: broken > 0, accept: shown}
 	m.source.expect(meets...)
 	err := refresh(context.Background())
 	m.settle()
@@ -382,7 +382,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 	if m.model.listed { // it goes on from what was stored
 		m.model.asks.Follow(clock.Instant{}, m.model.storedCursor, nil, nil)
 	}
-	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail()}
+	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read())}
 	if here {
 		broken, meets := m.fault(t, 1)
 		w.broken = broken > 0

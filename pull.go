@@ -121,7 +121,7 @@ func (p *puller) full(ctx context.Context, started clock.Instant) (outcome Refre
 	if gen := p.now.Load(); gen != nil {
 		like = &gen.Table
 	}
-	list := &collector{p: p, tail: p.cursor.Tail(), table: index.NewBuilder(p.cfg.fields, like, p.roles.Publish())}
+	list := &collector{p: p, tail: p.cursor.Tail(started), table: index.NewBuilder(p.cfg.fields, like, p.roles.Publish())}
 	if err := list.pullAll(ctx); err != nil {
 		return RefreshOutcome{}, err
 	}
@@ -183,6 +183,7 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 		return nil, nil, seen, err
 	}
 	if err := p.cursor.Older(started, list, func() bool { return onlyGone(before, next, p.cfg.limits()) }); err != nil {
+		p.soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, &PullError{Failure: FailureOlderList, Err: err}
 	}
 	if before != nil {
@@ -195,12 +196,11 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 			return found == index.UserAdded || found == index.UserChanged
 		})
 	}
-	gone := removed(before, next)
 	view := snapshot.RemovalContext{Started: started, Syncing: syncing, Accept: p.acceptedOf(before)}
 	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
 		return nil, nil, seen, err
 	}
-	next.Cursor = p.cursor.Full(started, p.clock(), list, gone)
+	next.Cursor = p.cursor.Full(started, p.clock(), list, removed(before, next))
 	if p.share != nil && unchanged(before, next) {
 		p.sameAs = before.Refreshed
 	}
@@ -250,7 +250,7 @@ func removed(before, next *snapshot.Generation) (ids []int64) {
 		return nil
 	}
 	before.Differing(&next.Table, func(id int64) {
-		if _, listed := next.Find(id); !listed {
+		if _, there := next.Place(id); !there { // nor an invalid record of theirs
 			ids = append(ids, id)
 		}
 	})
@@ -292,6 +292,7 @@ func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome 
 		case errors.Is(err, errOutdated) && ctx.Err() == nil:
 			continue // what the full refresh does not have comes again
 		case failureOf(err) == FailureCursorRegressed:
+			p.cursor.Regressed(started)
 			p.soon(refresh.Full)
 		}
 		return RefreshOutcome{}, err

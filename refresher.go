@@ -80,7 +80,7 @@ func startRefresher(g *Gate) {
 		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,
 		Runs: [refresh.Kinds]refresh.Run{
 			{Every: func() time.Duration { return r.Every }, Do: f.run(refresh.Incremental), Begin: f.first},
-			{Every: func() time.Duration { return f.cfg.untilNextFull(f.now.Load()) }, Do: f.run(refresh.Full), Begin: begin},
+			{Every: f.untilNextFull, Do: f.run(refresh.Full), Begin: begin},
 		},
 		RetryAfter: retryAfter, Await: await, Ran: ran, Ended: f.ended,
 	})
@@ -109,6 +109,16 @@ func closedChannel() <-chan struct{} {
 
 // begin says that the first list is there.
 func (f *refresher) begin() { f.ready.Do(func() { close(f.first) }) }
+
+// untilNextFull is the time between two full refreshes. It is shorter while one
+// has yet to decide something.
+func (f *refresher) untilNextFull() time.Duration {
+	next := f.cfg.untilNextFull(f.now.Load())
+	if again := f.pull.cursor.Again(); again > 0 {
+		return min(next, again)
+	}
+	return next
+}
 
 // untilNextFull is the time between two full refreshes: while removals wait to be
 // confirmed it is shorter.

@@ -163,7 +163,7 @@ func TestRecords(t *testing.T) {
 					return
 				}
 				require.NoError(t, err)
-				after(3 * time.Minute) // until then it looks back to when there was nothing
+				after(4 * time.Minute) // until then it looks back to when there was nothing
 				require.NoError(t, gate.Refresh(t.Context()))
 				is := gate.Policy(rolegate.AnyRole("admin"))
 				for id := int64(1); id < 10; id++ {

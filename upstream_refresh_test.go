@@ -289,6 +289,30 @@ func TestAServerThatLagsBringsNobodyBack(t *testing.T) {
 	}
 }
 
+// A list in which nothing has changed but that somebody is gone has the same
+// highest sequence on a server that lags behind.
+func TestAServerThatLagsShowsAQuietList(t *testing.T) {
+	t.Parallel()
+	inMovingList(t, 50, rolegate.Config{}, func(t *testing.T, l *pagedList, gate *rolegate.Gate) {
+		old := l.copied()
+		l.remove(5)
+		require.NoError(t, gate.RefreshAll(t.Context()))
+		require.False(t, allowed(gate, 5))
+		after(30 * time.Second)
+		l.lag(func(int64) []rolegate.Record { return old })
+		require.NoError(t, gate.RefreshAll(t.Context()))
+		assert.False(t, allowed(gate, 5), "one look is not believed")
+		assert.True(t, allowed(gate, 6))
+		l.lag(nil)
+		after(2 * time.Minute) // in which the gate looks again
+		l.lag(func(int64) []rolegate.Record { return old })
+		require.NoError(t, gate.RefreshAll(t.Context()))
+		assert.False(t, allowed(gate, 5), "nor are two that are not in a row")
+		after(2 * time.Minute)
+		assert.True(t, allowed(gate, 5), "listed again, under the same sequence")
+	})
+}
+
 // An absurd sequence does not blind the refreshes that follow.
 func TestAnAbsurdSequenceBlindsNothing(t *testing.T) {
 	t.Parallel()

@@ -26,14 +26,15 @@ type Cursor struct {
 	lookBack time.Duration
 	gap      time.Duration // how much later the full refresh begins that confirms an older one
 
-	mu       sync.Mutex
-	highest  int64              // the highest sequence known that moves it
-	known    []knownSequence    // by time; the first is what was known at the last start less lookBack, or the earliest
-	done     clock.Instant      // when the last refresh began that was completed
-	outliers map[int64]struct{} // sequences that do not move it
-	recent   map[int64]int64    // for users above the first of known, the highest sequence seen
-	gone     map[int64]int64    // for users that full refreshes have found gone, the highest sequence known by then
-	older    *olderList         // what the last full refresh showed, if that was older than what is known
+	mu        sync.Mutex
+	highest   int64              // the highest sequence known that moves it
+	known     []knownSequence    // by time; the first is what was known at the last start less lookBack, or the earliest
+	done      clock.Instant      // when the last refresh began that was completed
+	outliers  map[int64]struct{} // sequences that do not move it
+	recent    map[int64]int64    // for users above the first of known, the highest sequence seen
+	gone      map[int64]absence  // users who were removed, for as long as a row of theirs can come that is as old
+	returning bool               // the last full refresh has listed some of them again
+	older     *olderList         // what the last full refresh showed, if that was older than what is known
 }
 
 // A knownSequence is the highest sequence that was known from a moment on.
@@ -47,12 +48,13 @@ type knownSequence struct {
 type olderList struct {
 	started clock.Instant
 	highest int64
+	checked bool // an incremental refresh that began later has not shown what is known either
 }
 
 // NewCursor returns a cursor that knows nothing. A list that is older than what
 // is known is believed when a full refresh that begins gap later shows it too.
 func NewCursor(lookBack, gap time.Duration) *Cursor {
-	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}, gone: map[int64]int64{}}
+	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}, gone: map[int64]absence{}}
 }
 
 // maxOutliers is how many sequences can be absurd. More are a change of how the
@@ -92,9 +94,9 @@ func (c *Cursor) From() int64 {
 	if c.older != nil {
 		from = min(from, c.highest-1) // to see whether the source still has it
 	}
-	for id, sequence := range c.gone {
-		if sequence < from {
-			delete(c.gone, id) // no row can come any more that is as old
+	for id, a := range c.gone {
+		if a.known < from {
+			delete(c.gone, id)
 		}
 	}
 	return max(0, from)
@@ -122,25 +124,69 @@ func (c *Cursor) Seen(id int64) (sequence int64, ok bool) {
 	return sequence, ok
 }
 
-// Gone notes that a full refresh has found those users gone. A row of theirs that
-// has no higher sequence than is known by now says nothing new: it comes from a
-// server that lags behind.
+// An absence is what is known of a user who was removed. A row of theirs says
+// nothing new if it has no higher sequence than was known when a full refresh had
+// found them gone: it comes from a server that lags behind. But it may be that a
+// source lists them again under the sequence that they had. So full refreshes are
+// believed when two in a row show that, the second at least the gap later.
+type absence struct {
+	known int64         // the highest sequence by then
+	again clock.Instant // when the full refresh began that was the first in a row to list them again; zero if none
+}
+
+// Gone notes that those users were removed, because a full refresh of another
+// replica has found them gone.
 func (c *Cursor) Gone(ids []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.remove(ids, c.highest)
+}
+
+func (c *Cursor) remove(ids []int64, known int64) {
 	for _, id := range ids {
-		c.gone[id] = max(c.gone[id], c.highest)
+		c.gone[id] = absence{known: max(c.gone[id].known, known)}
 	}
 }
 
-// GoneAt returns the highest sequence that was known when a full refresh found
-// that user gone. ok is false if none has, or so long ago that no older row can
-// come any more.
-func (c *Cursor) GoneAt(id int64) (sequence int64, ok bool) {
+// Outdated reports whether a row is of a user who was removed, and was written
+// before that: an incremental refresh passes it over.
+func (c *Cursor) Outdated(id, sequence int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sequence, ok = c.gone[id]
-	return sequence, ok
+	a, ok := c.gone[id]
+	return ok && sequence <= a.known
+}
+
+// Again returns how soon another full refresh decides whether users are listed
+// again who were removed; 0 if the last one has listed none of them.
+func (c *Cursor) Again() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.returning {
+		return 0
+	}
+	return c.gap * 9 / 8 // one that is jittered to come too early decides nothing
+}
+
+// returned notes which users a full refresh that began then has listed again.
+// applied is whether it was applied.
+func (c *Cursor) returned(started clock.Instant, list *Tail, applied bool) {
+	c.returning = false
+	for id, a := range c.gone {
+		switch believed, listed := list.again[id]; {
+		case listed && believed && applied:
+			delete(c.gone, id)
+			continue
+		case !listed:
+			a.again = clock.Instant{}
+		case a.again == (clock.Instant{}):
+			a.again = started
+			fallthrough
+		default:
+			c.returning = true
+		}
+		c.gone[id] = a
+	}
 }
 
 // Page takes in the rows of an incremental refresh that were applied at that
@@ -193,7 +239,7 @@ func (c *Cursor) Follow(contact clock.Instant, highest int64, above map[int64]in
 		maps.DeleteFunc(c.recent, func(id, sequence int64) bool { return sequence > highest && listed(id) })
 		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence >= highest })
 		c.known = append(c.known, knownSequence{contact, highest})
-		maps.DeleteFunc(c.gone, func(id, _ int64) bool { return listed(id) })
+		maps.DeleteFunc(c.gone, func(id int64, _ absence) bool { return listed(id) })
 		c.highest, c.outliers, c.older = highest, nil, nil
 		return
 	}
@@ -205,6 +251,21 @@ func (c *Cursor) Done(started clock.Instant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.complete(started)
+	c.check(started)
+}
+
+// Regressed says that an incremental refresh which began then has shown that the
+// source was set back.
+func (c *Cursor) Regressed(started clock.Instant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.check(started)
+}
+
+func (c *Cursor) check(started clock.Instant) {
+	if c.older != nil && started.Mono > c.older.started.Mono {
+		c.older.checked = true
+	}
 }
 
 // complete notes when the last refresh began that was completed. The zero instant
@@ -237,22 +298,28 @@ func (e *OlderError) Error() string {
 // Older returns an [*OlderError] if a full refresh that began then and showed
 // that list is older than what is known: its highest sequence is below one that
 // was seen before, that is not explained, and no refresh that began at least the
-// gap earlier has shown the same. What explains it is that just those users are
-// gone who had the highest sequences. A list without a user has no sequence.
-func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool) error {
+// gap earlier has shown the same, with an incremental one between them that has
+// not shown what is known either. What explains it is that just those users are
+// gone who had the highest sequences, and nobody is listed again. A list without a user has no sequence.
+func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	shown, _ := list.highest(c.outliers)
+	defer func() {
+		if err != nil {
+			c.returned(started, list, false) // a second one may confirm it
+		}
+	}()
 	switch {
 	case len(list.last) == 0:
 		return nil
-	case shown >= list.known, c.older == nil && explained():
+	case shown >= list.known, c.older == nil && len(list.again) == 0 && explained():
 		c.older = nil
 		return nil
-	case c.older != nil && shown >= c.older.highest && c.older.started.Age(started) >= c.gap:
+	case c.older != nil && c.older.checked && shown >= c.older.highest && c.older.started.Age(started) >= c.gap:
 		return nil
 	case c.older == nil || shown < c.older.highest:
-		c.older = &olderList{started, shown}
+		c.older = &olderList{started: started, highest: shown}
 	}
 	return &OlderError{Shown: shown, Known: list.known, Again: c.gap}
 }
@@ -275,9 +342,8 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 	for _, row := range list.above {
 		c.recent[row.id] = max(c.recent[row.id], row.sequence)
 	}
-	for _, id := range gone {
-		c.gone[id] = max(c.gone[id], known, highest)
-	}
+	c.returned(started, list, true)
+	c.remove(gone, max(known, highest))
 	if highest < list.known && c.highest == list.known { // whoever had that is gone
 		c.highest, c.known = highest, nil
 	}

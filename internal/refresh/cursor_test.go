@@ -20,7 +20,7 @@ func minute(n float64) clock.Instant {
 
 // full has a cursor take in a full refresh without latency.
 func full(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
-	list := c.Tail()
+	list := c.Tail(minute(0))
 	for _, sequence := range sequences {
 		list.Add(sequence, sequence)
 	}
@@ -70,29 +70,67 @@ func TestCursorLooksBackWhateverTheClockReads(t *testing.T) {
 	assert.EqualValues(t, 110, c.From())
 }
 
-// Of a user who is gone no row counts that is as old as what was known then, for
-// as long as one can come.
-func TestCursorKnowsWhoIsGone(t *testing.T) {
+// A row of a user who was removed counts if it is newer than what was known then.
+func TestCursorKnowsWhoWasRemoved(t *testing.T) {
 	t.Parallel()
 	c := newCursor()
 	full(c, minute(0), 98, 99, 100)
-	c.Full(minute(1), minute(1), func() *refresh.Tail { l := c.Tail(); l.Add(98, 98); l.Add(99, 99); return l }(), []int64{100})
+	list := c.Tail(minute(1))
+	list.Add(98, 98)
+	list.Add(99, 99)
+	c.Full(minute(1), minute(1), list, []int64{100})
 	assert.EqualValues(t, 99, c.Highest())
-	sequence, ok := c.GoneAt(100)
-	assert.True(t, ok)
-	assert.EqualValues(t, 100, sequence, "who had the highest had that")
-	_, ok = c.GoneAt(99)
-	assert.False(t, ok)
+	assert.True(t, c.Outdated(100, 100), "what they had is known")
+	assert.False(t, c.Outdated(100, 101))
+	assert.False(t, c.Outdated(99, 1))
 	pull(c, minute(2))
 	c.Gone([]int64{99}) // another replica's full refresh
-	sequence, _ = c.GoneAt(99)
-	assert.EqualValues(t, 99, sequence)
+	assert.True(t, c.Outdated(99, 99))
+	assert.False(t, c.Outdated(99, 100))
 	pull(c, minute(3), 120)
 	pull(c, minute(9), 121)
 	require.EqualValues(t, 120, c.From())
 	for _, id := range []int64{99, 100} {
-		_, ok = c.GoneAt(id)
-		assert.False(t, ok, "no row of that age can come any more")
+		assert.False(t, c.Outdated(id, 99), "no row of that age can come any more")
+	}
+}
+
+// Full refreshes that list users again who were removed, under the sequence that
+// they had, are believed when two in a row agree that are far enough apart.
+func TestCursorBelievesTwoThatAgree(t *testing.T) {
+	t.Parallel()
+	type look struct {
+		at      float64
+		lists   bool
+		counts  bool
+		another bool // is due soon
+	}
+	for _, c := range []struct {
+		name  string
+		looks []look
+	}{
+		{"a minute apart", []look{{2, true, false, true}, {3, true, true, false}, {4, true, true, false}}},
+		{"too soon", []look{{2, true, false, true}, {2.5, true, false, true}, {3, true, true, false}}},
+		{"not in a row", []look{{2, true, false, true}, {3, false, false, false}, {4, true, false, true}, {5, true, true, false}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cursor := newCursor()
+			full(cursor, minute(0), 98, 99, 100)
+			list := cursor.Tail(minute(1))
+			list.Add(100, 100)
+			cursor.Full(minute(1), minute(1), list, []int64{98, 99})
+			for _, l := range c.looks {
+				list := cursor.Tail(minute(l.at))
+				list.Add(100, 100)
+				if l.lists {
+					assert.Equal(t, l.counts, list.Add(99, 99), "at %v", l.at)
+				}
+				require.NoError(t, cursor.Older(minute(l.at), list, func() bool { return false }))
+				cursor.Full(minute(l.at), minute(l.at), list, nil)
+				assert.Equal(t, l.another, cursor.Again() > 0, "at %v", l.at)
+			}
+		})
 	}
 }
 
@@ -179,7 +217,7 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		full(c, minute(0), 99, 100, 5000)
 		require.EqualValues(t, 5000, c.Highest(), "not absurd by itself")
 		pull(c, minute(5))
-		list := c.Tail()
+		list := c.Tail(minute(0))
 		for _, sequence := range []int64{99, 100, 101, 102, 5000} { // 101 and 102 are news
 			list.Add(sequence, sequence)
 		}
@@ -202,7 +240,7 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		}
 		full(c, minute(0), sequences...)
 		pull(c, minute(5))
-		list := c.Tail()
+		list := c.Tail(minute(0))
 		for _, sequence := range sequences {
 			list.Add(sequence, sequence)
 		}
@@ -217,7 +255,7 @@ func never() bool { return false }
 func TestCursorOlderLists(t *testing.T) {
 	t.Parallel()
 	older := func(c *refresh.Cursor, at float64, explained bool, sequences ...int64) error {
-		list := c.Tail()
+		list := c.Tail(minute(0))
 		for _, sequence := range sequences {
 			list.Add(sequence, sequence)
 		}
@@ -235,8 +273,10 @@ func TestCursorOlderLists(t *testing.T) {
 		require.ErrorAs(t, older(c, 10, false, 90, 95), &e)
 		assert.Equal(t, refresh.OlderError{Shown: 95, Known: 100, Again: time.Minute}, *e)
 		assert.EqualValues(t, 100, c.Highest())
+		require.Error(t, older(c, 11, false, 90, 96), "no incremental refresh has looked")
+		pull(c, minute(11.2))
 		require.Error(t, older(c, 10.5, false, 90, 95), "not a minute later")
-		require.NoError(t, older(c, 11, false, 90, 96))
+		require.NoError(t, older(c, 11.5, false, 90, 96))
 		assert.EqualValues(t, 96, c.Highest(), "it is believed")
 		assert.EqualValues(t, 96, c.From())
 	})
@@ -255,7 +295,9 @@ func TestCursorOlderLists(t *testing.T) {
 		c := newCursor()
 		full(c, minute(0), 100)
 		require.Error(t, older(c, 10, false, 95))
+		c.Regressed(minute(11))
 		require.Error(t, older(c, 12, false, 90))
+		c.Regressed(minute(12.5))
 		require.NoError(t, older(c, 13, false, 90))
 	})
 	t.Run("whoever had the highest sequence is gone", func(t *testing.T) {

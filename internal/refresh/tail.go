@@ -5,6 +5,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
+
+	"github.com/rolegate/rolegate/internal/clock"
 )
 
 // A Tail is what a [Cursor] has to know of the list that a full refresh shows:
@@ -16,6 +19,11 @@ type Tail struct {
 	next  int       // of last, which is a ring, the one to be replaced
 	above []userRow // all those above from
 	most  int64     // the highest sequence of all
+
+	began clock.Instant
+	gap   time.Duration
+	gone  map[int64]absence // the cursor's, when the refresh began
+	again map[int64]bool    // those of them who are listed again, and whether that is believed
 }
 
 type userRow struct{ id, sequence int64 }
@@ -24,16 +32,28 @@ type userRow struct{ id, sequence int64 }
 const tailRows = 1024
 
 // Tail returns the tail of a full refresh that begins now.
-func (c *Cursor) Tail() *Tail {
+func (c *Cursor) Tail(now clock.Instant) *Tail {
 	from, known := c.From(), c.Highest()
 	if c.fresh() {
 		from = math.MaxInt64 // nobody has asked for anything yet
 	}
-	return &Tail{from: from, known: known}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Tail{from: from, known: known, began: now, gap: c.gap, gone: maps.Clone(c.gone), again: map[int64]bool{}}
 }
 
-// Add takes in the next row.
-func (t *Tail) Add(id, sequence int64) {
+// Add takes in the next row. It reports whether the row counts: see [absence].
+func (t *Tail) Add(id, sequence int64) (counts bool) {
+	counts = true
+	if a, ok := t.gone[id]; ok && sequence <= a.known {
+		counts = a.again != (clock.Instant{}) && a.again.Age(t.began) >= t.gap
+		t.again[id] = counts
+	}
+	t.add(id, sequence)
+	return counts
+}
+
+func (t *Tail) add(id, sequence int64) {
 	t.most = max(t.most, sequence)
 	if sequence > t.from {
 		t.above = append(t.above, userRow{id, sequence})
