@@ -269,6 +269,9 @@ const (
 // a bad record.
 func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now time.Time) propOutcome {
 	said, sequences, ok := propRead(news, after, g.repeats)
+	if !ok {
+		g.asks.Regressed(clock.Read())
+	}
 	if broken || !ok {
 		return propFailed
 	}

@@ -276,7 +276,11 @@ func (m *propMachine) refresh(t *rapid.T) {
 	m.source.expect(meets...)
 	err := m.gate.Refresh(context.Background())
 	m.settle()
-	want := m.model.refresh(after, m.source.sends(after), broken > 0, time.Now())
+	news := m.source.sends(after)
+	if broken > 0 {
+		news = news[:min(meets[0].breaksAfter, len(news))]
+	}
+	want := m.model.refresh(after, news, broken > 0, time.Now())
 	m.ended(want, err)
 }
 
