@@ -41,7 +41,7 @@ var areas = []area{
 	{files: []string{"internal/refresh/*.go"}},
 	{files: []string{"internal/replication/*.go"}},
 	{files: []string{
-		"check.go", "decision.go", "gate.go", "identity.go", "middleware.go", "ondeny.go", "policy.go", "refuse.go", "roles.go", "watch.go",
+		"check.go", "deny.go", "gate.go", "identity.go", "middleware.go", "policy.go", "roles.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}},
 	{files: []string{"cloudcommand/check.go"}},

@@ -1,4 +1,6 @@
-package rolegate
+// Package carry brings what a handler has written into its copy of a request back
+// into the request itself. It serves the root.
+package carry
 
 import (
 	"net/http"
@@ -7,7 +9,7 @@ import (
 	"strings"
 )
 
-// carryBack writes into r what a handler has written into seen, the copy of r
+// Back writes into r what a handler has written into seen, the copy of r
 // that it got: a middleware outside sees the pattern and the path values that
 // the routing has found, and net/http, which cleans up only the request that it
 // made, finds the files of an upload. The context is not carried back;
@@ -15,7 +17,7 @@ import (
 //
 // What the handler has left alone is not written either: another goroutine of
 // the app may be reading it.
-func carryBack(r, seen *http.Request) {
+func Back(r, seen *http.Request) {
 	if r.Pattern != seen.Pattern {
 		r.Pattern = seen.Pattern
 		for name := range wildcards(seen.Pattern) {
