@@ -82,12 +82,12 @@ func (f *refresher) decode(r io.Reader) (*snapshot.Generation, error) {
 
 // CacheStatus tells of Config.Cache.
 type CacheStatus struct {
-	Loaded bool      // whether the gate has started from what was stored
-	Stored uint64    // how many times an index was stored
-	Last   time.Time // when that was last
+	Loaded bool      `json:"loaded"` // whether the gate has started from what was stored
+	Stored uint64    `json:"stored"` // how many times an index was stored
+	Last   time.Time `json:"last"`   // when that was last
 
 	// Failed counts the times that loading or storing failed, and Error is the
 	// last.
-	Failed uint64
-	Error  string
+	Failed uint64 `json:"failed"`
+	Error  string `json:"error,omitempty"`
 }

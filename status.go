@@ -1,8 +1,10 @@
 package rolegate
 
 import (
-	"encoding/json"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A State says in one word how a gate is.
@@ -24,220 +26,154 @@ func (s State) Serving() bool { return s == StateReady || s == StateStale }
 // data. As JSON, ages and durations are seconds and times are RFC 3339; a time
 // that has not come to pass is null.
 type Status struct {
-	State State
+	State State `json:"state"`
 
-	Users  int // listed users
-	Grants int // their roles, counted for each organisation
-	Roles  int // different role codes that the list has had, and those that checks name
+	Users  int `json:"users"`  // listed users
+	Grants int `json:"grants"` // their roles, counted for each organisation
+	Roles  int `json:"roles"`  // different role codes that the list has had, and those that checks name
 
-	Generation uint64 // counts the lists that were swapped in, 0 before the first
-	Cursor     int64  // the sequence that the next incremental refresh goes on from
+	Generation uint64 `json:"generation"` // counts the lists that were swapped in, 0 before the first
+	Cursor     int64  `json:"cursor"`     // the sequence that the next incremental refresh goes on from
 
 	// Contact is the start of the last refresh that succeeded, and Verified that
 	// of the last full refresh: what was revoked before it is known. The ages go
 	// by the clock, monotonic or wall, that says longer.
-	Contact, Verified       time.Time
-	ContactAge, VerifiedAge time.Duration
+	Contact     time.Time     `json:"contact"`
+	ContactAge  time.Duration `json:"contact_age_seconds"`
+	Verified    time.Time     `json:"verified"`
+	VerifiedAge time.Duration `json:"verified_age_seconds"`
 
 	// StaleAfter and ExpireAfter are the ages at which the state changes: see
 	// Refresh.
-	StaleAfter, ExpireAfter time.Duration
+	StaleAfter  time.Duration `json:"stale_after_seconds"`
+	ExpireAfter time.Duration `json:"expire_after_seconds"`
 
-	Incremental, Full RefreshStatus
+	Incremental RefreshStatus `json:"incremental"`
+	Full        RefreshStatus `json:"full"`
 
 	// Failures counts the refreshes that failed, by reason.
-	Failures map[Failure]uint64
+	Failures map[Failure]uint64 `json:"failures"`
 
 	// Decisions counts the decisions since Open, by reason. Shadowed ones are
 	// counted by the reason for which they would have been refused, and in
 	// Shadowed.
-	Decisions map[Reason]uint64
-	Shadowed  uint64
+	Decisions map[Reason]uint64 `json:"decisions"`
+	Shadowed  uint64            `json:"shadowed"`
 
 	// StaleDecisions counts those that were made while the list was stale.
-	StaleDecisions uint64
-
-	// Held tells of users who are gone from the list, but whose removal is held
-	// back.
-	Held HeldStatus
-
-	// Sync is what Config.UpstreamSync said last.
-	Sync SyncStatus
-
-	// Cache tells of Config.Cache.
-	Cache CacheStatus
-
-	// Replica tells how this replica does if it shares Config.Cache with others.
-	Replica ReplicaStatus
-
-	// UnassignedRoles are role codes that checks name and nobody holds: a typo, or
-	// a role that nobody has yet. Empty before the first list.
-	UnassignedRoles []UnassignedRole
-
-	// DroppedChanges and DroppedDecisions count what OnChange and OnDecision
-	// were too slow for.
-	DroppedChanges, DroppedDecisions uint64
+	StaleDecisions uint64 `json:"stale_decisions"`
 
 	// Ambiguous counts, for each kind of identity that is indexed, the aliases
 	// that several users share: nobody enters by those.
-	Ambiguous map[Kind]int
+	Ambiguous map[Kind]int `json:"ambiguous_aliases"`
+
+	// Held tells of users who are gone from the list, but whose removal is held
+	// back.
+	Held HeldStatus `json:"held"`
+
+	// Sync is what Config.UpstreamSync said last.
+	Sync SyncStatus `json:"sync"`
+
+	// Cache tells of Config.Cache.
+	Cache CacheStatus `json:"cache"`
+
+	// Replica tells how this replica does if it shares Config.Cache with others.
+	Replica ReplicaStatus `json:"replica,omitzero"`
+
+	// UnassignedRoles are role codes that checks name and nobody holds: a typo, or
+	// a role that nobody has yet. Empty before the first list.
+	UnassignedRoles []UnassignedRole `json:"unassigned_roles"`
+
+	// DroppedChanges and DroppedDecisions count what OnChange and OnDecision
+	// were too slow for.
+	DroppedChanges   uint64 `json:"dropped_changes"`
+	DroppedDecisions uint64 `json:"dropped_decisions"`
 }
 
 // HeldStatus tells of removals that are held back. The zero HeldStatus says that
 // none are.
 type HeldStatus struct {
-	Users     int       // users who are gone from the list
-	LostRoles int       // users who are listed and have lost roles
-	Since     time.Time // start of the refresh that first held them
+	Users     int       `json:"users"`      // users who are gone from the list
+	LostRoles int       `json:"lost_roles"` // users who are listed and have lost roles
+	Since     time.Time `json:"since"`      // start of the refresh that first held them
 
 	// Cause is why: "shrink_guard" for too many at once, which more full refreshes
 	// must confirm, and "sync" while one is running upstream.
-	Cause string
+	Cause string `json:"cause,omitempty"`
 
 	// Digest names exactly what is held, "" if nothing is: [Gate.AcceptShrink]
 	// takes it.
-	Digest string
+	Digest string `json:"digest,omitempty"`
 }
 
 // SyncStatus is what Config.UpstreamSync said.
 type SyncStatus struct {
-	State   SyncState
-	Text    string    // in the upstream's words
-	Checked time.Time // when it was asked last
+	State   SyncState `json:"state"`
+	Text    string    `json:"text,omitempty"` // in the upstream's words
+	Checked time.Time `json:"checked"`        // when it was asked last
 
 	// Failed counts the times that it could not tell, and Error is the last.
-	Failed uint64
-	Error  string
+	Failed uint64 `json:"failed"`
+	Error  string `json:"error,omitempty"`
 }
 
-// PullStatus says how the refreshes of one kind have gone.
+// RefreshStatus says how the refreshes of one kind have gone.
 type RefreshStatus struct {
-	Running bool
+	Running bool `json:"running"`
 
-	Started  time.Time     // of the last one, be it running, done or failed
-	Last     time.Time     // start of the last one that succeeded
-	Duration time.Duration // of the last one that ended
+	Started  time.Time     `json:"started"`          // of the last one, be it running, done or failed
+	Last     time.Time     `json:"last"`             // start of the last one that succeeded
+	Duration time.Duration `json:"duration_seconds"` // of the last one that ended
 
-	Succeeded, Failed uint64
+	Succeeded uint64 `json:"succeeded"`
+	Failed    uint64 `json:"failed"`
 
 	// Consecutive counts the failures since the last success. Failure and
 	// Error tell of the last failure, and are kept when a later pull succeeds.
-	Consecutive int
-	Failure     Failure
-	Error       string
-	FailedAt    time.Time
+	Consecutive int       `json:"consecutive_failures"`
+	Failure     Failure   `json:"failure,omitempty"`
+	Error       string    `json:"error,omitempty"`
+	FailedAt    time.Time `json:"failed_at"`
 
-	Outcome RefreshOutcome // of the last one that succeeded
+	Outcome RefreshOutcome `json:"outcome"` // of the last one that succeeded
 
-	NextIn time.Duration // until the next one is due
+	NextIn time.Duration `json:"next_in_seconds"` // until the next one is due
 }
 
 // MarshalJSON implements json.Marshaler.
 func (s Status) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		State           State              `json:"state"`
-		Users           int                `json:"users"`
-		Grants          int                `json:"grants"`
-		Roles           int                `json:"roles"`
-		Generation      uint64             `json:"generation"`
-		Cursor          int64              `json:"cursor"`
-		Contact         *time.Time         `json:"contact"`
-		ContactAge      float64            `json:"contact_age_seconds"`
-		Verified        *time.Time         `json:"verified"`
-		VerifiedAge     float64            `json:"verified_age_seconds"`
-		StaleAfter      float64            `json:"stale_after_seconds"`
-		ExpireAfter     float64            `json:"expire_after_seconds"`
-		Incremental     RefreshStatus      `json:"incremental"`
-		Full            RefreshStatus      `json:"full"`
-		Failures        map[Failure]uint64 `json:"failures"`
-		Decisions       map[Reason]uint64  `json:"decisions"`
-		Shadowed        uint64             `json:"shadowed"`
-		StaleDecisions  uint64             `json:"stale_decisions"`
-		Ambiguous       map[Kind]int       `json:"ambiguous_aliases"`
-		Held            heldJSON           `json:"held"`
-		Sync            syncJSON           `json:"sync"`
-		Cache           cacheJSON          `json:"cache"`
-		Replica         *replicaJSON       `json:"replica,omitempty"`
-		UnassignedRoles []UnassignedRole   `json:"unassigned_roles"`
-		DroppedC        uint64             `json:"dropped_changes"`
-		DroppedD        uint64             `json:"dropped_decisions"`
-	}{
-		s.State, s.Users, s.Grants, s.Roles, s.Generation, s.Cursor,
-		jsonTime(s.Contact), s.ContactAge.Seconds(), jsonTime(s.Verified), s.VerifiedAge.Seconds(),
-		s.StaleAfter.Seconds(), s.ExpireAfter.Seconds(),
-		s.Incremental, s.Full, s.Failures, s.Decisions, s.Shadowed, s.StaleDecisions, s.Ambiguous,
-		heldJSON{s.Held.Users, s.Held.LostRoles, s.Held.Cause, jsonTime(s.Held.Since), s.Held.Digest},
-		syncJSON{s.Sync.State, s.Sync.Text, jsonTime(s.Sync.Checked), s.Sync.Failed, s.Sync.Error},
-		cacheJSON{s.Cache.Loaded, s.Cache.Stored, jsonTime(s.Cache.Last), s.Cache.Failed, s.Cache.Error},
-		s.Replica.json(), s.UnassignedRoles, s.DroppedChanges, s.DroppedDecisions,
-	})
-}
-
-type replicaJSON struct {
-	Connected bool       `json:"connected"`
-	Since     *time.Time `json:"since"`
-	Base      *time.Time `json:"base"`
-	Leases    []string   `json:"leases"`
-}
-
-func (r ReplicaStatus) json() *replicaJSON {
-	if !r.Shared {
-		return nil
-	}
-	return &replicaJSON{r.Connected, jsonTime(r.Since), jsonTime(r.Base), append([]string{}, r.Leases...)}
-}
-
-type heldJSON struct {
-	Users     int        `json:"users"`
-	LostRoles int        `json:"lost_roles"`
-	Cause     string     `json:"cause,omitempty"`
-	Since     *time.Time `json:"since"`
-	Digest    string     `json:"digest,omitempty"`
-}
-
-type syncJSON struct {
-	State   SyncState  `json:"state"`
-	Text    string     `json:"text,omitempty"`
-	Checked *time.Time `json:"checked"`
-	Failed  uint64     `json:"failed"`
-	Error   string     `json:"error,omitempty"`
-}
-
-type cacheJSON struct {
-	Loaded bool       `json:"loaded"`
-	Stored uint64     `json:"stored"`
-	Last   *time.Time `json:"last"`
-	Failed uint64     `json:"failed"`
-	Error  string     `json:"error,omitempty"`
+	type plain Status
+	return json.Marshal(plain(s), statusJSON)
 }
 
 // MarshalJSON implements json.Marshaler.
 func (p RefreshStatus) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Running     bool           `json:"running"`
-		Started     *time.Time     `json:"started"`
-		Last        *time.Time     `json:"last"`
-		Duration    float64        `json:"duration_seconds"`
-		Succeeded   uint64         `json:"succeeded"`
-		Failed      uint64         `json:"failed"`
-		Consecutive int            `json:"consecutive_failures"`
-		Failure     Failure        `json:"failure,omitempty"`
-		Error       string         `json:"error,omitempty"`
-		FailedAt    *time.Time     `json:"failed_at"`
-		Outcome     RefreshOutcome `json:"outcome"`
-		NextIn      float64        `json:"next_in_seconds"`
-	}{
-		p.Running, jsonTime(p.Started), jsonTime(p.Last), p.Duration.Seconds(), p.Succeeded, p.Failed, p.Consecutive,
-		p.Failure, p.Error, jsonTime(p.FailedAt), p.Outcome, p.NextIn.Seconds(),
-	})
+	type plain RefreshStatus
+	return json.Marshal(plain(p), statusJSON)
 }
 
-func jsonTime(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC().Truncate(time.Millisecond)
-	return &t
+// statusJSON writes durations as seconds and times as RFC 3339 in milliseconds,
+// null for the zero one.
+var statusJSON = json.JoinOptions(json.Deterministic(true), json.FormatNilSliceAsNull(true), json.FormatNilMapAsNull(true),
+	json.WithMarshalers(json.JoinMarshalers(
+		json.MarshalFunc(func(d time.Duration) ([]byte, error) { return json.Marshal(d.Seconds()) }),
+		json.MarshalFunc(func(t time.Time) ([]byte, error) {
+			if t.IsZero() {
+				return []byte("null"), nil
+			}
+			return t.UTC().Truncate(time.Millisecond).MarshalJSON()
+		}),
+		json.MarshalToFunc(func(e *jsontext.Encoder, r ReplicaStatus) error {
+			return json.MarshalEncode(e, replicaJSON{r.Connected, r.Since, r.Base, append([]string{}, r.Leases...)})
+		}),
+	)))
+
+// A replicaJSON is a ReplicaStatus as its JSON has it.
+type replicaJSON struct {
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`
+	Base      time.Time `json:"base"`
+	Leases    []string  `json:"leases"`
 }
 
 // An Overview is what the list has in it, counted. It is free of personal data.
