@@ -82,9 +82,7 @@ func (c *Cursor) From() int64 {
 			first = i
 		}
 	}
-	if first > 0 {
-		c.known = slices.Delete(c.known, 0, first)
-	}
+	c.known = slices.Delete(c.known, 0, first)
 	from := c.known[0].sequence
 	for id, sequence := range c.recent {
 		if sequence <= from {

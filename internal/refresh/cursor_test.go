@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -250,6 +251,172 @@ func TestCursorAbsurdSequences(t *testing.T) {
 	})
 }
 
+// What is out of proportion, to the number.
+func TestCursorProportions(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		below, sequence int64
+		moves           bool
+	}{
+		{1, 1<<40 + 1, true}, {1, 1<<40 + 2, false},
+		{1 << 31, 1 << 41, true}, {1 << 31, 1<<41 + 1024, false}, {1 << 31, 1<<41 + 1023, true},
+		{0, 1 << 62, true},
+	} {
+		cursor := newCursor()
+		full(cursor, minute(0), c.below)
+		pull(cursor, minute(1), c.sequence)
+		assert.Equal(t, c.moves, cursor.Highest() == c.sequence, "%+v", c)
+	}
+}
+
+// As many sequences as can be absurd move nothing; one more, and they are how the
+// source numbers.
+func TestCursorManyAbsurdSequences(t *testing.T) {
+	t.Parallel()
+	const typo = 1 << 62
+	t.Run("in increments", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		for i := range int64(16) {
+			pull(c, minute(1+float64(i)), typo+i)
+		}
+		assert.EqualValues(t, 100, c.Highest())
+		pull(c, minute(20), typo+3)
+		assert.EqualValues(t, 100, c.Highest(), "it was among them")
+		pull(c, minute(21), typo+16)
+		assert.EqualValues(t, typo+16, c.Highest())
+	})
+	for n, want := range map[int64]int64{1: 102, 16: 102, 17: 5016} {
+		t.Run(fmt.Sprintf("%d behind which something was missed", n), func(t *testing.T) {
+			t.Parallel()
+			c := newCursor()
+			sequences := []int64{99, 100}
+			for i := range n {
+				sequences = append(sequences, 5000+i)
+			}
+			full(c, minute(0), sequences...)
+			pull(c, minute(5))
+			list := c.Tail()
+			for _, sequence := range append(sequences, 102) {
+				list.Add(sequence, sequence)
+			}
+			assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 102 }))
+			c.Full(minute(10), minute(10), list, nil)
+			assert.Equal(t, want, c.Highest())
+			pull(c, minute(11), 5000)
+			assert.Equal(t, want, c.Highest(), "one of them alone does not come back")
+		})
+	}
+	t.Run("an increment has gone on meanwhile", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 5000)
+		pull(c, minute(5))
+		list := c.Tail()
+		for _, sequence := range []int64{99, 101, 5000} {
+			list.Add(sequence, sequence)
+		}
+		pull(c, minute(6), 5001)
+		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 101 }))
+		assert.EqualValues(t, 5001, c.Highest())
+	})
+	t.Run("the highest itself was missed", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		pull(c, minute(5))
+		list := c.Tail()
+		list.Add(99, 99)
+		list.Add(100, 100)
+		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 100 }), "nobody asks for that any more")
+		c.Full(minute(10), minute(10), list, nil)
+		assert.EqualValues(t, 100, c.Highest())
+	})
+}
+
+// Every row of a page is remembered, whatever the others of it are.
+func TestCursorRemembersWholePages(t *testing.T) {
+	t.Parallel()
+	const typo = 1 << 62
+	for name, c := range map[string]struct {
+		rows  map[int64]int64
+		moves bool
+	}{
+		"that do not move it": {map[int64]int64{1: 101, 2: 102, 3: 103}, false},
+		"of old rows":         {map[int64]int64{1: 97, 2: 98, 3: 100}, true},
+		"of absurd rows":      {map[int64]int64{1: typo, 2: typo + 1, 3: typo + 2}, true},
+	} {
+		cursor := newCursor()
+		full(cursor, minute(0), 100)
+		cursor.Page(minute(1), c.rows, c.moves)
+		for id, sequence := range c.rows {
+			seen, _ := cursor.Seen(id)
+			assert.Equal(t, sequence, seen, name)
+		}
+	}
+}
+
+// A full refresh does not forget since when what is known.
+func TestCursorLooksBackBehindAFullRefresh(t *testing.T) {
+	t.Parallel()
+	t.Run("one with news", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 100)
+		full(c, minute(1), 100, 110)
+		assert.EqualValues(t, 100, c.From())
+	})
+	t.Run("one without news", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 90)
+		pull(c, minute(4), 100)
+		full(c, minute(5), 90, 100)
+		assert.EqualValues(t, 90, c.From())
+	})
+	t.Run("an increment has gone on meanwhile", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		list := c.Tail()
+		list.Add(99, 99)
+		pull(c, minute(1), 105)
+		c.Full(minute(1), minute(2), list, nil)
+		assert.EqualValues(t, 105, c.Highest())
+	})
+}
+
+// A tail is of the last rows, in whichever order they came.
+func TestCursorKnowsTheLastRows(t *testing.T) {
+	t.Parallel()
+	missed := func(rows, from int) int {
+		c := newCursor()
+		full(c, minute(0), 1<<30)
+		pull(c, minute(5))
+		list := c.Tail()
+		for i := range rows {
+			list.Add(int64(i+1), int64(i+1))
+		}
+		return c.Missed(list, func(id int64) bool { return id > int64(from) })
+	}
+	assert.Equal(t, 1024, missed(1024, 0))
+	assert.Equal(t, 1024, missed(1025, 0))
+	assert.Equal(t, 1023, missed(1024, 1))
+	assert.Equal(t, 1024, missed(1025, 1), "the first has made room")
+	assert.Equal(t, 1024, missed(3000, 3000-1024))
+	assert.Equal(t, 1, missed(3000, 2999))
+
+	c := newCursor()
+	full(c, minute(0), 100)
+	list := c.Tail()
+	for _, sequence := range []int64{99, 100, 101, 102} {
+		list.Add(sequence, sequence)
+	}
+	list.Add(101, 90)
+	assert.Equal(t, map[int64]int64{101: 101, 102: 102}, list.Above())
+}
+
 func never() bool { return false }
 
 func TestCursorOlderLists(t *testing.T) {
@@ -289,6 +456,14 @@ func TestCursorOlderLists(t *testing.T) {
 		pull(c, minute(10.5), 100)
 		require.Error(t, older(c, 11, false, 95), "one server of several lags behind")
 		require.NoError(t, older(c, 13, false, 101))
+	})
+	t.Run("a refresh between them shows nothing of that", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.Error(t, older(c, 10, false, 95))
+		pull(c, minute(10.5), 96)
+		require.NoError(t, older(c, 11, false, 96))
 	})
 	t.Run("still older", func(t *testing.T) {
 		t.Parallel()
@@ -358,6 +533,15 @@ func TestCursorFollows(t *testing.T) {
 	c.Follow(minute(4), 110, nil, listed)
 	c.Follow(minute(5), 120, nil, listed)
 	assert.EqualValues(t, 110, c.From())
+
+	again := newCursor()
+	again.Follow(minute(0), 100, nil, listed)
+	again.Follow(minute(1), 110, nil, listed)
+	again.Page(minute(2), map[int64]int64{1: 120, 4: 110}, true)
+	again.Follow(minute(3), 110, nil, listed)
+	assert.EqualValues(t, 100, again.From(), "that is known since then")
+	kept, _ := again.Seen(4)
+	assert.EqualValues(t, 110, kept, "the list has it")
 
 	c.Page(minute(5), map[int64]int64{3: 130}, false)
 	assert.EqualValues(t, 120, c.Highest(), "what lies before it may be unknown")

@@ -170,7 +170,7 @@ func (l *Loop) loop(k Kind) {
 			continue
 		case <-timer.C:
 			if wait := l.Until(k); wait > 0 { // the source wants to be left alone
-				timer.Reset(wait)
+				timer.Reset(max(wait, idle))
 				continue
 			}
 		case <-l.wake[k]:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +158,146 @@ func TestLoopLeavesTheSourceAloneForAsLongAsItAsks(t *testing.T) {
 		pass(3 * time.Minute)
 		assert.Equal(t, minutes(0, 2, 4, 7), s.began[refresh.Full], "or those of its kind alone")
 		assert.NotEmpty(t, s.began[refresh.Incremental])
+	})
+}
+
+// A wait that another kind's failure asks for begins while a timer runs already.
+func TestAllKindsKeepQuiet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full], s.takes[refresh.Full] = io.EOF, 30*time.Second
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.RetryAfter = func(error) (all, kind time.Duration) { return 5 * time.Minute, 0 }
+		})
+		pass(2 * time.Minute)
+		assert.Empty(t, s.began[refresh.Incremental])
+		assert.True(t, l.BackingOff(refresh.Incremental))
+		pass(3*time.Minute + 30*time.Second)
+		assert.Len(t, s.began[refresh.Incremental], 1)
+		assert.EqualValues(t, 5*time.Minute+30*time.Second, s.began[refresh.Incremental][0])
+	})
+}
+
+// A source that asks for nothing is left alone for the back-off.
+func TestLoopBacksOffIfTheSourceDoesNotAsk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.err[refresh.Full] = io.EOF
+		l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.RetryAfter = func(error) (all, kind time.Duration) {
+				if len(s.began[refresh.Full]) == 3 {
+					s.err[refresh.Full] = nil
+				}
+				return 0, 0
+			}
+		})
+		pass(10 * time.Second)
+		assert.Equal(t, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}, s.began[refresh.Full])
+		stats := l.Stats(refresh.Full)
+		assert.EqualValues(t, 3, stats.Failed)
+		assert.EqualValues(t, 1, stats.Succeeded)
+	})
+}
+
+// What backs off does so until the moment when it is due, and not then.
+func TestTheEndOfABackOff(t *testing.T) {
+	t.Parallel()
+	for _, all := range []time.Duration{0, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s, at := &source{}, clock.Instant{Mono: 1, Wall: 1}
+			var mu sync.Mutex
+			now := func() clock.Instant {
+				mu.Lock()
+				defer mu.Unlock()
+				return at
+			}
+			s.err[refresh.Full] = io.EOF
+			l, _ := start(t, s, func(cfg *refresh.LoopConfig) {
+				cfg.Clock = now
+				cfg.RetryAfter = func(error) (time.Duration, time.Duration) { return all, 3 * time.Second }
+			})
+			synctest.Wait()
+			for d, want := range []bool{true, true, true, false, false} {
+				mu.Lock()
+				at = clock.Instant{Mono: 1, Wall: 1}.Add(time.Duration(d) * time.Second)
+				mu.Unlock()
+				assert.Equal(t, want, l.BackingOff(refresh.Full), "after %d s", d)
+				assert.Equal(t, time.Duration(max(0, 3-d))*time.Second, l.UntilLockFree(refresh.Full), "after %d s", d)
+			}
+		})
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		s.takes[refresh.Full], s.err[refresh.Full] = 3*time.Second, io.EOF
+		var outcomes []refresh.Outcome
+		start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.Ended = func(k refresh.Kind, o refresh.Outcome) {
+				if k == refresh.Full {
+					o.Started = clock.Instant{}
+					outcomes = append(outcomes, o)
+				}
+			}
+		})
+		pass(8 * time.Second)
+		s.err[refresh.Full] = nil
+		pass(20 * time.Second)
+		assert.Equal(t, []refresh.Outcome{
+			{Took: 3 * time.Second, Err: io.EOF, Failures: 1}, {Took: 3 * time.Second, Err: io.EOF, Failures: 2}, {Took: 3 * time.Second, Failures: 2},
+		}, outcomes)
+	})
+}
+
+// What somebody else has refreshed is due again soon, unless it is said when.
+func TestWhenItsTurnIsNotGiven(t *testing.T) {
+	t.Parallel()
+	for k, first := range map[refresh.Kind]time.Duration{refresh.Full: 0, refresh.Incremental: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			s, begun := &source{}, time.Now()
+			var asked []time.Duration
+			answers := []struct {
+				run bool
+				err error
+			}{{false, nil}, {false, nil}, {true, nil}, {true, nil}}
+			if k == refresh.Incremental {
+				answers[1].run, answers[1].err = true, io.EOF
+			}
+			var ran int
+			start(t, s, func(cfg *refresh.LoopConfig) {
+				cfg.Ran = func(refresh.Kind, error) { ran++ }
+				cfg.Await = func(_ context.Context, of refresh.Kind, _ <-chan struct{}) (bool, error) {
+					if of != k {
+						return true, nil
+					}
+					asked = append(asked, time.Since(begun))
+					a := answers[min(len(asked), len(answers))-1]
+					return a.run, a.err
+				}
+			})
+			pass(first + time.Second)
+			assert.Equal(t, []time.Duration{first, first + 100*time.Millisecond, first + 200*time.Millisecond}, asked)
+			assert.Equal(t, asked[2:], s.began[k])
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		var l *refresh.Loop
+		l, _ = start(t, s, func(cfg *refresh.LoopConfig) {
+			cfg.Ran = func(refresh.Kind, error) {}
+			cfg.Await = func(_ context.Context, k refresh.Kind, _ <-chan struct{}) (bool, error) {
+				if k == refresh.Full {
+					l.Refreshed(refresh.Full, clock.Read())
+				}
+				return k != refresh.Full, nil
+			}
+		})
+		pass(time.Second)
+		assert.Equal(t, 10*time.Minute, l.Until(refresh.Full).Round(10*time.Second), "it was said")
 	})
 }
 

@@ -22,7 +22,7 @@ func (b BackOff) After(failures int) time.Duration {
 // a second and goes up to a minute. Faster intervals back off from themselves
 // to ten times as long.
 func backOffFor(interval time.Duration) BackOff {
-	return BackOff{First: min(time.Second, interval), Longest: min(time.Minute, 10*interval)}
+	return BackOff{First: min(time.Second, interval), Longest: min(time.Minute, interval*10)}
 }
 
 // Jitter returns d made longer or shorter by up to part of it, by a number from

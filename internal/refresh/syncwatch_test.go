@@ -182,3 +182,16 @@ func TestSyncIsOver(t *testing.T) {
 		})
 	}
 }
+
+func TestSyncIsWatchedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &checker{lasts: true}
+		c.watch(t)
+		pass(time.Minute)
+		assert.Zero(t, c.calls)
+		c.held = true
+		pass(15 * time.Second)
+		assert.Equal(t, 1, c.over)
+	})
+}
