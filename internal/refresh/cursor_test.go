@@ -297,7 +297,7 @@ func TestCursorManyAbsurdSequences(t *testing.T) {
 			}
 			full(c, minute(0), sequences...)
 			pull(c, minute(5))
-			list := c.Tail()
+			list := c.Tail(minute(5))
 			for _, sequence := range append(sequences, 102) {
 				list.Add(sequence, sequence)
 			}
@@ -313,7 +313,7 @@ func TestCursorManyAbsurdSequences(t *testing.T) {
 		c := newCursor()
 		full(c, minute(0), 99, 5000)
 		pull(c, minute(5))
-		list := c.Tail()
+		list := c.Tail(minute(5))
 		for _, sequence := range []int64{99, 101, 5000} {
 			list.Add(sequence, sequence)
 		}
@@ -326,7 +326,7 @@ func TestCursorManyAbsurdSequences(t *testing.T) {
 		c := newCursor()
 		full(c, minute(0), 99, 100)
 		pull(c, minute(5))
-		list := c.Tail()
+		list := c.Tail(minute(5))
 		list.Add(99, 99)
 		list.Add(100, 100)
 		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 100 }), "nobody asks for that any more")
@@ -379,7 +379,7 @@ func TestCursorLooksBackBehindAFullRefresh(t *testing.T) {
 		t.Parallel()
 		c := newCursor()
 		full(c, minute(0), 99, 100)
-		list := c.Tail()
+		list := c.Tail(minute(5))
 		list.Add(99, 99)
 		pull(c, minute(1), 105)
 		c.Full(minute(1), minute(2), list, nil)
@@ -394,7 +394,7 @@ func TestCursorKnowsTheLastRows(t *testing.T) {
 		c := newCursor()
 		full(c, minute(0), 1<<30)
 		pull(c, minute(5))
-		list := c.Tail()
+		list := c.Tail(minute(5))
 		for i := range rows {
 			list.Add(int64(i+1), int64(i+1))
 		}
@@ -409,7 +409,7 @@ func TestCursorKnowsTheLastRows(t *testing.T) {
 
 	c := newCursor()
 	full(c, minute(0), 100)
-	list := c.Tail()
+	list := c.Tail(minute(5))
 	for _, sequence := range []int64{99, 100, 101, 102} {
 		list.Add(sequence, sequence)
 	}
