@@ -33,7 +33,10 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 		next.Contact = clock.Later(base.Contact, before.Contact)
 	}
 	p.cursor.Gone(removed(before, base))
-	p.follow(base)
+	p.cursor.Follow(p.clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
+		_, ok := base.Find(id)
+		return ok
+	})
 	p.cursor.Page(p.clock(), sequencesOf(rows), true)
 	next.Cursor = p.cursor.Highest()
 	p.began, p.outdated = began, p.tick()
@@ -42,15 +45,6 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 		p.compareAll(next, before)
 	}
 	return before, true, nil
-}
-
-// follow has the next incremental refresh go on from a generation that did not
-// come from the source.
-func (p *puller) follow(gen *snapshot.Generation) {
-	p.cursor.Follow(gen.Contact, gen.Cursor, gen.Above, func(id int64) bool {
-		_, ok := gen.Find(id)
-		return ok
-	})
 }
 
 func sequencesOf(rows []snapshot.Row) map[int64]int64 {

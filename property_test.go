@@ -384,7 +384,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		m.model.asks = propCursor()
 	}
 	if m.model.listed { // it goes on from what was stored
-		m.model.asks.Follow(clock.Instant{}, m.model.storedCursor, nil, nil)
+		m.model.asks.Follow(clock.Instant{}, clock.Instant{}, m.model.storedCursor, nil, nil)
 	}
 	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read())}
 	if here {
@@ -418,7 +418,8 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		}
 		m.model.cursor, m.model.contact = s.Cursor, s.Contact
 		m.model.asks = propCursor()
-		m.model.asks.Follow(clock.Read().At(s.Contact.UnixNano()), s.Cursor, nil, nil)
+		at := clock.Read().At(s.Contact.UnixNano())
+		m.model.asks.Follow(at, at, s.Cursor, nil, nil)
 		m.model.store()
 	}
 }

@@ -290,6 +290,7 @@ func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome 
 			outcome.Held = p.now.Load().Held.Size()
 			return outcome, nil
 		case errors.Is(err, errOutdated) && ctx.Err() == nil:
+			started = p.clock()
 			continue // what the full refresh does not have comes again
 		case failureOf(err) == FailureCursorRegressed:
 			p.cursor.Regressed(started)

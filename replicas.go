@@ -59,10 +59,12 @@ func newReplica(f *refresher) *replica {
 
 // start joins the group, until the gate is closed.
 func (r *replica) start() {
-	every := &r.cfg.Refresh
+	// A lease that its holder does not give back must run out first, or all refresh
+	// at once when one dies.
+	every, lease := &r.cfg.Refresh, r.cfg.lease
 	r.shell = replication.Start(replication.Config{
-		Lease:       r.cfg.lease,
-		Bound:       [replication.Kinds]time.Duration{max(every.Every/2, 3*time.Second), max(every.ResyncEvery/4, 5*time.Second)},
+		Lease:       lease,
+		Bound:       [replication.Kinds]time.Duration{max(every.Every/2, 2*lease), max(every.ResyncEvery/4, 2*lease)},
 		DemandBound: demandBound,
 	}, rand.Uint64(), r.cfg.shared, r, r.clock, r.log)
 	r.f.tasks.Go(func() {

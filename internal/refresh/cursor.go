@@ -223,10 +223,10 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64, moves bool) {
 	c.advance(at, highest)
 }
 
-// Follow takes in a full refresh that somebody else has made: up to when it knows
-// what has changed, the highest sequence that it knows, by user those that were
-// new when it began, and who is listed.
-func (c *Cursor) Follow(contact clock.Instant, highest int64, above map[int64]int64, listed func(id int64) bool) {
+// Follow takes in, at that moment, a full refresh that somebody else has made: up to
+// when it knows what has changed, the highest sequence that it knows, by user those
+// that were new when it began, and who is listed.
+func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int64]int64, listed func(id int64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.complete(contact)
@@ -236,12 +236,12 @@ func (c *Cursor) Follow(contact clock.Instant, highest int64, above map[int64]in
 	if highest < c.highest { // it went by an older list, or whoever had that is gone
 		maps.DeleteFunc(c.recent, func(id, sequence int64) bool { return sequence > highest && listed(id) })
 		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence >= highest })
-		c.known = append(c.known, knownSequence{contact, highest})
+		c.known = append(c.known, knownSequence{at, highest})
 		maps.DeleteFunc(c.gone, func(id int64, _ absence) bool { return listed(id) })
 		c.highest, c.outliers, c.older = highest, nil, nil
 		return
 	}
-	c.advance(contact, highest)
+	c.advance(at, highest)
 }
 
 // Done says that an incremental refresh was completed which began then.

@@ -527,11 +527,11 @@ func TestCursorFollows(t *testing.T) {
 	t.Parallel()
 	c := newCursor()
 	listed := func(id int64) bool { return id != 2 }
-	c.Follow(minute(0), 100, nil, listed)
-	c.Follow(minute(1), 110, map[int64]int64{1: 108, 2: 109}, listed)
+	c.Follow(minute(0), minute(0), 100, nil, listed)
+	c.Follow(minute(1), minute(1), 110, map[int64]int64{1: 108, 2: 109}, listed)
 	assert.EqualValues(t, 100, c.From())
-	c.Follow(minute(4), 110, nil, listed)
-	c.Follow(minute(5), 120, nil, listed)
+	c.Follow(minute(4), minute(4), 110, nil, listed)
+	c.Follow(minute(5), minute(5), 120, nil, listed)
 	assert.EqualValues(t, 110, c.From())
 
 	again := newCursor()
@@ -549,7 +549,7 @@ func TestCursorFollows(t *testing.T) {
 	assert.EqualValues(t, 130, seen)
 
 	c.Page(minute(5), map[int64]int64{1: 140, 2: 141}, true)
-	c.Follow(minute(6), 115, nil, listed)
+	c.Follow(minute(6), minute(6), 115, nil, listed)
 	assert.EqualValues(t, 110, c.From(), "another replica has gone by an older list, or by one without those who had the highest: it looks back still")
 	assert.EqualValues(t, 115, c.Highest())
 	_, ok := c.Seen(1)
