@@ -78,9 +78,15 @@ type Shell struct {
 	state   State
 	waiting [Kinds]chan bool // told true to refresh, false if another replica has
 	status  Status
-	told    time.Time // when the log was last told that the store fails
+	told    map[string]failure // what the log was told last, by what failed
 	spent   clock.Instant
 	wait    time.Duration // for which the budget is spent from then
+}
+
+// A failure is one that the log was told of.
+type failure struct {
+	text string
+	at   time.Time
 }
 
 // Status tells how a replica does.
@@ -101,7 +107,7 @@ func Start(cfg Config, seed uint64, store Store, host Host, now func() clock.Ins
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Shell{
 		store: store, host: host, now: now, log: log, ctx: ctx, cancel: cancel,
-		events: make(chan Event, 16), state: New(cfg, seed),
+		events: make(chan Event, 16), state: New(cfg, seed), told: map[string]failure{},
 	}
 	s.done.Go(s.run)
 	return s
@@ -273,6 +279,9 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 	case Release:
 		s.note("giving a lease back", s.call(func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) }), false)
 	case Append:
+		if s.state.Failing() {
+			break // each call would take as long as it may, and the next refresh waits
+		}
 		s.note("publishing rows", s.call(func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) }), false)
 	case Confirm:
 		s.host.Confirm(a.At)
@@ -351,8 +360,8 @@ func (s *Shell) publish(a Action) {
 const logEvery = time.Minute
 
 // note remembers how a call to the store has ended. state is whether the call says
-// that the store can be reached. The log is told of a failure when it is the first, when it is
-// another than before, and once a minute.
+// that the store can be reached. The log is told of a failure when it is another
+// than before, and once a minute.
 func (s *Shell) note(doing string, err error, state bool) {
 	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
 		return
@@ -367,8 +376,9 @@ func (s *Shell) note(doing string, err error, state bool) {
 	if err != nil {
 		s.status.Failed++
 		s.status.Error = fmt.Sprintf("%s: %v", doing, err)
-		if tell = s.status.Error != before.Error || now.Sub(s.told) >= logEvery; tell {
-			s.told = now
+		last := s.told[doing]
+		if tell = last.text != err.Error() || now.Sub(last.at) >= logEvery; tell {
+			s.told[doing] = failure{err.Error(), now}
 		}
 	}
 	s.mu.Unlock()
