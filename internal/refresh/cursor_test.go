@@ -129,10 +129,29 @@ func TestCursorBelievesTwoThatAgree(t *testing.T) {
 				}
 				require.NoError(t, cursor.Older(minute(l.at), list, func() bool { return false }))
 				cursor.Full(minute(l.at), minute(l.at), list, nil)
-				assert.Equal(t, l.another, cursor.Again() > 0, "at %v", l.at)
+				soon := time.Duration(0)
+				if l.another {
+					soon = 67*time.Second + 500*time.Millisecond
+				}
+				assert.Equal(t, soon, cursor.Again(), "at %v", l.at)
+				assert.Equal(t, !l.lists || !l.counts, cursor.Outdated(99, 99), "at %v", l.at)
 			}
 		})
 	}
+}
+
+// Only rows that are not newer than what was known are of a server that lags.
+func TestCursorBelievesNewRowsOfWhoIsGone(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	full(c, minute(0), 98, 99, 100)
+	list := c.Tail(minute(1))
+	list.Add(100, 100)
+	c.Full(minute(1), minute(1), list, []int64{98, 99})
+	list = c.Tail(minute(2))
+	assert.True(t, list.Add(98, 101))
+	assert.False(t, list.Add(99, 100))
+	assert.True(t, list.Add(97, 0), "this one was never known")
 }
 
 // Whatever commits no later than LookBack after it took its sequence is shown by
@@ -464,6 +483,35 @@ func TestCursorOlderLists(t *testing.T) {
 		require.Error(t, older(c, 10, false, 95))
 		pull(c, minute(10.5), 96)
 		require.NoError(t, older(c, 11, false, 96))
+	})
+	t.Run("an incremental refresh that began with the first shows nothing", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.Error(t, older(c, 10, false, 95))
+		pull(c, minute(10), 96)
+		require.Error(t, older(c, 11, false, 96))
+		pull(c, minute(11.5), 96)
+		require.NoError(t, older(c, 13, false, 96))
+	})
+	t.Run("it is not explained by the second alone", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.Error(t, older(c, 10, false, 95))
+		require.Error(t, older(c, 10.5, true, 95))
+	})
+	t.Run("who is listed again in one that is not applied is noted", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 98, 99, 100)
+		list := c.Tail(minute(1))
+		list.Add(98, 98)
+		list.Add(100, 100)
+		c.Full(minute(1), minute(1), list, []int64{99})
+		require.Error(t, older(c, 2, false, 98, 99))
+		pull(c, minute(2.5))
+		assert.True(t, c.Tail(minute(3)).Add(99, 99))
 	})
 	t.Run("still older", func(t *testing.T) {
 		t.Parallel()

@@ -129,6 +129,27 @@ func TestLoopBacksOff(t *testing.T) {
 	})
 }
 
+// Short intervals back off from themselves, to ten times as long.
+func TestLoopBacksOffFromAShortInterval(t *testing.T) {
+	t.Parallel()
+	for every, want := range map[time.Duration][]time.Duration{
+		2 * time.Second:        {2000, 3000, 5000, 9000, 17000, 33000, 53000, 73000},
+		200 * time.Millisecond: {200, 400, 800, 1600, 3200, 5200, 7200, 9200},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{}
+			s.err[refresh.Incremental] = io.EOF
+			start(t, s, func(cfg *refresh.LoopConfig) {
+				cfg.Runs[refresh.Incremental].Every = func() time.Duration { return every }
+			})
+			pass(74 * time.Second)
+			for i, at := range want {
+				assert.Equal(t, at*time.Millisecond, s.began[refresh.Incremental][i])
+			}
+		})
+	}
+}
+
 func TestLoopLeavesTheSourceAloneForAsLongAsItAsks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -482,5 +503,7 @@ func TestOverdue(t *testing.T) {
 		slept = 10 * time.Minute // the machine was suspended: the timers know nothing of it
 		assert.True(t, l.Overdue(refresh.Full, 0))
 		assert.False(t, l.Overdue(refresh.Full, 2*time.Minute))
+		assert.False(t, l.Overdue(refresh.Full, time.Minute+time.Millisecond))
+		assert.True(t, l.Overdue(refresh.Full, time.Minute+time.Millisecond-1))
 	})
 }

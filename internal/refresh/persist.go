@@ -190,10 +190,12 @@ type readerUntil struct {
 }
 
 func (r readerUntil) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
+	select {
+	case <-r.ctx.Done():
 		return 0, context.Cause(r.ctx)
+	default:
+		return r.r.Read(p)
 	}
-	return r.r.Read(p)
 }
 
 // storeChanges stores what there is whenever that has changed, at most every
