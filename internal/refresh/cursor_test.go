@@ -583,10 +583,10 @@ func TestCursorFollows(t *testing.T) {
 	assert.EqualValues(t, 110, c.From())
 
 	again := newCursor()
-	again.Follow(minute(0), 100, nil, listed)
-	again.Follow(minute(1), 110, nil, listed)
+	again.Follow(minute(0), minute(0), 100, nil, listed)
+	again.Follow(minute(1), minute(1), 110, nil, listed)
 	again.Page(minute(2), map[int64]int64{1: 120, 4: 110}, true)
-	again.Follow(minute(3), 110, nil, listed)
+	again.Follow(minute(3), minute(3), 110, nil, listed)
 	assert.EqualValues(t, 100, again.From(), "that is known since then")
 	kept, _ := again.Seen(4)
 	assert.EqualValues(t, 110, kept, "the list has it")
