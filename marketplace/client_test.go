@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 
@@ -25,6 +26,14 @@ func TestValidate(t *testing.T) {
 		{"https with a port", func(c *marketplace.Config) { c.BaseURL = "https://m.test:8443/a/" }, ""},
 		{"an IPv6 host", func(c *marketplace.Config) { c.BaseURL = "http://[::1]:80" }, ""},
 		{"limits at their ends", func(c *marketplace.Config) { c.PageSize, c.MaxPageBytes = 1000, 1<<30 }, ""},
+		{"no rate", func(c *marketplace.Config) { c.MaxRequestsPerSecond = 0 }, ""},
+		{"a rate of a fraction", func(c *marketplace.Config) { c.MaxRequestsPerSecond = 0.5 }, ""},
+		{"a rate below 0", func(c *marketplace.Config) { c.MaxRequestsPerSecond = -1 }, "MaxRequestsPerSecond"},
+		{"a rate that is no number", func(c *marketplace.Config) { c.MaxRequestsPerSecond = math.NaN() }, "MaxRequestsPerSecond"},
+		{"a rate without end", func(c *marketplace.Config) { c.MaxRequestsPerSecond = math.Inf(1) }, "MaxRequestsPerSecond"},
+		{"a code that refuses", func(c *marketplace.Config) { c.RefusedCodes = []int{40014} }, ""},
+		{"success as a refusal", func(c *marketplace.Config) { c.RefusedCodes = []int{40014, 200} }, "RefusedCodes"},
+		{"no code as a refusal", func(c *marketplace.Config) { c.RefusedCodes = []int{0} }, "RefusedCodes"},
 		{"no BaseURL", func(c *marketplace.Config) { c.BaseURL = "" }, "BaseURL: it is empty"},
 		{"no scheme", func(c *marketplace.Config) { c.BaseURL = "m.test/api" }, "http nor https"},
 		{"another scheme", func(c *marketplace.Config) { c.BaseURL = "ftp://m.test" }, "http nor https"},
