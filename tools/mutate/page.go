@@ -8,7 +8,7 @@ A program changes one operator after the other in the files that decide who is l
 
 runs it and prints the survivors. (` + "`" + `-files watch.go` + "`" + ` runs one file.) It fails if there is one that is not in ` + "`tools/mutate/equivalents.txt`" + `, if an entry there is out of date, or if less than the share below is killed. Code that no test runs counts as a survivor, and so does a mutant with which a test hangs; one that does not compile does not count.
 
-All mutants of a package are compiled at once, and the environment says which one runs. Each meets only the tests that come by it: those of its own package first, and then those of the packages that ` + "`tools/mutate/main.go`" + ` names.
+All mutants of a package are compiled at once, and the environment says which one runs. Each meets only the tests that come by it: those of its own package, and then those of the packages that ` + "`tools/mutate/main.go`" + ` names with its files, which are few. The first test that fails ends it. ` + "`internal/replication`" + ` is not in the list: its simulation breaks each of its rules by itself.
 
 Of %s (at least %d %% of those that can be killed have to be):
 
