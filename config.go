@@ -16,6 +16,7 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/replication"
+	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // Config says what a [Gate] is to do. Source and Identify are needed; every
@@ -338,6 +339,15 @@ func (f *Refresh) fill() (errs []error) {
 		errs = append(errs, mistake("Refresh.ShrinkHold (%v) and a full refresh before it (ResyncEvery is %v) take longer than ExpireAfter (%v): whoever is held would be refused before it is over; lower the first or raise the last", f.ShrinkHold, f.ResyncEvery, f.ExpireAfter))
 	}
 	return errs
+}
+
+// limits are what bounds the removals of a full refresh.
+func (c *settings) limits() snapshot.Limits {
+	r := &c.Refresh
+	return snapshot.Limits{
+		MaxShrink: r.MaxShrink, ShrinkHold: r.ShrinkHold, ConfirmAfter: min(time.Minute, r.ResyncEvery),
+		SyncHold: r.SyncHold, ResyncEvery: r.ResyncEvery,
+	}
 }
 
 func checkDuration(name string, d time.Duration) error {

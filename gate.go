@@ -140,7 +140,7 @@ func (g *Gate) AcceptShrink(ctx context.Context, digest string) error {
 	if gen := g.now.Load(); gen == nil || digest == "" || gen.HeldDigest() != digest {
 		return ErrHeldChanged
 	}
-	defer g.refresher.pull.accept(digest)()
+	defer g.refresher.pull.accepted.Add(digest)()
 	return g.refreshNow(ctx, refresh.Full)
 }
 

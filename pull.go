@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,9 +74,8 @@ type puller struct {
 	// are none.
 	share func(at clock.Instant, e replication.Entry, rows []snapshot.Row)
 
-	accepting sync.Mutex
-	accepted  map[string]int // digests of what is held and was accepted, with how many wait for it
-	ticks     atomic.Int64   // what tick has returned last
+	accepted refresh.Accepted // digests of what is held and was accepted
+	ticks    atomic.Int64     // what tick has returned last
 
 	// The lock for publishing guards what follows.
 	began    int64          // the tick before which the full refresh began by which requests are answered
@@ -478,4 +476,13 @@ func pullError(why Failure, format string, args ...any) error {
 
 func tooManyRoles() error {
 	return pullError(FailureDrift, "more than %d different role codes: roleCode is not what it was", index.MaxRoles)
+}
+
+// acceptedOf returns the digest of what a generation holds if it is accepted, ""
+// if not.
+func (p *puller) acceptedOf(gen *snapshot.Generation) string {
+	if gen == nil || !p.accepted.Has(gen.HeldDigest) {
+		return ""
+	}
+	return gen.HeldDigest()
 }

@@ -151,7 +151,7 @@ func (s *status) text() string {
 			users(s.Users), seconds(s.ContactAge), seconds(s.VerifiedAge), seconds(s.ExpireAfter))
 	}
 	s.Incremental.text(line, "changes")
-	s.Full.text(line, "walks")
+	s.Full.text(line, "full")
 	var decisions []string
 	for reason, n := range s.Decisions {
 		if n > 0 {
@@ -218,7 +218,7 @@ func (s *status) failing() string {
 	for _, kind := range []struct {
 		pull
 		one, several string
-	}{{s.Incremental, "pull of changes", "pulls of changes"}, {s.Full, "walk", "walks"}} {
+	}{{s.Incremental, "incremental refresh", "incremental refreshes"}, {s.Full, "full refresh", "full refreshes"}} {
 		text := "the last " + kind.one + " failed"
 		if kind.Consecutive > 1 {
 			text = fmt.Sprintf("the last %d %s failed", kind.Consecutive, kind.several)

@@ -186,7 +186,7 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, called{exitOK, `ready
   list       6 users; last contact <time> ago, revocations known up to <time> ago (<time> at most)
   changes    0 succeeded, 0 failed; the next is due in <time>
-  walks      1 succeeded, 0 failed; the next is due in <time>
+  full       1 succeeded, 0 failed; the next is due in <time>
   ambiguous  1 of the kind account, each shared by several users: nobody enters by them
   roles      nobody on the list has "principal", which a rule names
 `, ""}, s.calls(t, "status"))
@@ -212,7 +212,7 @@ func TestNotReady(t *testing.T) {
 	assert.Equal(t, exitNo, c.code)
 	assert.Regexp(t, `^starting: there is no list yet, and everything is denied
   changes    0 succeeded, 0 failed; .*
-  walks      0 succeeded, \d+ failed; .*
+  full       0 succeeded, \d+ failed; .*
              \d+ in a row failed, the last with: .*HTTP status 502.*
 `, c.out)
 	assert.Equal(t, called{exitNo, `no: not_ready (503)
@@ -250,14 +250,14 @@ func TestStatusText(t *testing.T) {
 		"a sync": {`{"state":"ready","users":1,"expire_after_seconds":3600,"held":{"users":1,"cause":"sync"},"sync":{"state":"running","text":"正在同步数据中"},"incremental":{"running":true}}`, `ready
   list       1 user; last contact 0s ago, revocations known up to 0s ago (1h at most)
   changes    0 succeeded, 0 failed; one is running
-  walks      0 succeeded, 0 failed; the next is due in 0s
+  full       0 succeeded, 0 failed; the next is due in 0s
   held       1 user gone from the list may pass still (a sync is running)
   sync       running: 正在同步数据中
 `},
 		"everything": {`{"state":"stale","users":2,"decisions":{"role_missing":3,"granted":5,"expired":0},"sync":{"state":"unknown","error":"away"},"ambiguous_aliases":{"email":2,"account":1,"third_account":0},"unassigned_roles":[{"code":"techer","nearest":"teacher"},{"code":"warden","known":true}],"replica":{"connected":true},"cache":{"error":"disk full"}}`, `stale: the last contact is long ago; decisions are still made
   list       2 users; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
-  walks      0 succeeded, 0 failed; the next is due in 0s
+  full       0 succeeded, 0 failed; the next is due in 0s
   decisions  granted 5, role_missing 3
   sync       could not be asked about: away
   ambiguous  1 of the kind account, each shared by several users: nobody enters by them
@@ -267,17 +267,17 @@ func TestStatusText(t *testing.T) {
   replica    connected to the shared store
   cache      disk full
 `},
-		"pulls that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 pulls of changes failed (refused) and the last full refresh failed
+		"refreshes that fail": {`{"state":"ready","users":1,"incremental":{"consecutive_failures":4,"failure":"refused","error":"no"},"full":{"consecutive_failures":1}}`, `ready, but the last 4 incremental refreshes failed (refused) and the last full refresh failed
   list       1 user; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
              4 in a row failed, the last with: no
-  walks      0 succeeded, 0 failed; the next is due in 0s
+  full       0 succeeded, 0 failed; the next is due in 0s
              1 in a row failed, the last with: 
 `},
 		"expired": {`{"state":"expired","users":2}`, `expired: the list is too old, and everything is denied
   list       2 users; last contact 0s ago, revocations known up to 0s ago (0s at most)
   changes    0 succeeded, 0 failed; the next is due in 0s
-  walks      0 succeeded, 0 failed; the next is due in 0s
+  full       0 succeeded, 0 failed; the next is due in 0s
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
