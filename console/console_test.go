@@ -114,7 +114,7 @@ func TestLanguages(t *testing.T) {
 		if c.lang == "en" {
 			p.has("Authorised users", "Contact age", "Last pulls", "Roles held")
 		} else {
-			p.has("已授权用户", "联系时长", "最近的拉取", "在用角色")
+			p.has("已授权用户", "距上次同步", "最近的同步", "在用角色")
 			p.lacks("Authorised", "Contact age")
 		}
 	}
