@@ -34,7 +34,7 @@ func TestAmbiguous(t *testing.T) {
 		{"three dots", about(1, "/..."), true},
 		{"dots within a name", about(1, "/a..b/.c"), true},
 		{"encoded Chinese", about(1, "/%E5%BC%A0"), true},
-		{"encoded bytes of all digits", about(1, "/%F0%9f%98%80%39%e5%BC%A0"), true},
+		{"encoded bytes of all digits", about(1, "/%F0%9f%98%80%39%e5%BC%A0%6a"), true},
 		{"an encoded blank", about(1, "/a%20b"), true},
 		{"an encoded letter", about(1, "/%61"), true},
 		{"a long path", about(1, "/"+strings.Repeat("a/", 4000)), true},
