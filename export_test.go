@@ -44,7 +44,7 @@ func VerifyEarly(g *Gate) {
 	defer f.unlockSwap()
 	if gen := g.now.Load(); gen != nil {
 		early := *gen
-		early.Verified = early.Contact
+		early.Verified, early.Refreshed = early.Contact, early.Contact
 		g.now.Store(&early)
 	}
 }

@@ -87,6 +87,7 @@ type simPerson struct {
 	spelling simSpelling
 	fixed    moment // when a garbled record will be
 	sequence int64
+	blurred  moment // when the list last showed a change without roles
 
 	// When they last got and lost each thing. A loss is quiet if increments do
 	// not show it.
@@ -138,7 +139,10 @@ type simWorld struct {
 	cut      int64  // the list seems to end with this sequence
 	cutSince moment // for pulls that began since
 	fault    simFault
-	faultAt  int // the page of a full refresh that meets it; -1: every page of every refresh
+	lagging  *simBackup // what one server of three has, nil if none lags
+	turn     int        // of the servers
+	cleared  bool       // nobody's roles are shown
+	faultAt  int        // the page of a full refresh that meets it; -1: every page of every refresh
 
 	listed        int
 	gains, losses []simNews
@@ -158,7 +162,7 @@ func newSimWorld(seed uint64, mirror *rolegatetest.Marketplace) *simWorld {
 	for n := range w.people {
 		p := &w.people[n]
 		for th := range simThings {
-			p.gained[th], p.lost[th] = simEver, simEver
+			p.gained[th], p.lost[th], p.blurred = simEver, simEver, simEver
 		}
 		if n < simUsers {
 			w.change(n, simShown, func(p *simPerson) { p.listed, p.roles = true, w.someRoles() })
@@ -191,6 +195,9 @@ func (w *simWorld) change(n int, isShown bool, f func(p *simPerson)) {
 	before := *p
 	w.mu.Lock()
 	f(p)
+	if w.cleared {
+		p.blurred = now
+	}
 	if isShown {
 		w.sequence++
 		p.sequence = w.sequence
@@ -411,11 +418,68 @@ func (s simClient) Pull(ctx context.Context, after int64, yield func(rolegate.Re
 	return s.Client.Pull(context.WithValue(ctx, simBegun{}, s.w.now()), after, yield)
 }
 
+func (s simClient) PullPages(ctx context.Context, after int64, page func([]rolegate.Record) error) error {
+	return s.Client.PullPages(context.WithValue(ctx, simBegun{}, s.w.now()), after, page)
+}
+
+// lag has one server of three stay behind.
+func (w *simWorld) lag() {
+	old := &simBackup{people: slices.Clone(w.people), rows: w.withoutGaps()}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lagging = old
+	if w.mirror == nil {
+		return
+	}
+	lagging, turns := rolegatetest.Lagging(w.mirror.Backup()), map[moment]bool{}
+	w.mirror.Fail(func(out http.ResponseWriter, r *http.Request, normal http.Handler) {
+		begun, _ := r.Context().Value(simBegun{}).(moment)
+		w.mu.Lock()
+		lags, ok := turns[begun] // of all pages of one refresh
+		if !ok {
+			w.turn++
+			lags = w.turn%3 == 0
+			turns[begun] = lags
+		}
+		w.mu.Unlock()
+		if lags {
+			lagging(out, r, normal)
+		} else {
+			normal.ServeHTTP(out, r)
+		}
+	})
+}
+
+// lags reports whether the server lags that answers the refresh which begins now.
+func (w *simWorld) lags() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn++
+	return w.lagging != nil && w.turn%3 == 0
+}
+
+// clear has the list show nobody's roles.
+func (w *simWorld) clear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cleared = true
+	for _, recent := range [][]simNews{w.gains, w.losses} {
+		for _, news := range recent {
+			if news.at > w.tick-5*time.Minute { // increments look back to it
+				w.people[news.n].blurred = w.now()
+			}
+		}
+	}
+	if w.mirror != nil {
+		w.mirror.Fail(rolegatetest.NullRoles())
+	}
+}
+
 // recover ends everything that ails the answers.
 func (w *simWorld) recover() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut, w.fault = math.MaxInt64, simWell
+	w.cut, w.fault, w.lagging, w.cleared = math.MaxInt64, simWell, nil, false
 	if w.mirror != nil {
 		w.mirror.Recover()
 	}

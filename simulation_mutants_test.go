@@ -44,6 +44,8 @@ func TestSimulationNoticesABrokenRule(t *testing.T) {
 			cfg.Refresh.Every = 72 * time.Second
 			cfg.OnDeny.Off = true
 		}}, simLateChange},
+		{"older lists are applied", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simHidesAge{Source: s} }}, simShutOut},
+		{"roles are not guarded", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simHidesClearing{s} }}, simShutOut},
 		{"a refusal looks at nothing new", simRules{config: func(cfg *rolegate.Config) { cfg.OnDeny.Off = true }}, simShutOut},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,6 +112,46 @@ func (s *simKeepsUsers) Pull(ctx context.Context, after int64, yield func(rolega
 		}
 	}
 	return err
+}
+
+// simHidesAge has each full refresh end with the highest sequence that was ever
+// seen, so that no list looks older than another.
+type simHidesAge struct {
+	rolegate.Source
+	mu      sync.Mutex
+	highest int64
+}
+
+func (s *simHidesAge) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	err := s.Source.Pull(ctx, after, func(r rolegate.Record) {
+		s.mu.Lock()
+		s.highest = max(s.highest, r.Sequence)
+		s.mu.Unlock()
+		yield(r)
+	})
+	if err == nil && after == 0 {
+		s.mu.Lock()
+		highest := s.highest
+		s.mu.Unlock()
+		yield(rolegate.Record{UserID: 1, Sequence: highest})
+	}
+	return err
+}
+
+// simHidesClearing leaves nobody without a role, and no role without a user, so
+// that none looks gone.
+type simHidesClearing struct{ rolegate.Source }
+
+func (s simHidesClearing) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if after == 0 {
+		yield(rolegate.Record{UserID: 1, Sequence: 0, Grants: []rolegate.Grant{in(1, "teacher"), in(1, "homeroom"), in(1, "admin")}})
+	}
+	return s.Source.Pull(ctx, after, func(r rolegate.Record) {
+		if r.Bad == nil && len(r.Grants) == 0 {
+			r.Grants = []rolegate.Grant{in(1, "member")}
+		}
+		yield(r)
+	})
 }
 
 // simDropsBad leaves out records that could not be understood.

@@ -357,7 +357,7 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 	case rolegate.ReasonNotAuthorized, rolegate.ReasonRoleMissing:
 		// A gate knows no more than it has seen itself, and a list that was put
 		// back is another list.
-		known := max(p.gained[th], g.opened, w.restored)
+		known := max(p.gained[th], g.opened, w.restored, p.blurred)
 		switch {
 		case !p.has(th):
 		case at > s.due(known, simBoundShown, false),

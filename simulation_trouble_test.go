@@ -90,6 +90,7 @@ const (
 
 func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
 	isWalk, begun := after == 0, s.w.now()
+	lags := s.w.lags()
 	var buf []rolegate.Record
 	if isWalk {
 		buf = make([]rolegate.Record, simPage)
@@ -99,7 +100,7 @@ func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Re
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		records, fault := s.w.page(buf, after, isWalk, page, begun)
+		records, fault := s.w.page(buf, after, isWalk, page, begun, lags)
 		if fault == simHanging {
 			wait(ctx, simPageTimeout)
 		} else {
@@ -118,7 +119,7 @@ func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Re
 }
 
 // page returns what comes after a sequence, or half of it and what went wrong.
-func (w *simWorld) page(buf []rolegate.Record, after int64, isWalk bool, number int, begun moment) (records []rolegate.Record, fault simFault) {
+func (w *simWorld) page(buf []rolegate.Record, after int64, isWalk bool, number int, begun moment, lags bool) (records []rolegate.Record, fault simFault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.faultAt < 0 || isWalk && number == w.faultAt {
@@ -128,17 +129,25 @@ func (w *simWorld) page(buf []rolegate.Record, after int64, isWalk bool, number 
 	if fault == simTruncated {
 		limit /= 2
 	}
+	people, rows := w.people, w.rows
+	if lags {
+		people, rows = w.lagging.people, w.lagging.rows
+	}
 	records = buf[:0]
-	first := sort.Search(len(w.rows), func(i int) bool { return w.rows[i].sequence > after })
-	for _, at := range w.rows[first:] {
+	first := sort.Search(len(rows), func(i int) bool { return rows[i].sequence > after })
+	for _, at := range rows[first:] {
 		if len(records) == limit || at.sequence > w.cut && begun >= w.cutSince {
 			break
 		}
-		if !w.is(at) {
+		p := &people[at.n]
+		if !p.listed || p.sequence != at.sequence {
 			continue
 		}
-		r := rolegate.Record{UserID: simID(at.n), Sequence: at.sequence, Grants: w.grants(at.n)}
-		switch w.people[at.n].spelling {
+		r := rolegate.Record{UserID: simID(at.n), Sequence: at.sequence, Grants: simGrants[at.n%simOrgs][p.roles]}
+		if w.cleared {
+			r.Grants = nil
+		}
+		switch p.spelling {
 		case simGarbled:
 			r.Bad, r.Grants = errSimBad, nil
 		case simUnreadable:
@@ -170,12 +179,15 @@ const (
 	simSyncLong                        // a sync runs for longer than SyncHold; the list is right
 	simShrunk                          // a third of the users or more are really revoked
 	simRestored                        // the list is that of an earlier hour
+	simLags                            // one server of three has what the list was when this began
+	simCleared                         // the list shows nobody's roles
 	simTroubles
 )
 
 func (k simTroubleKind) String() string {
 	return [simTroubles]string{
 		"blips", "outages", "failing walks", "half-finished lists", "syncs with half-finished lists", "long syncs", "shrinks", "restored backups",
+		"servers that lag", "lists without roles",
 	}[k]
 }
 
@@ -187,7 +199,9 @@ const (
 	simBoundShown = 66*time.Second + simPull + time.Second
 	simBoundQuiet = 11*time.Minute + 2*simWalk + simConfirm + time.Second // the second opinion if the list looks older
 	simBoundAtAll = time.Hour + simWalk
-	simConfirm    = 63*time.Second + 2*simWalk // the brake's second opinion
+	simConfirm    = 63*time.Second + 2*simWalk // the second opinion of an older list
+	simLook       = 5 * time.Minute * 9 / 8 * 11 / 10
+	simGuard      = 15*time.Minute*11/10 + 2*simWalk // the shrink guard, and the look that ends it
 	simSyncHold   = 30 * time.Minute
 	simSyncPoll   = 15 * time.Second
 )
@@ -214,7 +228,11 @@ func (w *simWorld) due(happened moment, within time.Duration, byWalk bool) momen
 func (tr simTrouble) settled() moment {
 	switch tr.kind {
 	case simShrunk, simRestored:
-		return tr.from + simBoundQuiet + simConfirm
+		return tr.from + simBoundQuiet + simGuard
+	case simHalf:
+		return tr.to + simLook + simWalk
+	case simLags, simCleared:
+		return tr.to + simBoundQuiet
 	default:
 		return tr.to + tr.backOff() + simConfirm
 	}
@@ -239,7 +257,17 @@ func (tr simTrouble) delay(d moment, byWalk bool) moment {
 		}
 	case simHalf:
 		if byWalk {
-			return tr.to + simConfirm
+			return tr.to + simLook + simWalk
+		}
+		return tr.to + simBoundShown
+	case simCleared:
+		if byWalk {
+			return tr.to + simLook + simWalk
+		}
+		return tr.to + simBoundQuiet // for a gate that was opened meanwhile, or whose increments showed it
+	case simLags:
+		if byWalk {
+			return tr.to + simBoundQuiet
 		}
 		return tr.to + simBoundShown
 	case simSyncHalf, simSyncLong:
@@ -252,7 +280,7 @@ func (tr simTrouble) delay(d moment, byWalk bool) moment {
 		}
 	case simShrunk:
 		if byWalk {
-			return d + simConfirm
+			return d + simGuard
 		}
 	case simRestored:
 		if byWalk {
@@ -282,7 +310,7 @@ func (w *simWorld) begin() (tr simTrouble, end func()) {
 		}
 		w.ailWalks(fault, w.rng.IntN(10))
 	case dice < 72:
-		tr.kind, tr.planned = simHalf, time.Duration(15+w.rng.IntN(35))*time.Second
+		tr.kind, tr.planned = simHalf, time.Duration(15*math.Pow(50, w.rng.Float64())*float64(time.Second))
 		w.hide(w.rng.IntN(60))
 	case dice < 84:
 		tr.kind, tr.planned = simSyncHalf, minutes(3, 28)
@@ -294,9 +322,15 @@ func (w *simWorld) begin() (tr simTrouble, end func()) {
 		w.sync.set(rolegate.SyncRunning)
 		cure = func() { w.sync.set(rolegate.SyncDone) }
 	case dice < 92:
-		tr.kind, tr.planned = simShrunk, 20*time.Minute
+		tr.kind, tr.planned = simShrunk, 40*time.Minute
 		gone := w.shrink()
 		cure = func() { w.regrow(gone) }
+	case dice < 95:
+		tr.kind, tr.planned = simLags, minutes(2, 20)
+		w.lag()
+	case dice < 97:
+		tr.kind, tr.planned = simCleared, minutes(2, 13)
+		w.clear()
 	default:
 		tr.kind, tr.planned = simRestored, 16*time.Minute
 		w.restore()
