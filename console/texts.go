@@ -96,7 +96,7 @@ var texts = map[string][2]string{
 	"pull.result":         {"Result", "结果"},
 	"pull.incremental":    {"Incremental refresh", "增量同步"},
 	"pull.full":           {"Full refresh", "全量同步"},
-	"pull.followed":       {"From the leader", "来自主副本"},
+	"pull.followed":       {"From another replica", "来自其他副本"},
 	"pull.nothing":        {"no change", "无变化"},
 	"pull.added":          {"%s added", "新增 %s"},
 	"pull.removed":        {"%s removed", "移除 %s"},

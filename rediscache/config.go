@@ -14,8 +14,8 @@ import (
 // A Config says which Redis is shared, and how.
 type Config struct {
 	// Client is the app's own: a *redis.Client, with or without Sentinel, or a
-	// *redis.ClusterClient. The Cache uses at most two of its connections for
-	// long, to wait for what is new, and does not close it.
+	// *redis.ClusterClient. The Cache uses at most two of its connections at once,
+	// and does not close it.
 	Client redis.UniversalClient
 
 	// Secret keeps what is stored from being read or forged by whoever else
@@ -27,9 +27,9 @@ type Config struct {
 	// "rolegate". Lists that differ have different keys, whatever the prefix.
 	Prefix string
 
-	// Lease is how long a leader leads without renewing its lease, and so how
-	// long it takes until another one takes over from a leader that died: from
-	// 1 s to 1 min. Zero is 10 s. Replicas may differ in it.
+	// Lease is how long the lease to refresh lasts without being renewed, and so how
+	// long it takes until another replica refreshes in place of one that died: from
+	// 1 s to 1 min. Zero is 10 s. Give all replicas the same.
 	Lease time.Duration
 
 	_ struct{} // keeps literals keyed
@@ -66,7 +66,7 @@ const (
 
 	defaultLease = 10 * time.Second
 	minLease     = time.Second
-	maxLease     = time.Minute // the scripts know it too
+	maxLease     = time.Minute
 )
 
 // Validate returns all that is wrong with the Config. rolegate.Open calls it,

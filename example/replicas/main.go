@@ -3,7 +3,7 @@
 //
 //	go run ./example/replicas -redis 127.0.0.1:6379
 //
-// One of them pulls from the marketplace, the others follow it.
+// What one of them has read of the marketplace counts for all.
 // ROLEGATE_REDIS_SECRET is the secret that they have in common,
 // ROLEGATE_REDIS_PASSWORD the password of that Redis if it has one, and
 // ROLEGATE_REDIS_LEASE how long it takes until another one replaces the one that
