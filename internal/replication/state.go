@@ -46,6 +46,10 @@ const (
 	// to that one.
 	helpAfter = 3 * time.Second
 
+	// firstWait is how long a replica that has nothing goes on asking a store that
+	// does not answer: of many that start at once, each is slow.
+	firstWait = 10 * time.Second
+
 	// loadAgain is how long a base that could not be read is left alone.
 	loadAgain = 30 * time.Second
 )
@@ -61,9 +65,9 @@ type work struct {
 	raise        bool          // others are to be told of the demand
 	asked        clock.Instant // when it was demanded last
 	wanted       int64         // the same by the store's clock, once that was told
-	bound        int64
-	was          Own  // when the waiting began
-	asking       bool // a Sync has been sent since
+	bound, alone int64         // when it does not wait any more, and when not if the store does not answer
+	was          Own           // when the waiting began
+	asking       bool          // a Sync has been sent since
 }
 
 // A State is all that a replica remembers. [New] makes one; Step returns the

@@ -53,7 +53,10 @@ func (s *State) due(e *Event) {
 	w.self, w.asking = w.self || e.Self, false
 	if !w.waiting {
 		w.waiting, w.was = true, e.Own
-		w.bound = e.Now.Mono + s.spread(bound)
+		w.bound, w.alone = e.Now.Mono+s.spread(bound), e.Now.Mono
+		if !e.Own.Loaded {
+			w.alone += s.spread(firstWait)
+		}
 	}
 	w.bound = min(w.bound, e.Now.Mono+int64(bound))
 	s.syncAt = e.Now.Mono
@@ -69,7 +72,7 @@ func (s *State) settle(e *Event, to []Action) []Action {
 		case s.satisfied(Kind(k), &e.Own):
 			*w = work{leased: w.leased, until: w.until}
 			to = append(to, Action{Type: Skip, Kind: Kind(k)})
-		case w.leased && !busy, s.failing, e.Now.Mono >= w.bound:
+		case w.leased && !busy, s.failing && e.Now.Mono >= w.alone, e.Now.Mono >= w.bound:
 			w.running = true
 			to = append(to, Action{Type: Run, Kind: Kind(k)})
 		}
@@ -181,11 +184,13 @@ func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
 	if b != known {
 		s.syncAt = e.Now.Mono // a lease is granted to those who know what there is
 	}
-	at := s.instant(b.Began, e.Now)
+	// The store's clock tells which of two is later, if own is published there.
+	at, shared := s.instant(b.Began, e.Now), own.Loaded && own.Began == s.baseAt && s.base != (Base{})
 	switch {
 	case b == s.tried && own.Loaded && own.Began == s.triedAt: // nobody said that it was published
 		s.base, s.baseAt = b, own.Began
-	case own.Loaded && at.Mono <= own.Began.Mono+slack: // it may be the earlier one
+	case shared && (b.Began <= s.base.Began || at.Mono <= own.Began.Mono):
+	case own.Loaded && !shared && at.Mono <= own.Began.Mono+slack: // it may be the earlier one
 	case own.Loaded && b.Name == s.base.Name && own.Began == s.baseAt && !own.Touched:
 		s.base, s.baseAt = b, at
 		own.Began = at
