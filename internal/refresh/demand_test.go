@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"context"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -51,6 +52,7 @@ type denied struct {
 	loop  *refresh.Loop
 	s     *source
 	may   bool
+	mu    sync.Mutex
 	news  chan struct{}
 	again bool
 }
@@ -70,8 +72,24 @@ func startDenied(t *testing.T) *denied {
 // refuse is a refusal of that key: what Refresh says, and after how long.
 func (d *denied) refuse(ctx context.Context, key int) (bool, time.Duration) {
 	began := time.Now()
-	again := d.Refresh(ctx, key, func() <-chan struct{} { return d.news }, func() bool { return d.again })
+	again := d.Refresh(ctx, key, func() <-chan struct{} {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.news
+	}, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.again
+	})
 	return again, time.Since(began)
+}
+
+// publish publishes something that helps, or not, after which next is waited for.
+func (d *denied) publish(now, next chan struct{}, helps bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.news, d.again = next, helps
+	close(now)
 }
 
 func TestOnDeny(t *testing.T) {
@@ -154,8 +172,8 @@ func TestOnDeny(t *testing.T) {
 		}},
 		{"until something was published that helps", func(t *testing.T, d *denied) {
 			news, next := d.news, make(chan struct{})
-			time.AfterFunc(100*time.Millisecond, func() { d.news = next; close(news) })
-			time.AfterFunc(300*time.Millisecond, func() { d.again = true; close(next) })
+			time.AfterFunc(100*time.Millisecond, func() { d.publish(news, next, false) })
+			time.AfterFunc(300*time.Millisecond, func() { d.publish(next, next, true) })
 			_, took := d.refuse(t.Context(), 1)
 			assert.Equal(t, 300*time.Millisecond, took)
 		}},

@@ -42,6 +42,7 @@ func (s *shelf) Load(ctx context.Context) (io.ReadCloser, error) {
 }
 
 func (s *shelf) Store(ctx context.Context, write func(io.Writer) error) error {
+	handed.Add(1)
 	if s.store != nil {
 		return s.store(ctx, write)
 	}
@@ -69,7 +70,8 @@ func (s *shelf) start(t *testing.T) (*refresh.Persist, *refresh.Tasks) {
 		},
 		Used: func() { s.used++ },
 		Copy: func() (any, func(io.Writer) error) {
-			return s.what, func(w io.Writer) error { return s.writes }
+			handed.Add(1)
+			return s.what, func(io.Writer) error { return s.writes }
 		},
 	})
 	p.Start()

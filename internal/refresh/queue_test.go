@@ -31,7 +31,7 @@ func TestQueue(t *testing.T) {
 			q.Put(n)
 		}
 		assert.EqualValues(t, 2, q.Dropped(), "5 and 6 do not fit")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		assert.Equal(t, []int{1, 2, 3, 4}, got)
 		assert.Contains(t, book.String(), "the hook")
 

@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"context"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 // A checker says what a test has it say.
 type checker struct {
+	mu      sync.Mutex
 	running bool
 	err     error
 	panics  bool
@@ -27,12 +29,23 @@ type checker struct {
 }
 
 func (c *checker) check(ctx context.Context) (refresh.SyncReport, error) {
+	handed.Add(1)
+	c.mu.Lock()
 	c.calls++
-	if c.panics {
+	running, err, panics, takes := c.running, c.err, c.panics, c.takes
+	c.mu.Unlock()
+	if panics {
 		panic("oh no")
 	}
-	time.Sleep(c.takes)
-	return refresh.SyncReport{Running: c.running, Text: "text"}, c.err
+	time.Sleep(takes)
+	return refresh.SyncReport{Running: running, Text: "text"}, err
+}
+
+// set changes what it says.
+func (c *checker) set(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
 }
 
 // watch starts a watch in a bubble of synctest.
@@ -45,8 +58,13 @@ func (c *checker) watch(t *testing.T) (*refresh.SyncWatch, *refresh.Tasks) {
 	})
 	w := refresh.NewSyncWatch(refresh.SyncConfig{
 		Tasks: tasks, Clock: clock.Read, Check: c.check,
-		Depends: func() (held, lasts, quiet bool) { return c.held, c.lasts, c.quiet },
-		Over:    func() { c.over++ },
+		Depends: func() (held, lasts, quiet bool) {
+			handed.Add(1)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.held, c.lasts, c.quiet
+		},
+		Over: func() { c.over++ },
 	})
 	w.Start()
 	return w, tasks
@@ -66,17 +84,17 @@ func TestSyncIsRunning(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		set   checker
+		set   *checker
 		want  bool
 		took  time.Duration
 		error string
 	}{
-		{"yes", checker{running: true}, true, 0, ""},
-		{"no", checker{}, false, 0, ""},
-		{"yes, but with an error", checker{running: true, err: io.EOF}, false, 0, "EOF"},
-		{"a panic", checker{running: true, panics: true}, false, 0, "the SyncChecker"},
-		{"yes, within the time", checker{running: true, takes: 5*time.Second - 1}, true, 5*time.Second - 1, ""},
-		{"yes, but too late", checker{running: true, takes: time.Minute}, false, 5 * time.Second, "did not answer"},
+		{"yes", &checker{running: true}, true, 0, ""},
+		{"no", &checker{}, false, 0, ""},
+		{"yes, but with an error", &checker{running: true, err: io.EOF}, false, 0, "EOF"},
+		{"a panic", &checker{running: true, panics: true}, false, 0, "the SyncChecker"},
+		{"yes, within the time", &checker{running: true, takes: 5*time.Second - 1}, true, 5*time.Second - 1, ""},
+		{"yes, but too late", &checker{running: true, takes: time.Minute}, false, 5 * time.Second, "did not answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,11 +127,12 @@ func TestSyncCheckerIsAskedByOneAtATime(t *testing.T) {
 		for range 3 {
 			assert.False(t, w.Running(t.Context()))
 		}
+		synctest.Wait()
 		assert.Equal(t, 1, c.calls)
 		pass(4 * time.Second)
 		assert.True(t, w.Running(t.Context()), "it has its answer a second later")
 		pass(time.Second)
-		c.takes = 0
+		c.set(func() { c.takes = 0 })
 		assert.True(t, w.Running(t.Context()))
 		assert.Equal(t, 2, c.calls)
 		tasks.End()
@@ -132,7 +151,7 @@ func TestSyncDuringARefresh(t *testing.T) {
 			w, _ := s.watch(t)
 			ran := w.During(t.Context())
 			synctest.Wait()
-			s.running = c.atEnd
+			s.set(func() { s.running = c.atEnd })
 			assert.Equal(t, c.want, ran(), "%+v", c)
 		})
 	}
@@ -143,20 +162,20 @@ func TestSyncIsOver(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
-		set     checker
+		set     *checker
 		ran     bool
 		want    int // how many times in 35 s
 		watched bool
 	}{
-		{"nothing depends on it", checker{}, false, 0, false},
-		{"held, and it runs", checker{held: true, lasts: true, running: true}, false, 0, true},
-		{"held, and it has ended", checker{held: true, lasts: true}, false, 2, true},
-		{"held for too long", checker{held: true, running: true}, false, 2, false},
-		{"not held, but it ran", checker{}, true, 2, true},
-		{"not held, but it ran and runs", checker{running: true}, true, 0, true},
-		{"not held, which cannot last", checker{running: true, lasts: false}, true, 0, true},
-		{"nothing to do", checker{held: true, lasts: true, quiet: true}, true, 0, false},
-		{"held, and it cannot tell", checker{held: true, lasts: true, running: true, err: io.EOF}, false, 2, true},
+		{"nothing depends on it", &checker{}, false, 0, false},
+		{"held, and it runs", &checker{held: true, lasts: true, running: true}, false, 0, true},
+		{"held, and it has ended", &checker{held: true, lasts: true}, false, 2, true},
+		{"held for too long", &checker{held: true, running: true}, false, 2, false},
+		{"not held, but it ran", &checker{}, true, 2, true},
+		{"not held, but it ran and runs", &checker{running: true}, true, 0, true},
+		{"not held, which cannot last", &checker{running: true, lasts: false}, true, 0, true},
+		{"nothing to do", &checker{held: true, lasts: true, quiet: true}, true, 0, false},
+		{"held, and it cannot tell", &checker{held: true, lasts: true, running: true, err: io.EOF}, false, 2, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,9 +185,9 @@ func TestSyncIsOver(t *testing.T) {
 					was := c.set.running
 					c.set.running = true
 					require.True(t, w.During(t.Context())())
-					c.set.running = was
+					c.set.set(func() { c.set.running = was })
 				}
-				c.set.calls = 0
+				c.set.set(func() { c.set.calls = 0 })
 				pass(15*time.Second - time.Second)
 				assert.Zero(t, c.set.over)
 				pass(21 * time.Second)
@@ -190,7 +209,7 @@ func TestSyncIsWatchedAgain(t *testing.T) {
 		c.watch(t)
 		pass(time.Minute)
 		assert.Zero(t, c.calls)
-		c.held = true
+		c.set(func() { c.held = true })
 		pass(15 * time.Second)
 		assert.Equal(t, 1, c.over)
 	})
