@@ -247,7 +247,7 @@ func TestOnAge(t *testing.T) {
 			assert.Len(t, s.began[refresh.Full], 2)
 			assert.Zero(t, a.Until())
 			a.Owe()
-			time.Sleep(10 * time.Millisecond)
+			pass(10 * time.Millisecond)
 			assert.Nil(t, a.Owed())
 			assert.Len(t, s.began[refresh.Full], 2)
 		}},
@@ -271,7 +271,9 @@ func TestOnAge(t *testing.T) {
 			assert.Equal(t, owed, a.Owed())
 			pass(time.Minute)
 			assert.Len(t, s.began[refresh.Full], 2)
+			handed.Add(1)
 			<-owed
+			synctest.Wait()
 			assert.Equal(t, 2*time.Minute+time.Second, time.Since(begun).Round(time.Millisecond))
 			assert.Len(t, s.began[refresh.Full], 3)
 			assert.Nil(t, a.Owed())
