@@ -72,14 +72,14 @@ func newGuard(p *Policy, next http.Handler) *guard {
 }
 
 // ServeHTTP implements http.Handler.
-func (h *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, denial := h.policy.Check(r)
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a, denial := g.policy.Check(r)
 	if denial != nil {
 		denial.ServeHTTP(w, r)
 		return
 	}
 	defer a.End()
-	h.next.ServeHTTP(w, a.Request())
+	g.next.ServeHTTP(w, a.Request())
 }
 
 // A guardedContext is the request's context with what the guard found out. It

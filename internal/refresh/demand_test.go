@@ -223,7 +223,7 @@ func TestOnAge(t *testing.T) {
 			time.Sleep(2*time.Minute - time.Second - 1)
 			a.Await(t.Context(), time.Minute, func() bool { return false })
 			assert.Len(t, s.began[refresh.Full], 2, "too early, by a nanosecond")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			assert.Zero(t, a.Until())
 			begun = time.Now()
 			a.Await(t.Context(), time.Minute, func() bool { return time.Since(begun) > 0 })
