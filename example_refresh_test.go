@@ -202,7 +202,7 @@ func ExampleOnDeny() {
 
 // In a test of the app against the real list, this finds mistyped roles. The
 // log tells of them too, once.
-func ExampleStatus_unheldRoles() {
+func ExampleStatus_unassignedRoles() {
 	gate := exampleGateWith(func(c *rolegate.Config) {
 		c.RoleCodes = func(context.Context) ([]string, error) { // an app has its marketplace client's
 			return []string{"teacher", "homeroom", "suspended", "admin", "principal"}, nil

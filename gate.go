@@ -18,11 +18,11 @@ type Gate struct {
 	observer *observer // nil before Open
 	admit    *Policy
 
-	refresher *refresher
-	onDeny    *denyRefresher // nil if OnDeny.Off
-	watches   *watches
-	unheld    *unheldRoles
-	overview  lastOverview
+	refresher  *refresher
+	onDeny     *denyRefresher // nil if OnDeny.Off
+	watches    *watches
+	unassigned *refresh.Unassigned
+	overview   lastOverview
 }
 
 // observedBy is who learns of the gate's decisions, nil for a nil gate.

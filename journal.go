@@ -65,7 +65,7 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 	if k == refresh.Full {
 		j.logHeld(gen.Held, before, now)
 		j.logAmbiguous(gen)
-		j.f.unheld.warn(gen.Snapshot)
+		j.f.unassigned.Warn(gen.Snapshot)
 	}
 }
 

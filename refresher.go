@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
@@ -23,11 +24,11 @@ type refresher struct {
 	loop  *refresh.Loop
 	onAge *refresh.OnAge // full refreshes that cannot wait
 
-	pull    *puller
-	journal *journal
-	unheld  *unheldRoles
-	persist *refresh.Persist // nil without a Cache, and with one that replicas share
-	replica *replica         // nil without one that replicas share
+	pull       *puller
+	journal    *journal
+	unassigned *refresh.Unassigned
+	persist    *refresh.Persist // nil without a Cache, and with one that replicas share
+	replica    *replica         // nil without one that replicas share
 
 	opened  clock.Instant
 	first   chan struct{} // closed when the first list is there
@@ -52,8 +53,16 @@ func startRefresher(g *Gate) {
 		soon:    func(k refresh.Kind) { f.loop.Soon(k) },
 	}
 	g.observer.decisions = refresh.StartQueue(f.tasks, f.log, decisionQueue, "Config.OnDecision", f.cfg.OnDecision)
-	f.unheld = newUnheldRoles(f)
-	g.unheld = f.unheld
+	f.unassigned = refresh.NewUnassigned(refresh.UnassignedConfig{
+		Tasks: f.tasks, Clock: f.clock, Log: f.log, Roles: f.roles, Fetch: f.cfg.RoleCodes,
+		Now: func() *index.Snapshot {
+			if gen := f.now.Load(); gen != nil {
+				return gen.Snapshot
+			}
+			return nil
+		},
+	})
+	g.unassigned = f.unassigned
 	f.journal = newJournal(f)
 	f.onPublish = []func(){g.watches.check}
 	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
@@ -97,7 +106,7 @@ func startRefresher(g *Gate) {
 		f.replica.start()
 	}
 	f.loop.Start()
-	f.tasks.Go(f.unheld.watch)
+	f.tasks.Go(f.unassigned.Watch)
 	f.tasks.Go(f.journal.watchStale)
 }
 

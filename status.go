@@ -285,7 +285,9 @@ func (g *Gate) Status() Status {
 	}
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
-		s.UnassignedRoles = g.unheld.list(gen.Snapshot)
+		for _, role := range g.unassigned.List(gen.Snapshot) {
+			s.UnassignedRoles = append(s.UnassignedRoles, UnassignedRole(role))
+		}
 		if h := gen.Held; h != nil {
 			s.Held = HeldStatus{Users: h.Size(), LostRoles: h.LostRoles(), Cause: h.Cause, Since: h.Since.Time(), Digest: gen.HeldDigest()}
 		}
@@ -349,4 +351,18 @@ func overviewOf(s *index.Snapshot) Overview {
 		o.Roles = append(o.Roles, RoleHolders{Code: r.Code, Users: r.Users, Orgs: r.Orgs})
 	}
 	return o
+}
+
+// An UnassignedRole is a role code that a check names and no listed user has, nor
+// a role that includes it: mostly a typo.
+type UnassignedRole struct {
+	Code string `json:"code"`
+
+	// Nearest is the code most like it that somebody has or the platform
+	// knows, "" if none is like it.
+	Nearest string `json:"nearest,omitempty"`
+
+	// Known says that the platform knows the code (see Config.RoleCodes): then
+	// it is no typo, only that nobody has it yet.
+	Known bool `json:"known"`
 }

@@ -30,7 +30,7 @@
 //   - An [Entry] moves the contact only if it is complete and nothing is missing
 //     before it: its From is not above the cursor. Otherwise its rows count, and
 //     the next incremental refresh is due as if there had been none.
-//   - Whom a base of another replica takes away is told to the cursor
+//   - Users who are missing from a base of another replica are told to the cursor
 //     (refresh.Cursor.Gone), or a server that lags behind brings them back.
 //   - A base does not put the cursor back behind what was known when it began,
 //     unless the source itself went back: the users with the highest sequences

@@ -292,7 +292,7 @@ func TestWhoIsLeft(t *testing.T) {
 		last int64
 		want [3]int
 	}{
-		{"all but those whom enough refreshes have missed", 0, [3]int{5, 5, 0}},
+		{"all but those who were missing from enough refreshes", 0, [3]int{5, 5, 0}},
 		{"a few more than enough refreshes have missed", 2, [3]int{2, 0, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
