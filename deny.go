@@ -154,14 +154,13 @@ func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 	return &denial
 }
 
-// ServeHTTP writes the answer: the headers in place of those that a middleware
-// outside has prepared for a success, the status, and the body unless r is a
-// HEAD.
+// ServeHTTP writes the answer: the status, the headers, and the body unless r is a
+// HEAD. Of the headers that a middleware outside has set, those stay that are about
+// the connection, the client or the site (cookies, CORS, security, rate limits,
+// ids of requests); what describes or caches a success goes.
 func (d *Denial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := w.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Location"} {
-		out.Del(name)
-	}
+	maps.DeleteFunc(out, func(name string, _ []string) bool { return !suitsRefusal(name) })
 	for name, values := range d.Header {
 		if name == "Vary" || name == "Set-Cookie" {
 			values = slices.Concat(out[name], values) // a new slice: others share theirs between requests
@@ -172,6 +171,34 @@ func (d *Denial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(d.Body) // a client that has gone away is no concern of the gate's
 	}
+}
+
+// suitsRefusal reports whether a header that a middleware outside has set suits a
+// refusal too.
+func suitsRefusal(name string) bool {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	switch name {
+	case "Alt-Svc", "Connection", "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Date", "Nel", "Origin-Agent-Cluster",
+		"Permissions-Policy", "Referrer-Policy", "Report-To", "Reporting-Endpoints", "Server", "Server-Timing", "Set-Cookie",
+		"Strict-Transport-Security", "Timing-Allow-Origin", "Traceparent", "Traceresponse", "Tracestate", "Vary", "Via":
+		return true
+	}
+	for _, family := range []string{"Access-Control-", "Cross-Origin-", "Ratelimit"} {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	// Of an app's own headers those that make proxies cache, send or hide
+	// something do not.
+	if !strings.HasPrefix(name, "X-") {
+		return false
+	}
+	for _, family := range []string{"X-Accel-", "X-Cache", "X-Sendfile", "X-Lighttpd-", "X-Litespeed-"} {
+		if strings.HasPrefix(name, family) {
+			return false
+		}
+	}
+	return true
 }
 
 // Error names the reason and the decision, for frameworks in which a refusal is
@@ -269,7 +296,7 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 	}
 	attrs := append(more,
 		slog.String("reason", d.Reason.String()),
-		slog.String("method", r.Method),
+		slog.String("method", method(r)),
 		slog.String("route", route(r)),
 		slog.String("guard", p.String()))
 	if d.User.s != nil {
@@ -287,6 +314,18 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 		attrs = append(attrs, slog.String("err", d.err.Error()))
 	}
 	log.LogAttrs(ctx, level, msg, attrs...)
+}
+
+// method names the request's method, "other" for one that RFC 9110 and RFC 5789 do
+// not know: clients can write anything there, of any length.
+func method(r *http.Request) string {
+	switch r.Method {
+	case "":
+		return http.MethodGet
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return r.Method
+	}
+	return "other"
 }
 
 // route names the route by its pattern. The path itself may have names in it

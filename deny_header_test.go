@@ -29,6 +29,9 @@ func TestDenyAmongOtherMiddleware(t *testing.T) {
 			"Content-Encoding": "gzip", "Content-Length": "5", "Content-Range": "bytes 0-4/5", "Etag": `"v1"`,
 			"Last-Modified": "Mon, 02 Jan 2006 15:04:05 GMT", "Cache-Control": "public, max-age=3600", "Location": "/elsewhere",
 			"Content-Type": "text/html", "Www-Authenticate": "Basic realm=outer", "Retry-After": "99999",
+			"Cdn-Cache-Control": "max-age=3600", "Surrogate-Control": "max-age=3600", "Content-Disposition": "attachment", "Expires": "Thu, 01 Jan 2099 00:00:00 GMT",
+			"X-Accel-Expires": "3600", "Accept-Ranges": "bytes", "Link": "</next>; rel=next", "Trailer": "X-Sum", "Content-Language": "zh",
+			"Content-Security-Policy": "default-src 'self'", "X-Frame-Options": "DENY", "X-Ratelimit-Remaining": "7", "Cross-Origin-Opener-Policy": "same-origin", "Traceparent": "00-1",
 		} {
 			w.Header().Set(name, value)
 		}
@@ -44,10 +47,16 @@ func TestDenyAmongOtherMiddleware(t *testing.T) {
 		assert.Equal(t, []string{"no-store"}, h["Cache-Control"])
 		assert.Equal(t, []string{"application/problem+json"}, h["Content-Type"])
 		assert.Equal(t, []string{strconv.Itoa(w.Body.Len())}, h["Content-Length"])
-		for _, kept := range []string{"Access-Control-Allow-Origin", "Strict-Transport-Security", "X-Request-Id"} {
+		for _, kept := range []string{
+			"Access-Control-Allow-Origin", "Strict-Transport-Security", "X-Request-Id", "Content-Security-Policy", "X-Frame-Options",
+			"X-Ratelimit-Remaining", "Cross-Origin-Opener-Policy", "Traceparent",
+		} {
 			assert.NotEmpty(t, h.Get(kept), kept)
 		}
-		for _, gone := range []string{"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Location"} {
+		for _, gone := range []string{
+			"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Location", "Cdn-Cache-Control", "Surrogate-Control", "Content-Disposition",
+			"Expires", "X-Accel-Expires", "Accept-Ranges", "Link", "Trailer", "Content-Language",
+		} {
 			assert.Empty(t, h.Values(gone), gone)
 		}
 		if w.Code == 401 {

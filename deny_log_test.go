@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/rolegatetest"
 )
 
 // The decision's id leads from what the client saw to what the operator may
@@ -122,6 +123,31 @@ func TestDenyLogCannotBeForged(t *testing.T) {
 			app.ServeHTTP(httptest.NewRecorder(), r)
 			assert.Equal(t, 2, strings.Count(book.String(), "rolegate: refused"))
 			assert.NotContains(t, book.String()[before:], "forged")
+		})
+	}
+}
+
+// What a client writes as its method is of any length, and in no log.
+func TestMethodsThatAreNotStandard(t *testing.T) {
+	t.Parallel()
+	book := new(logBook)
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(), Logger: book.logger()})
+	h := gate.Admit(ok(gate))
+	for name, c := range map[string]struct{ method, logged string }{
+		"a standard one":    {"PATCH", "PATCH"},
+		"none":              {"", "GET"},
+		"one of WebDAV":     {"PROPFIND", "other"},
+		"in lower case":     {"get", "other"},
+		"a megabyte of one": {strings.Repeat("A", 1<<20), "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Method = c.method
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, http.StatusUnauthorized, w.Code)
+			lines := book.lines("rolegate: refused")
+			assert.Equal(t, c.logged, lines[len(lines)-1]["method"])
 		})
 	}
 }

@@ -42,7 +42,7 @@ type DecisionEvent struct {
 	UserID int64 // the user, or the unlisted id that was asked about; 0 if unknown
 	Org    int64 // the organisation in which roles were looked for; 0 if none was named
 
-	Method, Route string // of the request; "" without one
+	Method, Route string // of the request, "" without one; a method that is not standard is "other"
 	Guard         string // what was asked for: see Policy.String
 }
 
@@ -102,7 +102,7 @@ func (o *observer) observe(p *Policy, d *Decision, r *http.Request, decision str
 		e.UserID = d.User.ID()
 	}
 	if r != nil {
-		e.Method, e.Route = r.Method, route(r)
+		e.Method, e.Route = method(r), route(r)
 	}
 	o.decisions.Put(e)
 }
