@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,7 +23,11 @@ import (
 	"github.com/rolegate/rolegate/marketplace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16") // most of what takes time waits between attempts
+	goleak.VerifyTestMain(m)
+}
 
 // secret is the token of these tests. It has what escapings differ about.
 const secret = `AT-3-s3cr3t/+"é token`

@@ -32,7 +32,7 @@ func TestASocketWithAFullQueueIsLeftAlone(t *testing.T) {
 	}
 	before, err := os.Lstat(r.socket)
 	require.NoError(t, err)
-	assert.ErrorContains(t, daemon.Run(ended(t), daemon.Options{Path: r.path, Logger: discard}), "somebody listens there")
+	assert.ErrorContains(t, daemon.Run(ended(t), daemon.Options{Path: r.path, Logger: discard}), "a process listens there")
 	after, err := os.Lstat(r.socket)
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(before, after))
