@@ -1,4 +1,4 @@
-//go:build drill
+//go:build drill && !race
 
 package rolegate_test
 

@@ -47,7 +47,7 @@ const (
 	helpAfter = 3 * time.Second
 
 	// firstWait is how long a replica that has nothing goes on asking a store that
-	// does not answer: of many that start at once, each is slow.
+	// does not answer any more: of many that start at once, each is slow.
 	firstWait = 10 * time.Second
 
 	// loadAgain is how long a base that could not be read is left alone.

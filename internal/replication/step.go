@@ -121,6 +121,11 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 
 // synced takes in what the store has answered.
 func (s *State) synced(e *Event, to []Action) []Action {
+	for k := range s.work {
+		if w := &s.work[k]; w.waiting && !e.Failed && !e.Own.Loaded {
+			w.alone = max(w.alone, e.Now.Mono+int64(firstWait)) // it answers, if slowly
+		}
+	}
 	if took := e.Sent.Age(e.Now); took > Timeout && !e.Failed {
 		s.syncAt = e.Now.Mono
 		return to
