@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -311,11 +312,15 @@ func TestTokenWithALineBreak(t *testing.T) {
 func TestTwoClientsThatRenewEachOthersToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		n, valid := 0, ""
 		l := &list{rows: numbered(200, unique)}
 		tr := transport(func(r *http.Request) (*http.Response, error) {
 			<-time.After(time.Duration(5+rand.IntN(10)) * time.Millisecond)
-			if r.URL.Query().Get("accessToken") != valid {
+			mu.Lock()
+			is := r.URL.Query().Get("accessToken") == valid
+			mu.Unlock()
+			if !is {
 				return reply(401, ""), nil
 			}
 			return l.RoundTrip(r)
@@ -325,6 +330,8 @@ func TestTwoClientsThatRenewEachOthersToken(t *testing.T) {
 			go func() {
 				c := client(tr, tokenFrom(marketplace.TokenFunc(func(context.Context) (string, error) {
 					<-time.After(20 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
 					n++
 					valid = fmt.Sprintf("token-%d", n)
 					return valid, nil

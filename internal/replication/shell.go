@@ -315,7 +315,7 @@ func (s *Shell) call(do func(context.Context) error) (err error) {
 }
 
 // transferTime is how long a base may take on its way.
-const transferTime = 2 * time.Minute
+const transferTime = 5 * time.Minute
 
 func (s *Shell) load(a Action) {
 	ctx, cancel := context.WithTimeout(s.ctx, transferTime)

@@ -52,6 +52,9 @@ const (
 
 	// loadAgain is how long a base that could not be read is left alone.
 	loadAgain = 30 * time.Second
+
+	// loadTries is how often in a row it is tried before that.
+	loadTries = 3
 )
 
 // A work is what a replica is about with one kind of refresh.
@@ -101,6 +104,7 @@ type State struct {
 	syncAt, repairAt, helpAt              int64
 	helped                                int64 // the demand that was helped last
 	broken                                Base  // what could not be read
+	tries                                 int   // to read it
 	brokenUntil                           int64
 
 	work [Kinds]work

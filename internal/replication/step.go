@@ -54,11 +54,14 @@ func (s *State) due(e *Event) {
 	if !w.waiting {
 		w.waiting, w.was = true, e.Own
 		w.bound, w.alone = e.Now.Mono+s.spread(bound), e.Now.Mono
-		if !e.Own.Loaded {
+		if !e.Own.Loaded && !e.Demand {
 			w.alone += s.spread(firstWait)
+			w.bound += 3 * int64(bound) // it has nothing to do but wait
 		}
 	}
-	w.bound = min(w.bound, e.Now.Mono+int64(bound))
+	if e.Own.Loaded || e.Demand {
+		w.bound = min(w.bound, e.Now.Mono+int64(bound))
+	}
 	s.syncAt = e.Now.Mono
 }
 
@@ -110,7 +113,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.void}
 	for k := range s.work {
 		w := &s.work[k]
-		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}))
+		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain())
 		a.Raise = a.Raise || w.raise
 		w.asking = true
 	}
@@ -172,7 +175,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		case !w.waiting || w.running:
 		case !w.asking: // it began to wait while this call was under way
 			s.syncAt = e.Now.Mono
-		case w.demand || !own.Loaded:
+		case w.demand, !own.Loaded && s.loading == (Base{}) && !r.Held[k]:
 			s.syncAt = min(s.syncAt, e.Now.Mono+s.spread(pollSoon))
 		}
 	}
@@ -202,6 +205,9 @@ func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
 		to = append(to, Action{Type: Confirm, Base: b, At: at})
 	case b == s.broken && e.Now.Mono < s.brokenUntil, s.loading != (Base{}):
 	default:
+		if b != s.broken {
+			s.tries = 0
+		}
 		s.loading, s.loadingAt = b, at
 		to = append(to, Action{Type: Load, Base: b, At: at})
 	}
@@ -295,10 +301,17 @@ func (s *State) ran(e *Event, to []Action) []Action {
 	return to
 }
 
+// loadsAgain reports whether a base that could not be read is worth another try
+// before this replica refreshes instead: a store with much to do is slow.
+func (s *State) loadsAgain() bool { return s.tries%loadTries != 0 && s.seen == s.broken }
+
 // loaded notes what became of a Load.
 func (s *State) loaded(e *Event) {
 	if e.Failed {
 		s.broken, s.brokenUntil = s.loading, e.Now.Mono+int64(loadAgain)
+		if s.tries++; s.loadsAgain() {
+			s.brokenUntil = e.Now.Mono + s.spread(pollEvery)
+		}
 	} else if e.Own.Began == s.loadingAt {
 		s.base, s.baseAt = s.loading, s.loadingAt
 	}
