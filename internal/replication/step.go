@@ -113,7 +113,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.void}
 	for k := range s.work {
 		w := &s.work[k]
-		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain())
+		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain(&e.Own))
 		a.Raise = a.Raise || w.raise
 		w.asking = true
 	}
@@ -302,14 +302,17 @@ func (s *State) ran(e *Event, to []Action) []Action {
 }
 
 // loadsAgain reports whether a base that could not be read is worth another try
-// before this replica refreshes instead: a store with much to do is slow.
-func (s *State) loadsAgain() bool { return s.tries%loadTries != 0 && s.seen == s.broken }
+// before this replica, which has nothing, refreshes instead: a store with much to
+// do is slow.
+func (s *State) loadsAgain(own *Own) bool {
+	return !own.Loaded && s.tries%loadTries != 0 && s.seen == s.broken
+}
 
 // loaded notes what became of a Load.
 func (s *State) loaded(e *Event) {
 	if e.Failed {
 		s.broken, s.brokenUntil = s.loading, e.Now.Mono+int64(loadAgain)
-		if s.tries++; s.loadsAgain() {
+		if s.tries++; s.loadsAgain(&e.Own) {
 			s.brokenUntil = e.Now.Mono + s.spread(pollEvery)
 		}
 	} else if e.Own.Began == s.loadingAt {
