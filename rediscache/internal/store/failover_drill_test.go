@@ -386,9 +386,12 @@ func TestCluster(t *testing.T) {
 	from, err := client.MasterForKey(t.Context(), key)
 	require.NoError(t, err)
 	fromID := from.ClusterMyID(t.Context()).Val()
+	var mu sync.Mutex // all nodes are asked at once
 	var to *redis.Client
 	require.NoError(t, client.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
 		if node.Ping(ctx).Err() == nil && node.ClusterMyID(ctx).Val() != fromID {
+			mu.Lock()
+			defer mu.Unlock()
 			to = node
 		}
 		return nil
