@@ -32,7 +32,7 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if before != nil && before.Contact.Mono-margin > began {
 		next.Contact = clock.Later(base.Contact, before.Contact)
 	}
-	p.cursor.Gone(removed(before, base))
+	p.cursor.Gone(removed(before, next))
 	p.cursor.Follow(p.clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
 		_, ok := base.Find(id)
 		return ok

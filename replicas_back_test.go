@@ -131,6 +131,53 @@ func TestNoReplicaAdmitsAUserWhomItHasRemoved(t *testing.T) {
 	})
 }
 
+// A slowWalk takes its time to hand over the list that it has read.
+type slowWalk struct {
+	*rolegatetest.Static
+	slow *atomic.Bool
+}
+
+func (s slowWalk) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	var list []rolegate.Record
+	err := s.Static.Pull(ctx, after, func(r rolegate.Record) { list = append(list, r) })
+	if after == 0 && s.slow.Load() {
+		wait(ctx, 10*time.Second)
+	}
+	for _, r := range list {
+		yield(r)
+	}
+	return err
+}
+
+// A user who was added while another replica read the list is not one who
+// is gone: the next full refresh does not doubt their record.
+func TestAUserWhoIsNotOnTheOthersListYet(t *testing.T) {
+	t.Parallel()
+	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
+		var slow atomic.Bool
+		g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
+		g.source.Set(users(20)...)
+		g.add()
+		g.add()
+		g.settle(5 * time.Second)
+		slow.Store(true)
+		read := make(chan error)
+		go func() { read <- g.gates[0].RefreshAll(context.Background()) }()
+		g.settle(9950 * time.Millisecond)
+		g.source.Put(record(500, in(7, "teacher")))
+		require.NoError(t, g.gates[1].Refresh(t.Context()))
+		require.True(t, allowed(g.gates[1], 500))
+		require.NoError(t, <-read)
+		slow.Store(false)
+		for range 5 {
+			g.settle(3 * time.Second)
+			require.True(t, allowed(g.gates[1], 500), "what was read later counts beside the others' list")
+		}
+		require.NoError(t, g.gates[1].RefreshAll(t.Context()))
+		require.True(t, allowed(g.gates[1], 500), "and nothing is doubtful about it")
+	})
+}
+
 // A process that was paused for long, or whose machine was suspended, is right
 // within seconds, not minutes.
 func TestAReplicaThatWasPaused(t *testing.T) {
