@@ -418,7 +418,7 @@ func (i *increment) put(ctx context.Context, complete bool) error {
 func (p *puller) put(rows *collector, started clock.Instant, complete, moves bool) (seen RefreshOutcome, err error) {
 	before := p.now.Load()
 	next := *before
-	changes, err := next.Apply(rows.table, 0, p.roles, p.cfg.indexed.fields())
+	changes, err := next.Apply(rows.table, p.roles, p.cfg.indexed.fields())
 	if err != nil {
 		return seen, err
 	}

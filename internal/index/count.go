@@ -74,12 +74,3 @@ func (s *Snapshot) Count() Counts {
 	})
 	return c
 }
-
-// RecountRoles returns the snapshot, in which those roles are assigned that
-// somebody has now: what a full refresh knows by itself.
-func (s *Snapshot) RecountRoles() *Snapshot {
-	next := *s
-	next.Assigned = nil
-	s.eachUser(func(_ int64, at Place) { next.Assigned = next.Assigned.WithGrants(s.Grants(at)) })
-	return &next
-}

@@ -49,21 +49,17 @@ func (t *Tail) Add(id, sequence int64) (counts bool) {
 		counts = a.again != (clock.Instant{}) && a.again.Age(t.began) >= t.gap
 		t.again[id] = counts
 	}
-	t.add(id, sequence)
-	return counts
-}
-
-func (t *Tail) add(id, sequence int64) {
 	t.most = max(t.most, sequence)
 	if sequence > t.from {
 		t.above = append(t.above, userRow{id, sequence})
 	}
 	if len(t.last) < tailRows {
 		t.last = append(t.last, userRow{id, sequence})
-		return
+		return counts
 	}
 	t.last[t.next] = userRow{id, sequence}
 	t.next = (t.next + 1) % tailRows
+	return counts
 }
 
 // Above returns the highest sequence that was shown of each user above that from

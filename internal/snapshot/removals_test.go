@@ -77,7 +77,7 @@ func (s *story) refresh(l list, c snapshot.RemovalContext) {
 // increment makes an incremental refresh that brings these users.
 func (s *story) increment(l list) {
 	next := *s.gen
-	changes, err := next.Apply(s.build(l), 1, s.roles, 0)
+	changes, err := next.Apply(s.build(l), s.roles, 0)
 	require.NoError(s.t, err)
 	next.Held = s.gen.Held.Without(changes)
 	require.NoError(s.t, next.HoldLostRoles(s.gen, changes, s.limits, s.now, s.roles, 0))

@@ -46,9 +46,9 @@ func (gen *Generation) KnownFor(id int64) clock.Instant {
 }
 
 // Apply puts the rows that an incremental refresh has read on top of the
-// generation's index. highest is the highest sequence that it has read. Only a
-// generation that nobody else sees yet may be changed so.
-func (gen *Generation) Apply(rows *index.Builder, highest int64, roles *index.RoleSpace, aliases index.FieldSet) (changes *index.Table, err error) {
+// generation's index. Only a generation that nobody else sees yet may be changed
+// so.
+func (gen *Generation) Apply(rows *index.Builder, roles *index.RoleSpace, aliases index.FieldSet) (changes *index.Table, err error) {
 	if changes, err = rows.Finish(); err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (gen *Generation) Apply(rows *index.Builder, highest int64, roles *index.Ro
 	if err != nil {
 		return nil, err
 	}
-	gen.Snapshot, gen.Cursor = s, max(gen.Cursor, highest)
+	gen.Snapshot = s
 	return changes, nil
 }
 
