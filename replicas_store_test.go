@@ -45,6 +45,13 @@ const fakeLease = 10 * time.Second
 
 func newFakeStore() *fakeStore { return &fakeStore{} }
 
+// counts returns how often the store was called, and how many bases were written.
+func (s *fakeStore) counts() (calls, wrote int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls, s.wrote
+}
+
 // do changes the store from outside: an operator, a crash.
 func (s *fakeStore) do(change func(*fakeStore)) {
 	s.mu.Lock()
