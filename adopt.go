@@ -25,6 +25,7 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 		return before, false, nil
 	}
 	began := base.Refreshed.Mono + margin
+	recent := p.rows.After(base.Refreshed.Mono - 2*margin)
 	next, rows, err := p.onTop(base, began)
 	if err != nil {
 		return nil, false, err
@@ -32,7 +33,7 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if before != nil && before.Contact.Mono-margin > began {
 		next.Contact = clock.Later(base.Contact, before.Contact)
 	}
-	p.cursor.Gone(removed(before, next))
+	p.cursor.Gone(p.gone(before, next, recent))
 	p.cursor.Follow(p.clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
 		_, ok := base.Find(id)
 		return ok

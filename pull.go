@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -176,6 +177,10 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if before != nil && before.Elsewhere && before.Refreshed.Mono >= started.Mono {
 		return nil, nil, seen, refresh.ErrElsewhere
 	}
+	var recent []snapshot.Row
+	if p.share != nil {
+		recent = p.rows.After(began - 2*margin)
+	}
 	base := &snapshot.Generation{Snapshot: s, Above: list.Above(), Contact: started, Verified: started, Refreshed: started}
 	if next, _, err = p.onTop(base, began); err != nil {
 		return nil, nil, seen, err
@@ -198,7 +203,7 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if err := next.HoldBack(before, p.cfg.limits(), view, p.roles, p.cfg.indexed.fields()); err != nil {
 		return nil, nil, seen, err
 	}
-	next.Cursor = p.cursor.Full(started, p.clock(), list, removed(before, next))
+	next.Cursor = p.cursor.Full(started, p.clock(), list, p.gone(before, next, recent))
 	if p.share != nil && unchanged(before, next) {
 		p.sameAs = before.Refreshed
 	}
@@ -253,6 +258,21 @@ func removed(before, next *snapshot.Generation) (ids []int64) {
 		}
 	})
 	return ids
+}
+
+// gone returns the users that a list does not have any more, but for those of the
+// recent rows: they were read by another replica, or before another one's list, and at
+// about the time when that began. Whether before or after it the clocks cannot tell, so
+// that the next row of theirs counts.
+func (p *puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) []int64 {
+	ids := removed(before, next)
+	doubtful := make(map[int64]bool, len(recent))
+	for _, row := range recent {
+		doubtful[row.ID] = true
+	}
+	doubted := slices.Clone(ids)
+	p.cursor.Doubt(slices.DeleteFunc(doubted, func(id int64) bool { return !doubtful[id] }))
+	return slices.DeleteFunc(ids, func(id int64) bool { return doubtful[id] })
 }
 
 // maxExplained is how many users may be gone from a list whose highest sequence

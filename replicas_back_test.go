@@ -356,3 +356,32 @@ func TestALaterPublishUndoesNoLaterChange(t *testing.T) {
 		}
 	})
 }
+
+// A user who is added within a second after another replica began to read the list may
+// be missing from it, and the clocks cannot tell why. The next incremental refresh that
+// lists them decides, and no full one has to.
+func TestAUserWhoIsAddedAsTheOthersBegin(t *testing.T) {
+	t.Parallel()
+	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
+		var slow atomic.Bool
+		g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
+		g.source.Set(users(20)...)
+		g.add()
+		g.add()
+		g.settle(5 * time.Second)
+		slow.Store(true)
+		read := make(chan error)
+		go func() { read <- g.gates[0].RefreshAll(context.Background()) }()
+		g.settle(500 * time.Millisecond)
+		g.source.Put(record(500, in(7, "teacher")))
+		require.NoError(t, g.gates[1].Refresh(t.Context()))
+		require.True(t, allowed(g.gates[1], 500))
+		require.NoError(t, <-read)
+		slow.Store(false)
+		g.settle(75 * time.Second)
+		require.True(t, g.all(true, 500))
+		require.NoError(t, g.gates[1].RefreshAll(t.Context()))
+		g.settle(3 * time.Second)
+		require.True(t, g.all(true, 500))
+	})
+}

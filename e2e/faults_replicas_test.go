@@ -209,7 +209,7 @@ func spread(t *testing.T, begun time.Time, all []*replica) {
 		first = append(first, r.source.since(begun)[0])
 	}
 	slices.SortFunc(first, time.Time.Compare)
-	assert.Greater(t, first[len(first)-1].Sub(first[0]), quick.refresh/6)
+	assert.Greater(t, first[len(first)-1].Sub(first[0]), quick.refresh/20) // six draws from a good part of quick.refresh
 }
 
 // An old backup has in it who was revoked since.

@@ -140,6 +140,16 @@ func (c *Cursor) Gone(ids []int64) {
 	c.remove(ids, c.highest)
 }
 
+// Doubt notes that those users are not listed by a full refresh, but may have been
+// added after it began: the next row of theirs counts.
+func (c *Cursor) Doubt(ids []int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range ids {
+		delete(c.recent, id)
+	}
+}
+
 func (c *Cursor) remove(ids []int64, known int64) {
 	for _, id := range ids {
 		c.gone[id] = absence{known: max(c.gone[id].known, known)}
