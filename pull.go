@@ -265,14 +265,14 @@ func removed(before, next *snapshot.Generation) (ids []int64) {
 // about the time when that began. Whether before or after it the clocks cannot tell, so
 // that the next row of theirs counts.
 func (p *puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) []int64 {
-	ids := removed(before, next)
-	doubtful := make(map[int64]bool, len(recent))
-	for _, row := range recent {
-		doubtful[row.ID] = true
-	}
-	doubted := slices.Clone(ids)
-	p.cursor.Doubt(slices.DeleteFunc(doubted, func(id int64) bool { return !doubtful[id] }))
-	return slices.DeleteFunc(ids, func(id int64) bool { return doubtful[id] })
+	doubtful := sequencesOf(recent)
+	return slices.DeleteFunc(removed(before, next), func(id int64) bool {
+		_, is := doubtful[id]
+		if is {
+			p.cursor.Doubt(id)
+		}
+		return is
+	})
 }
 
 // maxExplained is how many users may be gone from a list whose highest sequence

@@ -149,26 +149,33 @@ func (s slowWalk) Pull(ctx context.Context, after int64, yield func(rolegate.Rec
 	return err
 }
 
+// addedWhileOtherReads has two replicas: so long after the first has begun to read the
+// list, for ten seconds, user 500 is added, and the second knows it.
+func (g *replicaGroup) addedWhileOtherReads(into time.Duration) {
+	g.t.Helper()
+	var slow atomic.Bool
+	g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
+	g.source.Set(users(20)...)
+	g.add()
+	g.add()
+	g.settle(5 * time.Second)
+	slow.Store(true)
+	read := make(chan error)
+	go func() { read <- g.gates[0].RefreshAll(context.Background()) }()
+	g.settle(into)
+	g.source.Put(record(500, in(7, "teacher")))
+	require.NoError(g.t, g.gates[1].Refresh(g.t.Context()))
+	require.True(g.t, allowed(g.gates[1], 500))
+	require.NoError(g.t, <-read)
+	slow.Store(false)
+}
+
 // A user who was added while another replica read the list is not one who
 // is gone: the next full refresh does not doubt their record.
 func TestAUserWhoIsNotOnTheOthersListYet(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
-		var slow atomic.Bool
-		g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
-		g.source.Set(users(20)...)
-		g.add()
-		g.add()
-		g.settle(5 * time.Second)
-		slow.Store(true)
-		read := make(chan error)
-		go func() { read <- g.gates[0].RefreshAll(context.Background()) }()
-		g.settle(9950 * time.Millisecond)
-		g.source.Put(record(500, in(7, "teacher")))
-		require.NoError(t, g.gates[1].Refresh(t.Context()))
-		require.True(t, allowed(g.gates[1], 500))
-		require.NoError(t, <-read)
-		slow.Store(false)
+		g.addedWhileOtherReads(9950 * time.Millisecond)
 		for range 5 {
 			g.settle(3 * time.Second)
 			require.True(t, allowed(g.gates[1], 500), "what was read later counts beside the others' list")
@@ -363,21 +370,7 @@ func TestALaterPublishUndoesNoLaterChange(t *testing.T) {
 func TestAUserWhoIsAddedAsTheOthersBegin(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
-		var slow atomic.Bool
-		g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
-		g.source.Set(users(20)...)
-		g.add()
-		g.add()
-		g.settle(5 * time.Second)
-		slow.Store(true)
-		read := make(chan error)
-		go func() { read <- g.gates[0].RefreshAll(context.Background()) }()
-		g.settle(500 * time.Millisecond)
-		g.source.Put(record(500, in(7, "teacher")))
-		require.NoError(t, g.gates[1].Refresh(t.Context()))
-		require.True(t, allowed(g.gates[1], 500))
-		require.NoError(t, <-read)
-		slow.Store(false)
+		g.addedWhileOtherReads(500 * time.Millisecond)
 		g.settle(75 * time.Second)
 		require.True(t, g.all(true, 500))
 		require.NoError(t, g.gates[1].RefreshAll(t.Context()))

@@ -153,7 +153,7 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			onEachRedis(t, func(t *testing.T, s *store) {
-				l, all := lonely(t, s, 6)
+				l, all := lonely(t, s, 16) // spread is a draw of theirs: few may fall together by chance
 				l.Remove(2)
 				allLet(t, 2, false, all...)
 				g := guard(t, 1, 2, all...)
@@ -209,7 +209,7 @@ func spread(t *testing.T, begun time.Time, all []*replica) {
 		first = append(first, r.source.since(begun)[0])
 	}
 	slices.SortFunc(first, time.Time.Compare)
-	assert.Greater(t, first[len(first)-1].Sub(first[0]), quick.refresh/20) // six draws from a good part of quick.refresh
+	assert.Greater(t, first[len(first)-1].Sub(first[0]), quick.refresh/6)
 }
 
 // An old backup has in it who was revoked since.

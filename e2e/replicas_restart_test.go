@@ -84,10 +84,8 @@ func runCrew(text string) error {
 			})
 			if err != nil {
 				failed <- err
-				return
-			}
-			for gate.Status().State != rolegate.StateReady {
-				time.Sleep(50 * time.Millisecond)
+			} else if state := gate.Status().State; state != rolegate.StateReady {
+				failed <- fmt.Errorf("a replica that is open is %v", state)
 			}
 		})
 	}

@@ -140,14 +140,12 @@ func (c *Cursor) Gone(ids []int64) {
 	c.remove(ids, c.highest)
 }
 
-// Doubt notes that those users are not listed by a full refresh, but may have been
-// added after it began: the next row of theirs counts.
-func (c *Cursor) Doubt(ids []int64) {
+// Doubt notes that a user is not listed by a full refresh, but may have been added after
+// it began: the next row of theirs counts.
+func (c *Cursor) Doubt(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, id := range ids {
-		delete(c.recent, id)
-	}
+	delete(c.recent, id)
 }
 
 func (c *Cursor) remove(ids []int64, known int64) {
