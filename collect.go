@@ -27,6 +27,7 @@ type collector struct {
 	after       int64           // what it asked from
 	read        int64           // the tick before it asked
 	sequences   map[int64]int64 // the highest of each user that it has read
+	most        int64           // the highest of all that moves the cursor, repeated ones included
 	rows        []snapshot.Row  // what it has read, for whoever has to put it on top again
 
 	lastBad                                  error
@@ -86,6 +87,9 @@ func (c *collector) take(r *Record) error {
 	good := r.Bad == nil && r.UserID > 0 && r.Unreadable.fields()&c.p.cfg.fields == 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
 		return pullError(FailureCursorRegressed, "asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full refresh will follow it", c.after, r.Sequence)
+	}
+	if c.incremental && r.Sequence > c.most && c.p.cursor.Moves(r.Sequence) {
+		c.most = r.Sequence
 	}
 	if r.UserID > 0 {
 		if c.incremental && good && c.repeats(r) {

@@ -277,13 +277,22 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	}
 	before := g.clone()
 	g.apply(said)
+	complete := g.asks.Highest() <= after // else it shows the highest that is known, or knows nothing
+	for _, r := range news {
+		complete = complete || r.Sequence >= g.asks.Highest() && g.asks.Moves(r.Sequence)
+	}
 	g.asks.Page(clock.Read(), sequences, true)
-	g.asks.Done(clock.Read())
+	if complete {
+		g.asks.Done(clock.Read())
+		g.contact = now
+	} else {
+		g.asks.Regressed(clock.Read())
+	}
 	g.guardRoles(&before, said, now, false)
 	if !g.holds() {
 		g.looks = nil
 	}
-	g.cursor, g.contact = g.asks.Highest(), now
+	g.cursor = g.asks.Highest()
 	if !reflect.DeepEqual(before.users, g.users) || !reflect.DeepEqual(before.barred, g.barred) || !reflect.DeepEqual(before.held, g.held) {
 		g.store()
 	}

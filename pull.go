@@ -85,6 +85,7 @@ type puller struct {
 	rows     snapshot.Rows  // what goes on top of a full refresh that has begun, here or elsewhere
 	sameAs   clock.Instant  // when the full refresh began that the last one has found to be as it was
 	unread   *clock.Instant // when a record that says not even whose it is last made a full refresh due
+	missed   int            // how many incremental refreshes in a row have not shown the highest sequence known
 }
 
 // A fullRefresh is one that is under way: when it began.
@@ -301,6 +302,9 @@ var errOutdated = errors.New("rolegate: a full refresh has overtaken this page")
 func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome RefreshOutcome, err error) {
 	for {
 		run := &increment{p: p, after: p.cursor.From(), started: started}
+		if highest := p.cursor.Highest(); highest > run.after {
+			run.sought = highest
+		}
 		err := run.pull(ctx)
 		outcome = outcome.plus(run.outcome)
 		switch {
@@ -322,6 +326,8 @@ func (p *puller) increment(ctx context.Context, started clock.Instant) (outcome 
 type increment struct {
 	p       *puller
 	after   int64
+	sought  int64 // the highest sequence known, if it must be shown
+	shown   bool  // it was, or a higher one
 	started clock.Instant
 	rows    *collector
 	from    int64         // the sequence behind which rows has all
@@ -360,6 +366,12 @@ func (i *increment) pull(ctx context.Context) error {
 	return i.publish(ctx, true)
 }
 
+// misses reports whether it has not shown the highest sequence that was known when it
+// began, although it asked from below that: whoever had it is gone, or this is a server
+// that lags behind, or a restored backup. Then it cannot say what has changed, and a
+// full refresh is due.
+func (i *increment) misses() bool { return !i.shown && i.p.cursor.Highest() >= i.sought }
+
 // begin begins to collect rows.
 func (i *increment) begin() {
 	i.asked, i.askedAt = i.p.tick(), i.p.clock()
@@ -384,13 +396,15 @@ func (i *increment) pageEnded(ctx context.Context) error {
 }
 
 // publish publishes the rows that were read, and, with the last, that the
-// refresh is complete.
-func (i *increment) publish(ctx context.Context, complete bool) error {
-	if len(i.rows.sequences) == 0 && i.rows.unreadable == 0 && !complete {
+// refresh is complete, if it is.
+func (i *increment) publish(ctx context.Context, last bool) error {
+	i.shown = i.shown || i.rows.most >= i.sought
+	if len(i.rows.sequences) == 0 && i.rows.unreadable == 0 && !last {
 		return nil
 	}
 	i.rows.settle()
-	if err := i.put(ctx, complete); err != nil {
+	complete, err := i.put(ctx, last)
+	if err != nil {
 		return err
 	}
 	if p := i.p; p.share != nil { // not with the lock: it may have to wait
@@ -406,30 +420,38 @@ func (i *increment) publish(ctx context.Context, complete bool) error {
 	return nil
 }
 
-func (i *increment) put(ctx context.Context, complete bool) error {
+func (i *increment) put(ctx context.Context, last bool) (complete bool, err error) {
 	p := i.p
 	if !i.rows.table.Settle(p.roles) {
-		return tooManyRoles()
+		return false, tooManyRoles()
 	}
 	if err := p.lockSwap(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer p.unlockSwap()
 	begun := p.clock()
 	if i.asked <= max(p.began, p.outdated) {
-		return errOutdated
+		return false, errOutdated
 	}
 	if i.rows.unreadable > 0 {
 		p.fullForUnreadable(i.started)
 	}
+	complete = last
+	if last && i.misses() {
+		complete = false
+		p.cursor.Regressed(i.started)
+		p.fullForMissed()
+	} else if last {
+		p.missed = 0
+	}
 	seen, err := p.put(i.rows, i.started, complete, true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	i.outcome = i.outcome.plus(seen)
 	i.last = p.clock()
 	i.took = begun.Age(i.last)
-	return nil
+	return complete, nil
 }
 
 // put puts rows on top of what requests see. complete is whether nothing else
@@ -485,6 +507,16 @@ func (p *puller) sharedAliases(gen *snapshot.Generation) (n int) {
 func (p *puller) fullForUnreadable(now clock.Instant) {
 	if p.unread == nil || p.unread.Age(now) >= p.cfg.Refresh.ResyncEvery {
 		p.unread = &now
+		p.soon(refresh.Full)
+	}
+}
+
+// fullForMissed makes a full refresh due because two incremental ones in a row did not
+// show the highest sequence known; and again after twice as many. One may have met a
+// server that lags behind. It needs lockSwap.
+func (p *puller) fullForMissed() {
+	p.missed++
+	if p.missed >= 2 && p.missed&(p.missed-1) == 0 {
 		p.soon(refresh.Full)
 	}
 }

@@ -113,6 +113,15 @@ func (c *Cursor) Highest() int64 {
 	return c.highest
 }
 
+// Moves reports whether a row with that sequence, which is known or was shown by an
+// incremental refresh, moves the cursor.
+func (c *Cursor) Moves(sequence int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, out := c.outliers[sequence]
+	return !out
+}
+
 // Seen returns the highest sequence that was seen lately of that user. ok is
 // false if none was, or not lately.
 func (c *Cursor) Seen(id int64) (sequence int64, ok bool) {
