@@ -130,7 +130,7 @@ func (p *Policy) CheckCall(ctx context.Context, c Call) (a Admission, denial *De
 	if r == nil || c.Org != 0 {
 		scope = p.scopeOf(c.Org)
 	}
-	if p.known(&a.Decision, c.Err) {
+	if p.known(ctx, &a.Decision, c.Err) {
 		p.settle(ctx, &a.Decision, c.Identity, scope, r)
 	}
 	p.observer.count(&a.Decision)
@@ -171,13 +171,17 @@ func (p *Policy) identify(d *Decision, r *http.Request) (id Identity, known bool
 		return Identity{}, false // the zero Decision is ReasonNotReady
 	}
 	id, err := p.gate.cfg.identify(r)
-	return id, p.known(d, err)
+	return id, p.known(r.Context(), d, err)
 }
 
 // known reports whether it is known who is asking. If it is not, d says why.
-func (p *Policy) known(d *Decision, err error) bool {
+func (p *Policy) known(ctx context.Context, d *Decision, err error) bool {
 	if err == nil {
 		return true
+	}
+	if clientGone(ctx, err) {
+		d.Reason, d.err = ReasonClientGone, err
+		return false
 	}
 	// A gate that cannot tell about anybody says so to nobody too.
 	if _, _, reason := p.store.current(); reason != ReasonGranted {
@@ -213,7 +217,17 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 		asked := g.clock()
 		g.refresher.resyncFor(ctx, p.maxAge, asked, d.User.ID())
 		p.store.judge(d, p, id, d.scope(scope), r, asked)
+		if d.Reason == ReasonTooOld && clientGone(ctx, nil) {
+			d.Reason = ReasonClientGone // and did not wait until the end
+		}
 	}
+}
+
+// clientGone reports whether the request was cancelled, as the server does when its
+// client leaves, so that err says nothing about what was asked. A deadline is the
+// app's own. A panic stays one, and that nobody is asking was found out.
+func clientGone(ctx context.Context, err error) bool {
+	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(err, ErrNobody) && !errors.As(err, new(*panicError))
 }
 
 // scope is where a decision is made again: where it was made, if it got so far.

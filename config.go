@@ -387,7 +387,7 @@ func orDefault(d, def time.Duration) time.Duration {
 func (c *settings) identify(r *http.Request) (id Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			id, err = Identity{}, panicError("the identify func", v)
+			id, err = Identity{}, newPanicError("the identify func", v)
 		}
 	}()
 	if c.Identify.identify == nil {

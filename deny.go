@@ -1,6 +1,7 @@
 package rolegate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -68,7 +69,7 @@ func DenyProblem(h http.Header, _ *http.Request, d Denial) []byte {
 		Status   int    `json:"status"`
 		Detail   string `json:"detail"`
 		Decision string `json:"decision"`
-	}{"about:blank", http.StatusText(d.Status), d.Status, d.Message(), d.ID})
+	}{"about:blank", cmp.Or(http.StatusText(d.Status), "Client Closed Request"), d.Status, d.Message(), d.ID})
 }
 
 // DenyRedirect sends browsers that are not logged in to loginURL (303): a 401
@@ -110,6 +111,8 @@ func (d Denial) Message() string {
 		return "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id."
 	case http.StatusServiceUnavailable:
 		return "Authorization is temporarily unavailable. Try again later."
+	case statusClientGone:
+		return "The request was cancelled."
 	default:
 		return "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id."
 	}
@@ -220,7 +223,7 @@ func (g *Gate) shape(h http.Header, r *http.Request, p *Policy, d Denial) (body 
 	defer func() {
 		if v := recover(); v != nil {
 			g.logger().ErrorContext(r.Context(), "rolegate: "+name+" panicked; the default body is sent",
-				"decision", d.ID, "err", panicError(name, v))
+				"decision", d.ID, "err", newPanicError(name, v))
 			shaped = h
 			body = DenyProblem(shaped, r, d)
 		}
@@ -276,6 +279,8 @@ func (g *Gate) logger() *slog.Logger {
 func (g *Gate) logRefused(r *http.Request, p *Policy, d Decision, denial Denial) {
 	level := slog.LevelInfo
 	switch {
+	case d.Reason == ReasonClientGone:
+		level = slog.LevelDebug
 	case denial.Status == http.StatusInternalServerError || d.Reason == ReasonConditionFailed && d.err != nil:
 		level = slog.LevelError
 	case denial.Status == http.StatusServiceUnavailable || d.Reason == ReasonOrgUnreadable || d.Reason == ReasonAmbiguous:

@@ -69,6 +69,7 @@
 //	503 expired           the list is older than ExpireAfter
 //	503 too_old           a MaxAge was not reached in time
 //	503 closed            after Close
+//	499 client_gone       the client left while the app was asked who it is; for the log
 //
 // Every 403 has the same headers and bytes but for the decision's id, so that a
 // client cannot find out who exists. The id is in the log line that says why.

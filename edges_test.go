@@ -156,7 +156,7 @@ func TestAgesToTheNanosecond(t *testing.T) {
 
 func TestTheFirstReasonThatIsNone(t *testing.T) {
 	t.Parallel()
-	none := rolegate.ReasonAmbiguous + 1
+	none := rolegate.ReasonClientGone + 1
 	assert.Equal(t, http.StatusInternalServerError, none.Status())
-	assert.Equal(t, "Reason(12)", none.String())
+	assert.Equal(t, "Reason(13)", none.String())
 }

@@ -151,8 +151,12 @@ func (g *Gate) refreshNow(ctx context.Context, k refresh.Kind) error {
 	return g.refresher.fresh(ctx, k)
 }
 
-// panicError is a recovered panic as an error. The value's text is left out:
+// A panicError is a recovered panic as an error. The value's text is left out:
 // nobody knows what is in it.
-func panicError(who string, v any) error {
-	return fmt.Errorf("%s panicked with a %T", who, v)
+type panicError struct{ text string }
+
+func (e *panicError) Error() string { return e.text }
+
+func newPanicError(who string, v any) error {
+	return &panicError{fmt.Sprintf("%s panicked with a %T", who, v)}
 }

@@ -127,7 +127,7 @@ func (c *conditions) ask(i int) (ok bool) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			ok, c.err = false, panicError("a Where", v)
+			ok, c.err = false, newPanicError("a Where", v)
 		}
 	}()
 	return c.p.wheres[i].f(c.user, c.r)
@@ -150,6 +150,9 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 	}
 	if where.unreadable {
 		d.Reason = ReasonOrgUnreadable
+		if d.err != nil && clientGone(r.Context(), d.err) {
+			d.Reason = ReasonClientGone
+		}
 		return
 	}
 	d.Org = where.id
@@ -188,7 +191,7 @@ func refuseExpired(gen *snapshot.Generation, d *Decision, expireAfter time.Durat
 func (p *Policy) readOrg(r *http.Request) (scope orgScope, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			scope, err = orgScope{unreadable: true}, panicError("the func of InOrg", v)
+			scope, err = orgScope{unreadable: true}, newPanicError("the func of InOrg", v)
 		}
 	}()
 	org, err := p.org(r)
@@ -263,6 +266,7 @@ const (
 	ReasonTooOld                        // 503: a MaxAge was not reached in time
 	ReasonClosed                        // 503: the gate was closed
 	ReasonAmbiguous                     // 403: several users share this alias
+	ReasonClientGone                    // 499: the client left while the app was asked about the request
 	numReasons
 )
 
@@ -282,7 +286,12 @@ var reasons = [numReasons]struct {
 	ReasonTooOld:          {"too_old", http.StatusServiceUnavailable},
 	ReasonClosed:          {"closed", http.StatusServiceUnavailable},
 	ReasonAmbiguous:       {"ambiguous", http.StatusForbidden},
+	ReasonClientGone:      {"client_gone", statusClientGone},
 }
+
+// statusClientGone is what proxies write into their logs for a client that has
+// left before it was answered. It is no status of RFC 9110, and nobody reads it.
+const statusClientGone = 499
 
 // String returns the reason as logs, metrics and [Status] write it.
 func (r Reason) String() string {

@@ -1,6 +1,7 @@
 package authzen
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,6 +157,9 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 		fail(w, http.StatusUnauthorized, "Say who is asking.")
 	case errors.Is(err, ErrForbidden):
 		fail(w, http.StatusForbidden, "You may not ask.")
+	case errors.Is(r.Context().Err(), context.Canceled) && !errors.As(err, new(panicked)):
+		p.log.DebugContext(r.Context(), "authzen: the caller left while it was found out who is asking", "err", err)
+		fail(w, rolegate.ReasonClientGone.Status(), "The request was cancelled.")
 	default:
 		p.log.ErrorContext(r.Context(), "authzen: who is asking could not be found out", "err", err)
 		fail(w, http.StatusInternalServerError, "Who is asking could not be found out.")
@@ -166,11 +170,16 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 func (p *PDP) callCaller(r *http.Request) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("Config.Caller panicked with a %T", v)
+			err = panicked(fmt.Sprintf("Config.Caller panicked with a %T", v))
 		}
 	}()
 	return p.caller(r)
 }
+
+// panicked is a recovered panic, without its text.
+type panicked string
+
+func (p panicked) Error() string { return string(p) }
 
 // isJSON reports whether there is one Content-Type, and it is JSON in UTF-8.
 func isJSON(types []string) bool {

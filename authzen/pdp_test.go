@@ -1,6 +1,7 @@
 package authzen_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,6 +45,34 @@ func TestCaller(t *testing.T) {
 	}
 	assert.Contains(t, log.String(), errBroken.Error())
 	assert.NotContains(t, log.String(), "secret")
+}
+
+// A caller who leaves while Caller is asked alarms nobody, but a panic does.
+func TestCallerLeaves(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, level string
+		status      int
+		find        func() error
+	}{
+		{"an error", "DEBUG", 499, func() error { return errBroken }},
+		{"a panic", "ERROR", 500, func() error { panic("secret") }},
+		{"nobody", "", 401, func() error { return rolegate.ErrNobody }},
+		{"forbidden", "", 403, func() error { return authzen.ErrForbidden }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var log logBook
+			ctx, leave := context.WithCancel(t.Context())
+			cfg := config(openGate(t))
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			cfg.Caller = func(*http.Request) error { leave(); return test.find() }
+			w := httptest.NewRecorder()
+			newPDP(t, cfg).ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodPost, single, nil))
+			assert.Equal(t, test.status, w.Code)
+			assert.Equal(t, test.level != "", strings.Contains(log.String(), "level="+test.level+" "), log.String())
+		})
+	}
 }
 
 // The decision point does not read the body of a caller who may not ask.

@@ -52,7 +52,7 @@ func TestTexts(t *testing.T) {
 func TestTextsOfTheGatesWords(t *testing.T) {
 	t.Parallel()
 	var names []string
-	for r := rolegate.ReasonNotReady; r <= rolegate.ReasonAmbiguous; r++ {
+	for r := rolegate.ReasonNotReady; r <= rolegate.ReasonClientGone; r++ {
 		names = append(names, "reason."+r.String())
 	}
 	for k := rolegate.KindUserID; k <= rolegate.KindThirdUserID; k++ {

@@ -260,4 +260,5 @@ var texts = map[string][2]string{
 	"reason.too_old":          {"the list is too old for its MaxAge", "未满足 MaxAge"},
 	"reason.closed":           {"the gate was closed", "门禁已关闭"},
 	"reason.ambiguous":        {"several users share the alias", "别名有歧义"},
+	"reason.client_gone":      {"the client left before it was answered", "客户端已断开"},
 }

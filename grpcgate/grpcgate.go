@@ -13,6 +13,7 @@
 package grpcgate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -111,6 +112,14 @@ func (g Guard) check(ctx context.Context, p *rolegate.Policy, method string, mes
 			call.Org = -1
 		}
 	}
+	if over := ctx.Err(); over != nil && (call.Err != nil || call.Org < 0) {
+		// The deadline of a call is its client's: one that has passed is as good as
+		// a client that has left.
+		call.Err = cmp.Or(call.Err, over)
+		gone, leave := context.WithCancel(context.WithoutCancel(ctx))
+		leave()
+		ctx = gone
+	}
 	return p.CheckCall(ctx, call)
 }
 
@@ -141,7 +150,7 @@ func request(ctx context.Context, method string) *http.Request {
 }
 
 // A refusal is an error with a gRPC status: Unauthenticated, PermissionDenied,
-// Unavailable or Internal, with the decision's id in its details. errors.As finds
+// Unavailable, Canceled or Internal, with the decision's id in its details. errors.As finds
 // the *rolegate.Denial behind it. Neither tells the client why.
 type refusal struct{ denial *rolegate.Denial }
 
@@ -158,6 +167,9 @@ func (e *refusal) GRPCStatus() *status.Status {
 		code, reason = codes.PermissionDenied, "PERMISSION_DENIED"
 	case http.StatusServiceUnavailable:
 		code, reason = codes.Unavailable, "UNAVAILABLE"
+	}
+	if e.denial.Reason == rolegate.ReasonClientGone {
+		code, reason = codes.Canceled, "CANCELED"
 	}
 	s := status.New(code, http.StatusText(e.denial.Reason.Status()))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{

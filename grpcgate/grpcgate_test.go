@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -143,6 +144,47 @@ func TestUnary(t *testing.T) {
 			for _, secret := range []string{"role_missing", "not_authorized", "away"} {
 				assert.NotContains(t, status.Convert(err).String(), secret)
 			}
+		})
+	}
+}
+
+// What fails once the client has left, or its deadline has passed, is Canceled
+// and no fault of the app's.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	away := func(context.Context, string, any) (int64, error) { return 0, errors.New("the store is away") }
+	for _, c := range []struct {
+		name, user string
+		org        func(context.Context, string, any) (int64, error)
+		end        func(context.Context) (context.Context, context.CancelFunc)
+		want       rolegate.Reason
+	}{
+		{"while the user is asked for", "away", nil, context.WithCancel, rolegate.ReasonClientGone},
+		{"while the organisation is", "1", away, context.WithCancel, rolegate.ReasonClientGone},
+		{"by its deadline", "away", nil, func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Unix(0, 0))
+		}, rolegate.ReasonClientGone},
+		{"the organisation, by its deadline", "1", away, func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(ctx, time.Unix(0, 0))
+		}, rolegate.ReasonClientGone},
+		{"with nobody in it", "", nil, context.WithCancel, rolegate.ReasonNoIdentity},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			gate := frametest.Open(t, frametest.School())
+			guard := grpcgate.Guard{Gate: gate, Rules: map[string]*rolegate.Policy{"/school.Grades/Me": gate.AdmitPolicy()}, Org: c.org}
+			ctx, leave := c.end(metadata.NewIncomingContext(t.Context(), metadata.MD{}))
+			if c.user != "" {
+				ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("x-user-id", c.user))
+			}
+			leave()
+			_, err := guard.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/school.Grades/Me"}, func(context.Context, any) (any, error) {
+				t.Error("the handler was called")
+				return nil, nil
+			})
+			require.Error(t, err)
+			assert.Equal(t, c.want == rolegate.ReasonClientGone, status.Code(err) == codes.Canceled, err)
+			assert.Equal(t, map[rolegate.Reason]uint64{c.want: 1}, gate.Status().Decisions)
 		})
 	}
 }

@@ -178,6 +178,7 @@ var states = []rolegate.State{
 var reasons = []rolegate.Reason{
 	rolegate.ReasonNotReady, rolegate.ReasonGranted, rolegate.ReasonNoIdentity, rolegate.ReasonIdentifyFailed, rolegate.ReasonExpired, rolegate.ReasonNotAuthorized,
 	rolegate.ReasonRoleMissing, rolegate.ReasonConditionFailed, rolegate.ReasonOrgUnreadable, rolegate.ReasonTooOld, rolegate.ReasonClosed, rolegate.ReasonAmbiguous,
+	rolegate.ReasonClientGone,
 }
 
 // failures are the reasons that the root package knows, but for FailureOther.
