@@ -169,3 +169,23 @@ func ExampleShadow() {
 	// user 99: 403
 	// 1 let pass, 1 refused all the same
 }
+
+// What a front end asks before it shows menus and buttons.
+func ExampleGate_Permissions() {
+	gate := exampleGate()
+	defer gate.Close()
+	inOrg := rolegate.InOrg(rolegate.PathOrg("orgID"))
+	grades, report := gate.Policy(rolegate.AnyRole("teacher")), gate.Policy(rolegate.AllRoles("teacher", "homeroom"), inOrg)
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /grades", grades.Wrap(examplePage))
+	mux.Handle("POST /orgs/{orgID}/reports", report.Wrap(examplePage))
+	mux.Handle("GET /permissions", gate.Permissions(map[string]*rolegate.Policy{"grades.read": grades, "reports.file": report}))
+
+	exampleVisit(mux, "GET /permissions", 2)
+	exampleVisit(mux, "GET /permissions?org=7", 1)
+	// Output:
+	// user 2: 200 {"user_id":"2","permissions":["grades.read"],"conditional":[],"orgs":[{"org_id":"7","roles":["homeroom","teacher"],"permissions":["grades.read","reports.file"],"conditional":[]}]}
+	//
+	// user 1: 200 {"user_id":"1","permissions":["grades.read"],"conditional":[],"orgs":[{"org_id":"7","roles":["teacher"],"permissions":["grades.read"],"conditional":[]}]}
+}

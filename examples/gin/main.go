@@ -33,18 +33,18 @@ func (s *school) routes(gate *rolegate.Gate) http.Handler {
 	r.POST("/login", s.login)
 
 	app := r.Group("/", gingate.Admit(gate)) // on the list, or out
-	app.GET("/me", func(c *gin.Context) {
-		user, _ := gingate.User(c)
-		c.JSON(http.StatusOK, gin.H{"id": user.String(), "orgs": user.Orgs()})
-	})
 	app.Any("/console/*page", gingate.Require(gate, rolegate.AnyRole("operator")), gin.WrapH(console.New(gate, console.Config{Name: "school"})))
-	org := app.Group("/orgs/:orgID")
 	in := rolegate.InOrg(rolegate.PathOrg("orgID"))
-	org.POST("/reports", gingate.Require(gate, rolegate.AnyRole("teacher", "admin"), in), func(c *gin.Context) {
+	report := gate.Policy(rolegate.AnyRole("teacher", "admin"), in)
+	org := app.Group("/orgs/:orgID")
+	org.POST("/reports", gingate.Guard(report), func(c *gin.Context) {
 		id, _ := gingate.Org(c)
 		c.String(http.StatusOK, "report filed for %d", id)
 	})
 	org.GET("/feed", gingate.Require(gate, rolegate.AnyRole("teacher"), in, rolegate.EndOnRevoke()), s.feed)
+
+	// Which menus and buttons the front end shows.
+	r.GET("/me", gin.WrapH(gate.Permissions(map[string]*rolegate.Policy{"reports.file": report})))
 	return r
 }
 

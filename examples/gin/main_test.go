@@ -92,6 +92,13 @@ func TestRoutes(t *testing.T) {
 			assert.Equal(t, c.want, w.Code, w.Body.String())
 		})
 	}
+	r = httptest.NewRequest("GET", "/me", nil)
+	r.Header.Set("Cookie", session)
+	w = httptest.NewRecorder()
+	app.ServeHTTP(w, r)
+	assert.JSONEq(t, `{"user_id": "1", "permissions": [], "conditional": [], "orgs": [
+		{"org_id": "7", "roles": ["teacher"], "permissions": ["reports.file"], "conditional": []},
+		{"org_id": "8", "roles": ["pupil"], "permissions": [], "conditional": []}]}`, w.Body.String())
 	_, err := newSchool([]byte("short"))
 	assert.ErrorContains(t, err, "32")
 }

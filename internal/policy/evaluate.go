@@ -83,6 +83,23 @@ func (e *Evaluation) Verdict() Verdict {
 	return best
 }
 
+// EachOrg evaluates all checks in each organisation in which the subject has a
+// role, ascending, as if it were the one that was named. It takes one pass over
+// the grants, however many organisations there are.
+func (p *Program) EachOrg(s Subject, ask func(condition int) bool, yield func(org int64, v Verdict)) {
+	e := p.Begin(s, 0, ask)
+	gs, here := s.Grants, e.spread
+	for i := range gs.Len() {
+		here |= e.Fulfils(gs.Role(i))
+		if i+1 < gs.Len() && gs.Org(i+1) == gs.Org(i) {
+			continue
+		}
+		e.org = gs.Org(i)
+		yield(e.org, e.in(here))
+		here = e.spread
+	}
+}
+
 // Fulfils returns the terms that a role fulfils.
 func (e *Evaluation) Fulfils(role uint16) (terms uint64) {
 	if int(role) < len(e.p.terms) {

@@ -187,7 +187,21 @@ func TestProgramsAgreeWithTheModel(t *testing.T) {
 			c.Everywhere(p.everywhere...)
 		}
 		asked := map[int]bool{}
-		got, passed := c.Program(compiled).Run(subject(t, roles, p.dropped, slices.Clone(p.grants)...), p.named, func(i int) bool {
+		program, whom := c.Program(compiled), subject(t, roles, p.dropped, slices.Clone(p.grants)...)
+		var orgs []int64
+		program.EachOrg(whom, func(i int) bool { return says[i] }, func(org int64, v policy.Verdict) {
+			there := p
+			there.named = org
+			require.Equal(t, there.verdict(rules), v, "organisation %d", org)
+			orgs = append(orgs, org)
+		})
+		var all []int64
+		for _, g := range p.grants {
+			all = append(all, g.org)
+		}
+		slices.Sort(all)
+		require.Equal(t, slices.Compact(all), orgs)
+		got, passed := program.Run(whom, p.named, func(i int) bool {
 			require.False(t, asked[i], "asked twice")
 			asked[i] = true
 			return says[i]

@@ -1,0 +1,246 @@
+package rolegate
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/rolegate/rolegate/internal/ids"
+	"github.com/rolegate/rolegate/internal/policy"
+)
+
+// This file tells front ends what their user may do. It decides nothing: the
+// guards on the routes do.
+
+// Permissions makes a handler that tells a front end which menus and buttons to
+// show: who the user of the request is, in which organisations they have which
+// roles, and which of the named policies hold for them. It is guarded by
+// [Gate.Admit]: whoever is refused there gets that refusal. The answer is never
+// cached, and its ids are strings, since JavaScript rounds numbers above 2^53:
+//
+//	{
+//	  "user_id": "1542135022016057002",
+//	  "permissions": ["grades.read"],
+//	  "conditional": [],
+//	  "orgs": [
+//	    {"org_id": "7", "roles": ["homeroom", "teacher"], "permissions": ["grades.read", "reports.file"], "conditional": ["grades.edit"]},
+//	    {"org_id": "8", "roles": ["teacher"], "permissions": ["grades.read"], "conditional": ["grades.edit"]}
+//	  ]
+//	}
+//
+// A policy is best the one that guards the route, and the answer is what that guard
+// would decide. One without [InOrg] does not depend on the organisation: it stands
+// in the list outside of them, and in each of them. One with InOrg stands only in
+// the organisations in which it holds; its func is not called. With the query
+// org=7 the answer has that organisation alone, whether the user has a role there
+// or not: so a front end asks about the organisations that only a role of
+// [Everywhere] opens. The roles are as they were granted, without the hierarchy of
+// Config.Implies.
+//
+// A policy with a [Where] is conditional if it holds provided that the Where does:
+// only the request itself can tell. Nothing waits for a [MaxAge]: the answer is by
+// the list in memory, and the guard may refuse until a full refresh. Likewise only
+// whoever is not listed is looked up again before they are refused, see [OnDeny]. A
+// policy with [Shadow] holds for every listed user, since its guard lets them pass.
+//
+// Only the admission is counted, logged and reported. A method other than GET and
+// HEAD is answered 405, and an org that is not a decimal number above 0 is answered
+// 400. The handler is safe for concurrent use. Permissions panics if a name is
+// empty, and on a policy that this gate has not made.
+func (g *Gate) Permissions(policies map[string]*Policy) http.Handler {
+	h := &permissions{gate: g, names: slices.Sorted(maps.Keys(policies))}
+	for _, name := range h.names {
+		p := policies[name]
+		if isBlank(name) {
+			panic("rolegate: Permissions: a policy has an empty name: give the one that the front end asks for")
+		}
+		if p == nil || p.program == nil || p.gate != g {
+			panic(fmt.Sprintf("rolegate: Permissions: this gate has not made the policy %q: make it with its Policy", name))
+		}
+		h.policies = append(h.policies, p)
+	}
+	return g.Admit(h)
+}
+
+// permissions is the handler behind the guard.
+type permissions struct {
+	gate     *Gate
+	names    []string // ascending
+	policies []*Policy
+}
+
+// A permissionList has the names of the policies that hold, and of those that hold
+// if their Wheres do.
+type permissionList struct {
+	Permissions []string `json:"permissions"`
+	Conditional []string `json:"conditional"`
+}
+
+type orgPermissions struct {
+	OrgID int64    `json:"org_id,string"`
+	Roles []string `json:"roles"`
+	permissionList
+}
+
+type userPermissions struct {
+	UserID string `json:"user_id"` // "" for an unlisted user whom Config.ShadowAdmit lets pass
+	permissionList
+	Orgs []orgPermissions `json:"orgs"`
+}
+
+// ServeHTTP implements http.Handler.
+func (h *permissions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Cache-Control", "private, no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		h.refuse(w, http.StatusMethodNotAllowed, "Expected GET or HEAD.")
+		return
+	}
+	org, ok := orgInQuery(r.URL.RawQuery)
+	if !ok {
+		h.refuse(w, http.StatusBadRequest, "org: expected one decimal number above 0, or leave it out.")
+		return
+	}
+	user, _ := h.gate.UserFrom(r.Context())
+	body := mustJSON(h.of(user, org))
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(body) // a client that has gone away is no concern of the gate's
+	}
+}
+
+func (*permissions) refuse(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_, _ = w.Write(mustJSON(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{"about:blank", http.StatusText(status), status, detail}))
+}
+
+// orgInQuery reads which organisation is asked about, 0 for each of the user's.
+func orgInQuery(query string) (org int64, ok bool) {
+	values, err := url.ParseQuery(query)
+	if err != nil || len(values["org"]) > 1 {
+		return 0, false
+	}
+	if !values.Has("org") {
+		return 0, true
+	}
+	org, err = ids.Parse(values.Get("org"))
+	return org, err == nil
+}
+
+// of tells what a user may do, in one organisation or, if org is 0, in each of
+// theirs. All of it is by one list: the one by which they were admitted.
+func (h *permissions) of(u User, org int64) userPermissions {
+	all := userPermissions{permissionList: newPermissionList(), Orgs: []orgPermissions{}}
+	if u.s != nil {
+		all.UserID = strconv.FormatInt(u.ID(), 10)
+	}
+	if org != 0 {
+		all.Orgs = append(all.Orgs, orgPermissions{org, append([]string{}, u.rolesIn(org)...), newPermissionList()})
+	} else {
+		all.Orgs = u.orgPermissions()
+	}
+	for i, p := range h.policies {
+		name := h.names[i]
+		if p.org != nil && u.s != nil {
+			p.permitsIn(u, org, all.Orgs, name)
+			continue
+		}
+		held := p.permits(u)
+		all.add(name, held)
+		for i := range all.Orgs {
+			all.Orgs[i].add(name, held)
+		}
+	}
+	return all
+}
+
+func newPermissionList() permissionList { return permissionList{[]string{}, []string{}} }
+
+// add adds a policy, if it holds.
+func (l *permissionList) add(name string, v policy.Verdict) {
+	switch v {
+	case policy.Passes:
+		l.Permissions = append(l.Permissions, name)
+	case policy.ConditionFailed:
+		l.Conditional = append(l.Conditional, name)
+	}
+}
+
+// orgPermissions returns the user's organisations with their roles, ascending.
+func (u User) orgPermissions() []orgPermissions {
+	all := []orgPermissions{}
+	gs := u.grants()
+	for i, from := 0, 0; i < gs.Len(); i++ {
+		if i+1 < gs.Len() && gs.Org(i+1) == gs.Org(i) {
+			continue
+		}
+		var roles []uint16
+		for ; from <= i; from++ {
+			roles = append(roles, gs.Role(from))
+		}
+		all = append(all, orgPermissions{gs.Org(i), u.codes(roles), newPermissionList()})
+	}
+	return all
+}
+
+// What every Where says, to learn what depends on them.
+func never(int) bool  { return false }
+func always(int) bool { return true }
+
+// combine makes one verdict of those with every Where failing, and with every Where
+// holding: ConditionFailed says that it depends on them.
+func (p *Policy) combine(strict, lenient policy.Verdict) policy.Verdict {
+	switch {
+	case strict == policy.Passes || p.shadow:
+		return policy.Passes
+	case lenient == policy.Passes:
+		return policy.ConditionFailed
+	}
+	return policy.RoleMissing
+}
+
+// permits is what a guard with the policy, which looks at no organisation, comes to
+// for an admitted user; also, whatever the policy, for one who is not listed, but
+// admitted by Config.ShadowAdmit.
+func (p *Policy) permits(u User) policy.Verdict {
+	if u.s == nil {
+		if p.store.cfg.ShadowAdmit && (p.shadow || p.admits) {
+			return policy.Passes
+		}
+		return policy.RoleMissing
+	}
+	strict, _ := p.program.Run(u.subject(), 0, never)
+	lenient, _ := p.program.Run(u.subject(), 0, always)
+	return p.combine(strict, lenient)
+}
+
+// permitsIn adds the policy, which has InOrg, to the organisations in which it holds:
+// org, or each of the user's if that is 0.
+func (p *Policy) permitsIn(u User, org int64, to []orgPermissions, name string) {
+	if org != 0 {
+		strict, _ := p.program.Run(u.subject(), org, never)
+		lenient, _ := p.program.Run(u.subject(), org, always)
+		to[0].add(name, p.combine(strict, lenient))
+		return
+	}
+	strict := make([]policy.Verdict, 0, len(to))
+	p.program.EachOrg(u.subject(), never, func(_ int64, v policy.Verdict) { strict = append(strict, v) })
+	i := 0
+	p.program.EachOrg(u.subject(), always, func(_ int64, v policy.Verdict) {
+		to[i].add(name, p.combine(strict[i], v))
+		i++
+	})
+}
