@@ -73,7 +73,7 @@ var readmes = []readme{
 			{"每个用户占用的堆内存（仅含 id 与授权）", "%s 字节；Go map 为 %s 字节", figuresHeap},
 			{"内存中有 5,000,000 个用户时的一次垃圾回收", "%s ms；用 Go map 时为 %s ms", figuresGC},
 			{"1,000,000 个用户时应用 1,000 条变更", "%s ms；重建整个索引需 %s ms", figuresRefresh},
-			{"经 HTTP 全量拉取 1,000,000 个用户", "%s s，速度是用 `encoding/json` 编写的普通客户端的 %s 倍", figuresWalk},
+			{"经 HTTP 全量同步 1,000,000 个用户", "%s s，速度是用 `encoding/json` 编写的普通客户端的 %s 倍", figuresWalk},
 			{"从磁盘上保存的索引启动，1,000,000 个用户", "%s s", figuresStart},
 		},
 	},

@@ -1,6 +1,7 @@
 package doclinks_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
@@ -12,9 +13,16 @@ import (
 
 // A page is what matters of a Markdown file.
 type page struct {
+	lines   []string
 	links   []link
 	anchors map[string]bool
+	levels  []int // of the headings
+	blocks  []block
+	rows    []string // of tables: the code that a row is about, or how many cells it has
 }
+
+// A block is one of code.
+type block struct{ language, code string }
 
 // A link leads to a place in the repository.
 type link struct {
@@ -36,7 +44,7 @@ func (l link) file(from string) string {
 
 var (
 	fence    = regexp.MustCompile("^\\s*(?:[-*] )?\\s*(```+|~~~+)")
-	heading  = regexp.MustCompile(`^ {0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*$`)
+	heading  = regexp.MustCompile(`^ {0,3}(#{1,6})\s+(.*?)(?:\s+#+)?\s*$`)
 	code     = regexp.MustCompile("``.*?``|`[^`]*`")
 	inline   = regexp.MustCompile(`\]\(<?([^)\s>]+)>?(?:\s+["'][^)]*)?\)`)
 	byName   = regexp.MustCompile(`^ {0,3}\[[^\]]+\]:\s+<?([^\s>]+)`)
@@ -52,20 +60,29 @@ func readPage(repository fs.FS, name string) (p page, err error) {
 		return p, err
 	}
 	p.anchors = map[string]bool{}
+	p.lines = strings.Split(string(text), "\n")
 	fenced := "" // what closes the block of code that the line is in
-	for i, line := range strings.Split(string(text), "\n") {
+	for i, line := range p.lines {
 		if mark := fence.FindStringSubmatch(line); mark != nil && fenced == "" {
 			fenced = mark[1]
+			_, language, _ := strings.Cut(line, fenced)
+			p.blocks = append(p.blocks, block{language: language})
 			continue
 		}
 		if fenced != "" {
 			if end := strings.TrimSpace(line); strings.HasPrefix(end, fenced) && strings.Trim(end, fenced[:1]) == "" {
 				fenced = ""
+				continue
 			}
+			p.blocks[len(p.blocks)-1].code += line + "\n"
 			continue
 		}
 		if h := heading.FindStringSubmatch(line); h != nil {
-			p.addHeading(h[1])
+			p.levels = append(p.levels, len(h[1]))
+			p.addHeading(h[2])
+		}
+		if strings.HasPrefix(line, "|") {
+			p.addRow(line)
 		}
 		line = code.ReplaceAllString(line, "")
 		for _, id := range tagID.FindAllStringSubmatch(line, -1) {
@@ -78,6 +95,19 @@ func readPage(repository fs.FS, name string) (p page, err error) {
 		}
 	}
 	return p, nil
+}
+
+// addRow adds a row of a table. What it is about is the first cell, if that is
+// nothing but code.
+func (p *page) addRow(line string) {
+	bare := code.ReplaceAllStringFunc(line, func(span string) string { return strings.ReplaceAll(span, "|", "") })
+	cells := strings.Split(strings.Trim(bare, "|"), "|")
+	first := strings.TrimSpace(cells[0])
+	if first == "" || strings.Trim(code.ReplaceAllString(first, ""), " ,、") != "" {
+		first = ""
+	}
+	first = strings.ReplaceAll(first, "、", ", ")
+	p.rows = append(p.rows, fmt.Sprintf("%s (%d cells)", first, len(cells)))
 }
 
 // addLink adds a link, unless it leads elsewhere.
