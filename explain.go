@@ -70,7 +70,7 @@ type Explanation struct {
 
 // An OrgExplanation is what the checks of a policy come to in one organisation.
 type OrgExplanation struct {
-	Org    int64
+	Org    int64    `json:",string"`
 	Roles  []string // the user's there, without the hierarchy
 	Checks []CheckExplanation
 }

@@ -26,7 +26,7 @@ type Change struct {
 // A UserChange is what a refresh changed for one user: Before is nil for one who
 // was added, After for one who was removed. Both are sorted by organisation.
 type UserChange struct {
-	UserID        int64
+	UserID        int64 `json:",string"` // JavaScript rounds numbers above 2^53
 	Before, After []Grant
 }
 
@@ -39,8 +39,8 @@ type DecisionEvent struct {
 	Shadowed   bool // let pass by a Shadow in spite of the reason
 	Held       bool // the user is let in only because their removal is held
 
-	UserID int64 // the user, or the unlisted id that was asked about; 0 if unknown
-	Org    int64 // the organisation in which roles were looked for; 0 if none was named
+	UserID int64 `json:",string"` // the user, or the unlisted id that was asked about; 0 if unknown
+	Org    int64 `json:",string"` // the organisation in which roles were looked for; 0 if none was named
 
 	Method, Route string // of the request, "" without one; a method that is not standard is "other"
 	Guard         string // what was asked for: see Policy.String

@@ -215,7 +215,7 @@ type Decision struct {
 
 	// Org is the organisation in which roles were looked for, 0 if none was
 	// named.
-	Org int64
+	Org int64 `json:",string"`
 
 	// Shadowed says that a Shadow let it pass in spite of its Reason.
 	Shadowed bool

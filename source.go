@@ -1,9 +1,12 @@
 package rolegate
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/index"
@@ -125,10 +128,29 @@ type Record struct {
 	Unreadable Keep
 }
 
-// A Grant is one role in one organisation.
+// A Grant is one role in one organisation. In JSON, its OrgID is a string, since
+// JavaScript rounds numbers above 2^53; a number is read, too.
 type Grant struct {
-	OrgID    int64  `json:"orgId"`
+	OrgID    int64  `json:"orgId,string"`
 	RoleCode string `json:"roleCode"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. The id of an organisation is a decimal
+// number, or a string of one: {"orgId":"7","roleCode":"teacher"}.
+func (g *Grant) UnmarshalJSON(data []byte) error {
+	var read struct {
+		OrgID    json.Number `json:"orgId"`
+		RoleCode string      `json:"roleCode"`
+	}
+	if err := json.Unmarshal(data, &read); err != nil {
+		return fmt.Errorf("rolegate: not a grant, such as {\"orgId\":\"7\",\"roleCode\":\"teacher\"}: %w", err)
+	}
+	org, err := strconv.ParseInt(cmp.Or(read.OrgID.String(), "0"), 10, 64)
+	if err != nil {
+		return errors.New("rolegate: not a grant: orgId: expected a decimal number of 64 bits, as a string or as a number")
+	}
+	*g = Grant{org, read.RoleCode}
+	return nil
 }
 
 // ErrRefused is in the chain of the errors that mean "the source does not

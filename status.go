@@ -38,8 +38,8 @@ type Status struct {
 	Grants int `json:"grants"` // their roles, counted for each organisation
 	Roles  int `json:"roles"`  // different role codes that the list has had, and those that checks name
 
-	Generation uint64 `json:"generation"` // counts the lists that were swapped in, 0 before the first
-	Cursor     int64  `json:"cursor"`     // the sequence that the next incremental refresh goes on from
+	Generation uint64 `json:"generation"`    // counts the lists that were swapped in, 0 before the first
+	Cursor     int64  `json:"cursor,string"` // the sequence that the next incremental refresh goes on from
 
 	// Contact is the start of the last refresh that succeeded, and Verified that
 	// of the last full refresh: what was revoked before it is known. The ages go

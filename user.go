@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
@@ -145,6 +146,15 @@ func (u User) String() string {
 		return "nobody"
 	}
 	return fmt.Sprintf("user %d", u.ID())
+}
+
+// MarshalText implements encoding.TextMarshaler with the user's number, which is so a
+// string in JSON: JavaScript rounds numbers above 2^53. Nobody is "".
+func (u User) MarshalText() ([]byte, error) {
+	if u.s == nil {
+		return nil, nil
+	}
+	return strconv.AppendInt(nil, u.ID(), 10), nil
 }
 
 // GoString keeps %#v from telling what String withholds.

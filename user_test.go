@@ -267,3 +267,74 @@ func (s userSource) Pull(_ context.Context, after int64, yield func(rolegate.Rec
 	}
 	return nil
 }
+
+// What JavaScript reads loses no digit.
+func TestIDsInJSON(t *testing.T) {
+	t.Parallel()
+	grant := in(big, "teacher")
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(rolegate.Record{UserID: big, Sequence: big, Grants: []rolegate.Grant{grant}})})
+	policy := gate.Policy(rolegate.AnyRole("teacher"))
+	d := policy.Decide(t.Context(), rolegate.UserID(big), big)
+	for _, c := range []struct {
+		name  string
+		value any
+		want  string
+	}{
+		{"a grant", grant, `{"orgId":"9007199254740993","roleCode":"teacher"}`},
+		{"a user", map[string]any{"user": d.User}, `{"user":"9007199254740993"}`},
+		{"nobody", rolegate.User{}, `""`},
+		{"a decision", d, `{"Reason":"granted","User":"9007199254740993","Org":"9007199254740993","Shadowed":false,"Held":false}`},
+		{"a change", rolegate.UserChange{UserID: big, After: []rolegate.Grant{grant}},
+			`{"UserID":"9007199254740993","Before":null,"After":[{"orgId":"9007199254740993","roleCode":"teacher"}]}`},
+		{"an organisation of an explanation", rolegate.OrgExplanation{Org: big}, `{"Org":"9007199254740993","Roles":null,"Checks":null}`},
+		{"an event", rolegate.DecisionEvent{UserID: big, Org: big},
+			`{"Time":"0001-01-01T00:00:00Z","DecisionID":"","Reason":"not_ready","Shadowed":false,"Held":false,` +
+				`"UserID":"9007199254740993","Org":"9007199254740993","Method":"","Route":"","Guard":""}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			text, err := json.Marshal(c.value)
+			require.NoError(t, err)
+			assert.Equal(t, c.want, string(text))
+		})
+	}
+	status, err := json.Marshal(gate.Status())
+	require.NoError(t, err)
+	assert.Contains(t, string(status), `"cursor":"9007199254740993"`)
+}
+
+func TestGrantFromJSON(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, text string
+		want       rolegate.Grant
+		err        string
+	}{
+		{"a string", `{"orgId":"9007199254740993","roleCode":"teacher"}`, in(big, "teacher"), ""},
+		{"a number", `{"orgId":9007199254740993,"roleCode":"teacher"}`, in(big, "teacher"), ""},
+		{"nothing", `{}`, rolegate.Grant{}, ""},
+		{"null", `{"orgId":null,"roleCode":null}`, rolegate.Grant{}, ""},
+		{"no number", `{"orgId":"x"}`, rolegate.Grant{}, "not a grant"},
+		{"a fraction", `{"orgId":7.5}`, rolegate.Grant{}, "expected a decimal number of 64 bits"},
+		{"an exponent", `{"orgId":"7e1"}`, rolegate.Grant{}, "expected a decimal number of 64 bits"},
+		{"too large", `{"orgId":9223372036854775808}`, rolegate.Grant{}, "expected a decimal number of 64 bits"},
+		{"another type", `[]`, rolegate.Grant{}, "not a grant"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var g rolegate.Grant
+			err := json.Unmarshal([]byte(c.text), &g)
+			assert.Equal(t, c.want, g)
+			if c.err == "" {
+				require.NoError(t, err)
+				text, err := json.Marshal(g)
+				require.NoError(t, err)
+				var again rolegate.Grant
+				require.NoError(t, json.Unmarshal(text, &again))
+				assert.Equal(t, g, again)
+			} else {
+				assert.ErrorContains(t, err, c.err)
+			}
+		})
+	}
+}

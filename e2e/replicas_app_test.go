@@ -189,7 +189,7 @@ func (a *process) fetch(ctx context.Context, user int64, path string, to any) (s
 type status struct {
 	State    string    `json:"state"`
 	Users    int       `json:"users"`
-	Cursor   int64     `json:"cursor"`
+	Cursor   int64     `json:"cursor,string"`
 	Verified time.Time `json:"verified"`
 	Replica  struct {
 		Connected bool      `json:"connected"`
