@@ -357,7 +357,7 @@ func (o denyOption) addTo(s *policySpec) {
 // the access with which they were admitted: for WebSockets, event streams and
 // long polls. It does so within one swap of the refresh that shows it; the cause
 // is [ErrRevoked]. It also ends when the list expires and when the gate is
-// closed.
+// closed; and when the server shuts down, if that calls [Gate.EndStreams].
 //
 // The organisation is the one of the admission. A [Where] is not run again: one
 // that held then still does, and one that an [Either] did not get to does not. It

@@ -3,6 +3,7 @@ package rolegate
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type watches struct {
 	mu     sync.Mutex
 	all    map[*watch]struct{}
 	expiry *time.Timer
+	ending bool // EndStreams was called
 }
 
 // holdsStill judges a watch by a generation.
@@ -62,6 +64,9 @@ func (ws *watches) begin(p *Policy, id Identity, d *Decision, ctx context.Contex
 	}
 	ws.all[w] = struct{}{}
 	ws.arm()
+	if ws.ending {
+		cancel(http.ErrServerClosed)
+	}
 	ws.mu.Unlock()
 	// A swap may have come between the decision and the registration.
 	if gen, _, reason := ws.store.current(); reason != ReasonGranted || !w.holdsStill(gen) {
@@ -81,6 +86,24 @@ func (w *watch) end() {
 	}
 	ws.mu.Unlock()
 	w.cancel(nil)
+}
+
+// EndStreams ends the requests under way that have [EndOnRevoke], and from now on
+// each as it begins; the cause is [http.ErrServerClosed]. Everything else is decided
+// as before. It is for http.Server.RegisterOnShutdown: without it, Shutdown waits for
+// event streams until its context ends, and leaves WebSockets open. It does not
+// block, and calling it again is harmless.
+func (g *Gate) EndStreams() {
+	if g == nil || g.watches == nil {
+		return
+	}
+	ws := g.watches
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.ending = true
+	for w := range ws.all {
+		w.cancel(http.ErrServerClosed)
+	}
 }
 
 // arm sets the timer that ends everything when the list expires. It looks once

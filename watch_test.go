@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -90,6 +91,7 @@ func TestEndOnRevoke(t *testing.T) {
 			s.Put(rolegate.Record{UserID: 1, Bad: assert.AnError})
 			require.NoError(t, g.Refresh(t.Context()))
 		}, true},
+		{"the server shuts down", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) { g.EndStreams() }, true},
 		{"the gate is closed", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) { require.NoError(t, g.Close()) }, true},
 		{"the list expires", nil, func(t *testing.T, s *rolegatetest.Static, g *rolegate.Gate) {
 			s.Fail(assert.AnError)
@@ -108,7 +110,11 @@ func TestEndOnRevoke(t *testing.T) {
 				c.change(t, source, gate)
 				require.Equal(t, !c.ends, s.running())
 				if c.ends {
-					assert.ErrorIs(t, <-s.ended, rolegate.ErrRevoked)
+					want := rolegate.ErrRevoked
+					if c.name == "the server shuts down" {
+						want = http.ErrServerClosed
+					}
+					assert.ErrorIs(t, <-s.ended, want)
 					return
 				}
 				require.NoError(t, gate.Close()) // ends the others
@@ -190,4 +196,58 @@ func TestEndOnRevokeEndsAnEventStream(t *testing.T) {
 	assert.Equal(t, "data: "+rolegate.ErrRevoked.Error(), events.Text())
 	assert.True(t, events.Scan())
 	assert.False(t, events.Scan(), "and the stream is over")
+}
+
+// Shutdown waits for event streams, and knows nothing of connections that were
+// taken over. EndStreams ends both, also those that begin while it runs.
+func TestEndStreams(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(users(30)...)})
+	causes := make(chan error, 3)
+	live := gate.Require(rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
+	mux := http.NewServeMux()
+	mux.Handle("/events", live(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+	})))
+	mux.Handle("/socket", live(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: none\r\n\r\n")
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+	})))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	server.Config.RegisterOnShutdown(gate.EndStreams)
+	for path, status := range map[string]int{"/events": 200, "/socket": 101} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
+		require.NoError(t, err)
+		r.Header.Set("X-User-Id", "1")
+		resp, err := server.Client().Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		require.Equal(t, status, resp.StatusCode)
+	}
+	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, server.Config.Shutdown(patience), "the streams do not hold it up")
+	for range 2 {
+		assert.ErrorIs(t, <-causes, http.ErrServerClosed)
+	}
+
+	// A request that was under way before it came to the guard.
+	assert.Equal(t, 200, ask(mux, "GET", "/events", 1).Code)
+	assert.ErrorIs(t, <-causes, http.ErrServerClosed)
+	gate.EndStreams()
+
+	assert.Equal(t, 200, ask(gate.Admit(ok(gate)), "GET", "/", 1).Code, "what is no stream is decided as before")
+	assert.Equal(t, 403, ask(mux, "GET", "/events", 999).Code)
+	(*rolegate.Gate)(nil).EndStreams()
+	new(rolegate.Gate).EndStreams()
 }

@@ -11,7 +11,8 @@
 //
 // With [rolegate.EndOnRevoke], c.Stream ends when the access does, nothing more
 // is written, and a connection that a WebSocket has taken over is closed, until
-// the handler has returned.
+// the handler has returned. So it is when the server shuts down, if that calls
+// [rolegate.Gate.EndStreams].
 package gingate
 
 import (
@@ -19,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"sync"
 
 	"github.com/gin-gonic/gin"
@@ -136,7 +138,7 @@ func (w *endingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := w.ResponseWriter.Hijack()
 	if err == nil {
 		context.AfterFunc(w.ctx, func() {
-			if errors.Is(context.Cause(w.ctx), rolegate.ErrRevoked) {
+			if cause := context.Cause(w.ctx); errors.Is(cause, rolegate.ErrRevoked) || errors.Is(cause, http.ErrServerClosed) {
 				_ = conn.Close()
 			}
 		})

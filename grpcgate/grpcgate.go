@@ -71,7 +71,8 @@ func (g Guard) Unary(ctx context.Context, message any, info *grpc.UnaryServerInf
 
 // Stream is a grpc.StreamServerInterceptor. With [rolegate.EndOnRevoke] in the
 // policy, the stream ends with PermissionDenied when the access does, even
-// while its handler waits for a message.
+// while its handler waits for a message; and with Unavailable after
+// [rolegate.Gate.EndStreams], which goes before grpc.Server.GracefulStop.
 func (g Guard) Stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	p := g.policy(info.FullMethod)
 	if p == Public {
@@ -85,8 +86,8 @@ func (g Guard) Stream(service any, stream grpc.ServerStream, info *grpc.StreamSe
 	ctx := a.Context()
 	ends := ctx.Done() != stream.Context().Done()
 	err := handler(service, &guardedStream{stream, ctx, ends})
-	if errors.Is(context.Cause(ctx), rolegate.ErrRevoked) {
-		return errRevoked
+	if ended := endedBy(ctx); ended != nil {
+		return ended
 	}
 	return err
 }
@@ -184,7 +185,16 @@ func (e *refusal) GRPCStatus() *status.Status {
 	return s
 }
 
-var errRevoked = status.Error(codes.PermissionDenied, "The access was revoked.")
+// endedBy says how a stream ends that a guard has ended, nil for every other.
+func endedBy(ctx context.Context) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, rolegate.ErrRevoked):
+		return status.Error(codes.PermissionDenied, "The access was revoked.")
+	case errors.Is(cause, http.ErrServerClosed):
+		return status.Error(codes.Unavailable, "The server is shutting down.")
+	}
+	return nil
+}
 
 // A guardedStream has the context that the guard made; and if ends, it ends
 // with it.
@@ -224,8 +234,8 @@ func (s *guardedStream) RecvMsg(m any) error {
 }
 
 func (s *guardedStream) over() error {
-	if errors.Is(context.Cause(s.ctx), rolegate.ErrRevoked) {
-		return errRevoked
+	if ended := endedBy(s.ctx); ended != nil {
+		return ended
 	}
 	return status.FromContextError(s.ctx.Err()).Err()
 }

@@ -237,6 +237,12 @@ func TestStreamEndsOnRevocation(t *testing.T) {
 	assert.Equal(t, codes.PermissionDenied, status.Code(err), "%v", err)
 	_, err = talk(two, 1)
 	assert.NoError(t, err, "the other user's goes on")
+	three := open("2")
+	_, err = talk(three, 1)
+	require.NoError(t, err)
 	require.NoError(t, two.CloseSend())
 	assert.Error(t, two.RecvMsg(new(wrapperspb.Int64Value)), "it ends as it ends without the guard")
+	gate.EndStreams()
+	err = three.RecvMsg(new(wrapperspb.Int64Value))
+	assert.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
 }

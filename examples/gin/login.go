@@ -19,7 +19,6 @@ import (
 type school struct {
 	secret []byte
 	events chan string
-	stop   chan struct{} // closed when the server shuts down
 
 	mu       sync.Mutex
 	sessions map[string]int64 // the cookie's value to the marketplace's number of the user
@@ -31,7 +30,7 @@ func newSchool(secret []byte) (*school, error) {
 		return nil, errors.New("SCHOOL_TOKEN_SECRET: give at least 32 random bytes: openssl rand -base64 32")
 	}
 	return &school{
-		secret: secret, events: make(chan string), stop: make(chan struct{}), sessions: map[string]int64{},
+		secret: secret, events: make(chan string), sessions: map[string]int64{},
 		password: func(string, string) (int64, bool) { return 0, false }, // your accounts
 	}, nil
 }

@@ -58,8 +58,6 @@ func (s *school) feed(c *gin.Context) {
 		select {
 		case <-c.Request.Context().Done():
 			return
-		case <-s.stop:
-			return // a shutdown does not wait for streams
 		case event := <-s.events:
 			if c.Request.Context().Err() == nil {
 				c.SSEvent("news", event)
@@ -92,7 +90,7 @@ func run(ctx context.Context, clients, operators net.Listener, s *school, source
 		{Handler: s.routes(gate), ReadHeaderTimeout: 10 * time.Second},
 		{Handler: operations(gate), ReadHeaderTimeout: 10 * time.Second},
 	}
-	servers[0].RegisterOnShutdown(func() { close(s.stop) })
+	servers[0].RegisterOnShutdown(gate.EndStreams) // which would hold it up
 	failed := make(chan error, len(servers))
 	for i, listener := range []net.Listener{clients, operators} {
 		go func() { failed <- servers[i].Serve(listener) }()

@@ -235,29 +235,46 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 		assert.NoError(t, <-outer)
 	})
 	if !want.NoSocket {
-		t.Run("a socket ends on revocation", func(t *testing.T) {
-			u, err := url.Parse(address)
-			require.NoError(t, err)
-			conn, err := net.Dial("tcp", u.Host)
-			require.NoError(t, err)
-			defer conn.Close()
-			_, err = fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: school.example\r\nX-User-Id: 2\r\nConnection: Upgrade\r\nUpgrade: copy\r\n\r\n")
-			require.NoError(t, err)
-			in := bufio.NewReader(conn)
-			answer, err := http.ReadResponse(in, nil)
-			require.NoError(t, err)
-			require.Equal(t, 101, answer.StatusCode)
-			_, err = io.WriteString(conn, "hello\n")
-			require.NoError(t, err)
-			line, err := in.ReadString('\n')
-			require.NoError(t, err)
-			require.Equal(t, "hello\n", line)
-			source.Remove(2)
-			require.NoError(t, gate.RefreshAll(t.Context()))
-			_, err = in.ReadByte()
-			assert.Error(t, err, "the connection is closed")
-		})
+		for _, c := range []struct {
+			name, user string
+			end        func(t *testing.T)
+		}{
+			{"a socket ends on revocation", "2", func(t *testing.T) {
+				source.Remove(2)
+				require.NoError(t, gate.RefreshAll(t.Context()))
+			}},
+			{"a socket ends with the streams", "3", func(*testing.T) { gate.EndStreams() }},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				in := openSocket(t, address, c.user)
+				c.end(t)
+				_, err := in.ReadByte()
+				assert.Error(t, err, "the connection is closed")
+			})
+		}
 	}
+}
+
+// openSocket returns what /socket sends, once it has sent back what it was sent.
+func openSocket(t *testing.T, address, user string) *bufio.Reader {
+	t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", u.Host)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: school.example\r\nX-User-Id: %s\r\nConnection: Upgrade\r\nUpgrade: copy\r\n\r\n", user)
+	require.NoError(t, err)
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	require.NoError(t, err)
+	require.Equal(t, 101, answer.StatusCode)
+	_, err = io.WriteString(conn, "hello\n")
+	require.NoError(t, err)
+	line, err := in.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", line)
+	return in
 }
 
 func refused(t *testing.T, a Answer, want Want) {

@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		router.Get("/login", set.login.begin)
 	}
 	server := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
-	server.RegisterOnShutdown(func() { _ = gate.Close() }) // ends the streams, which would hold it up
+	server.RegisterOnShutdown(gate.EndStreams) // which would hold it up
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	url := "http://" + ln.Addr().String()

@@ -170,7 +170,7 @@ func TestWalkThrough(t *testing.T) {
 		p.stop()
 		events, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
-		assert.Contains(t, string(events), "event: end\ndata: "+rolegate.ErrRevoked.Error())
+		assert.Contains(t, string(events), "event: end\ndata: "+http.ErrServerClosed.Error(), "and not one that was revoked")
 	}()
 	assert.Equal(t, rolegate.StateReady, s.State)
 	assert.Equal(t, 5+pupils-3, s.Users)
