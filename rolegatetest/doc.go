@@ -23,6 +23,9 @@
 // [Static] is a [rolegate.Source] without any wire: for tests that are about
 // the app's guards and not about where the list comes from.
 //
+// [As] puts a user with roles into a request, for the test of a handler without any
+// guard, and [RequireGuarded] finds the routes that nothing guards.
+//
 // The package imports neither testing nor net/http/httptest, which add flags to
 // every program that links them: a demo may use it too.
 package rolegatetest

@@ -1,0 +1,11 @@
+// Package testuser is how rolegatetest.As puts a user into a context. It is
+// internal, so that no app can do so: an app's handlers believe that whoever is
+// there was admitted by a guard.
+package testuser
+
+import "context"
+
+// Put returns a context in which every gate finds the user of a rolegate.Record, as
+// if a guard of its own had admitted them, in the organisation org if that is above
+// 0. Package rolegate sets it, and nobody but rolegatetest calls it.
+var Put func(ctx context.Context, record any, org int64) context.Context
