@@ -133,6 +133,17 @@ func TestServeCheck(t *testing.T) {
 	assert.Equal(t, c, calls(t, "serve", "-c", file))
 
 	assert.Equal(t, exitUsage, calls(t, "serve", "-c", filepath.Join(t.TempDir(), "none"), "--check").code)
+
+	// Sockets need a folder that is there.
+	gone := filepath.Join(t.TempDir(), "run")
+	write(t, file, strings.Replace(string(text), "control:", "control: "+filepath.Join(gone, "control.sock")+" #", 1))
+	c = calls(t, "serve", "-c", file, "--check")
+	assert.Equal(t, exitUsage, c.code)
+	cure := "there is no folder " + gone + ": make it as the user that rolegate runs as (install -d -m 700 " + gone + "; with systemd: RuntimeDirectory=run), or give another path"
+	assert.Equal(t, "rolegate: "+file+": control: "+cure+"\n", c.err)
+	assert.Contains(t, calls(t, "serve", "-c", file).err, cure, "serve says so too")
+	write(t, gone, "")
+	assert.Contains(t, calls(t, "serve", "-c", file, "--check").err, gone+" is no folder")
 }
 
 func TestLogNamesKeys(t *testing.T) {

@@ -47,7 +47,7 @@ all of it. No secret is in it, only in which variable or file each one is.`,
 				return usage(err)
 			}
 			if check {
-				if err := daemon.Check(cmd.Context(), f); err != nil {
+				if err := errors.Join(daemon.Check(cmd.Context(), f), daemon.CheckSockets(f)); err != nil {
 					return usage(settings.In(file, err))
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n", file)

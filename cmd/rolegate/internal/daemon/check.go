@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
@@ -20,6 +22,26 @@ func Check(ctx context.Context, f *settings.File) error {
 		return err
 	}
 	return g.gate.release()
+}
+
+// CheckSockets says which Unix sockets could not be made here, because their
+// folder is not there. It makes none.
+func CheckSockets(f *settings.File) error {
+	var errs []error
+	for _, s := range listeners(f) {
+		path, unix := strings.CutPrefix(s.address, "unix:")
+		if s.name != controlSection && !unix {
+			continue
+		}
+		if err := socketFolder(path); err != nil {
+			place := s.name
+			if unix {
+				place += ".listen"
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", place, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // idle leaves of what a gate is made with no more than can be looked at.

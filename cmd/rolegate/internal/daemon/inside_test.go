@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -63,7 +62,7 @@ func TestCheckWantsAListener(t *testing.T) {
 func TestASocketWithALongPath(t *testing.T) {
 	t.Parallel()
 	_, err := listenUnix(filepath.Join(t.TempDir(), strings.Repeat("x", 60), "s"), 0o600)
-	assert.ErrorIs(t, err, fs.ErrNotExist) // the folder
+	assert.ErrorContains(t, err, "there is no folder")
 	folder := filepath.Join(t.TempDir(), strings.Repeat("x", 90))
 	require.NoError(t, os.Mkdir(folder, 0o700))
 	_, err = listenUnix(filepath.Join(folder, "s"), 0o600)

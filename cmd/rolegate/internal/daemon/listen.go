@@ -123,6 +123,9 @@ const maxSocket = 103
 // to it: the user of the process, for a proxy's also its group. It is made in a folder of its own, which nobody else can
 // look into, and put into its place when it is no longer open to others.
 func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := socketFolder(path); err != nil {
+		return nil, err
+	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -144,6 +147,21 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return &unixListener{Listener: l, path: path}, nil
+}
+
+// socketFolder says what is wrong with the folder that a socket is to be in, and
+// how to make it.
+func socketFolder(path string) error {
+	folder := filepath.Dir(path)
+	switch info, err := os.Stat(folder); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s: make it as the user that rolegate runs as (install -d -m 700 %[1]s; with systemd: RuntimeDirectory=%[2]s), or give another path", folder, filepath.Base(folder))
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder: expected a path in one", folder)
+	}
+	return nil
 }
 
 // removeStale removes the socket of a process that is gone, and nothing else.

@@ -54,7 +54,7 @@ func (e *fileError) Unwrap() error { return e.err }
 func Parse(data []byte) (*File, error) {
 	var document yaml.Node
 	if err := yaml.Load(data, &document); err != nil {
-		return nil, notYAML(err)
+		return nil, typedWrong(data, notYAML(err))
 	}
 	p := newPlaces(&document)
 	var f File

@@ -160,7 +160,7 @@ log: {level: loud}
 			"control: expected the path of a Unix socket, of at most 103 bytes, which no system can go beyond",
 		}},
 		"two documents":       {least + "---\n" + least, []string{"expected one YAML document, without a line --- in between"}},
-		"a tab":               {"marketplace:\n\turl: a\n", []string{"line 2: this is not YAML: found character that cannot start any token"}},
+		"a tab":               {"marketplace:\n\turl: a\n", []string{"line 2: a tab: expected blanks in front, which YAML wants"}},
 		"indentation":         {"marketplace:\n  url: x\n app_id: y\n", []string{"line 3: this is not YAML: did not find expected key"}},
 		"a bracket left open": {"aliases: [a\n", []string{"line 2: this is not YAML: did not find expected ',' or ']'"}},
 		"an alias of nothing": {"control: *x\n", []string{"line 1: an alias (*) names no anchor (&)"}},

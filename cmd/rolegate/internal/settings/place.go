@@ -192,6 +192,9 @@ func keyText(key *yaml.Node, message string) string {
 		name = "key " + key.Value
 	}
 	if strings.Contains(message, unknownKey) {
+		if typed := typedKey(key.Value); typed != "" {
+			return typed
+		}
 		return "unknown " + name
 	}
 	return "the " + name + " is there already"
