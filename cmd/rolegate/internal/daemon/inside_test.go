@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
