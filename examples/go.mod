@@ -3,6 +3,7 @@ module github.com/rolegate/rolegate/examples
 go 1.26.0
 
 require (
+	github.com/DATA-DOG/go-sqlmock v1.5.2
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/casbin/casbin/v3 v3.10.0
 	github.com/gin-gonic/gin v1.12.0
