@@ -139,7 +139,8 @@ func sayings(t testing.TB, gate *rolegate.Gate, records []rolegate.Record) strin
 }
 
 // requireSame restarts a gate that serves by itself, with its source away, and
-// compares what both say.
+// compares what both say. It wants a bubble: a full refresh of a long list takes
+// a slow machine so long that an incremental one follows.
 func requireSame(t *testing.T, cfg rolegate.Config, records []rolegate.Record) {
 	t.Helper()
 	cache := &memoryCache{}

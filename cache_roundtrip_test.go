@@ -68,11 +68,13 @@ func TestRestartOfManySizes(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 4095, 4096, 4097, 16_385, 100_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
-			records := anyones(uint64(n), n)
-			requireSame(t, rolegate.Config{
-				Source: rolegatetest.NewStatic(records...), Aliases: aliasKinds, Keep: rolegate.Keep{Nickname: true},
-			}, records)
-			requireSame(t, rolegate.Config{Source: rolegatetest.NewStatic(records...)}, records)
+			synctest.Test(t, func(t *testing.T) {
+				records := anyones(uint64(n), n)
+				requireSame(t, rolegate.Config{
+					Source: rolegatetest.NewStatic(records...), Aliases: aliasKinds, Keep: rolegate.Keep{Nickname: true},
+				}, records)
+				requireSame(t, rolegate.Config{Source: rolegatetest.NewStatic(records...)}, records)
+			})
 		})
 	}
 }
@@ -86,9 +88,11 @@ func TestRestartOfManyFields(t *testing.T) {
 		keep := rolegate.Keep{Account: has(0), Email: has(1), ThirdAccount: has(2), ThirdUserID: has(3), Nickname: has(4), ThirdUserName: has(5)}
 		t.Run(fmt.Sprintf("%06b", set), func(t *testing.T) {
 			t.Parallel()
-			for bits := range 1 << len(aliasKinds) {
-				requireSame(t, rolegate.Config{Source: rolegatetest.NewStatic(records...), Aliases: aliases(bits), Keep: keep}, records)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				for bits := range 1 << len(aliasKinds) {
+					requireSame(t, rolegate.Config{Source: rolegatetest.NewStatic(records...), Aliases: aliases(bits), Keep: keep}, records)
+				}
+			})
 		})
 	}
 }
@@ -97,6 +101,10 @@ func TestRestartOfManyFields(t *testing.T) {
 // the index is read.
 func TestRestartNumbersRolesAnew(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testRestartNumbersRolesAnew)
+}
+
+func testRestartNumbersRolesAnew(t *testing.T) {
 	records := anyones(2, 1000)
 	cache := storedBy(t, rolegate.Config{Source: rolegatetest.NewStatic(records...), Implies: map[string][]string{"zeta": {"alpha"}, "teacher": {"pupil"}}})
 	for _, implies := range []map[string][]string{
@@ -120,6 +128,10 @@ func TestRestartNumbersRolesAnew(t *testing.T) {
 
 func TestRestartWithManyRoles(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testRestartWithManyRoles)
+}
+
+func testRestartWithManyRoles(t *testing.T) {
 	const most = 65_536 // that a gate can tell apart
 	var records []rolegate.Record
 	for i := range int64(most) {
@@ -140,6 +152,10 @@ func TestRestartWithManyRoles(t *testing.T) {
 // is room for so many only.
 func TestRestartForgetsRolesThatNobodyHas(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testRestartForgetsRolesThatNobodyHas)
+}
+
+func testRestartForgetsRolesThatNobodyHas(t *testing.T) {
 	cache := &memoryCache{}
 	for term := range 5 {
 		var records []rolegate.Record
