@@ -7,42 +7,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
-
-// A Cache keeps the last good index where a restart finds it, so that an app
-// that starts while the marketplace is away can serve at once.
-// [github.com/rolegate/rolegate/filecache] has the one on disk.
-//
-// What is stored has role grants and, as far as they are kept, accounts and
-// names in it: it must not be readable by others, nor writable by anybody but
-// the app, since whoever writes it decides who may enter. A Cache stores and
-// returns the bytes as they are; the gate checks them.
-//
-// A Cache must be safe for concurrent use. The gate calls Load once, when it
-// starts, and Store never twice at once, and never before Load's reader is
-// closed. Errors must be free of secrets and of personal data: they are logged.
-// A Cache may also have a method Validate() error: [Open] calls it, and reports
-// what it says together with every other mistake of the [Config].
-type Cache interface {
-	// Load opens what was stored last. An error that wraps [fs.ErrNotExist]
-	// says that there is nothing yet. ctx lives until the reader is closed;
-	// Load and Read must return soon after it ends.
-	Load(ctx context.Context) (io.ReadCloser, error)
-
-	// Store replaces what was stored by what write writes: by all of it, or
-	// not at all. It calls write once, returns write's error if there is one,
-	// and returns soon after ctx ends.
-	Store(ctx context.Context, write func(io.Writer) error) error
-}
-
-// cacheKey says which list a source has, "" if it does not tell.
-func cacheKey(s Source) string {
-	if k, ok := s.(CacheKeyer); ok {
-		return k.CacheKey()
-	}
-	return ""
-}
 
 // A readerUntil ends with a context: an index without end does not fill the
 // memory.
@@ -90,4 +57,41 @@ type CacheStatus struct {
 	// last.
 	Failed uint64 `json:"failed"`
 	Error  string `json:"error,omitempty"`
+}
+
+// restore makes the stored index the first list, unless a full refresh was
+// faster: what that has seen must not be undone.
+func (f *refresher) restore(r io.Reader) (used bool, err error) {
+	gen, err := f.decode(r)
+	if err != nil {
+		return false, err
+	}
+	if f.lockSwap(f.tasks.Context()) != nil {
+		return false, nil
+	}
+	defer f.unlockSwap()
+	if f.now.Load() != nil {
+		return false, nil
+	}
+	f.journal.started(gen, "rolegate: started from the stored index")
+	f.pull.cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
+	f.swap(gen)
+	return true, nil
+}
+
+// A stored is what is worth storing anew when it differs. Ages change with every
+// full refresh; an increment that changed nothing is not worth it: that the
+// contact age begins older after a restart does no harm.
+type stored struct {
+	index    any
+	verified clock.Instant
+	held     any
+}
+
+func (f *refresher) copyToStore() (what any, write func(io.Writer) error) {
+	gen := f.now.Load()
+	if gen == nil {
+		return nil, nil
+	}
+	return stored{gen.Snapshot, gen.Verified, gen.Held}, func(w io.Writer) error { return gen.Encode(w, f.cfg.cacheKey, clock.WallStamp) }
 }

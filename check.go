@@ -74,7 +74,7 @@ func (p *Policy) Check(r *http.Request) (a Admission, denial *Denial) {
 		return Admission{}, p.gate.deny(r, p, a.Decision)
 	}
 	a.begin(r.Context(), p, id)
-	p.observer.observe(p, &a.Decision, r, "")
+	p.observer.observe(p.name, &a.Decision, r, "")
 	if a.Shadowed {
 		p.gate.logShadowed(r, p, a.Decision)
 	}
@@ -140,7 +140,7 @@ func (p *Policy) CheckCall(ctx context.Context, c Call) (a Admission, denial *De
 	a.begin(ctx, p, c.Identity)
 	if p.observer.reports() || a.Shadowed {
 		r = c.request(ctx, r)
-		p.observer.observe(p, &a.Decision, r, "")
+		p.observer.observe(p.name, &a.Decision, r, "")
 		if a.Shadowed {
 			p.gate.logShadowed(r, p, a.Decision)
 		}
@@ -199,9 +199,9 @@ func (p *Policy) known(ctx context.Context, d *Decision, err error) bool {
 // marketplace has granted meanwhile.
 func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope orgScope, r *http.Request) {
 	g := p.gate
-	p.store.judge(d, p, id, scope, r, clock.Instant{})
+	p.judge(d, id, scope, r, clock.Instant{})
 	again := func() bool {
-		p.store.judge(d, p, id, d.scope(scope), r, clock.Instant{})
+		p.judge(d, id, d.scope(scope), r, clock.Instant{})
 		return !d.mayHaveChanged() && d.Reason != ReasonAmbiguous
 	}
 	switch {
@@ -216,7 +216,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 	if d.Reason == ReasonTooOld {
 		asked := g.clock()
 		g.refresher.resyncFor(ctx, p.maxAge, asked, d.User.ID())
-		p.store.judge(d, p, id, d.scope(scope), r, asked)
+		p.judge(d, id, d.scope(scope), r, asked)
 		if d.Reason == ReasonTooOld && clientGone(ctx, nil) {
 			d.Reason = ReasonClientGone // and did not wait until the end
 		}
@@ -315,4 +315,31 @@ func (d *denyRefresher) untangle(ctx context.Context, again func() bool) bool {
 	}
 	refresh.Await(ctx, d.f.cfg.OnDeny.Wait, owed, news, d.f.published, again)
 	return true
+}
+
+// A guardedContext is the request's context with what the guard found out. It
+// is a type of its own, rather than two of context.WithValue, because it is
+// made for every request.
+type guardedContext struct {
+	context.Context
+	gate *Gate
+	user User
+	org  int64
+}
+
+// A guardedKey is what a gate's values are found by: each gate has its own, so
+// that the guard of another app on the same server puts nothing in its place.
+type guardedKey struct{ gate *Gate }
+
+// Value implements context.Context.
+func (c *guardedContext) Value(key any) any {
+	if k, ok := key.(guardedKey); ok && k.gate == c.gate {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+func (g *Gate) guarded(ctx context.Context) *guardedContext {
+	c, _ := ctx.Value(guardedKey{g}).(*guardedContext)
+	return c
 }

@@ -177,22 +177,6 @@ type Refresh struct {
 	MaxAgeWait time.Duration
 }
 
-// Keep says which strings to keep of each user: each is for the method of [User]
-// of its name.
-type Keep struct {
-	Account, Email, ThirdAccount, ThirdUserID, Nickname, ThirdUserName bool
-}
-
-// fields is the set as the index has it.
-func (k Keep) fields() (set index.FieldSet) {
-	for f, kept := range [...]bool{k.Account, k.Email, k.ThirdAccount, k.ThirdUserID, k.Nickname, k.ThirdUserName} {
-		if kept {
-			set |= 1 << f
-		}
-	}
-	return set
-}
-
 // settings is a Config that was found right, with the defaults filled in.
 type settings struct {
 	Config
@@ -426,3 +410,21 @@ func quoteAll(codes []string) []string {
 }
 
 func isBlank(s string) bool { return strings.TrimSpace(s) == "" }
+
+// cacheKey says which list a source has, "" if it does not tell.
+func cacheKey(s Source) string {
+	if k, ok := s.(CacheKeyer); ok {
+		return k.CacheKey()
+	}
+	return ""
+}
+
+// A panicError is a recovered panic as an error. The value's text is left out:
+// nobody knows what is in it.
+type panicError struct{ text string }
+
+func (e *panicError) Error() string { return e.text }
+
+func newPanicError(who string, v any) error {
+	return &panicError{fmt.Sprintf("%s panicked with a %T", who, v)}
+}

@@ -97,12 +97,6 @@ type CheckExplanation struct {
 	Either []CheckExplanation
 }
 
-// A compiledCheck is a check with what it has become.
-type compiledCheck struct {
-	check    Check
-	compiled policy.Check
-}
-
 // Explain decides as [Policy.Decide] does, for an operator who wants to know
 // why. It takes what is in memory, does not wait and does no I/O. Nothing is
 // counted, and no hook is called: nobody has asked to enter.

@@ -2,9 +2,9 @@ package rolegate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/refresh"
 )
@@ -18,11 +18,10 @@ type Gate struct {
 	observer *observer // nil before Open
 	admit    *Policy
 
-	refresher  *refresher
-	onDeny     *denyRefresher // nil if OnDeny.Off
-	watches    *watches
-	unassigned *refresh.Unassigned
-	overview   lastOverview
+	refresher *refresher
+	onDeny    *denyRefresher // nil if OnDeny.Off
+	watches   *watches
+	overview  lastOverview
 }
 
 // observedBy is who learns of the gate's decisions, nil for a nil gate.
@@ -40,18 +39,6 @@ func (g *Gate) state() *store {
 	}
 	return &g.store
 }
-
-// ErrClosed is returned by the methods of a gate that was closed.
-var ErrClosed = errors.New("rolegate: the gate is closed")
-
-// ErrHeld is in the chain of what [Gate.RefreshAll] returns when the full refresh was
-// swapped in, but the users that it found gone are still admitted: see
-// Status.Held, and [Gate.AcceptShrink].
-var ErrHeld = errors.New("removals are held back")
-
-// ErrHeldChanged is returned by [Gate.AcceptShrink] if what is held is not what was
-// accepted: look at Status.Held again.
-var ErrHeldChanged = errors.New("rolegate: what is held back has changed since it was shown: look again")
 
 // Open checks the config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
@@ -76,7 +63,11 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	g.store.init(set)
 	g.watches = &watches{store: &g.store}
 	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true, program: new(policy.Program)}
-	startRefresher(g)
+	g.refresher = startRefresher(&g.store, g.watches.check)
+	g.observer.decisions = refresh.StartQueue(g.refresher.tasks, g.log, decisionQueue, "Config.OnDecision", g.cfg.OnDecision)
+	if !set.OnDeny.Off {
+		g.onDeny = newDenyRefresher(g.refresher)
+	}
 	if set.StartEmpty {
 		return g, nil
 	}
@@ -151,12 +142,12 @@ func (g *Gate) refreshNow(ctx context.Context, k refresh.Kind) error {
 	return g.refresher.fresh(ctx, k)
 }
 
-// A panicError is a recovered panic as an error. The value's text is left out:
-// nobody knows what is in it.
-type panicError struct{ text string }
-
-func (e *panicError) Error() string { return e.text }
-
-func newPanicError(who string, v any) error {
-	return &panicError{fmt.Sprintf("%s panicked with a %T", who, v)}
+// roleSpace returns the gate's numbers for role codes; a gate that was never
+// opened gets some too, so that mistakes in its guards still panic.
+func (g *Gate) roleSpace() *index.RoleSpace {
+	if g == nil || g.roles == nil {
+		s, _ := index.NewRoleSpace(nil)
+		return s
+	}
+	return g.roles
 }

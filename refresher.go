@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -38,13 +37,13 @@ type refresher struct {
 	stopped chan struct{}
 }
 
-// startRefresher starts everything that a gate does in the background.
-func startRefresher(g *Gate) {
+// startRefresher starts everything that a gate does in the background. It calls
+// swapped after each swap.
+func startRefresher(s *store, swapped func()) *refresher {
 	f := &refresher{
-		store: &g.store, tasks: refresh.NewTasks(), opened: g.clock(),
+		store: s, tasks: refresh.NewTasks(), opened: s.clock(),
 		first: make(chan struct{}), fatal: make(chan error, 1), stopped: make(chan struct{}),
 	}
-	g.refresher = f
 	r := &f.cfg.Refresh
 	begin := closedChannel()
 	f.pull = &puller{
@@ -52,7 +51,6 @@ func startRefresher(g *Gate) {
 		changes: refresh.StartQueue(f.tasks, f.log, changeQueue, "Config.OnChange", f.cfg.OnChange),
 		soon:    func(k refresh.Kind) { f.loop.Soon(k) },
 	}
-	g.observer.decisions = refresh.StartQueue(f.tasks, f.log, decisionQueue, "Config.OnDecision", f.cfg.OnDecision)
 	f.unassigned = refresh.NewUnassigned(refresh.UnassignedConfig{
 		Tasks: f.tasks, Clock: f.clock, Log: f.log, Roles: f.roles, Fetch: f.cfg.RoleCodes,
 		Now: func() *index.Snapshot {
@@ -62,9 +60,8 @@ func startRefresher(g *Gate) {
 			return nil
 		},
 	})
-	g.unassigned = f.unassigned
 	f.journal = newJournal(f)
-	f.onPublish = []func(){g.watches.check}
+	f.onPublish = []func(){swapped}
 	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
 		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
 		Over: func() { f.loop.Soon(refresh.Full) },
@@ -95,9 +92,6 @@ func startRefresher(g *Gate) {
 	})
 	f.onAge = refresh.NewOnAge(f.loop, f.clock, r.ResyncMin)
 	f.pull.ambiguous = f.onAge.Owe
-	if !f.cfg.OnDeny.Off {
-		g.onDeny = newDenyRefresher(f)
-	}
 	f.pull.sync.Start()
 	if f.persist != nil {
 		f.persist.Start()
@@ -108,6 +102,7 @@ func startRefresher(g *Gate) {
 	f.loop.Start()
 	f.tasks.Go(f.unassigned.Watch)
 	f.tasks.Go(f.journal.watchStale)
+	return f
 }
 
 func closedChannel() <-chan struct{} {
@@ -299,43 +294,6 @@ func (f *refresher) close() error {
 	}
 }
 
-// restore makes the stored index the first list, unless a full refresh was
-// faster: what that has seen must not be undone.
-func (f *refresher) restore(r io.Reader) (used bool, err error) {
-	gen, err := f.decode(r)
-	if err != nil {
-		return false, err
-	}
-	if f.lockSwap(f.tasks.Context()) != nil {
-		return false, nil
-	}
-	defer f.unlockSwap()
-	if f.now.Load() != nil {
-		return false, nil
-	}
-	f.journal.started(gen, "rolegate: started from the stored index")
-	f.pull.cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
-	f.swap(gen)
-	return true, nil
-}
-
-// A stored is what is worth storing anew when it differs. Ages change with every
-// full refresh; an increment that changed nothing is not worth it: that the
-// contact age begins older after a restart does no harm.
-type stored struct {
-	index    any
-	verified clock.Instant
-	held     any
-}
-
-func (f *refresher) copyToStore() (what any, write func(io.Writer) error) {
-	gen := f.now.Load()
-	if gen == nil {
-		return nil, nil
-	}
-	return stored{gen.Snapshot, gen.Verified, gen.Held}, func(w io.Writer) error { return gen.Encode(w, f.cfg.cacheKey, clock.WallStamp) }
-}
-
 // syncCheck asks a SyncChecker, nil if there is none.
 func syncCheck(checker SyncChecker) func(context.Context) (refresh.SyncReport, error) {
 	if checker == nil {
@@ -358,3 +316,15 @@ func (f *refresher) syncHold() (held, lasts, quiet bool) {
 	}
 	return true, f.cfg.limits().SyncHoldLasts(gen.Held.SyncSince, f.clock()), false
 }
+
+// ErrClosed is returned by the methods of a gate that was closed.
+var ErrClosed = errors.New("rolegate: the gate is closed")
+
+// ErrHeld is in the chain of what [Gate.RefreshAll] returns when the full refresh was
+// swapped in, but the users that it found gone are still admitted: see
+// Status.Held, and [Gate.AcceptShrink].
+var ErrHeld = errors.New("removals are held back")
+
+// ErrHeldChanged is returned by [Gate.AcceptShrink] if what is held is not what was
+// accepted: look at Status.Held again.
+var ErrHeldChanged = errors.New("rolegate: what is held back has changed since it was shown: look again")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -271,3 +272,45 @@ func (s SyncState) String() string {
 
 // MarshalText implements encoding.TextMarshaler with what String returns.
 func (s SyncState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Keep says which strings to keep of each user: each is for the method of [User]
+// of its name.
+type Keep struct {
+	Account, Email, ThirdAccount, ThirdUserID, Nickname, ThirdUserName bool
+}
+
+// fields is the set as the index has it.
+func (k Keep) fields() (set index.FieldSet) {
+	for f, kept := range [...]bool{k.Account, k.Email, k.ThirdAccount, k.ThirdUserID, k.Nickname, k.ThirdUserName} {
+		if kept {
+			set |= 1 << f
+		}
+	}
+	return set
+}
+
+// A Cache keeps the last good index where a restart finds it, so that an app
+// that starts while the marketplace is away can serve at once.
+// [github.com/rolegate/rolegate/filecache] has the one on disk.
+//
+// What is stored has role grants and, as far as they are kept, accounts and
+// names in it: it must not be readable by others, nor writable by anybody but
+// the app, since whoever writes it decides who may enter. A Cache stores and
+// returns the bytes as they are; the gate checks them.
+//
+// A Cache must be safe for concurrent use. The gate calls Load once, when it
+// starts, and Store never twice at once, and never before Load's reader is
+// closed. Errors must be free of secrets and of personal data: they are logged.
+// A Cache may also have a method Validate() error: [Open] calls it, and reports
+// what it says together with every other mistake of the [Config].
+type Cache interface {
+	// Load opens what was stored last. An error that wraps [fs.ErrNotExist]
+	// says that there is nothing yet. ctx lives until the reader is closed;
+	// Load and Read must return soon after it ends.
+	Load(ctx context.Context) (io.ReadCloser, error)
+
+	// Store replaces what was stored by what write writes: by all of it, or
+	// not at all. It calls write once, returns write's error if there is one,
+	// and returns soon after ctx ends.
+	Store(ctx context.Context, write func(io.Writer) error) error
+}

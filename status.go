@@ -285,7 +285,7 @@ func (g *Gate) Status() Status {
 	}
 	if gen = g.now.Load(); gen != nil {
 		now = g.clock()
-		for _, role := range g.unassigned.List(gen.Snapshot) {
+		for _, role := range g.refresher.unassigned.List(gen.Snapshot) {
 			s.UnassignedRoles = append(s.UnassignedRoles, UnassignedRole(role))
 		}
 		if h := gen.Held; h != nil {

@@ -3,7 +3,6 @@ package rolegate
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"sync/atomic"
 
 	"github.com/rolegate/rolegate/internal/clock"
@@ -63,25 +62,6 @@ func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason R
 		return nil, now, ReasonExpired
 	}
 	return gen, now, ReasonGranted
-}
-
-// judge decides by the generation of the moment, and does not count. r is nil
-// for a decision that no request asks for; with a request the organisation is
-// read from it. A MaxAge goes back from asked, the zero instant for now. What it
-// decides is in d, which is too large to be handed up step by step.
-func (s *store) judge(d *Decision, p *Policy, id Identity, where orgScope, r *http.Request, asked clock.Instant) {
-	gen, now, reason := s.current()
-	if reason != ReasonGranted {
-		*d = Decision{Reason: reason}
-		return
-	}
-	decideWith(gen, d, p, id, where, r)
-	if asked == (clock.Instant{}) {
-		asked = now
-	}
-	refuseOld(gen, d, p, asked)
-	refuseExpired(gen, d, s.cfg.Refresh.ExpireAfter, now)
-	d.stale = gen.Contact.Age(now) > s.cfg.Refresh.StaleAfter
 }
 
 // swap makes requests see the next generation, which has a number of its own if

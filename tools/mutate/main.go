@@ -42,7 +42,7 @@ var areas = []area{
 	{files: []string{"internal/policy/*.go"}},
 	{files: []string{"internal/refresh/*.go"}},
 	{files: []string{
-		"check.go", "deny.go", "gate.go", "identity.go", "middleware.go", "policy.go", "roles.go", "watch.go",
+		"check.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go", "policy.go", "roles.go", "store.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}},
 	{files: []string{"cloudcommand/check.go"}},
