@@ -416,6 +416,46 @@ func TestEverywhere(t *testing.T) {
 	}
 }
 
+// The hierarchy, patterns and Everywhere work together.
+func TestEverywhereWithPatternsAndTheHierarchy(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(
+			record(1, in(1, "platform_admin")),
+			record(2, in(7, "teacher.math")),
+			record(3, in(1, "teacher.math")),
+			record(4, in(1, "platform.ops")),
+			record(5, in(1, "platform_admin"), in(7, "pupil")),
+		),
+		Implies: map[string][]string{"teacher.*": {"staff"}, "platform_admin": {"staff", "teacher.*"}},
+	})
+	for _, c := range []struct {
+		name    string
+		options []rolegate.Option
+		allowed []int64 // in organisation 7
+	}{
+		{"by what it includes", []rolegate.Option{rolegate.AnyRole("staff"), rolegate.Everywhere("platform_admin")}, []int64{1, 2, 5}},
+		{"by a pattern that it includes", []rolegate.Option{rolegate.AllRoles("teacher.*", "staff"), rolegate.Everywhere("platform_admin")}, []int64{1, 2, 5}},
+		{"by one code of that pattern", []rolegate.Option{rolegate.AnyRole("teacher.art"), rolegate.Everywhere("platform_admin")}, []int64{1, 5}},
+		{"a pattern everywhere", []rolegate.Option{rolegate.AnyRole("staff", "platform.*"), rolegate.Everywhere("platform.*")}, []int64{2, 4}},
+		{"what includes a role everywhere", []rolegate.Option{rolegate.AnyRole("staff"), rolegate.Everywhere("staff")}, []int64{1, 2, 3, 5}},
+		{"a role that bars everywhere", []rolegate.Option{rolegate.NoRole("staff"), rolegate.Everywhere("staff")}, []int64{4}},
+		{"without it", []rolegate.Option{rolegate.AnyRole("staff")}, []int64{2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			policy := gate.Policy(append(c.options, rolesOrg(7))...)
+			var allowed []int64
+			for user := int64(1); user <= 5; user++ {
+				if policy.Decide(t.Context(), rolegate.UserID(user), 7).Allowed() {
+					allowed = append(allowed, user)
+				}
+			}
+			assert.Equal(t, c.allowed, allowed)
+		})
+	}
+}
+
 // A role code of a pattern counts although nobody knew it when the check was made.
 func TestPatternsCountForRolesToCome(t *testing.T) {
 	t.Parallel()

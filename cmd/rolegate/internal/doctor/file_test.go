@@ -183,6 +183,17 @@ func TestFile(t *testing.T) {
 			want: []string{"note settings.nobody_asks"}, says: "Enough for doctor and pull"},
 
 		{name: "a typo in a rule", set: change("any_role: [teacher, head]", "any_role: [techer]"), want: []string{"warning roles.not_held_near"}, says: "Is teacher meant?"},
+		{name: "a pattern in a rule", set: change("any_role: [teacher, head]", "any_role: [teacher.*], everywhere: [teacher]"), want: []string{"warning roles.not_held_near"}, says: "the rules name teacher.*"},
+		{name: "a pattern of which somebody has a role", set: func(t *testing.T, r *rig) {
+			r.change(t, "any_role: [teacher, head]", "any_role: [teacher.*, leader, tutor]")
+			r.change(t, "{admin: [head]}", "{admin: [head, leader], 'teacher.*': [tutor]}")
+			r.market.Grant(3, 7, "teacher.art")
+		}, says: "teacher.art"},
+		{name: "a pattern of which the platform knows a role", set: func(t *testing.T, r *rig) {
+			r.change(t, "any_role: [teacher, head]", "any_role: [teacher.*]")
+			r.change(t, "app_id: test-app", "app_id: test-app, role_list_path: app/role/list")
+			r.market.SetRoles("teacher.art", "teacher")
+		}, want: []string{"note roles.not_held_yet"}, says: "the platform knows it"},
 		{name: "a role that nobody has", set: change("any_role: [teacher, head]", "any_role: [janitor]"), want: []string{"warning roles.not_held"}, says: "the rules name janitor"},
 		{name: "a role on another page", set: func(t *testing.T, r *rig) {
 			r.change(t, "any_role: [teacher, head]", "either: [{any_role: [janitor]}, {no_role: [teacher]}]")

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
+	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/typo"
 )
 
@@ -122,23 +122,20 @@ func (d *doctor) platformRoles(ctx context.Context) []string {
 // unheld says which codes rules name and nobody on the page holds, nor a role
 // that includes them.
 func (d *doctor) unheld(p *page, held, platform []string) {
-	named := d.named()
+	named := d.file.Roles()
 	if len(named) == 0 {
 		return
 	}
-	satisfied := map[string]bool{}
-	for _, code := range held {
-		d.include(code, satisfied)
-	}
+	hierarchy, _ := index.NewRoleSpace(d.file.Implies) // mistakes in it are told with the settings
 	all := true
 	for _, code := range named {
-		if satisfied[code] {
+		if holds(hierarchy, held, code) {
 			continue
 		}
 		all = false
 		near := typo.Nearest(code, slices.Values(slices.Concat(platform, held)))
 		switch {
-		case slices.Contains(platform, code):
+		case slices.ContainsFunc(platform, func(known string) bool { return index.Matches(code, known) }):
 			d.say("roles.not_held_yet", d.code(code))
 		case len(platform) > 0 && near != "":
 			d.say("roles.unknown_near", d.code(code), d.code(near))
@@ -157,43 +154,16 @@ func (d *doctor) unheld(p *page, held, platform []string) {
 	}
 }
 
+// holds reports whether one of the roles that are held counts as code, by itself or
+// by the hierarchy. All but what is held may be patterns.
+func holds(hierarchy *index.RoleSpace, held []string, code string) bool {
+	roles, patterns := hierarchy.Satisfying(code)
+	known := hierarchy.Publish()
+	return slices.ContainsFunc(held, func(role string) bool {
+		return slices.ContainsFunc(roles, func(r uint16) bool { return known.Code(r) == role }) ||
+			slices.ContainsFunc(patterns, func(p string) bool { return index.Matches(p, role) })
+	})
+}
+
 // whole reports whether the page is known to be the whole list.
 func (p *page) whole() bool { return p.probed && p.probeErr == nil && !p.more && !p.below }
-
-// include adds a code and all that it includes.
-func (d *doctor) include(code string, to map[string]bool) {
-	if to[code] {
-		return
-	}
-	to[code] = true
-	for _, included := range d.file.Implies[code] {
-		d.include(included, to)
-	}
-}
-
-// named are the codes that the rules name, each once, by code.
-func (d *doctor) named() []string {
-	var all []settings.Checks
-	if a := d.file.ForwardAuth; a != nil {
-		for _, r := range a.Rules {
-			all = append(all, r.Checks)
-		}
-	}
-	if a := d.file.AuthZEN; a != nil {
-		for _, r := range a.Rules {
-			all = append(all, r.Checks)
-		}
-	}
-	if a := d.file.Admin; a != nil && a.Console != nil {
-		all = append(all, *a.Console)
-	}
-	var codes []string
-	for _, c := range all {
-		codes = slices.Concat(codes, c.AnyRole, c.AllRoles, c.NoRole)
-		for _, e := range c.Either {
-			codes = slices.Concat(codes, e.AnyRole, e.AllRoles, e.NoRole)
-		}
-	}
-	slices.Sort(codes)
-	return slices.Compact(codes)
-}

@@ -169,12 +169,13 @@ type Rule struct {
 
 // Checks are what must hold, all of them, and what goes with them.
 type Checks struct {
-	AnyRole  []string `yaml:"any_role"`
-	AllRoles []string `yaml:"all_roles"`
-	NoRole   []string `yaml:"no_role"`
-	Either   []Either `yaml:"either"`
-	MaxAge   Duration `yaml:"max_age"`
-	Shadow   bool     `yaml:"shadow"`
+	AnyRole    []string `yaml:"any_role"`
+	AllRoles   []string `yaml:"all_roles"`
+	NoRole     []string `yaml:"no_role"`
+	Either     []Either `yaml:"either"`
+	Everywhere []string `yaml:"everywhere"` // roles that count in every organisation
+	MaxAge     Duration `yaml:"max_age"`
+	Shadow     bool     `yaml:"shadow"`
 }
 
 // Either is one of several checks of which one must hold.

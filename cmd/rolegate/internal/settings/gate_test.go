@@ -218,6 +218,9 @@ func TestChecks(t *testing.T) {
 		"either: [{any_role: [principal]}, {any_role: [admin]}]": "granted",
 		"either: [{all_roles: [a, b]}, {no_role: [admin]}]":      "role_missing",
 		"any_role: [teacher], max_age: 1h":                       "granted",
+		"any_role: [teacher.*]":                                  "role_missing",
+		"all_roles: [teacher, admin], everywhere: [admin]":       "granted",
+		"all_roles: [teacher, admin], everywhere: [pupil]":       "role_missing",
 		"any_role: [principal], shadow: true":                    "role_missing",
 	} {
 		options, err := checks(t, text).Options()
@@ -230,16 +233,19 @@ func TestChecks(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                            "expected a check",
-		"max_age: 1m":                 "expected a check",
-		"shadow: true":                "expected a check",
-		"any_role: []":                "give at least one role code",
-		"all_roles: []":               "give at least one role code",
-		"no_role: []":                 "give at least one role code",
-		"any_role: [' ']":             "role code 1 is empty",
-		"any_role: [a], max_age: -1s": "expected a duration above 0",
-		"either: []":                  "give at least one check",
-		"either: [{}]":                "either[0]: expected one of any_role, all_roles and no_role",
+		"":                              "expected a check",
+		"max_age: 1m":                   "expected a check",
+		"shadow: true":                  "expected a check",
+		"any_role: []":                  "give at least one role code",
+		"all_roles: []":                 "give at least one role code",
+		"no_role: []":                   "give at least one role code",
+		"any_role: [' ']":               "role code 1 is empty",
+		"any_role: [a], max_age: -1s":   "expected a duration above 0",
+		"everywhere: [a]":               "expected a check",
+		"any_role: [a], everywhere: []": "give at least one role code",
+		"any_role: ['teacher*']":        "an asterisk stands at the end of a pattern",
+		"either: []":                    "give at least one check",
+		"either: [{}]":                  "either[0]: expected one of any_role, all_roles and no_role",
 		"either: [{any_role: [a]}, {any_role: [a], no_role: [b]}]": "either[1]: expected one of any_role, all_roles and no_role",
 		"either: [{any_role: []}]":                                 "give at least one role code",
 	} {

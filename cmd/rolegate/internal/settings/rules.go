@@ -35,6 +35,9 @@ func (c *Checks) Options() (options []rolegate.Option, err error) {
 	if len(options) == 0 {
 		return nil, errors.New("expected a check: any_role, all_roles, no_role or either; or admit: true for whoever is on the list")
 	}
+	if c.Everywhere != nil {
+		options = append(options, rolegate.Everywhere(c.Everywhere...))
+	}
 	if c.MaxAge != 0 {
 		options = append(options, rolegate.MaxAge(time.Duration(c.MaxAge)))
 	}
@@ -60,7 +63,7 @@ func simple(anyRole, allRoles, noRole []string) (checks []rolegate.Check) {
 }
 
 func (c *Checks) empty() bool {
-	return c.AnyRole == nil && c.AllRoles == nil && c.NoRole == nil && c.Either == nil && c.MaxAge == 0 && !c.Shadow
+	return c.AnyRole == nil && c.AllRoles == nil && c.NoRole == nil && c.Either == nil && c.Everywhere == nil && c.MaxAge == 0 && !c.Shadow
 }
 
 // Handler returns what answers the proxy, by the rules.

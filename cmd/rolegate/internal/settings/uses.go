@@ -57,7 +57,7 @@ func (f *File) Roles() (codes []string) {
 }
 
 func (c *Checks) roles() []string {
-	codes := slices.Concat(c.AnyRole, c.AllRoles, c.NoRole)
+	codes := slices.Concat(c.AnyRole, c.AllRoles, c.NoRole, c.Everywhere)
 	for _, e := range c.Either {
 		codes = slices.Concat(codes, e.AnyRole, e.AllRoles, e.NoRole)
 	}
