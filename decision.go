@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -171,6 +172,27 @@ type observer struct {
 	counters  stripe.Counters
 	decisions *refresh.Queue[DecisionEvent] // nil without OnDecision
 	sample    float64                       // the part of the grants that OnDecision receives
+	refusals  refusals
+}
+
+// refusals are the last ones of requests. Nobody who adds one waits for another.
+type refusals struct {
+	added  atomic.Uint64
+	events [1024]atomic.Pointer[DecisionEvent]
+}
+
+func (l *refusals) add(e *DecisionEvent) {
+	l.events[(l.added.Add(1)-1)%uint64(len(l.events))].Store(e)
+}
+
+// last returns at most so many, the newest first.
+func (l *refusals) last(most int) (events []DecisionEvent) {
+	for i, n := l.added.Load(), 0; i > 0 && n < len(l.events) && len(events) < most; i, n = i-1, n+1 {
+		if e := l.events[(i-1)%uint64(len(l.events))].Load(); e != nil { // nil: it is about to be there
+			events = append(events, *e)
+		}
+	}
+	return events
 }
 
 // What is counted of decisions besides their reasons.
@@ -196,9 +218,10 @@ func (o *observer) count(d *Decision) {
 // reports says whether OnDecision is set.
 func (o *observer) reports() bool { return o != nil && o.decisions != nil }
 
-// observe hands a decision to OnDecision: denials always, grants sampled.
+// observe remembers a decision with an id, which is a refusal, and hands a decision to
+// OnDecision: denials always, grants sampled.
 func (o *observer) observe(guard string, d *Decision, r *http.Request, decision string) {
-	if !o.reports() {
+	if o == nil || decision == "" && !o.reports() {
 		return
 	}
 	if d.Reason == ReasonGranted && (o.sample == 0 || rand.Float64() >= o.sample) {
@@ -213,6 +236,9 @@ func (o *observer) observe(guard string, d *Decision, r *http.Request, decision 
 	}
 	if r != nil {
 		e.Method, e.Route = method(r), route(r)
+	}
+	if decision != "" {
+		o.refusals.add(&e)
 	}
 	o.decisions.Put(e)
 }

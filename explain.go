@@ -175,6 +175,45 @@ func (g *Gate) Explain(ctx context.Context, id Identity) Explanation {
 	return g.admit.Explain(ctx, id, 0)
 }
 
+// FindUsers returns the listed users whom that identity names, the lowest most ids of
+// them, ascending: more than one where users share an account, by which nobody
+// enters then. ok is false for a kind of which no strings are in the list: one that
+// is neither indexed (see Config.Identify and Config.Aliases) nor kept (see
+// Config.Keep). For one that is kept alone it looks at every user, for which it takes
+// about a tenth of a second for a million. It is for a page, not for requests.
+func (g *Gate) FindUsers(id Identity, most int) (users []User, ok bool) {
+	if g == nil {
+		return nil, false
+	}
+	if id.kind < KindUserID || id.kind > KindUserID && !g.cfg.fields.Has(id.kind.field()) {
+		return nil, false
+	}
+	gen := g.now.Load()
+	switch {
+	case gen == nil || id.nobody() || most <= 0:
+	case id.kind == KindUserID:
+		if u := userIn(gen.Snapshot, id.id); u.s != nil {
+			users = append(users, u)
+		}
+	default:
+		for _, at := range gen.WithText(id.kind.field(), id.text, most) {
+			users = append(users, User{s: gen.Snapshot, at: at})
+		}
+	}
+	return users, true
+}
+
+// Refusals returns the last refusals of requests, at most so many and never more than
+// 1,024, the newest first: so an operator finds the decision id that a client was
+// told, if this process refused it and not too many others since. The log has all of
+// them. It is safe to call at any time, and holds nothing up.
+func (g *Gate) Refusals(most int) []DecisionEvent {
+	if g == nil || g.observer == nil {
+		return nil
+	}
+	return g.observer.refusals.last(most)
+}
+
 // explainChecks asks the checks one by one, in that organisation or, if org is
 // 0, in each of the user's.
 func (e *Explanation) explainChecks(p *Policy, org int64) {

@@ -2,6 +2,7 @@ package rolegate_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -345,4 +347,103 @@ func TestExplainListed(t *testing.T) {
 	require.Len(t, e.Orgs, 1)
 	assert.Equal(t, []rolegate.CheckExplanation{{Check: "Listed", Holds: true}}, e.Orgs[0].Checks)
 	assert.Empty(t, gate.Status().UnassignedRoles)
+}
+
+func TestFindUsers(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(
+			rolegate.Record{UserID: 5, Account: "twin", ThirdUserID: "t-5", Email: "5@example.com"},
+			rolegate.Record{UserID: 4, Account: "li", ThirdUserID: "t-4", Email: "4@example.com"},
+			rolegate.Record{UserID: 6, Account: "twin", ThirdUserID: "t-5", Grants: []rolegate.Grant{in(7, "teacher")}},
+			rolegate.Record{UserID: 7, Account: "twin", Bad: assert.AnError},
+			rolegate.Record{UserID: 8, ThirdUserID: "-1"},
+		),
+		Aliases: []rolegate.Kind{rolegate.KindAccount}, Keep: rolegate.Keep{ThirdUserID: true},
+	})
+	for _, c := range []struct {
+		name string
+		id   rolegate.Identity
+		most int
+		want []int64
+		ok   bool
+	}{
+		{"a user id", rolegate.UserID(4), 9, []int64{4}, true},
+		{"an unlisted id", rolegate.UserID(9), 9, nil, true},
+		{"an id whose record is invalid", rolegate.UserID(7), 9, nil, true},
+		{"an account", identityOf(rolegate.KindAccount, "li"), 9, []int64{4}, true},
+		{"an account of two", identityOf(rolegate.KindAccount, "twin"), 9, []int64{5, 6}, true},
+		{"an account of two, at most one", identityOf(rolegate.KindAccount, "twin"), 1, []int64{5}, true},
+		{"an account in another case", identityOf(rolegate.KindAccount, "LI"), 9, nil, true},
+		{"a third id that is kept alone", identityOf(rolegate.KindThirdUserID, "t-5"), 9, []int64{5, 6}, true},
+		{"at most one of these", identityOf(rolegate.KindThirdUserID, "t-5"), 1, []int64{5}, true},
+		{"how platforms write null", identityOf(rolegate.KindThirdUserID, "-1"), 9, nil, true},
+		{"a kind that is not there", identityOf(rolegate.KindEmail, "4@example.com"), 9, nil, false},
+		{"nothing", identityOf(rolegate.KindAccount, ""), 9, nil, true},
+		{"nobody", rolegate.Identity{}, 9, nil, false},
+		{"none of them", rolegate.UserID(4), 0, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			users, ok := gate.FindUsers(c.id, c.most)
+			assert.Equal(t, c.ok, ok)
+			var ids []int64
+			for _, u := range users {
+				ids = append(ids, u.ID())
+			}
+			assert.Equal(t, c.want, ids)
+		})
+	}
+	var none *rolegate.Gate
+	users, ok := none.FindUsers(rolegate.UserID(4), 9)
+	assert.Empty(t, users)
+	assert.False(t, ok)
+}
+
+// A refusal is found by the id that its client was told.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher")), record(2)), OnDeny: rolegate.OnDeny{Off: true}})
+	assert.Empty(t, gate.Refusals(10))
+	mux := http.NewServeMux()
+	mux.Handle("GET /grades", gate.Require(rolegate.AnyRole("teacher"))(ok(gate)))
+	refused := func(user int64) string {
+		w := ask(mux, "GET", "/grades", user)
+		var answer struct{ Decision string }
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+		return answer.Decision
+	}
+	assert.Equal(t, http.StatusOK, ask(mux, "GET", "/grades", 1).Code)
+	first, second := refused(2), refused(99)
+	gate.Decide(t.Context(), rolegate.UserID(98))
+	got := gate.Refusals(10)
+	require.Len(t, got, 2, "neither a grant nor a decision without a request")
+	for i, want := range []rolegate.DecisionEvent{
+		{DecisionID: second, Reason: rolegate.ReasonNotAuthorized, UserID: 99, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
+		{DecisionID: first, Reason: rolegate.ReasonRoleMissing, UserID: 2, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
+	} {
+		assert.False(t, got[i].Time.IsZero())
+		got[i].Time = time.Time{}
+		assert.Equal(t, want, got[i])
+	}
+	assert.Len(t, gate.Refusals(1), 1)
+	assert.Empty(t, gate.Refusals(0))
+	assert.Empty(t, gate.Refusals(-1))
+	var many sync.WaitGroup
+	for range 8 {
+		many.Go(func() {
+			for range 200 {
+				ask(mux, "GET", "/grades", 99)
+				gate.Refusals(5)
+			}
+		})
+	}
+	many.Wait()
+	last := refused(2)
+	got = gate.Refusals(5000)
+	assert.Len(t, got, 1024, "no more are remembered")
+	assert.Equal(t, last, got[0].DecisionID)
+	var none *rolegate.Gate
+	assert.Empty(t, none.Refusals(10))
+	assert.Empty(t, new(rolegate.Gate).Refusals(10))
 }

@@ -97,6 +97,39 @@ func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (
 	return at, found
 }
 
+// WithText returns where the users are who have that string, the lowest most ids of
+// them, ascending. It asks the index of aliases or, if the field has none, looks at
+// every user: about a tenth of a second for a million.
+func (s *Snapshot) WithText(f Field, text string, most int) (found []Place) {
+	if text == "" || most <= 0 {
+		return nil
+	}
+	if x := &s.aliases[f]; len(x.dir) > 0 {
+		hash := maphash.String(x.seed, text)
+		address := x.dir[x.bucket(hash)]
+		if address == 0 {
+			return nil
+		}
+		block := aliasBlock(x.at(address))
+		for i := block.first(uint32(hash)); i < block.len() && block.hash(i) == uint32(hash) && len(found) < most; i++ {
+			if at, ok := s.Find(block.id(i)); ok && string(s.Field(at, f)) == text {
+				found = append(found, at)
+			}
+		}
+		return found
+	}
+	if !s.Fields.Has(f) {
+		return nil
+	}
+	s.eachUser(func(_ int64, at Place) {
+		if string(s.Field(at, f)) == text {
+			found = append(found, at)
+		}
+	})
+	slices.SortFunc(found, func(a, b Place) int { return cmp.Compare(s.ID(a), s.ID(b)) })
+	return found[:min(most, len(found))]
+}
+
 // Ambiguous returns how many aliases of that field two or more users share.
 func (s *Snapshot) Ambiguous(f Field) int { return s.aliases[f].shared }
 

@@ -141,6 +141,16 @@ func requireSays(t require.TestingT, s *index.Snapshot, fields index.FieldSet, l
 		}
 		shared := 0
 		for text, ids := range by {
+			for name, of := range map[string]*index.Snapshot{"by the index": s, "at every user": {Table: s.Table}} {
+				for _, most := range []int{0, 1, 2, len(ids) + 1} {
+					var lowest []int64
+					for _, at := range of.WithText(f, text, most) {
+						lowest = append(lowest, of.ID(at))
+					}
+					sorted := slices.Sorted(slices.Values(ids))
+					require.Equal(t, append([]int64(nil), sorted[:min(most, len(ids))]...), lowest, "%s: %q", name, text)
+				}
+			}
 			at, found := s.FindAlias(f, text, nil)
 			require.Equal(t, min(len(ids), 2), found, "%q", text)
 			if found == 1 {
@@ -156,6 +166,8 @@ func requireSays(t require.TestingT, s *index.Snapshot, fields index.FieldSet, l
 		for _, nobody := range []string{"", "nobody", "account-"} {
 			_, found := s.FindAlias(f, nobody, nil)
 			require.Zero(t, found)
+			require.Empty(t, s.WithText(f, nobody, 9))
+			require.Empty(t, (&index.Snapshot{Table: s.Table}).WithText(f, nobody, 9))
 		}
 	}
 	for code := range held {
