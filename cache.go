@@ -1,7 +1,6 @@
 package rolegate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,20 +9,6 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
-
-// A readerUntil ends with a context: an index without end does not fill the
-// memory.
-type readerUntil struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r readerUntil) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
-}
 
 // decode makes a generation of a stored index, if it is of this list, of these
 // fields and young enough.

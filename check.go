@@ -309,12 +309,7 @@ func (d *denyRefresher) refuse(id Identity) { d.deny.Refuse(d.key(id)) }
 // and only that shows that the one before is gone. It reports whether it is worth
 // deciding again, and blocks for OnDeny.Wait at most.
 func (d *denyRefresher) untangle(ctx context.Context, again func() bool) bool {
-	news, owed := d.f.published(), d.f.onAge.Owed()
-	if owed == nil {
-		return false
-	}
-	refresh.Await(ctx, d.f.cfg.OnDeny.Wait, owed, news, d.f.published, again)
-	return true
+	return d.f.onAge.AwaitOwed(ctx, d.f.cfg.OnDeny.Wait, d.f.published, again)
 }
 
 // A guardedContext is the request's context with what the guard found out. It

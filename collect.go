@@ -37,24 +37,7 @@ type collector struct {
 
 // pullAll reads the whole list, and says whether that counts.
 func (c *collector) pullAll(ctx context.Context) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var err error
-	if source, ok := c.p.cfg.Source.(PageSource); ok {
-		err = source.PullPages(ctx, 0, func(records []Record) error {
-			for n := range records {
-				if err := c.take(&records[n]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	} else {
-		err = c.pullRecords(ctx, stop, 0)
-	}
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // a source that returns nil when it was cut short
-	}
+	err := c.p.read(ctx, 0, func() *collector { return c }, func(context.Context) error { return nil })
 	if err == nil && c.structural > 10 && c.structural*100 > c.records {
 		err = pullError(FailureDrift, "%d of %d records do not have the list's form: it has changed, or this is not the list; the last: %w", c.structural, c.records, c.lastBad)
 	}
@@ -64,19 +47,33 @@ func (c *collector) pullAll(ctx context.Context) error {
 	return err
 }
 
-// pullRecords reads a source that does not know pages. stop ends that early.
-func (c *collector) pullRecords(ctx context.Context, stop context.CancelCauseFunc, after int64) error {
-	var failed error
-	err := c.p.cfg.Source.Pull(ctx, after, func(r Record) {
-		if failed != nil {
-			return
-		}
-		if failed = c.take(&r); failed != nil {
-			stop(failed)
-		}
-	})
-	if failed != nil {
-		return failed
+// read reads the source from behind that sequence into what rows returns. It calls
+// ended after each page, if the source knows pages.
+func (p *puller) read(ctx context.Context, after int64, rows func() *collector, ended func(context.Context) error) (err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if source, ok := p.cfg.Source.(PageSource); ok {
+		err = source.PullPages(ctx, after, func(records []Record) error {
+			for n := range records {
+				if err := rows().take(&records[n]); err != nil {
+					return err
+				}
+			}
+			return ended(ctx)
+		})
+	} else {
+		var failed error
+		err = p.cfg.Source.Pull(ctx, after, func(r Record) {
+			if failed == nil {
+				if failed = rows().take(&r); failed != nil {
+					stop(failed)
+				}
+			}
+		})
+		err = cmp.Or(failed, err)
+	}
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // a source that returns nil when it was cut short
 	}
 	return err
 }

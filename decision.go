@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/request"
 	"github.com/rolegate/rolegate/internal/stripe"
 )
 
@@ -235,34 +234,10 @@ func (o *observer) observe(guard string, d *Decision, r *http.Request, decision 
 		e.UserID = d.User.ID()
 	}
 	if r != nil {
-		e.Method, e.Route = method(r), route(r)
+		e.Method, e.Route = request.Method(r), request.Route(r)
 	}
 	if decision != "" {
 		o.refusals.add(&e)
 	}
 	o.decisions.Put(e)
-}
-
-// method names the request's method, "other" for one that RFC 9110 and RFC 5789 do
-// not know: clients can write anything there, of any length.
-func method(r *http.Request) string {
-	switch r.Method {
-	case "":
-		return http.MethodGet
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
-		return r.Method
-	}
-	return "other"
-}
-
-// route names the route by its pattern. The path itself may have names in it
-// and is not logged; a guard in front of the routing knows no pattern.
-func route(r *http.Request) string {
-	if r.Pattern != "" {
-		return r.Pattern
-	}
-	if c := chi.RouteContext(r.Context()); c != nil {
-		return c.RoutePattern()
-	}
-	return ""
 }

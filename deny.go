@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/internal/request"
 )
 
 // A DenyFunc shapes the answer to a refused request: it sets headers on h and
@@ -124,7 +125,7 @@ func mustJSON(v any) []byte {
 // ids of requests); what describes or caches a success goes.
 func (d *Denial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := w.Header()
-	maps.DeleteFunc(out, func(name string, _ []string) bool { return !suitsRefusal(name) })
+	maps.DeleteFunc(out, func(name string, _ []string) bool { return !request.SuitsRefusal(name) })
 	for name, values := range d.Header {
 		if name == "Vary" || name == "Set-Cookie" {
 			values = slices.Concat(out[name], values) // a new slice: others share theirs between requests
@@ -135,34 +136,6 @@ func (d *Denial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(d.Body) // a client that has gone away is no concern of the gate's
 	}
-}
-
-// suitsRefusal reports whether a header that a middleware outside has set suits a
-// refusal too.
-func suitsRefusal(name string) bool {
-	name = textproto.CanonicalMIMEHeaderKey(name)
-	switch name {
-	case "Alt-Svc", "Connection", "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Date", "Nel", "Origin-Agent-Cluster",
-		"Permissions-Policy", "Referrer-Policy", "Report-To", "Reporting-Endpoints", "Server", "Server-Timing", "Set-Cookie",
-		"Strict-Transport-Security", "Timing-Allow-Origin", "Traceparent", "Traceresponse", "Tracestate", "Vary", "Via":
-		return true
-	}
-	for _, family := range []string{"Access-Control-", "Cross-Origin-", "Ratelimit"} {
-		if strings.HasPrefix(name, family) {
-			return true
-		}
-	}
-	// Of an app's own headers those that make proxies cache, send or hide
-	// something do not.
-	if !strings.HasPrefix(name, "X-") {
-		return false
-	}
-	for _, family := range []string{"X-Accel-", "X-Cache", "X-Sendfile", "X-Lighttpd-", "X-Litespeed-"} {
-		if strings.HasPrefix(name, family) {
-			return false
-		}
-	}
-	return true
 }
 
 // Error names the reason and the decision, for frameworks in which a refusal is

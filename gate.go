@@ -21,7 +21,7 @@ type Gate struct {
 	refresher *refresher
 	onDeny    *denyRefresher // nil if OnDeny.Off
 	watches   *watches
-	overview  lastOverview
+	counted   index.LastCount
 }
 
 // observedBy is who learns of the gate's decisions, nil for a nil gate.

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,13 +160,6 @@ func (id Identity) LogValue() slog.Value { return slog.StringValue(id.String()) 
 // there is no session. The answer is 401. Any other error is answered 500.
 var ErrNobody = errors.New("no identity in the request")
 
-// errUnusable is an identity in a request that must not be believed, nor be
-// passed over for another: FirstOf stops at it. It is answered 401.
-type errUnusable struct{ why string }
-
-func (e *errUnusable) Error() string        { return e.why }
-func (e *errUnusable) Is(target error) bool { return target == ErrNobody }
-
 // An Identifier finds out who is asking. Make one with [ByUserID], [ByText]
 // or [FirstOf]; the zero Identifier is a mistake that [Open] reports.
 //
@@ -231,8 +223,7 @@ func FirstOf(identifiers ...Identifier) Identifier {
 		nobody := ErrNobody
 		for _, by := range all {
 			id, err := by.identify(r)
-			var unusable *errUnusable
-			if err != nil && errors.Is(err, ErrNobody) && !errors.As(err, &unusable) {
+			if err != nil && errors.Is(err, ErrNobody) && !errors.As(err, new(*peer.UnusableError)) {
 				nobody = err // the last is as good a reason as any
 				continue
 			}
@@ -278,7 +269,7 @@ func UserIDHeader(name string, trusted ...netip.Prefix) func(*http.Request) (int
 		}
 		id, err := ids.Parse(text)
 		if err != nil { // the text itself is the client's, and stays untold
-			return 0, &errUnusable{why: "the user id header is not a decimal number above 0"}
+			return 0, &peer.UnusableError{Why: "the user id header is not a decimal number above 0", As: ErrNobody}
 		}
 		return id, nil
 	}
@@ -303,36 +294,5 @@ func headerReader(caller, name string, trusted []netip.Prefix) func(*http.Reques
 	for _, i := range wrong {
 		panic(fmt.Sprintf("rolegate: %s(%q): network %d (%v) is not one that a proxy of yours is in: give its address range, such as 10.1.2.0/24", caller, name, i+1, trusted[i]))
 	}
-	key := textproto.CanonicalMIMEHeaderKey(name)
-	nobody := func(why string) error { return fmt.Errorf("%w: the header %s %s", ErrNobody, name, why) }
-	missing, empty := nobody("is missing"), nobody("is empty")
-	distrusted := nobody("is there, but who has sent it is in none of the trusted networks")
-	return func(r *http.Request) (string, error) {
-		values := r.Header[key]
-		if len(values) == 0 {
-			return "", missing
-		}
-		known, err := networks.Has(r)
-		if err != nil {
-			return "", &errUnusable{why: err.Error()}
-		}
-		if !known {
-			return "", distrusted
-		}
-		if len(values) > 1 {
-			return "", &errUnusable{why: "the identity header is there more than once"}
-		}
-		if !isPlain(values[0]) {
-			return "", &errUnusable{why: "the identity header has blanks around it or control bytes in it"}
-		}
-		if values[0] == "" {
-			return "", empty
-		}
-		return values[0], nil
-	}
-}
-
-// isPlain reports whether s has neither blanks at its ends nor control bytes.
-func isPlain(s string) bool {
-	return strings.TrimSpace(s) == s && strings.IndexFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) < 0
+	return networks.Header(name, ErrNobody)
 }

@@ -196,51 +196,35 @@ func (u User) orgPermissions() []orgPermissions {
 	return all
 }
 
-// What every Where says, to learn what depends on them.
-func never(int) bool  { return false }
-func always(int) bool { return true }
-
-// combine makes one verdict of those with every Where failing, and with every Where
-// holding: ConditionFailed says that it depends on them.
-func (p *Policy) combine(strict, lenient policy.Verdict) policy.Verdict {
-	switch {
-	case strict == policy.Passes || p.shadow:
-		return policy.Passes
-	case lenient == policy.Passes:
-		return policy.ConditionFailed
-	}
-	return policy.RoleMissing
-}
-
 // permits is what a guard with the policy, which looks at no organisation, comes to
 // for an admitted user; also, whatever the policy, for one who is not listed, but
 // admitted by Config.ShadowAdmit.
 func (p *Policy) permits(u User) policy.Verdict {
-	if u.s == nil {
-		if p.store.cfg.ShadowAdmit && (p.shadow || p.admits) {
-			return policy.Passes
-		}
+	switch {
+	case u.s == nil && p.store.cfg.ShadowAdmit && (p.shadow || p.admits):
+		return policy.Passes
+	case u.s == nil:
 		return policy.RoleMissing
 	}
-	strict, _ := p.program.Run(u.subject(), 0, never)
-	lenient, _ := p.program.Run(u.subject(), 0, always)
-	return p.combine(strict, lenient)
+	return p.shadowed(p.program.Depends(u.subject(), 0))
+}
+
+// shadowed is what a verdict comes to: a shadow lets pass.
+func (p *Policy) shadowed(v policy.Verdict) policy.Verdict {
+	if p.shadow {
+		return policy.Passes
+	}
+	return v
 }
 
 // permitsIn adds the policy, which has InOrg, to the organisations in which it holds:
 // org, or each of the user's if that is 0.
 func (p *Policy) permitsIn(u User, org int64, to []orgPermissions, name string) {
 	if org != 0 {
-		strict, _ := p.program.Run(u.subject(), org, never)
-		lenient, _ := p.program.Run(u.subject(), org, always)
-		to[0].add(name, p.combine(strict, lenient))
+		to[0].add(name, p.shadowed(p.program.Depends(u.subject(), org)))
 		return
 	}
-	strict := make([]policy.Verdict, 0, len(to))
-	p.program.EachOrg(u.subject(), never, func(_ int64, v policy.Verdict) { strict = append(strict, v) })
-	i := 0
-	p.program.EachOrg(u.subject(), always, func(_ int64, v policy.Verdict) {
-		to[i].add(name, p.combine(strict[i], v))
-		i++
-	})
+	for i, v := range p.program.DependsEach(u.subject()) {
+		to[i].add(name, p.shadowed(v))
+	}
 }

@@ -186,7 +186,7 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if next, _, err = p.onTop(base, began); err != nil {
 		return nil, nil, seen, err
 	}
-	if err := p.cursor.Older(started, list, func() bool { return onlyGone(before, next, p.cfg.limits()) }); err != nil {
+	if err := p.cursor.Older(started, list, func() bool { return next.OnlyLacks(before, p.cfg.limits()) }); err != nil {
 		p.soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, &PullError{Failure: FailureOlderList, Err: err}
 	}
@@ -205,7 +205,7 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 		return nil, nil, seen, err
 	}
 	next.Cursor = p.cursor.Full(started, p.clock(), list, p.gone(before, next, recent))
-	if p.share != nil && unchanged(before, next) {
+	if p.share != nil && next.Same(before) {
 		p.sameAs = before.Refreshed
 	}
 	p.began = began
@@ -237,60 +237,19 @@ func (p *puller) onTop(base *snapshot.Generation, began int64) (next *snapshot.G
 	return next, rows, nil
 }
 
-// unchanged reports whether a full refresh has found the list as the one before
-// had, without anything on top of either.
-func unchanged(before, next *snapshot.Generation) bool {
-	if before == nil || before.Touched || next.Touched || before.Held != nil || next.Held != nil || before.Cursor != next.Cursor {
-		return false
-	}
-	same := true
-	before.Differing(&next.Table, func(int64) { same = false })
-	return same
-}
-
-// removed returns the users that a list does not have any more.
-func removed(before, next *snapshot.Generation) (ids []int64) {
-	if before == nil {
-		return nil
-	}
-	before.Differing(&next.Table, func(id int64) {
-		if _, there := next.Place(id); !there { // nor an invalid record of theirs
-			ids = append(ids, id)
-		}
-	})
-	return ids
-}
-
 // gone returns the users that a list does not have any more, but for those of the
 // recent rows: they were read by another replica, or before another one's list, and at
 // about the time when that began. Whether before or after it the clocks cannot tell, so
 // that the next row of theirs counts.
 func (p *puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) []int64 {
 	doubtful := sequencesOf(recent)
-	return slices.DeleteFunc(removed(before, next), func(id int64) bool {
+	return slices.DeleteFunc(next.Removed(before), func(id int64) bool {
 		_, is := doubtful[id]
 		if is {
 			p.cursor.Doubt(id)
 		}
 		return is
 	})
-}
-
-// maxExplained is how many users may be gone from a list whose highest sequence
-// is below the one that was seen before, if nothing else differs: they had the
-// highest.
-const maxExplained = 10
-
-// onlyGone reports whether a list lacks users and says nothing else that is new,
-// so that it need not be older: a few, or so many that the shrink guard holds
-// their removal.
-func onlyGone(before, next *snapshot.Generation, l snapshot.Limits) bool {
-	if before == nil {
-		return true
-	}
-	d := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
-	before.Differing(&next.Table, func(id int64) { d.Look(id) })
-	return d.Added+d.Changed == 0 && (d.Removed <= maxExplained || l.TooMany(d.Removed, next.Users, before.Users))
 }
 
 // errOutdated is what becomes of a page that was asked for before a full refresh
@@ -342,24 +301,7 @@ type increment struct {
 func (i *increment) pull(ctx context.Context) error {
 	i.from = i.after
 	i.begin()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var err error
-	if source, ok := i.p.cfg.Source.(PageSource); ok {
-		err = source.PullPages(ctx, i.after, func(records []Record) error {
-			for n := range records {
-				if err := i.rows.take(&records[n]); err != nil {
-					return err
-				}
-			}
-			return i.pageEnded(ctx)
-		})
-	} else {
-		err = i.rows.pullRecords(ctx, stop, i.after)
-	}
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // a source that returns nil when it was cut short
-	}
+	err := i.p.read(ctx, i.after, func() *collector { return i.rows }, i.pageEnded)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func (r *replica) Own() replication.Own {
 
 // Take implements [replication.Host].
 func (r *replica) Take(ctx context.Context, from io.Reader, at clock.Instant, instant func(int64) clock.Instant) error {
-	s, err := snapshot.Decode(readerUntil{ctx, from})
+	s, err := snapshot.Decode(refresh.ReaderUntil{Ctx: ctx, Reader: from})
 	switch {
 	case err != nil:
 		return err

@@ -22,6 +22,11 @@ type Option interface {
 	addTo(*policySpec)
 }
 
+// An option is one that is no Check.
+type option func(*policySpec)
+
+func (o option) addTo(s *policySpec) { o(s) }
+
 // A Check is something that must hold for a user to pass: [AnyRole],
 // [AllRoles], [NoRole], [Listed], [Where] or [Either]. A nil Check is a mistake
 // that panics when the route is registered.
@@ -109,7 +114,12 @@ func InOrg(f func(*http.Request) (int64, error)) Option {
 	if f == nil {
 		panic("rolegate: InOrg: the func is nil")
 	}
-	return orgOption{f}
+	return option(func(s *policySpec) {
+		if s.org != nil {
+			panic("rolegate: InOrg is given twice: every role of a guard is looked for in one organisation")
+		}
+		s.org = f
+	})
 }
 
 // PathOrg reads the organisation from a wildcard of the route's pattern, such
@@ -139,22 +149,7 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 // would have refused for a missing role or a condition that does not hold. It
 // is for trying a rule on live traffic before it bites. Everything else is
 // refused all the same: Shadow opens no route to users who are not listed.
-func Shadow() Option { return shadowOption{} }
-
-type orgOption struct {
-	f func(*http.Request) (int64, error)
-}
-
-func (o orgOption) addTo(s *policySpec) {
-	if s.org != nil {
-		panic("rolegate: InOrg is given twice: every role of a guard is looked for in one organisation")
-	}
-	s.org = o.f
-}
-
-type shadowOption struct{}
-
-func (shadowOption) addTo(s *policySpec) { s.shadow = true }
+func Shadow() Option { return option(func(s *policySpec) { s.shadow = true }) }
 
 // A policySpec collects the options of one policy.
 type policySpec struct {
@@ -328,11 +323,10 @@ func (s policySpec) compile(g *Gate, roles *index.RoleSpace) *Policy {
 //	gate.Require(AnyRole("teacher", "platform_admin"), InOrg(PathOrg("orgID")), Everywhere("platform_admin"))
 //
 // It panics if there is no code, or an empty one.
-func Everywhere(codes ...string) Option { return everywhereOption{checkedCodes("Everywhere", codes)} }
-
-type everywhereOption struct{ codes []string }
-
-func (o everywhereOption) addTo(s *policySpec) { s.everywhere = append(s.everywhere, o.codes...) }
+func Everywhere(codes ...string) Option {
+	codes = checkedCodes("Everywhere", codes)
+	return option(func(s *policySpec) { s.everywhere = append(s.everywhere, codes...) })
+}
 
 // DenyWith gives a guard a shape of its own for what a refused client sees, in
 // place of Config.Deny: pages that send browsers to a login page beside an
@@ -341,16 +335,12 @@ func DenyWith(f DenyFunc) Option {
 	if f == nil {
 		panic("rolegate: DenyWith: the func is nil")
 	}
-	return denyOption{f}
-}
-
-type denyOption struct{ f DenyFunc }
-
-func (o denyOption) addTo(s *policySpec) {
-	if s.deny != nil {
-		panic("rolegate: DenyWith is given twice: a refusal has one shape")
-	}
-	s.deny = o.f
+	return option(func(s *policySpec) {
+		if s.deny != nil {
+			panic("rolegate: DenyWith is given twice: a refusal has one shape")
+		}
+		s.deny = f
+	})
 }
 
 // EndOnRevoke makes a guard cancel the request's context when its user loses
@@ -362,11 +352,7 @@ func (o denyOption) addTo(s *policySpec) {
 // The organisation is the one of the admission. A [Where] is not run again: one
 // that held then still does, and one that an [Either] did not get to does not. It
 // ends only work that heeds r.Context().
-func EndOnRevoke() Option { return endOption{} }
-
-type endOption struct{}
-
-func (endOption) addTo(s *policySpec) { s.endOnRevoke = true }
+func EndOnRevoke() Option { return option(func(s *policySpec) { s.endOnRevoke = true }) }
 
 // MaxAge makes a guard demand that revocations are known up to d before the
 // request: that the last full refresh began no earlier (for a user whose removal
@@ -383,14 +369,10 @@ func MaxAge(d time.Duration) Option {
 	if d <= 0 {
 		panic(fmt.Sprintf("rolegate: MaxAge(%v): expected a duration above 0", d))
 	}
-	return maxAgeOption{d}
-}
-
-type maxAgeOption struct{ d time.Duration }
-
-func (o maxAgeOption) addTo(s *policySpec) {
-	if s.maxAge != 0 {
-		panic("rolegate: MaxAge is given twice")
-	}
-	s.maxAge = o.d
+	return option(func(s *policySpec) {
+		if s.maxAge != 0 {
+			panic("rolegate: MaxAge is given twice")
+		}
+		s.maxAge = d
+	})
 }

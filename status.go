@@ -2,14 +2,11 @@ package rolegate
 
 import (
 	"slices"
-	"sync"
 	"time"
-	"weak"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/refresh"
 )
 
@@ -215,8 +212,11 @@ func (g *Gate) Overview() Overview {
 	if gen == nil {
 		return Overview{}
 	}
-	o := g.overview.of(gen.Snapshot)
-	o.Generation = gen.Number
+	c := g.counted.Of(gen.Snapshot)
+	o := Overview{Generation: gen.Number, Users: c.Users, WithoutRoles: c.WithoutRoles, InvalidRecords: c.Invalid, Orgs: c.Orgs}
+	for _, r := range c.Roles {
+		o.Roles = append(o.Roles, RoleHolders{Code: r.Code, Users: r.Users, Orgs: r.Orgs})
+	}
 	return o
 }
 
@@ -236,25 +236,6 @@ func (g *Gate) HeldUsers(most int) []int64 {
 	}
 	slices.Sort(ids)
 	return slices.Clone(ids[:max(0, min(most, len(ids)))])
-}
-
-// A lastOverview remembers what was counted last, and of which snapshot. It does
-// not keep that in memory.
-type lastOverview struct {
-	mu       sync.Mutex
-	snapshot weak.Pointer[index.Snapshot]
-	last     Overview
-}
-
-func (l *lastOverview) of(s *index.Snapshot) Overview {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.snapshot.Value() != s {
-		l.snapshot, l.last = weak.Make(s), overviewOf(s)
-	}
-	o := l.last
-	o.Roles = slices.Clone(o.Roles)
-	return o
 }
 
 // Status returns how the gate is. It is cheap, but takes a lock that the
@@ -342,15 +323,6 @@ func (f *refresher) pullStatus(k refresh.Kind, last RefreshOutcome) RefreshStatu
 		s.Failure, s.Error = failureOf(of.Err), of.Err.Error()
 	}
 	return s
-}
-
-func overviewOf(s *index.Snapshot) Overview {
-	c := s.Count()
-	o := Overview{Users: c.Users, WithoutRoles: c.WithoutRoles, InvalidRecords: c.Invalid, Orgs: c.Orgs}
-	for _, r := range c.Roles {
-		o.Roles = append(o.Roles, RoleHolders{Code: r.Code, Users: r.Users, Orgs: r.Orgs})
-	}
-	return o
 }
 
 // An UnassignedRole is a role code that a check names and no listed user has, nor

@@ -1,16 +1,13 @@
 package rolegate
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
-	"github.com/rolegate/rolegate/internal/testuser"
 )
 
 // A User is a listed user as one generation of the index knows them. It is a
@@ -165,55 +162,3 @@ func (u User) GoString() string { return u.String() }
 
 // LogValue implements slog.LogValuer with the user's number.
 func (u User) LogValue() slog.Value { return slog.Int64Value(u.ID()) }
-
-func init() {
-	testuser.Put = func(ctx context.Context, record any, org int64) context.Context {
-		return &testContext{Context: ctx, record: record.(Record), org: org}
-	}
-}
-
-// A testContext is what rolegatetest.As makes: every gate finds a user in it. A
-// guard does not look there, and puts whom it admits in its place.
-type testContext struct {
-	context.Context
-	record Record
-	org    int64
-	found  sync.Map // *Gate to *guardedContext
-}
-
-// Value implements context.Context.
-func (c *testContext) Value(key any) any {
-	k, ok := key.(guardedKey)
-	if !ok {
-		return c.Context.Value(key)
-	}
-	found, ok := c.found.Load(k.gate)
-	if !ok {
-		found, _ = c.found.LoadOrStore(k.gate, &guardedContext{Context: c.Context, gate: k.gate, user: k.gate.userOf(c.record), org: c.org})
-	}
-	return found
-}
-
-// userOf returns the user of a record as the gate's list would have them: with its
-// hierarchy, and with the strings that it keeps. A gate that was not opened has no
-// hierarchy, and keeps all.
-func (g *Gate) userOf(r Record) User {
-	s := &store{roles: g.roleSpace()}
-	s.cfg.fields = Keep{true, true, true, true, true, true}.fields()
-	if g != nil && g.roles != nil {
-		s.cfg.fields = g.cfg.fields
-	}
-	list := collector{p: &puller{store: s}, table: index.NewBuilder(s.cfg.fields, nil, s.roles.Publish()), sequences: map[int64]int64{}}
-	err := list.take(&r)
-	if err == nil && !list.table.Settle(s.roles) {
-		err = tooManyRoles()
-	}
-	if err != nil {
-		panic(err)
-	}
-	of, err := index.NewSnapshot(list.table, s.roles, 0)
-	if err != nil {
-		panic(err)
-	}
-	return userIn(of, r.UserID)
-}

@@ -3,6 +3,8 @@ package index
 import (
 	"slices"
 	"strings"
+	"sync"
+	"weak"
 )
 
 // Counts is what a snapshot has in it, counted.
@@ -73,4 +75,23 @@ func (s *Snapshot) Count() Counts {
 		return strings.Compare(a.Code, b.Code)
 	})
 	return c
+}
+
+// A LastCount remembers what was counted last, and of which snapshot. It does not
+// keep that in memory. The zero LastCount is ready. It is safe for concurrent use.
+type LastCount struct {
+	mu       sync.Mutex
+	snapshot weak.Pointer[Snapshot]
+	last     Counts
+}
+
+// Of counts what is in the snapshot, unless that is the one that was counted last.
+// It blocks those who ask meanwhile. The slice is not the caller's to change.
+func (l *LastCount) Of(s *Snapshot) Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.snapshot.Value() != s {
+		l.snapshot, l.last = weak.Make(s), s.Count()
+	}
+	return l.last
 }

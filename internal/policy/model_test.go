@@ -201,12 +201,24 @@ func TestProgramsAgreeWithTheModel(t *testing.T) {
 		}
 		slices.Sort(all)
 		require.Equal(t, slices.Compact(all), orgs)
+		for i, v := range program.DependsEach(whom) {
+			require.Equal(t, program.Depends(whom, orgs[i]), v, "organisation %d", orgs[i])
+		}
 		got, passed := program.Run(whom, p.named, func(i int) bool {
 			require.False(t, asked[i], "asked twice")
 			asked[i] = true
 			return says[i]
 		})
 		require.Equal(t, p.verdict(rules), got)
+		switch depends := program.Depends(whom, p.named); depends {
+		case policy.Passes, policy.RoleMissing:
+			require.Equal(t, depends == policy.Passes, got == policy.Passes, "whatever the conditions say")
+		case policy.ConditionFailed:
+			pass, _ := program.Run(whom, p.named, func(int) bool { return true })
+			fail, _ := program.Run(whom, p.named, func(int) bool { return false })
+			require.Equal(t, policy.Passes, pass)
+			require.NotEqual(t, policy.Passes, fail)
+		}
 		for i, yes := range says {
 			require.Equal(t, yes && asked[i], passed&(1<<i) != 0)
 		}

@@ -248,6 +248,18 @@ func (a *OnAge) pay(ctx context.Context) {
 	}
 }
 
+// AwaitOwed waits until the refresh that is owed has ended, or again, which is
+// called after each publish, has returned true. It blocks for wait at most, and no
+// longer than ctx. It reports whether one was owed.
+func (a *OnAge) AwaitOwed(ctx context.Context, wait time.Duration, published Published, again func() bool) bool {
+	news, owed := published(), a.Owed()
+	if owed == nil {
+		return false
+	}
+	Await(ctx, wait, owed, news, published, again)
+	return true
+}
+
 // Owed returns a channel that is closed when the refresh that is owed has ended,
 // nil if none is owed.
 func (a *OnAge) Owed() <-chan struct{} {

@@ -176,26 +176,25 @@ func (p *Persist) load() (used bool, err error) {
 			return errors.New("the Cache's Load returned neither an index nor an error")
 		}
 		defer r.Close()
-		used, err = p.cfg.Restore(readerUntil{ctx, r})
+		used, err = p.cfg.Restore(ReaderUntil{ctx, r})
 		return err
 	})
 	return used && err == nil, err
 }
 
-// A readerUntil ends with a context: a copy without end does not fill the
+// A ReaderUntil ends with a context: a copy without end does not fill the
 // memory.
-type readerUntil struct {
-	ctx context.Context
-	r   io.Reader
+type ReaderUntil struct {
+	Ctx    context.Context
+	Reader io.Reader
 }
 
-func (r readerUntil) Read(p []byte) (int, error) {
-	select {
-	case <-r.ctx.Done():
-		return 0, context.Cause(r.ctx)
-	default:
-		return r.r.Read(p)
+// Read implements io.Reader.
+func (r ReaderUntil) Read(p []byte) (int, error) {
+	if r.Ctx.Err() != nil {
+		return 0, context.Cause(r.Ctx)
 	}
+	return r.Reader.Read(p)
 }
 
 // storeChanges stores what there is whenever that has changed, at most every

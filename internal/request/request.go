@@ -1,0 +1,63 @@
+// Package request names requests for logs, and knows which headers suit a refusal.
+// It imports nothing of rolegate.
+package request
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Method names the request's method, "other" for one that RFC 9110 and RFC 5789 do
+// not know: clients can write anything there, of any length.
+func Method(r *http.Request) string {
+	switch r.Method {
+	case "":
+		return http.MethodGet
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return r.Method
+	}
+	return "other"
+}
+
+// Route names the route by its pattern. The path itself may have names in it
+// and is not logged; a guard in front of the routing knows no pattern.
+func Route(r *http.Request) string {
+	if r.Pattern != "" {
+		return r.Pattern
+	}
+	if c := chi.RouteContext(r.Context()); c != nil {
+		return c.RoutePattern()
+	}
+	return ""
+}
+
+// SuitsRefusal reports whether a header that a middleware outside has set suits a
+// refusal too.
+func SuitsRefusal(name string) bool {
+	name = textproto.CanonicalMIMEHeaderKey(name)
+	switch name {
+	case "Alt-Svc", "Connection", "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Date", "Nel", "Origin-Agent-Cluster",
+		"Permissions-Policy", "Referrer-Policy", "Report-To", "Reporting-Endpoints", "Server", "Server-Timing", "Set-Cookie",
+		"Strict-Transport-Security", "Timing-Allow-Origin", "Traceparent", "Traceresponse", "Tracestate", "Vary", "Via":
+		return true
+	}
+	for _, family := range []string{"Access-Control-", "Cross-Origin-", "Ratelimit"} {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	// Of an app's own headers those that make proxies cache, send or hide
+	// something do not.
+	if !strings.HasPrefix(name, "X-") {
+		return false
+	}
+	for _, family := range []string{"X-Accel-", "X-Cache", "X-Sendfile", "X-Lighttpd-", "X-Litespeed-"} {
+		if strings.HasPrefix(name, family) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,49 @@
+package request_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/rolegate/rolegate/internal/request"
+)
+
+func TestMethod(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]string{
+		"": "GET", "GET": "GET", "HEAD": "HEAD", "PATCH": "PATCH", "TRACE": "TRACE", "CONNECT": "CONNECT",
+		"get": "other", "PROPFIND": "other", strings.Repeat("A", 1<<20): "other",
+	} {
+		assert.Equal(t, want, request.Method(&http.Request{Method: method}), "%.20s", method)
+	}
+}
+
+func TestRoute(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/orgs/7/wang", nil)
+	assert.Empty(t, request.Route(r), "never the path")
+	routed := chi.NewRouteContext()
+	routed.RoutePatterns = []string{"/orgs/{id}/{name}"}
+	r = r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, routed))
+	assert.Equal(t, "/orgs/{id}/{name}", request.Route(r))
+	r.Pattern = "GET /orgs/{id}/{name}"
+	assert.Equal(t, "GET /orgs/{id}/{name}", request.Route(r))
+}
+
+func TestSuitsRefusal(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"Set-Cookie": true, "set-cookie": true, "Vary": true, "Strict-Transport-Security": true, "Access-Control-Allow-Origin": true,
+		"Cross-Origin-Opener-Policy": true, "Ratelimit-Limit": true, "X-Request-Id": true, "X-Frame-Options": true, "Traceparent": true,
+		"Cache-Control": false, "Cdn-Cache-Control": false, "Surrogate-Control": false, "Etag": false, "Last-Modified": false, "Expires": false,
+		"Content-Type": false, "Content-Length": false, "Content-Disposition": false, "Location": false, "Link": false,
+		"X-Accel-Redirect": false, "X-Sendfile": false, "X-Cache-Key": false, "x-accel-expires": false, "X-Litespeed-Cache": false,
+	} {
+		assert.Equal(t, want, request.SuitsRefusal(name), name)
+	}
+}
