@@ -175,9 +175,9 @@ func (g *Gate) Explain(ctx context.Context, id Identity) Explanation {
 	return g.admit.Explain(ctx, id, 0)
 }
 
-// FindUsers returns the listed users whom that identity names, the lowest most ids of
-// them, ascending: more than one where users share an account, by which nobody
-// enters then. ok is false for a kind of which no strings are in the list: one that
+// FindUsers returns the listed users with that identity, the lowest most ids of them,
+// ascending: more than one where users share an account, by which nobody enters
+// then. ok is false for a kind of which no strings are in the list: one that
 // is neither indexed (see Config.Identify and Config.Aliases) nor kept (see
 // Config.Keep). For one that is kept alone it looks at every user, for which it takes
 // about a tenth of a second for a million. It is for a page, not for requests.

@@ -262,7 +262,7 @@ func init() {
 }
 
 // A testContext is what rolegatetest.As makes: every gate finds a user in it. A
-// guard does not look there, and puts whom it admits in its place.
+// guard does not look there, and puts the user that it admits in its place.
 type testContext struct {
 	context.Context
 	record Record

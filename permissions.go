@@ -86,7 +86,7 @@ type orgPermissions struct {
 }
 
 type userPermissions struct {
-	UserID string `json:"user_id"` // "" for an unlisted user whom Config.ShadowAdmit lets pass
+	UserID string `json:"user_id"` // "" for an unlisted user that Config.ShadowAdmit lets pass
 	permissionList
 	Orgs []orgPermissions `json:"orgs"`
 }

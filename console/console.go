@@ -1,6 +1,8 @@
 // Package console is a page that shows how a [rolegate.Gate] is: how old its
 // list is, what the last pulls changed, whose removal is held back, who holds
-// which role, what guards the routes, and why a user may or may not pass.
+// which role, what guards the routes, and why a user may or may not pass. It finds
+// users by an account or an id of the app's, tells what a user may do on every
+// route, and what the last refusals were, by their decision ids.
 //
 //	r.With(gate.Require(rolegate.AnyRole("admin"))).
 //		Handle("/console", console.New(gate, console.Config{Routes: chiroutes.Lister(r)}))
@@ -176,6 +178,8 @@ func (c *console) post(w http.ResponseWriter, r *http.Request, user rolegate.Use
 	switch r.PostForm.Get("action") {
 	case "why":
 		status = v.explain(r)
+	case "refusal":
+		status = v.findRefusal(r)
 	case "review":
 		v.review()
 	case "accept":

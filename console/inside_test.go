@@ -23,7 +23,7 @@ func TestTexts(t *testing.T) {
 	t.Parallel()
 	verbs := regexp.MustCompile(`%[a-z]`)
 	var source strings.Builder
-	for _, name := range []string{"page.html", "view.go", "why.go", "accept.go", "lang.go", "timeline.go", "routes.go"} {
+	for _, name := range []string{"page.html", "view.go", "why.go", "accept.go", "lang.go", "timeline.go", "routes.go", "find.go"} {
 		b, err := os.ReadFile(name)
 		require.NoError(t, err)
 		source.Write(b)

@@ -32,8 +32,13 @@ type view struct {
 	pulls     []pull
 	Routes    routeList
 
-	Ask    question // what the form of Why has in it
-	Why    *answer
+	Ask question // what the form of Why has in it
+	Why *answer
+
+	Decision string       // what the form for a decision id has in it
+	Found    *refusalLine // the refusal with that id
+	NotFound string       // that there is none, in words
+
 	Review bool    // the removals that are held are to be accepted: ask once more
 	Done   *notice // what came of it
 }

@@ -28,7 +28,10 @@ type answer struct {
 	Meaning string
 	Status  string
 	Who     string
+	Users   []foundUser // with the account or id that was asked about
+	More    bool        // there are more of them
 	Guards  []guardAnswer
+	Actions []actionLine // if every route was asked about
 }
 
 // A guardAnswer is what one guard says of the user.
@@ -66,8 +69,10 @@ func (v *view) MarkText(mark string) string { return v.T("mark." + mark) }
 func (v *view) Kinds() []rolegate.Kind {
 	kinds := []rolegate.Kind{rolegate.KindUserID}
 	for k := rolegate.KindAccount; k <= rolegate.KindThirdUserID; k++ {
-		if _, indexed := v.Status.Ambiguous[k]; indexed {
-			kinds = append(kinds, k)
+		if id, err := rolegate.NewIdentity(k, "x"); err == nil {
+			if _, known := v.gate.FindUsers(id, 0); known {
+				kinds = append(kinds, k)
+			}
 		}
 	}
 	return kinds
@@ -88,7 +93,11 @@ func (v *view) explain(r *http.Request) (status int) {
 	if v.Ask.Org != "" && err != nil {
 		v.wrong("why.bad.org")
 	}
-	guards, known := v.guardsOf(v.Ask.Route)
+	route, every := v.Ask.Route, v.Ask.Route == everyRoute && v.Routes.Known
+	if every {
+		route = admitOnly
+	}
+	guards, known := v.guardsOf(route)
 	if !known {
 		v.wrong("why.bad.route")
 	}
@@ -97,6 +106,10 @@ func (v *view) explain(r *http.Request) (status int) {
 	}
 	v.Why = v.answer(r, guards, id, org)
 	v.Why.Who = who
+	v.Why.Users, v.Why.More = v.usersOf(id)
+	if every {
+		v.Why.Actions = v.actions(r, id, org)
+	}
 	return http.StatusOK
 }
 

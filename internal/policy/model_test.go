@@ -117,7 +117,7 @@ func (p person) verdict(rules []rule) policy.Verdict {
 	return best
 }
 
-// Whatever is asked about whomever, the program says what the model says.
+// Whatever is asked about whoever, the program says what the model says.
 func TestProgramsAgreeWithTheModel(t *testing.T) {
 	t.Parallel()
 	roleCodes := []string{"admin", "teacher", "pupil", "teacher.math", "teacher.art", "suspended"}
@@ -187,9 +187,9 @@ func TestProgramsAgreeWithTheModel(t *testing.T) {
 			c.Everywhere(p.everywhere...)
 		}
 		asked := map[int]bool{}
-		program, whom := c.Program(compiled), subject(t, roles, p.dropped, slices.Clone(p.grants)...)
+		program, who := c.Program(compiled), subject(t, roles, p.dropped, slices.Clone(p.grants)...)
 		var orgs []int64
-		program.EachOrg(whom, func(i int) bool { return says[i] }, func(org int64, v policy.Verdict) {
+		program.EachOrg(who, func(i int) bool { return says[i] }, func(org int64, v policy.Verdict) {
 			there := p
 			there.named = org
 			require.Equal(t, there.verdict(rules), v, "organisation %d", org)
@@ -201,21 +201,21 @@ func TestProgramsAgreeWithTheModel(t *testing.T) {
 		}
 		slices.Sort(all)
 		require.Equal(t, slices.Compact(all), orgs)
-		for i, v := range program.DependsEach(whom) {
-			require.Equal(t, program.Depends(whom, orgs[i]), v, "organisation %d", orgs[i])
+		for i, v := range program.DependsEach(who) {
+			require.Equal(t, program.Depends(who, orgs[i]), v, "organisation %d", orgs[i])
 		}
-		got, passed := program.Run(whom, p.named, func(i int) bool {
+		got, passed := program.Run(who, p.named, func(i int) bool {
 			require.False(t, asked[i], "asked twice")
 			asked[i] = true
 			return says[i]
 		})
 		require.Equal(t, p.verdict(rules), got)
-		switch depends := program.Depends(whom, p.named); depends {
+		switch depends := program.Depends(who, p.named); depends {
 		case policy.Passes, policy.RoleMissing:
 			require.Equal(t, depends == policy.Passes, got == policy.Passes, "whatever the conditions say")
 		case policy.ConditionFailed:
-			pass, _ := program.Run(whom, p.named, func(int) bool { return true })
-			fail, _ := program.Run(whom, p.named, func(int) bool { return false })
+			pass, _ := program.Run(who, p.named, func(int) bool { return true })
+			fail, _ := program.Run(who, p.named, func(int) bool { return false })
 			require.Equal(t, policy.Passes, pass)
 			require.NotEqual(t, policy.Passes, fail)
 		}
