@@ -56,6 +56,7 @@ func school(app frametest.App) *echo.Echo {
 		org, _ := gate.OrgFrom(c.Request().Context())
 		return c.String(http.StatusOK, fmt.Sprint(org))
 	}, echo4gate.Require(gate, rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("orgID"))))
+	e.GET("/permissions", echo.WrapHandler(app.Permissions()))
 	e.POST("/upload", func(c echo.Context) error {
 		if err := c.Request().ParseMultipartForm(1); err != nil {
 			return err

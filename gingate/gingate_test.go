@@ -62,6 +62,7 @@ func school(app frametest.App) *gin.Engine {
 		org, _ := gingate.Org(c)
 		c.String(http.StatusOK, strconv.FormatInt(org, 10))
 	})
+	r.GET("/permissions", gin.WrapH(app.Permissions()))
 	r.POST("/upload", func(c *gin.Context) {
 		if _, err := c.FormFile("report"); err != nil {
 			_ = c.AbortWithError(http.StatusBadRequest, err)

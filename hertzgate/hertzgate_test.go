@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloudwego/hertz/pkg/app"
 	"github.com/cloudwego/hertz/pkg/app/server"
+	"github.com/cloudwego/hertz/pkg/common/adaptor"
 	"github.com/cloudwego/hertz/pkg/common/hlog"
 	"github.com/cloudwego/hertz/pkg/network"
 	"github.com/cloudwego/hertz/pkg/network/standard"
@@ -64,6 +65,7 @@ func school(h *server.Hertz, a frametest.App) {
 		org, _ := a.Gate.OrgFrom(ctx)
 		c.String(200, "%d", org)
 	})
+	h.GET("/permissions", adaptor.HertzHandler(a.Permissions()))
 	h.POST("/upload", func(_ context.Context, c *app.RequestContext) {
 		if _, err := c.FormFile("report"); err != nil {
 			c.AbortWithMsg(err.Error(), 400)

@@ -64,6 +64,11 @@ func TestHTTP(t *testing.T) {
 			selector.Server(live).Path("/school.Grades/Stream", "/school.Grades/Socket").Build(),
 		))
 		routes(s.Route("/"), app)
+		permissions := app.Permissions() // which kratos's middlewares do not see
+		s.HandleFunc("/permissions", func(w http.ResponseWriter, r *http.Request) {
+			permissions.ServeHTTP(w, r)
+			app.Outer(r.Context())
+		})
 		go func() { _ = s.Start(context.Background()) }()
 		u, err := s.Endpoint()
 		require.NoError(t, err)

@@ -78,6 +78,7 @@ func routes(server *rest.Server, app frametest.App) {
 			user, _ := gate.UserFrom(r.Context())
 			_, _ = fmt.Fprint(w, user.ID())
 		}},
+		{Method: "GET", Path: "/permissions", Handler: app.Permissions().ServeHTTP},
 		{Method: "POST", Path: "/upload", Handler: func(w http.ResponseWriter, r *http.Request) {
 			// go-zero hands its handlers a copy of net/http's request, so that
 			// whoever parses a form removes its files, with a guard and without.

@@ -35,6 +35,7 @@ import (
 //	GET  /me                  writes the user's number
 //	GET  /grades              for teachers
 //	GET  /orgs/{orgID}        for teachers of that organisation, whose number it writes
+//	GET  /permissions         Permissions, in the framework's manner of taking an http.Handler
 //	POST /upload              parses a form with 1 byte of memory and writes FilesIn the folder
 //	GET  /stream              for listed users, with EndOnRevoke: writes "tick" lines, each when Ticks yields, while the framework lets it
 //	GET  /socket              for listed users, with EndOnRevoke: takes over the connection and copies what it reads
@@ -47,6 +48,14 @@ type App struct {
 	// Outer is given the request's context, and what else the middleware
 	// outside sees of it, after the handler.
 	Outer func(ctx context.Context)
+}
+
+// Permissions is what the app's front end asks.
+func (a App) Permissions() http.Handler {
+	teacher := rolegate.AnyRole("teacher")
+	return a.Gate.Permissions(map[string]*rolegate.Policy{
+		"grades": a.Gate.Policy(teacher), "org": a.Gate.Policy(teacher, rolegate.InOrg(rolegate.PathOrg("orgID"))),
+	})
 }
 
 // Open makes a gate for an app in which users 1 and 2 are teachers of
@@ -181,6 +190,18 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			assert.NoError(t, <-outer, "the context of the middleware outside, after the handler")
 		})
 	}
+	t.Run("what the front end asks", func(t *testing.T) {
+		a := ask(t, client, "GET", address+"/permissions?org=7", "1", nil, "")
+		assert.Equal(t, 200, a.Status)
+		assert.JSONEq(t, `{"user_id": "1", "permissions": ["grades"], "conditional": [],
+			"orgs": [{"org_id": "7", "roles": ["teacher"], "permissions": ["grades", "org"], "conditional": []}]}`, a.Body)
+		assert.Equal(t, "private, no-store", a.Header.Get("Cache-Control"))
+		assert.Equal(t, "application/json", a.Header.Get("Content-Type"))
+		assert.NoError(t, <-outer)
+		a = ask(t, client, "GET", address+"/permissions?org=x", "1", nil, "")
+		assert.Equal(t, 400, a.Status)
+		assert.NoError(t, <-outer)
+	})
 	if !want.NoUpload {
 		t.Run("an upload leaves no files", func(t *testing.T) {
 			body, kind := upload(t)
