@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/doctor"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
-func newDoctor() *cobra.Command {
+func newDoctor(l lang.Language) *cobra.Command {
 	var (
 		market  marketplaceFlags
-		lang    string
 		asJSON  bool
 		timeout time.Duration
 	)
@@ -41,17 +41,13 @@ Exit codes: 0 all is fine, warnings aside; 1 it was ended before all was tried;
   rolegate doctor -c rolegate.yaml --json | jq -r '.findings[] | select(.state == "wrong") | .name'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			language, err := doctor.LanguageFor(lang, os.Getenv)
-			if err != nil {
-				return usage(err)
-			}
 			if timeout <= 0 {
 				return usage(fmt.Errorf("--timeout %v: expected more than 0", timeout))
 			}
 			out := cmd.OutOrStdout()
-			report := doctor.NewReport(out, language, os.Getenv)
+			report := doctor.NewReport(out, doctor.In(l), os.Getenv)
 			if asJSON {
-				report = doctor.NewReport(nil, language, os.Getenv)
+				report = doctor.NewReport(nil, doctor.In(l), os.Getenv)
 			}
 			whole, err := examine(cmd.Context(), &market, timeout, report)
 			if err != nil {
@@ -76,10 +72,8 @@ Exit codes: 0 all is fine, warnings aside; 1 it was ended before all was tried;
 		},
 	}
 	market.add(cmd)
-	cmd.Flags().StringVar(&lang, "lang", "", "the `language`, en or zh (that of LC_ALL, LC_MESSAGES or LANG)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object, at the end")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long all of it may take")
-	_ = cmd.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions([]string{"en", "zh"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/fake"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -24,6 +25,7 @@ import (
 // fakeFlags are the flags of rolegate fake.
 type fakeFlags struct {
 	program                            string // as it was called
+	lang                               lang.Language
 	listen, appID, tokenEnv, tokenFile string
 	public                             bool
 
@@ -42,8 +44,8 @@ type fakeFlags struct {
 	listFaults, cloud, verbose         bool
 }
 
-func newFake(program string) *cobra.Command {
-	f := &fakeFlags{program: program, orgs: 2}
+func newFake(program string, l lang.Language) *cobra.Command {
+	f := &fakeFlags{program: program, lang: l, orgs: 2}
 	cmd := &cobra.Command{
 		Use:   "fake",
 		Short: "Serve a fake marketplace to try rolegate with",
@@ -96,7 +98,7 @@ the names and what WHEN can be.`,
 	flags.BoolVar(&f.cloud, "cloud-command", false, "serve a fake 云上指挥 at the same address too")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log each request on stderr")
 	_ = cmd.MarkFlagFilename("token-file")
-	_ = cmd.RegisterFlagCompletionFunc("fault", completeFault)
+	_ = cmd.RegisterFlagCompletionFunc("fault", f.completeFault)
 	_ = cmd.RegisterFlagCompletionFunc("refusal", cobra.FixedCompletions(refusals(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("ids", cobra.FixedCompletions([]string{"number", "string", "mixed"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -107,7 +109,7 @@ func refusals() []string { return slices.Sorted(maps.Keys(rolegatetest.Refusals(
 
 func (f *fakeFlags) run(ctx context.Context, out, log io.Writer) (err error) {
 	if f.listFaults || slices.Contains(f.faults, "list") {
-		return listFaults(out)
+		return listFaults(out, f.lang)
 	}
 	cfg, err := f.config()
 	if err != nil {
@@ -232,11 +234,11 @@ func (n *wholeNumber) Set(text string) error {
 }
 
 // listFaults prints what --fault can be.
-func listFaults(out io.Writer) error {
+func listFaults(out io.Writer, l lang.Language) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "A fault is [cloud:]NAME[=ARG][@WHEN]. NAME and ARG:")
+	fmt.Fprintln(table, l.Sprintf("A fault is [cloud:]NAME[=ARG][@WHEN]. NAME and ARG:"))
 	for _, k := range fake.Kinds() {
-		name, help := k.Name, k.Help
+		name, help := k.Name, l.Sprintf(k.Help)
 		if k.Arg != "" {
 			name += "=" + k.Arg
 			help += " (" + k.Default + ")"
@@ -246,18 +248,18 @@ func listFaults(out io.Writer) error {
 		}
 		fmt.Fprintf(table, "  %s\t%s\n", name, help)
 	}
-	fmt.Fprintln(table, "\nWHEN, or several with commas between them, which are asked from left to right:")
+	fmt.Fprintln(table, "\n"+l.Sprintf("WHEN, or several with commas between them, which are asked from left to right:"))
 	for _, w := range fake.Whens() {
-		fmt.Fprintf(table, "  %s\t%s\n", w[0], w[1])
+		fmt.Fprintf(table, "  %s\t%s\n", w[0], l.Sprintf(w[1]))
 	}
 	return table.Flush()
 }
 
 // completeFault completes the name of a fault and, behind an @, when.
-func completeFault(_ *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+func (f *fakeFlags) completeFault(_ *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
 	if i := strings.LastIndexAny(typed, "@,"); i >= 0 && strings.Contains(typed, "@") {
 		for _, w := range fake.Whens() {
-			found = append(found, cobra.CompletionWithDesc(typed[:i+1]+w[0], w[1]))
+			found = append(found, cobra.CompletionWithDesc(typed[:i+1]+w[0], f.lang.Sprintf(w[1])))
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -271,8 +273,8 @@ func completeFault(_ *cobra.Command, _ []string, typed string) (found []string, 
 			text += "=" + k.Default
 		}
 		if _, err := fake.ParseFault(text); err == nil {
-			found = append(found, cobra.CompletionWithDesc(text, k.Help))
+			found = append(found, cobra.CompletionWithDesc(text, f.lang.Sprintf(k.Help)))
 		}
 	}
-	return append(found, cobra.CompletionWithDesc("list", "list them all")), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	return append(found, cobra.CompletionWithDesc("list", f.lang.Sprintf("list them all"))), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

@@ -7,15 +7,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/fake"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
 // A fakePage is what rolegate fake prints at its start.
 type fakePage struct {
+	lang              lang.Language
 	program           string // how it is called again
 	url, appID, token string
 	tokenEnv          string // where the token is, if it is another than the default one
@@ -31,8 +33,8 @@ func (f *fakeFlags) page(addr net.Addr, token string) *fakePage {
 		host = "127.0.0.1"
 	}
 	return &fakePage{
-		program: programName(f.program),
-		url:     "http://" + net.JoinHostPort(host, port), appID: f.appID, token: token, tokenEnv: f.tokenEnv, tokenFile: f.tokenFile,
+		lang: f.lang, program: programName(f.program),
+		url: "http://" + net.JoinHostPort(host, port), appID: f.appID, token: token, tokenEnv: f.tokenEnv, tokenFile: f.tokenFile,
 		users: f.users, faults: f.faults, cloud: f.cloud,
 	}
 }
@@ -56,18 +58,20 @@ func programName(called string) string {
 // print prints the page, at once and whole.
 func (p *fakePage) print(out io.Writer) error {
 	var b bytes.Buffer
-	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	say("A fake marketplace: nothing in it is real, and nothing is kept. Ctrl-C ends it.\n")
+	say := func(format string, args ...any) { fmt.Fprintln(&b, p.lang.Sprintf(format, args...)) }
+	say("A fake marketplace: nothing in it is real, and nothing is kept. Ctrl-C ends it.")
+	say("")
 	say("  URL      %s", p.url)
 	say("  app id   %s", p.appID)
-	say("  token    %s\n", p.tokenOrPlace())
-
+	say("  token    %s", p.tokenOrPlace())
+	say("")
 	p.printUsers(&b)
 	for _, fault := range p.faults {
 		say("  ill:     %s", fault)
 	}
 	if p.cloud {
-		say("\nA fake 云上指挥 is at the same URL: client id %s, client secret %s.", rolegatetest.DefaultClientID, rolegatetest.DefaultClientSecret)
+		say("")
+		say("A fake 云上指挥 is at the same URL: client id %s, client secret %s.", rolegatetest.DefaultClientID, rolegatetest.DefaultClientSecret)
 	}
 
 	where := "--url " + p.url + " --app-id " + quoted(p.appID)
@@ -78,7 +82,9 @@ func (p *fakePage) print(out io.Writer) error {
 		where += " --token-file " + quoted(p.tokenFile)
 	}
 	guest, teacher := int64(1542135022016057005), int64(1542135022016057001)
-	say("\nIn another terminal:\n")
+	say("")
+	say("In another terminal:")
+	say("")
 	if p.tokenEnv == "" && p.tokenFile == "" {
 		say("  export %s=%s", tokenVariable, p.token)
 	}
@@ -88,11 +94,13 @@ func (p *fakePage) print(out io.Writer) error {
 	say("  %s doctor %s", p.program, where)
 	say("  %s pull %s", p.program, where)
 	say("  curl -s %s/_fake/settings > rolegate.yaml && %s serve -c rolegate.yaml", p.url, p.program)
-	say("\nMake the guest a teacher, which the gate's next increment sees, and take the")
-	say("teacher off the list, which only its next full refresh does:\n")
+	say("")
+	say("Make the guest a teacher, which the gate's next incremental refresh sees, and take\nthe teacher off the list, which only its next full refresh does:")
+	say("")
 	say("  curl -d user=%d -d org=%d -d role=teacher %s/_fake/grant", guest, int64(fake.OtherSchool), p.url)
 	say("  curl -d user=%d %s/_fake/revoke", teacher, p.url)
-	say("\nGET %s/_fake/ lists what else can be done, from this machine alone.", p.url)
+	say("")
+	say("GET %s/_fake/ lists what else can be done, from this machine alone.", p.url)
 	_, err := out.Write(b.Bytes())
 	return err
 }
@@ -102,16 +110,22 @@ func (p *fakePage) print(out io.Writer) error {
 func (p *fakePage) tokenOrPlace() string {
 	switch {
 	case p.tokenEnv != "":
-		return "that of the environment variable " + p.tokenEnv
+		return p.lang.Sprintf("that of the environment variable %s", p.tokenEnv)
 	case p.tokenFile != "":
-		return "that of the file " + p.tokenFile
+		return p.lang.Sprintf("that of the file %s", p.tokenFile)
 	}
 	return p.token
 }
 
 func (p *fakePage) printUsers(b *bytes.Buffer) {
-	table := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "  USER ID\tWHO\tROLES")
+	width := len("1542135022016057001")
+	if p.users > 0 {
+		width += 2 // for the …
+	}
+	row := func(id, who, roles string) {
+		fmt.Fprintf(b, "  %-*s   %s   %s\n", width, id, lang.Pad(p.lang.Sprintf(who), len("homeroom teacher")), roles)
+	}
+	row("USER ID", "WHO", p.lang.Sprintf("ROLES"))
 	for _, u := range fake.Demo() {
 		roles := map[int64][]string{}
 		for _, g := range u.Grants {
@@ -120,18 +134,17 @@ func (p *fakePage) printUsers(b *bytes.Buffer) {
 		var all []string
 		for _, org := range []int64{fake.School, fake.OtherSchool} {
 			if len(roles[org]) > 0 {
-				all = append(all, fmt.Sprintf("%s in %d", strings.Join(roles[org], ", "), org))
+				all = append(all, p.lang.Sprintf("%s in %d", strings.Join(roles[org], ", "), org))
 			}
 		}
 		if len(all) == 0 {
-			all = []string{"none, but is on the list"}
+			all = []string{p.lang.Sprintf("none, but is on the list")}
 		}
-		fmt.Fprintf(table, "  %d\t%s\t%s\n", u.ID, u.Who, strings.Join(all, "; "))
+		row(strconv.FormatInt(u.ID, 10), u.Who, strings.Join(all, "; "))
 	}
 	if p.users > 0 {
-		fmt.Fprintf(table, "  %d …\t%d more\tmade up\n", int64(fake.FirstGenerated), p.users)
+		row(fmt.Sprintf("%d …", int64(fake.FirstGenerated)), p.lang.Sprintf("%d more", p.users), p.lang.Sprintf("made up"))
 	}
-	_ = table.Flush() // a buffer takes everything
 }
 
 const cloudSecretVariable = "ROLEGATE_CLOUD_SECRET"

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
 // The exit codes.
@@ -41,7 +43,8 @@ func main() {
 
 // run runs the command line and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
-	cmd := newRoot(std)
+	l := lang.Of(args, os.Getenv)
+	cmd := newRoot(std, l)
 	cmd.SetArgs(args)
 	cmd, err := cmd.ExecuteContextC(ctx)
 	var coded *codedError
@@ -50,11 +53,11 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitOK
 	case errors.As(err, &coded):
 		if coded.err != nil {
-			fmt.Fprintln(std.err, "rolegate:", printable(coded.err.Error()))
+			fmt.Fprintln(std.err, "rolegate:", printable(l.Text(coded.err.Error())))
 		}
 		return coded.code
 	default: // no command has run: the call is wrong
-		fmt.Fprintf(std.err, "rolegate: %v\nSee: %s --help\n", printable(err.Error()), cmd.CommandPath())
+		fmt.Fprintf(std.err, "rolegate: %v\n%s\n", printable(l.Text(err.Error())), l.Sprintf("See: %s --help", cmd.CommandPath()))
 		return exitUsage
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/listing"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 	"github.com/rolegate/rolegate/marketplace"
@@ -25,10 +26,11 @@ type pullFlags struct {
 	output, format      string
 	names, excel, quiet bool
 	after               int64
+	lang                lang.Language
 }
 
-func newPull() *cobra.Command {
-	f := &pullFlags{}
+func newPull(l lang.Language) *cobra.Command {
+	f := &pullFlags{lang: l}
 	cmd := &cobra.Command{
 		Use:   "pull",
 		Short: "Write the list of users as JSON lines or CSV",
@@ -104,7 +106,7 @@ func (f *pullFlags) run(ctx context.Context, std streams, formatGiven bool) erro
 	began := time.Now()
 	list, collected, err := f.pull(ctx, client, std.err)
 	if err != nil {
-		tellBad(std.err, collected.Bad(), 10)
+		tellBad(std.err, f.lang, collected.Bad(), 10)
 		return f.failed(ctx, err)
 	}
 	if err := f.write(ctx, list, format, std.out); err != nil {
@@ -113,9 +115,9 @@ func (f *pullFlags) run(ctx context.Context, std streams, formatGiven bool) erro
 		}
 		return nothingWritten(ctx, err)
 	}
-	tellBad(std.err, collected.Bad(), -1)
+	tellBad(std.err, f.lang, collected.Bad(), -1)
 	if !f.quiet {
-		tellStats(std.err, list.Stats(), time.Since(began))
+		tellStats(std.err, f.lang, list.Stats(), time.Since(began))
 	}
 	if list.Stats().BadRecords > 0 {
 		return no()
@@ -175,7 +177,7 @@ func (f *pullFlags) pull(ctx context.Context, client *marketplace.Client, log io
 	collected := listing.New(f.after, f.names)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	progress := startProgress(log, f.quiet)
+	progress := startProgress(log, f.quiet, f.lang)
 	err := client.Pull(ctx, f.after, func(r rolegate.Record) {
 		collected.Take(r)
 		if collected.Failed() != nil {
@@ -252,44 +254,42 @@ func nothingWritten(ctx context.Context, err error) error {
 
 // tellBad tells of records that could not be understood, of the first most of
 // them unless that is negative.
-func tellBad(log io.Writer, bad []listing.Bad, most int) {
+func tellBad(log io.Writer, l lang.Language, bad []listing.Bad, most int) {
 	for i, b := range bad {
 		if i == most {
-			fmt.Fprintf(log, "rolegate: … and %d more bad records\n", len(bad)-most)
+			fmt.Fprintln(log, "rolegate:", l.Sprintf("… and %d more bad records", len(bad)-most))
 			return
 		}
-		who := "of a user whose id cannot be read"
+		reason := oneLine(l.Text(b.Reason.Error()))
 		if b.UserID > 0 {
-			who = fmt.Sprintf("of user %d, who is not on the list therefore", b.UserID)
+			fmt.Fprintln(log, "rolegate:", l.Sprintf("a bad record of user %d, who is not on the list therefore: %s", b.UserID, reason))
+			continue
 		}
-		fmt.Fprintf(log, "rolegate: a bad record %s: %s\n", who, oneLine(b.Reason.Error()))
+		fmt.Fprintln(log, "rolegate:", l.Sprintf("a bad record of a user whose id cannot be read: %s", reason))
 	}
 }
 
-func tellStats(log io.Writer, s listing.Stats, took time.Duration) {
-	fmt.Fprintf(log, "rolegate: %s with %s in %v; up to sequence %d", users(s.Users), counted(s.Grants, "grant"), took.Round(time.Millisecond), s.Highest)
+func tellStats(log io.Writer, l lang.Language, s listing.Stats, took time.Duration) {
+	grants := l.Sprintf("%d grants", s.Grants)
+	if s.Grants == 1 {
+		grants = l.Sprintf("1 grant")
+	}
+	text := l.Sprintf("%s with %s in %v; up to sequence %d", users(l, s.Users), grants, took.Round(time.Millisecond), s.Highest)
 	for _, also := range []struct {
 		n         int
 		one, more string
 	}{
-		{s.BadRecords, "bad record", "bad records"},
-		{s.DroppedGrants, "grant without organisation or role left out", "grants without organisation or role left out"},
-		{s.Repeated, "record came twice, as where pages overlap", "records came twice, as where pages overlap"},
+		{s.BadRecords, "; 1 bad record", "; %d bad records"},
+		{s.DroppedGrants, "; 1 grant without organisation or role left out", "; %d grants without organisation or role left out"},
+		{s.Repeated, "; 1 record came twice, as where pages overlap", "; %d records came twice, as where pages overlap"},
 	} {
 		switch also.n {
 		case 0:
 		case 1:
-			fmt.Fprintf(log, "; 1 %s", also.one)
+			text += l.Sprintf(also.one)
 		default:
-			fmt.Fprintf(log, "; %d %s", also.n, also.more)
+			text += l.Sprintf(also.more, also.n)
 		}
 	}
-	fmt.Fprintln(log)
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	fmt.Fprintln(log, "rolegate:", text)
 }

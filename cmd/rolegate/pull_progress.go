@@ -7,29 +7,31 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
 // A progress shows on a terminal how far a pull is. The zero progress shows
 // nothing.
 type progress struct{ bar *progressbar.ProgressBar }
 
-func startProgress(log io.Writer, quiet bool) progress {
+func startProgress(log io.Writer, quiet bool, l lang.Language) progress {
 	file, ok := log.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(file.Fd())) {
 		return progress{}
 	}
-	return newProgress(file)
+	return newProgress(file, l)
 }
 
 // newProgress shows the progress on w. How many users there will be is not
 // known.
-func newProgress(w io.Writer) progress {
+func newProgress(w io.Writer, l lang.Language) progress {
 	return progress{progressbar.NewOptions64(-1,
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("pulling"),
+		progressbar.OptionSetDescription(l.Sprintf("pulling")),
 		progressbar.OptionShowCount(),
 		progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("users"),
+		progressbar.OptionSetItsString(l.Sprintf("users")),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetSpinnerChangeInterval(0), // or else a goroutine turns it, for longer than the pull
 		progressbar.OptionClearOnFinish(),

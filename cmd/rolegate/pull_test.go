@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -359,7 +360,7 @@ func TestPullLong(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	var terminal bytes.Buffer
-	p := newProgress(&terminal)
+	p := newProgress(&terminal, lang.English)
 	for range 1000 {
 		p.one()
 	}
@@ -370,7 +371,7 @@ func TestProgress(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	require.NoError(t, err)
 	defer file.Close()
-	quiet := startProgress(file, false) // no terminal
+	quiet := startProgress(file, false, lang.English) // no terminal
 	quiet.one()
 	quiet.end()
 	info, err := file.Stat()

@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
-func newReload() *cobra.Command {
+func newReload(l lang.Language) *cobra.Command {
 	var server serverFlags
 	cmd := &cobra.Command{
 		Use:   "reload",
@@ -36,7 +37,7 @@ Role codes that the new settings name and nobody has are told; the exit code is 
 			if err != nil {
 				return err
 			}
-			told, err := reload(cmd.Context(), client, cmd.ErrOrStderr())
+			told, err := reload(cmd.Context(), client, cmd.ErrOrStderr(), l)
 			switch refused := (*control.RefusedError)(nil); {
 			case errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity:
 				return usage(fmt.Errorf("the settings file is refused, and the old settings go on: %w", err))
@@ -48,9 +49,9 @@ Role codes that the new settings name and nobody has are told; the exit code is 
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, "the settings are in use")
+			fmt.Fprintln(out, l.Sprintf("the settings are in use"))
 			for _, r := range told.UnassignedRoles {
-				fmt.Fprintln(out, oneLine(unheld(r)))
+				fmt.Fprintln(out, oneLine(unheld(l, r)))
 			}
 			return nil
 		},
@@ -60,7 +61,7 @@ Role codes that the new settings name and nobody has are told; the exit code is 
 }
 
 // reload has the server read its file again, and says so if that takes long.
-func reload(ctx context.Context, client *control.Client, log io.Writer) (told *control.Reloaded, err error) {
+func reload(ctx context.Context, client *control.Client, log io.Writer, l lang.Language) (told *control.Reloaded, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -71,7 +72,7 @@ func reload(ctx context.Context, client *control.Client, log io.Writer) (told *c
 	select {
 	case <-done:
 	case <-long.C:
-		fmt.Fprintln(log, "waiting for the first list of the new settings, for 2m at most; the old ones go on meanwhile; Ctrl-C gives up")
+		fmt.Fprintln(log, l.Sprintf("waiting for the first list of the new settings, for 2m at most; the old ones go on meanwhile; Ctrl-C gives up"))
 		<-done
 	}
 	return told, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 )
 
@@ -18,7 +19,8 @@ type streams struct {
 	program  string // as it was called; "" is rolegate
 }
 
-func newRoot(std streams) *cobra.Command {
+func newRoot(std streams, l lang.Language) *cobra.Command {
+	name := "" // of the language, which l is already
 	root := &cobra.Command{
 		Use:   "rolegate",
 		Short: "Let in only users that the marketplace has authorised",
@@ -43,7 +45,7 @@ read: they come from environment variables and files.`,
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.AddCommand(newServe(), newWhy(), newStatus(), newReload(), newDoctor(), newPull(), newFake(std.program), newVersion())
+	root.AddCommand(newServe(l), newWhy(l), newStatus(l), newReload(l), newDoctor(l), newPull(l), newFake(std.program, l), newVersion())
 	for _, cmd := range root.Commands() {
 		if run := cmd.RunE; run != nil {
 			cmd.RunE = func(cmd *cobra.Command, args []string) error { return ran(run(cmd, args)) }
@@ -56,6 +58,15 @@ read: they come from environment variables and files.`,
 		for _, shell := range completion.Commands() {
 			shell.Args = cobra.NoArgs
 		}
+	}
+	root.PersistentFlags().StringVar(&name, "lang", "", "the `language`, en or zh (that of LC_ALL, LC_MESSAGES or LANG)")
+	_ = root.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions([]string{"en", "zh"}, cobra.ShellCompDirectiveNoFileComp))
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		_, err := lang.For(name, os.Getenv)
+		return usage(err)
+	}
+	if l == lang.Chinese {
+		speakChinese(root)
 	}
 	return root
 }

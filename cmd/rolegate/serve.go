@@ -17,10 +17,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/daemon"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 )
 
-func newServe() *cobra.Command {
+func newServe(l lang.Language) *cobra.Command {
 	var file string
 	var check bool
 	cmd := &cobra.Command{
@@ -50,10 +51,10 @@ all of it. No secret is in it, only in which variable or file each one is.`,
 				if err := errors.Join(daemon.Check(cmd.Context(), f), daemon.CheckSockets(f)); err != nil {
 					return usage(settings.In(file, err))
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n", file)
+				fmt.Fprintln(cmd.OutOrStdout(), l.Sprintf("%s is right", file))
 				return nil
 			}
-			return serve(cmd.Context(), file, f.Log, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), file, f.Log, cmd.OutOrStdout(), cmd.ErrOrStderr(), l)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the settings `file`")
@@ -64,7 +65,7 @@ all of it. No secret is in it, only in which variable or file each one is.`,
 }
 
 // serve serves until ctx ends.
-func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer) error {
+func serve(ctx context.Context, file string, log settings.Log, out, errs io.Writer, l lang.Language) error {
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
 	defer signal.Stop(hangUps)
@@ -88,7 +89,7 @@ func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer
 	var level slog.LevelVar
 	options := &slog.HandlerOptions{Level: &level, ReplaceAttr: inFile}
 	var handler slog.Handler = slog.NewTextHandler(errs, options)
-	if l.Format == "json" {
+	if log.Format == "json" {
 		handler = slog.NewJSONHandler(errs, options)
 	}
 	err := daemon.Run(ctx, daemon.Options{
@@ -102,7 +103,7 @@ func serve(ctx context.Context, file string, l settings.Log, out, errs io.Writer
 			slices.Sort(names)
 			var lines strings.Builder
 			for _, name := range names {
-				fmt.Fprintf(&lines, "%s is on %s\n", name, addresses[name])
+				lines.WriteString(l.Sprintf("%s is on %s", name, addresses[name]) + "\n")
 			}
 			_, _ = io.WriteString(out, lines.String())
 		},

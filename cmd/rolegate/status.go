@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
 )
 
@@ -50,7 +51,7 @@ func (f *serverFlags) client() (*control.Client, error) {
 	return control.NewClient(path), nil
 }
 
-func newStatus() *cobra.Command {
+func newStatus(l lang.Language) *cobra.Command {
 	var server serverFlags
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -79,7 +80,7 @@ one that is too old.`,
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), json.RawMessage(text))
 			} else {
-				_, err = io.WriteString(cmd.OutOrStdout(), s.text())
+				_, err = io.WriteString(cmd.OutOrStdout(), s.text(l))
 			}
 			if err == nil && !rolegate.State(s.State).Serving() {
 				err = no()
@@ -128,30 +129,28 @@ type pull struct {
 }
 
 // text writes a status for people: what is wrong, and otherwise little.
-func (s *status) text() string {
-	b := &strings.Builder{}
-	line := func(what, format string, args ...any) {
-		fmt.Fprintf(b, "  %-9s  %s\n", what, oneLine(fmt.Sprintf(format, args...)))
-	}
-	b.WriteString(s.State)
-	if failing := s.failing(); failing != "" && s.State == string(rolegate.StateReady) {
-		b.WriteString(", but " + oneLine(failing))
-	}
-	switch rolegate.State(s.State) {
-	case rolegate.StateStarting:
-		b.WriteString(": there is no list yet, and everything is denied")
-	case rolegate.StateStale:
-		b.WriteString(": the last contact is long ago; decisions are still made")
-	case rolegate.StateExpired:
-		b.WriteString(": the list is too old, and everything is denied")
+func (s *status) text(l lang.Language) string {
+	b := &page{Language: l, width: 9}
+	failing := s.failing(l)
+	switch state := rolegate.State(s.State); {
+	case state == rolegate.StateStarting:
+		b.say("starting: there is no list yet, and everything is denied")
+	case state == rolegate.StateStale:
+		b.say("stale: the last contact is long ago; decisions are still made")
+	case state == rolegate.StateExpired:
+		b.say("expired: the list is too old, and everything is denied")
+	case state == rolegate.StateReady && failing != "":
+		b.say("ready, but %s", failing)
+	default:
+		b.say("%s", s.State)
 	}
 	b.WriteByte('\n')
 	if rolegate.State(s.State).Serving() || s.State == string(rolegate.StateExpired) {
-		line("list", "%s; last contact %s ago, revocations known up to %s ago (%s at most)",
-			users(s.Users), seconds(s.ContactAge), seconds(s.VerifiedAge), seconds(s.ExpireAfter))
+		b.line("list", "%s; last contact %s ago, revocations known up to %s ago (%s at most)",
+			users(l, s.Users), seconds(s.ContactAge), seconds(s.VerifiedAge), seconds(s.ExpireAfter))
 	}
-	s.Incremental.text(line, "changes")
-	s.Full.text(line, "full")
+	s.Incremental.text(b, "changes")
+	s.Full.text(b, "full")
 	var decisions []string
 	for reason, n := range s.Decisions {
 		if n > 0 {
@@ -159,69 +158,73 @@ func (s *status) text() string {
 		}
 	}
 	if slices.Sort(decisions); len(decisions) > 0 {
-		line("decisions", "%s", strings.Join(decisions, ", "))
+		b.line("decisions", "%s", strings.Join(decisions, ", "))
 	}
 	if s.Held.Users > 0 {
-		why := "too many at once: a second full refresh must agree"
 		if s.Held.Cause == "sync" {
-			why = "a sync is running"
+			b.line("held", "%s gone from the list may pass still (a sync is running)", users(l, s.Held.Users))
+		} else {
+			b.line("held", "%s gone from the list may pass still (too many at once: further full refreshes must agree)", users(l, s.Held.Users))
 		}
-		line("held", "%s gone from the list may pass still (%s)", users(s.Held.Users), why)
 	}
 	if s.Sync.State == rolegate.SyncRunning.String() {
-		line("sync", "running: %s", s.Sync.Text)
+		b.line("sync", "running: %s", s.Sync.Text)
 	}
 	if s.Sync.Error != "" {
-		line("sync", "could not be asked about: %s", s.Sync.Error)
+		b.line("sync", "could not be asked about: %s", l.Text(s.Sync.Error))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(s.Ambiguous)) {
 		if n := s.Ambiguous[kind]; n > 0 {
-			line("ambiguous", "%d of the kind %s, each shared by several users: nobody enters by them", n, kind)
+			b.line("ambiguous", "%d of the kind %s, each shared by several users: nobody enters by them", n, kind)
 		}
 	}
 	for _, r := range s.UnassignedRoles {
-		text := fmt.Sprintf("nobody on the list has %q, which a rule names", r.Code)
-		if r.Known {
-			text += "; the platform knows it"
-		} else if r.Nearest != "" {
-			text += fmt.Sprintf(": was %q meant?", r.Nearest)
+		switch {
+		case r.Known:
+			b.line("roles", "nobody on the list has %q, which a rule names; the platform knows it", r.Code)
+		case r.Nearest != "":
+			b.line("roles", "nobody on the list has %q, which a rule names: was %q meant?", r.Code, r.Nearest)
+		default:
+			b.line("roles", "nobody on the list has %q, which a rule names", r.Code)
 		}
-		line("roles", "%s", text)
 	}
 	if s.Replica != nil {
 		text := "connected to the shared store"
 		if !s.Replica.Connected {
 			text = "shared store unavailable: it refreshes by itself"
 		}
-		line("replica", "%s", text)
+		b.line("replica", text)
 	}
 	if s.Cache.Error != "" {
-		line("cache", "%s", s.Cache.Error)
+		b.line("cache", "%s", l.Text(s.Cache.Error))
 	}
 	return b.String()
 }
 
-func (p *pull) text(line func(what, format string, args ...any), what string) {
-	next := "the next is due in " + seconds(p.NextIn)
+func (p *pull) text(b *page, what string) {
+	next := b.Sprintf("the next is due in %s", seconds(p.NextIn))
 	if p.Running {
-		next = "one is running"
+		next = b.Sprintf("one is running")
 	}
-	line(what, "%d succeeded, %d failed; %s", p.Succeeded, p.Failed, next)
+	b.line(what, "%d succeeded, %d failed; %s", p.Succeeded, p.Failed, next)
 	if p.Consecutive > 0 {
-		line("", "%d in a row failed, the last with: %s", p.Consecutive, p.Error)
+		b.line("", "%d in a row failed, the last with: %s", p.Consecutive, b.Text(p.Error))
 	}
 }
 
 // failing says which of the last pulls have failed, "" if none has.
-func (s *status) failing() string {
+func (s *status) failing(l lang.Language) string {
 	var all []string
 	for _, kind := range []struct {
 		pull
 		one, several string
-	}{{s.Incremental, "incremental refresh", "incremental refreshes"}, {s.Full, "full refresh", "full refreshes"}} {
-		text := "the last " + kind.one + " failed"
+	}{
+		{s.Incremental, "the last incremental refresh failed", "the last %d incremental refreshes failed"},
+		{s.Full, "the last full refresh failed", "the last %d full refreshes failed"},
+	} {
+		text := l.Sprintf(kind.one)
 		if kind.Consecutive > 1 {
-			text = fmt.Sprintf("the last %d %s failed", kind.Consecutive, kind.several)
+			text = l.Sprintf(kind.several, kind.Consecutive)
 		}
 		if kind.Failure != "" {
 			text += " (" + kind.Failure + ")"
@@ -230,23 +233,16 @@ func (s *status) failing() string {
 			all = append(all, text)
 		}
 	}
-	return strings.Join(all, " and ")
+	return strings.Join(all, l.Sprintf(" and "))
 }
 
 // unheld says of a role that a rule names it and nobody has it.
-func unheld(r rolegate.UnassignedRole) string {
+func unheld(l lang.Language, r rolegate.UnassignedRole) string {
 	switch {
 	case r.Known:
-		return fmt.Sprintf("nobody has %q, which the platform knows", r.Code)
+		return l.Sprintf("nobody has %q, which the platform knows", r.Code)
 	case r.Nearest != "":
-		return fmt.Sprintf("nobody has %q: is %q meant?", r.Code, r.Nearest)
+		return l.Sprintf("nobody has %q: is %q meant?", r.Code, r.Nearest)
 	}
-	return fmt.Sprintf("nobody has %q", r.Code)
-}
-
-func users(n int) string {
-	if n == 1 {
-		return "1 user"
-	}
-	return fmt.Sprintf("%d users", n)
+	return l.Sprintf("nobody has %q", r.Code)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
 // What the marketplace calls a role neither moves the cursor nor makes a line of
@@ -17,14 +18,14 @@ func TestNothingOfOthersMovesTheCursor(t *testing.T) {
 	t.Parallel()
 	const role = "x\x1b[2J\u009b1A\u202e\nyes: granted (200)"
 	b := &strings.Builder{}
-	require.NoError(t, explain(b, control.Question{Kind: "user_id", User: "7"}, &control.Answer{
+	require.NoError(t, explain(b, lang.English, control.Question{Kind: "user_id", User: "7"}, &control.Answer{
 		Reason: "role_missing", Status: 403, UserID: 7, Found: "granted", State: "ready", Policy: "any of " + role, OrgErr: role,
 		Orgs: []control.Org{{Org: 7, Roles: []string{role}, Checks: []control.Check{{Check: "any of " + role, Outcome: "holds", Roles: []string{role}}}}},
 	}))
 	shown := (&status{
 		State: "ready", Full: pull{Consecutive: 1, Error: role}, UnassignedRoles: []rolegate.UnassignedRole{{Code: role, Nearest: role}},
 		Decisions: map[string]uint64{role: 1},
-	}).text()
+	}).text(lang.English)
 	for name, text := range map[string]string{"why": b.String(), "status": shown, "an error": printable(role)} {
 		assert.Empty(t, strings.Trim(strings.Map(func(r rune) rune {
 			if r == '\x1b' || r == '\u009b' || r == '\u202e' {

@@ -12,9 +12,10 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
-func newWhy() *cobra.Command {
+func newWhy(l lang.Language) *cobra.Command {
 	var server serverFlags
 	var q control.Question
 	var host string
@@ -72,7 +73,7 @@ proxy in front does is not in it. The exit code is 0 if the user may pass, 3 if 
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), a)
 			} else {
-				err = explain(cmd.OutOrStdout(), q, a)
+				err = explain(cmd.OutOrStdout(), l, q, a)
 			}
 			if err == nil && !a.Allowed {
 				err = no()
@@ -135,114 +136,114 @@ func routeOf(q *control.Question, text, host string) error {
 const defaultHost = "localhost"
 
 // explain writes an answer for people.
-func explain(w io.Writer, q control.Question, a *control.Answer) error {
-	b := &strings.Builder{}
-	line := func(what, format string, args ...any) {
-		fmt.Fprintf(b, "  %-7s  %s\n", what, oneLine(fmt.Sprintf(format, args...)))
+func explain(w io.Writer, l lang.Language, q control.Question, a *control.Answer) error {
+	b := &page{Language: l, width: 7}
+	switch {
+	case a.Allowed && a.Reason != rolegate.ReasonGranted.String():
+		b.say("yes, but only because the rule is tried out: %s (%d)", a.Reason, a.Status)
+	case a.Allowed:
+		b.say("yes: %s (%d)", a.Reason, a.Status)
+	default:
+		b.say("no: %s (%d)", a.Reason, a.Status)
 	}
-	verdict := map[bool]string{true: "yes", false: "no"}[a.Allowed]
-	if shadowed := a.Allowed && a.Reason != rolegate.ReasonGranted.String(); shadowed {
-		verdict = "yes, but only because the rule is tried out"
-	}
-	fmt.Fprintf(b, "%s: %s (%d)\n", verdict, a.Reason, a.Status)
+	b.WriteByte('\n')
 	route := q.Method + " " + q.URI
 	if q.Host != defaultHost {
 		route = q.Method + " " + q.Host + q.URI
 	}
 	if a.Denied != "" {
-		line("route", "%s is denied to everybody: %s", route, a.Denied)
+		b.line("route", "%s is denied to everybody: %s", route, l.Text(a.Denied))
 		if q.Host == defaultHost && strings.HasPrefix(a.Denied, "no pattern") {
-			line("", "rules that name a host are asked about with --host, or with a URL")
+			b.line("", "rules that name a host are asked about with --host, or with a URL")
 		}
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
 	if a.Pattern != "" {
-		line("route", "%s is ruled by %s", route, a.Pattern)
+		b.line("route", "%s is ruled by %s", route, a.Pattern)
 	}
-	line("list", "%s", listText(a))
-	line("user", "%s", foundText(q, a))
+	b.line("list", "%s", listText(l, a))
+	b.line("user", "%s", foundText(l, q, a))
 	switch a.Policy {
 	case "":
 	case "Admit", "Listed":
-		line("asks", "only that the user is on the list")
+		b.line("asks", "only that the user is on the list")
 	default:
-		line("asks", "%s", a.Policy)
+		b.line("asks", "%s", a.Policy)
 	}
 	if a.OrgErr != "" {
-		line("org", "cannot be read from the request: %s", a.OrgErr)
+		b.line("org", "cannot be read from the request: %s", l.Text(a.OrgErr))
 	}
 	for _, o := range a.Orgs {
-		roles := "no role"
-		if len(o.Roles) > 0 {
-			roles = strings.Join(o.Roles, ", ")
-		}
-		if o.Org != 0 {
-			line("org", "%d: %s", o.Org, roles)
-		} else {
-			line("roles", "none in any organisation")
+		switch {
+		case o.Org == 0:
+			b.line("roles", "none in any organisation")
+		case len(o.Roles) == 0:
+			b.line("org", "%d: no role", o.Org)
+		default:
+			b.line("org", "%d: %s", o.Org, strings.Join(o.Roles, ", "))
 		}
 		for _, c := range o.Checks {
 			writeCheck(b, c, 11)
 		}
 	}
 	for _, r := range a.UnassignedRoles {
-		line("note", "%s", unheld(r))
+		b.line("note", "%s", unheld(l, r))
 	}
 	if a.MaxAge > 0 {
-		line("age", "revocations must be known up to %s ago, and are up to %s ago", seconds(a.MaxAge), seconds(a.Age))
+		b.line("age", "revocations must be known up to %s ago, and are up to %s ago", seconds(a.MaxAge), seconds(a.Age))
 	}
 	if !a.Allowed && a.Wait > 0 {
-		line("then", "before it refuses, the gate looks once, for %s at most, whether that has changed", seconds(a.Wait))
+		b.line("then", "before it refuses, the gate looks once, for %s at most, whether that has changed", seconds(a.Wait))
 	}
 	if a.Shadow {
-		line("shadow", "the rule is only tried out: who lacks a role passes, and is counted")
+		b.line("shadow", "the rule is only tried out: users who lack a role pass, and are counted")
 	}
 	if a.ShadowAdmit {
-		line("shadow", "shadow_admit is set: who is not on the list passes, and is counted")
+		b.line("shadow", "shadow_admit is set: users who are not on the list pass, and are counted")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func writeCheck(b *strings.Builder, c control.Check, indent int) {
+func writeCheck(b *page, c control.Check, indent int) {
 	mark := map[string]string{"holds": "+", "fails": "-"}[c.Outcome]
 	if mark == "" {
 		mark = "?"
 	}
-	text := c.Outcome
-	if roles := strings.Join(c.Roles, ", "); roles != "" {
-		switch {
-		case c.Outcome == "holds":
-			text += " by " + roles
-		case strings.HasPrefix(c.Check, "NoRole("):
-			text += " because of " + roles
-		default:
-			text += ", with " + roles + " alone"
-		}
+	roles, text := strings.Join(c.Roles, ", "), ""
+	switch {
+	case roles == "":
+		text = b.Sprintf("%s "+c.Outcome, c.Check)
+	case c.Outcome == "holds":
+		text = b.Sprintf("%s holds by %s", c.Check, roles)
+	case strings.HasPrefix(c.Check, "NoRole("):
+		text = b.Sprintf("%s "+c.Outcome+" because of %s", c.Check, roles)
+	default:
+		text = b.Sprintf("%s "+c.Outcome+", with %s alone", c.Check, roles)
 	}
-	fmt.Fprintf(b, "%*s%s %s\n", indent, "", mark, oneLine(c.Check+" "+text))
+	fmt.Fprintf(b, "%*s%s %s\n", indent, "", mark, oneLine(text))
 	for _, e := range c.Either {
 		writeCheck(b, e, indent+2)
 	}
 }
 
-func listText(a *control.Answer) string {
+func listText(l lang.Language, a *control.Answer) string {
 	switch a.State {
 	case string(rolegate.StateStarting):
-		return "starting: there is no list yet; rolegate status says why"
+		return l.Sprintf("starting: there is no list yet; rolegate status says why")
 	case string(rolegate.StateClosed):
-		return "closed: the server is ending"
+		return l.Sprintf("closed: the server is ending")
 	}
-	text := fmt.Sprintf("%s: last contact %s ago, revocations known up to %s ago (%s at most)",
+	text := l.Sprintf("%s: last contact %s ago, revocations known up to %s ago (%s at most)",
 		a.State, seconds(a.ContactAge), seconds(a.VerifiedAge), seconds(a.ExpireAfter))
 	if a.State == string(rolegate.StateExpired) {
-		text += "; rolegate status says why"
+		text += l.Sprintf("; rolegate status says why")
 	}
 	return text
 }
 
-func foundText(q control.Question, a *control.Answer) string {
+func foundText(l lang.Language, q control.Question, a *control.Answer) string {
 	who := q.User
 	if q.Kind != rolegate.KindUserID.String() {
 		who = q.Kind + " " + q.User
@@ -252,21 +253,21 @@ func foundText(q control.Question, a *control.Answer) string {
 	}
 	switch {
 	case a.Held:
-		return who + " is gone from the list, but the removal is held back"
+		return l.Sprintf("%s is gone from the list, but the removal is held back", who)
 	case a.Invalid:
-		return who + " is on the list, but denied: the record could not be understood; the log says why"
+		return l.Sprintf("%s is on the list, but denied: the record could not be understood; the log says why", who)
 	}
 	switch a.Found {
 	case rolegate.ReasonGranted.String():
-		return who + " is on the list"
+		return l.Sprintf("%s is on the list", who)
 	case rolegate.ReasonNotAuthorized.String():
-		return who + " is not on the list"
+		return l.Sprintf("%s is not on the list", who)
 	case rolegate.ReasonAmbiguous.String():
-		return who + " is shared by several users: nobody enters by it"
+		return l.Sprintf("%s is shared by several users: nobody enters by it", who)
 	case rolegate.ReasonNoIdentity.String():
-		return "an empty " + q.Kind + " names nobody"
+		return l.Sprintf("an empty %s names nobody", q.Kind)
 	}
-	return who + " was not looked for"
+	return l.Sprintf("%s was not looked for", who)
 }
 
 // seconds writes a time for people.

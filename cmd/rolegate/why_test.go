@@ -12,6 +12,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/control"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -106,7 +107,7 @@ func TestWhy(t *testing.T) {
   roles    none in any organisation
            - AnyRole(principal) fails
   note     nobody has "principal"
-  shadow   the rule is only tried out: who lacks a role passes, and is counted
+  shadow   the rule is only tried out: users who lack a role pass, and are counted
 `},
 		"another host": {[]string{adminID, "https://exams.example.com/x"}, exitOK, `yes: granted (200)
   route    GET exams.example.com/x is ruled by GET exams.example.com/
@@ -238,7 +239,7 @@ func TestHeld(t *testing.T) {
 		s.market.Revoke(100 + id)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(s.calls(t, "status").out, "  held  ") }, waitFor, tick, &s.log)
-	assert.Contains(t, s.calls(t, "status").out, "  held       40 users gone from the list may pass still (too many at once: a second full refresh must agree)\n")
+	assert.Contains(t, s.calls(t, "status").out, "  held       40 users gone from the list may pass still (too many at once: further full refreshes must agree)\n")
 	c := s.calls(t, "why", "100")
 	assert.Equal(t, exitOK, c.code)
 	assert.Contains(t, c.out, "  user     100 is gone from the list, but the removal is held back\n")
@@ -284,7 +285,7 @@ func TestStatusText(t *testing.T) {
 			t.Parallel()
 			var s status
 			require.NoError(t, json.Unmarshal([]byte(c.status), &s))
-			assert.Equal(t, c.want, s.text())
+			assert.Equal(t, c.want, s.text(lang.English))
 		})
 	}
 }

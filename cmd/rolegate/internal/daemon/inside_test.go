@@ -2,10 +2,10 @@ package daemon
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"

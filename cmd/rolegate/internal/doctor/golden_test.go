@@ -63,33 +63,6 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func TestLanguageFor(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, flag string
-		env        map[string]string
-		chinese    bool
-	}{
-		{name: "nothing is said"},
-		{name: "LANG", env: map[string]string{"LANG": "zh_CN.UTF-8"}, chinese: true},
-		{name: "LC_MESSAGES before LANG", env: map[string]string{"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_GB"}},
-		{name: "LC_ALL before LC_MESSAGES", env: map[string]string{"LC_ALL": "zh_TW", "LC_MESSAGES": "en_GB"}, chinese: true},
-		{name: "the flag before all", flag: "en", env: map[string]string{"LC_ALL": "zh_CN"}},
-		{name: "the flag", flag: "zh", chinese: true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			l, err := doctor.LanguageFor(tt.flag, func(name string) string { return tt.env[name] })
-			require.NoError(t, err)
-			found, _ := l.Text(doctor.New("ids.numbers"))
-			require.Equal(t, tt.chinese, found == "ID 以数字形式返回")
-		})
-	}
-	_, err := doctor.LanguageFor("fr", os.Getenv)
-	require.ErrorContains(t, err, "expected en or zh")
-}
-
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	wrong, warning := doctor.New("token.html"), doctor.New("roles.none")

@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
 // A Language is one that findings are told in.
 type Language struct {
+	of    lang.Language
 	texts map[string]text
 	words words
 }
@@ -31,7 +34,7 @@ type words struct {
 
 // The languages.
 var (
-	English = Language{english, words{
+	English = Language{lang.English, english, words{
 		comma: ", ", gap: " ",
 		fine: "Everything is fine.", warnings: "It works; warnings: %d.",
 		fix: "Things to fix: %d.", fixAndWarn: "Things to fix: %d; warnings: %d.",
@@ -42,7 +45,7 @@ var (
 			"identity": "Identity", "listeners": "Listeners", "control": "Control socket",
 		},
 	}}
-	Chinese = Language{chinese, words{
+	Chinese = Language{lang.Chinese, chinese, words{
 		comma: "、",
 		fine:  "一切正常。", warnings: "可以工作；有 %d 条警告。",
 		fix: "有 %d 处需要处理。", fixAndWarn: "有 %d 处需要处理，另有 %d 条警告。",
@@ -55,31 +58,12 @@ var (
 	}}
 )
 
-// LanguageFor returns the language of that name, en or zh. For "" it is the one
-// that the environment asks for, English if that is neither.
-func LanguageFor(name string, getenv func(string) string) (Language, error) {
-	switch name {
-	case "en":
-		return English, nil
-	case "zh":
-		return Chinese, nil
-	case "":
-		if strings.HasPrefix(locale("LC_MESSAGES", getenv), "zh") {
-			return Chinese, nil
-		}
-		return English, nil
+// In returns the language of findings.
+func In(l lang.Language) Language {
+	if l == lang.Chinese {
+		return Chinese
 	}
-	return English, fmt.Errorf("--lang %q: expected en or zh", name)
-}
-
-// locale is what the environment says of one category.
-func locale(category string, getenv func(string) string) string {
-	for _, name := range []string{"LC_ALL", category, "LANG"} {
-		if value := getenv(name); value != "" {
-			return value
-		}
-	}
-	return ""
+	return English
 }
 
 // Text returns what a finding says in a language.
@@ -87,8 +71,13 @@ func (l Language) Text(f Finding) (found, todo string) {
 	t := l.texts[f.Name]
 	args := make([]any, len(f.Args))
 	for i, arg := range f.Args {
-		if things, ok := arg.(list); ok {
-			arg = strings.Join(things, l.words.comma)
+		switch of := arg.(type) {
+		case list:
+			arg = strings.Join(of, l.words.comma)
+		case string:
+			if strings.HasSuffix(f.Name, "_wrong") { // a mistake, in the words of whoever found it
+				arg = l.of.Text(of)
+			}
 		}
 		args[i] = arg
 	}
@@ -149,7 +138,7 @@ type Report struct {
 // is nil. The marks are plain where the environment does not say UTF-8.
 func NewReport(out io.Writer, l Language, getenv func(string) string) *Report {
 	r := &Report{out: out, language: l, marks: [4]string{"ok  ", "note", "warn", "FAIL"}}
-	if charset := strings.ToLower(locale("LC_CTYPE", getenv)); strings.Contains(charset, "utf-8") || strings.Contains(charset, "utf8") {
+	if charset := strings.ToLower(lang.Locale("LC_CTYPE", getenv)); strings.Contains(charset, "utf-8") || strings.Contains(charset, "utf8") {
 		r.marks = [4]string{"✓", "·", "!", "✗"}
 	}
 	return r

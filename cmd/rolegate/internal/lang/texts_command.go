@@ -1,0 +1,102 @@
+package lang
+
+// labels are words that stand before a line or in a table. They are no part of
+// [Language.Text], which could meet them as role codes.
+var labels = map[string]string{
+	"list": "列表", "changes": "增量", "full": "全量", "decisions": "判定", "held": "暂缓", "sync": "上游同步",
+	"ambiguous": "共用", "roles": "角色", "replica": "副本", "cache": "缓存",
+	"route": "路由", "user": "用户", "asks": "要求", "org": "机构", "note": "注意", "age": "年龄", "then": "随后", "shadow": "试运行",
+
+	"USER ID": "用户编号", "WHO": "身份", "ROLES": "角色",
+	"teacher": "教师", "homeroom teacher": "班主任", "principal": "校长", "admin": "管理员", "guest": "访客",
+	"made up": "随机生成", " and ": "，", "pulling": "正在拉取", "users": "用户",
+}
+
+// commandTexts are what the command prints.
+var commandTexts = map[string]string{
+	"See: %s --help": "用法见：%[1]s --help",
+	"1 user":         "1 个用户",
+	"%d users":       "%[1]d 个用户",
+
+	// serve, reload
+	"%s is right":             "%[1]s 正确",
+	"%s is on %s":             "%[1]s 监听于 %[2]s",
+	"the settings are in use": "新配置已生效",
+	"waiting for the first list of the new settings, for 2m at most; the old ones go on meanwhile; Ctrl-C gives up": "正在等待新配置的第一份列表，最多 2 分钟；期间继续使用旧配置；按 Ctrl-C 放弃",
+
+	// status
+	"starting: there is no list yet, and everything is denied":      "starting：还没有列表，一律拒绝",
+	"stale: the last contact is long ago; decisions are still made": "stale：距上次同步已久；仍在判定",
+	"expired: the list is too old, and everything is denied":        "expired：列表过旧，一律拒绝",
+	"ready, but %s": "ready，但%[1]s",
+	"%s; last contact %s ago, revocations known up to %s ago (%s at most)":                       "%[1]s；距上次同步 %[2]s，距上次全量校验 %[3]s（上限 %[4]s）",
+	"%s gone from the list may pass still (a sync is running)":                                   "%[1]s已不在列表里，但仍可放行（上游正在同步）",
+	"%s gone from the list may pass still (too many at once: further full refreshes must agree)": "%[1]s已不在列表里，但仍可放行（同时消失的太多，须由后续的全量同步确认）",
+	"running: %s":                  "正在进行：%[1]s",
+	"could not be asked about: %s": "查询失败：%[1]s",
+	"%d of the kind %s, each shared by several users: nobody enters by them": "种类 %[2]s 有 %[1]d 个，各被多个用户共用：谁也不能凭它进入",
+	"nobody on the list has %q, which a rule names; the platform knows it":   "规则里的角色 %[1]q 没有任何用户拥有；平台有这个编码",
+	"nobody on the list has %q, which a rule names: was %q meant?":           "规则里的角色 %[1]q 没有任何用户拥有：是否应为 %[2]q？",
+	"nobody on the list has %q, which a rule names":                          "规则里的角色 %[1]q 没有任何用户拥有",
+	"connected to the shared store":                                          "已连接共享存储",
+	"shared store unavailable: it refreshes by itself":                       "共享存储不可用，自行同步",
+	"the next is due in %s":                                                  "下一次在 %[1]s后",
+	"one is running":                                                         "正在进行",
+	"%d succeeded, %d failed; %s":                                            "成功 %[1]d 次，失败 %[2]d 次；%[3]s",
+	"%d in a row failed, the last with: %s":                                  "连续失败 %[1]d 次，最近一次的原因：%[2]s",
+	"the last incremental refresh failed":                                    "最近一次增量同步失败",
+	"the last %d incremental refreshes failed":                               "最近 %[1]d 次增量同步失败",
+	"the last full refresh failed":                                           "最近一次全量同步失败",
+	"the last %d full refreshes failed":                                      "最近 %[1]d 次全量同步失败",
+	"nobody has %q, which the platform knows":                                "没有任何用户拥有 %[1]q；平台有这个编码",
+	"nobody has %q: is %q meant?":                                            "没有任何用户拥有 %[1]q：是否应为 %[2]q？",
+	"nobody has %q":                                                          "没有任何用户拥有 %[1]q",
+
+	// why
+	"yes, but only because the rule is tried out: %s (%d)": "可以，但只是因为规则在试运行：%[1]s（%[2]d）",
+	"yes: %s (%d)":                  "可以：%[1]s（%[2]d）",
+	"no: %s (%d)":                   "不可以：%[1]s（%[2]d）",
+	"%s is denied to everybody: %s": "%[1]s 对所有人都拒绝：%[2]s",
+	"rules that name a host are asked about with --host, or with a URL": "规则里写了主机名的，请用 --host 或完整的 URL 查询",
+	"%s is ruled by %s":                   "%[1]s 适用规则 %[2]s",
+	"only that the user is on the list":   "只要求用户在列表里",
+	"cannot be read from the request: %s": "无法从请求中读出：%[1]s",
+	"none in any organisation":            "在任何机构都没有角色",
+	"%d: no role":                         "%[1]d：没有角色",
+	"%d: %s":                              "%[1]d：%[2]s",
+	"revocations must be known up to %s ago, and are up to %s ago":                     "要求在 %[1]s之内全量校验过，实际为 %[2]s前",
+	"before it refuses, the gate looks once, for %s at most, whether that has changed": "拒绝之前，门禁会先查询一次是否有变化，最多 %[1]s",
+	"the rule is only tried out: users who lack a role pass, and are counted":          "规则在试运行：缺少角色的用户也放行，只计数",
+	"shadow_admit is set: users who are not on the list pass, and are counted":         "设置了 shadow_admit：不在列表里的用户也放行，只计数",
+	"%s holds":                "%[1]s 成立",
+	"%s fails":                "%[1]s 不成立",
+	"%s needs_request":        "%[1]s 需要真实的请求才能判断",
+	"%s holds by %s":          "%[1]s 成立，凭 %[2]s",
+	"%s fails because of %s":  "%[1]s 不成立，因为有 %[2]s",
+	"%s fails, with %s alone": "%[1]s 不成立，只有 %[2]s",
+	"starting: there is no list yet; rolegate status says why":                            "starting：还没有列表；原因见 rolegate status",
+	"closed: the server is ending":                                                        "closed：服务正在退出",
+	"%s: last contact %s ago, revocations known up to %s ago (%s at most)":                "%[1]s：距上次同步 %[2]s，距上次全量校验 %[3]s（上限 %[4]s）",
+	"; rolegate status says why":                                                          "；原因见 rolegate status",
+	"%s is gone from the list, but the removal is held back":                              "%[1]s 已不在列表里，但移除被暂缓",
+	"%s is on the list, but denied: the record could not be understood; the log says why": "%[1]s 在列表里，但被拒绝：记录无法解析，原因见日志",
+	"%s is on the list":                                  "%[1]s 在列表里",
+	"%s is not on the list":                              "%[1]s 不在列表里",
+	"%s is shared by several users: nobody enters by it": "%[1]s 被多个用户共用：谁也不能凭它进入",
+	"an empty %s names nobody":                           "%[1]s 为空，不对应任何用户",
+	"%s was not looked for":                              "没有查找 %[1]s",
+
+	// pull
+	"… and %d more bad records":                                     "……另有 %[1]d 条无效记录",
+	"a bad record of user %d, who is not on the list therefore: %s": "用户 %[1]d 的记录无效，因此不在列表里：%[2]s",
+	"a bad record of a user whose id cannot be read: %s":            "一条无效记录，用户编号无法读出：%[1]s",
+	"1 grant":                             "1 个角色",
+	"%d grants":                           "%[1]d 个角色",
+	"%s with %s in %v; up to sequence %d": "%[1]s，共 %[2]s，用时 %[3]v；最高序号 %[4]d",
+	"; 1 bad record":                      "；1 条无效记录",
+	"; %d bad records":                    "；%[1]d 条无效记录",
+	"; 1 grant without organisation or role left out":   "；略去 1 个没有机构或角色的授权",
+	"; %d grants without organisation or role left out": "；略去 %[1]d 个没有机构或角色的授权",
+	"; 1 record came twice, as where pages overlap":     "；1 条记录重复出现（页与页有重叠）",
+	"; %d records came twice, as where pages overlap":   "；%[1]d 条记录重复出现（页与页有重叠）",
+}
