@@ -26,6 +26,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/testuser"
 )
 
 // Admit makes a handler that lets only listed users through: [rolegate.Gate.Admit]
@@ -78,11 +79,21 @@ func admission(c *gin.Context) *rolegate.Admission {
 	return a
 }
 
+// found is the admission that User and Org tell of: the innermost guard's or, in the
+// test of a handler without one, that of rolegatetest.As.
+func found(c *gin.Context) *rolegate.Admission {
+	a := admission(c)
+	if a == nil && c.Request != nil {
+		a, _ = c.Request.Context().Value(testuser.Key{}).(*rolegate.Admission)
+	}
+	return a
+}
+
 // User returns the user that the innermost guard admitted. ok is false if
 // there is no guard in front of the handler, or if Config.ShadowAdmit let an
 // unlisted user pass. It does not depend on gin's ContextWithFallback.
 func User(c *gin.Context) (u rolegate.User, ok bool) {
-	if a := admission(c); a != nil {
+	if a := found(c); a != nil {
 		return a.User, a.User.ID() != 0
 	}
 	return rolegate.User{}, false
@@ -91,7 +102,7 @@ func User(c *gin.Context) (u rolegate.User, ok bool) {
 // Org returns the organisation that a guard with [rolegate.InOrg] checked. ok is
 // false if none did.
 func Org(c *gin.Context) (org int64, ok bool) {
-	if a := admission(c); a != nil {
+	if a := found(c); a != nil {
 		return a.Org, a.Org != 0
 	}
 	return 0, false

@@ -15,6 +15,7 @@ import (
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/gingate"
 	"github.com/rolegate/rolegate/internal/frametest"
+	"github.com/rolegate/rolegate/rolegatetest"
 )
 
 func TestMain(m *testing.M) {
@@ -113,4 +114,49 @@ func TestNoGuard(t *testing.T) {
 		r.ServeHTTP(w, request)
 		assert.Equal(t, 200, w.Code)
 	}
+}
+
+// TestAs has handlers that no guard is in front of, and one that has a guard.
+func TestAs(t *testing.T) {
+	t.Parallel()
+	tell := func(c *gin.Context) {
+		user, ok := gingate.User(c)
+		org, named := gingate.Org(c)
+		c.String(http.StatusOK, "%v %v %d %v %v", user, ok, org, named, user.HasRoleIn(7, "teacher"))
+	}
+	gate := frametest.Open(t, frametest.School())
+	for _, c := range []struct {
+		name string
+		as   func(r *http.Request) *http.Request
+		want string
+	}{
+		{"nobody", func(r *http.Request) *http.Request { return r }, "nobody false 0 false false"},
+		{"a role in an organisation", func(r *http.Request) *http.Request {
+			return rolegatetest.As(r, rolegatetest.User{ID: 42}, 7, "teacher")
+		}, "user 42 true 7 true true"},
+		{"no organisation", func(r *http.Request) *http.Request { return rolegatetest.As(r, rolegatetest.User{ID: 42}, 0) }, "user 42 true 0 false false"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := httptest.NewRecorder()
+			plain, _ := gin.CreateTestContext(w)
+			plain.Request = c.as(httptest.NewRequest("GET", "/", nil))
+			tell(plain)
+			assert.Equal(t, c.want, w.Body.String())
+
+			r := gin.New()
+			r.GET("/", gingate.Require(gate, rolegate.AnyRole("teacher")), tell)
+			for user, want := range map[string]string{"1": "user 1 true", "3": `"status":403`} {
+				request := c.as(httptest.NewRequest("GET", "/", nil))
+				request.Header.Set("X-User-Id", user)
+				w := httptest.NewRecorder()
+				r.ServeHTTP(w, request)
+				assert.Contains(t, w.Body.String(), want, "a guard decides for itself")
+			}
+		})
+	}
+	w := httptest.NewRecorder()
+	bare, _ := gin.CreateTestContext(w)
+	_, ok := gingate.User(bare)
+	assert.False(t, ok, "a context without a request")
 }

@@ -20,7 +20,7 @@ import (
 // with the strings that its Config.Keep keeps; a nil gate has no hierarchy and keeps
 // all. Its OrgFrom returns the organisation; if that is 0, there is none, as behind a
 // guard without [rolegate.InOrg]. A handler that gets no request takes the context
-// of the copy.
+// of the copy. gingate.User and gingate.Org find them too, as a nil gate does.
 //
 // A guard in front of the handler decides as if As were not there: test routes and
 // their guards with a [Static] or a [Marketplace].
