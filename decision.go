@@ -112,7 +112,7 @@ func (r Reason) String() string {
 }
 
 // Status returns the HTTP status that answers a refusal for this reason, and
-// 200 for [ReasonGranted].
+// 200 for [ReasonGranted]. An [Identifier] and an [InOrg] may say 503 instead.
 func (r Reason) Status() int {
 	if r < numReasons {
 		return reasons[r].status

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/assert"
@@ -455,3 +456,56 @@ func TestReasons(t *testing.T) {
 	assert.False(t, rolegate.Decision{}.Allowed())
 	assert.Equal(t, "not_ready", rolegate.Decision{}.String())
 }
+
+// What an app needs to know who is asking, or where, may be away: its error says for
+// how long, and nobody is blamed.
+func TestDenyWhileSomethingIsAway(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		inOrg  bool
+		err    error
+		status int
+		after  string
+	}{
+		{"the session store", false, awayError(7 * time.Second), 503, "7"},
+		{"in the chain", false, fmt.Errorf("session: %w", awayError(90*time.Second)), 503, "90"},
+		{"a part of a second", false, awayError(1500 * time.Millisecond), 503, "2"},
+		{"no time", false, awayError(0), 503, "1"},
+		{"a negative time", false, awayError(-time.Hour), 503, "1"},
+		{"for ever", false, awayError(1 << 62), 503, "300"},
+		{"another error", false, errors.New("broken"), 500, ""},
+		{"the organisations", true, awayError(7 * time.Second), 503, "7"},
+		{"another error about an organisation", true, errors.New("no such class"), 403, ""},
+		{"nobody, who may come again", false, errors.Join(rolegate.ErrNobody, awayError(time.Second)), 401, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			book := &logBook{}
+			fail := func(*http.Request) (int64, error) { return 1, c.err }
+			cfg := rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Logger: book.logger(), Identify: rolegate.ByUserID(fail)}
+			options := []rolegate.Option{rolegate.Listed()}
+			if c.inOrg {
+				cfg.Identify = byHeader
+				options = append(options, rolegate.InOrg(fail))
+			}
+			w := ask(openGate(t, cfg).Require(options...)(never(t)), "GET", "/", 1)
+			assert.Equal(t, c.status, w.Code)
+			assert.Equal(t, c.after, w.Header().Get("Retry-After"))
+			assert.Equal(t, c.status == 401, w.Header().Get("WWW-Authenticate") != "")
+			lines := book.lines("rolegate: refused")
+			require.Len(t, lines, 1)
+			assert.EqualValues(t, c.status, lines[0]["status"])
+			if c.status == 503 {
+				assert.Equal(t, "WARN", lines[0]["level"])
+				assert.Contains(t, w.Body.String(), "temporarily unavailable")
+			}
+		})
+	}
+}
+
+// An awayError is an error that says when to come again.
+type awayError time.Duration
+
+func (e awayError) Error() string             { return "the store is away" }
+func (e awayError) RetryAfter() time.Duration { return time.Duration(e) }

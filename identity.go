@@ -166,7 +166,9 @@ var ErrNobody = errors.New("no identity in the request")
 // Its func is called once for each guarded handler that a request meets, from
 // the request's goroutine. It returns [ErrNobody] when nobody is asking; 0, a
 // negative id and "" mean the same. A panic in it is recovered, logged, and
-// answered 500. The text of an error is logged as it is: keep personal data out
+// answered 500. An error with a method RetryAfter() time.Duration says that something
+// is away for so long, such as a session store: it is answered 503, with Retry-After.
+// The text of an error is logged as it is: keep personal data out
 // of it.
 type Identifier struct {
 	identify func(*http.Request) (Identity, error)

@@ -3,6 +3,7 @@ package rolegate
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -119,6 +120,10 @@ func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 	if status < 400 { // cannot be; and if it could, it must not pass for a success
 		status = http.StatusForbidden
 	}
+	wait, away := awayFor(d)
+	if away {
+		status = http.StatusServiceUnavailable
+	}
 	denial := Denial{Status: status, Reason: d.Reason, ID: rand.Text()}
 	h := http.Header{
 		"Cache-Control":          {"no-store"},
@@ -128,7 +133,9 @@ func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", g.challenge())
 	case http.StatusServiceUnavailable:
-		denial.RetryAfter = g.retryAfter(d.Reason)
+		if denial.RetryAfter = wait; !away {
+			denial.RetryAfter = g.retryAfter(d.Reason)
+		}
 		h.Set("Retry-After", strconv.Itoa(int((denial.RetryAfter+time.Second-1)/time.Second)))
 	}
 	body, h := g.shape(h, r, p, denial)
@@ -200,6 +207,22 @@ func (g *Gate) retryAfter(reason Reason) time.Duration {
 		return min(max(g.refresher.onAge.Until(), time.Second), time.Minute)
 	}
 	return min(max(g.refresher.loop.UntilLockFree(refresh.Full), time.Second), time.Minute)
+}
+
+// awayFor reports whether what an Identifier or InOrg needs is away, and when to come
+// again, by the error that it has returned.
+func awayFor(d Decision) (wait time.Duration, away bool) {
+	if d.Reason != ReasonIdentifyFailed && d.Reason != ReasonOrgUnreadable {
+		return 0, false
+	}
+	later, away := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](d.err)
+	if away {
+		wait = min(max(later.RetryAfter(), time.Second), maxRetryAfter)
+	}
+	return wait, away
 }
 
 func (g *Gate) logger() *slog.Logger {

@@ -108,7 +108,8 @@ func Either(checks ...Check) Check {
 // cannot differ.
 //
 // f runs in the request's goroutine, once for each guard; a panic in it is
-// recovered and logged, and denies. The text of an error is logged as it is:
+// recovered and logged, and denies. An error with a method RetryAfter is answered
+// 503, as for an [Identifier]. The text of an error is logged as it is:
 // keep personal data out of it.
 func InOrg(f func(*http.Request) (int64, error)) Option {
 	if f == nil {

@@ -24,8 +24,9 @@ type Config struct {
 
 	// Caller authenticates the program that asks, by its request: nil lets it
 	// ask, an error that wraps [rolegate.ErrNobody] is 401, one that wraps
-	// [ErrForbidden] 403, any other 500, or 499 and no line above debug level if the
-	// caller has left meanwhile. It runs in the request's goroutine,
+	// [ErrForbidden] 403, one with a method RetryAfter() time.Duration 503, any other
+	// 500; and 499, with no line above debug level, if the caller has left
+	// meanwhile. It runs in the request's goroutine,
 	// before the body is read, which it must leave alone. A panic in it is
 	// recovered and answered 500. The text of an error is logged as it is: keep
 	// secrets out of it.

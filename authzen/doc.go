@@ -40,7 +40,8 @@
 //
 // Other statuses say that the question was none: 400 for a body that is not
 // what the specification asks for, 401 and 403 for a caller who may not ask,
-// 405 for another method, 500 if Config.Caller failed. Their body is a message
+// 405 for another method, 500 if Config.Caller failed, 503 with Retry-After if its
+// error says when to come again. Their body is a message
 // in plain text without anything of the request in it.
 //
 // # What a request may contain

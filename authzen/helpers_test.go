@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -62,11 +63,19 @@ func byToken(r *http.Request) error {
 		return authzen.ErrForbidden
 	case "Bearer broken":
 		return errBroken
+	case "Bearer away":
+		return errAway(7 * time.Second)
 	case "Bearer panic":
 		panic("secret")
 	}
 	return rolegate.ErrNobody
 }
+
+// errAway says when to come again.
+type errAway time.Duration
+
+func (errAway) Error() string               { return "the keys are away" }
+func (e errAway) RetryAfter() time.Duration { return time.Duration(e) }
 
 // config is what most tests ask for.
 func config(gate *rolegate.Gate) authzen.Config {

@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rolegate/rolegate"
 )
@@ -149,6 +151,7 @@ func (p *PDP) answer(w http.ResponseWriter, r *http.Request, decide func(body []
 // admit lets through only callers who may ask.
 func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 	err := p.callCaller(r)
+	var later interface{ RetryAfter() time.Duration }
 	switch {
 	case err == nil:
 		return true
@@ -160,6 +163,11 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 	case errors.Is(r.Context().Err(), context.Canceled) && !errors.As(err, new(panicked)):
 		p.log.DebugContext(r.Context(), "authzen: the caller left while it was found out who is asking", "err", err)
 		fail(w, rolegate.ReasonClientGone.Status(), "The request was cancelled.")
+	case errors.As(err, &later):
+		wait := min(max(later.RetryAfter(), time.Second), 5*time.Minute)
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+		p.log.WarnContext(r.Context(), "authzen: who is asking cannot be found out at the moment", "err", err)
+		fail(w, http.StatusServiceUnavailable, "Who is asking cannot be found out at the moment.")
 	default:
 		p.log.ErrorContext(r.Context(), "authzen: who is asking could not be found out", "err", err)
 		fail(w, http.StatusInternalServerError, "Who is asking could not be found out.")

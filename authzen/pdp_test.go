@@ -32,7 +32,7 @@ func TestCaller(t *testing.T) {
 			status              int
 		}{
 			{"nobody", "", 401}, {"somebody unknown", "Bearer guessed", 401}, {"forbidden", "Bearer other", 403},
-			{"broken", "Bearer broken", 500}, {"panics", "Bearer panic", 500}, {"may ask", "Bearer pep", 400},
+			{"broken", "Bearer broken", 500}, {"away", "Bearer away", 503}, {"panics", "Bearer panic", 500}, {"may ask", "Bearer pep", 400},
 		} {
 			t.Run(path+" "+test.name, func(t *testing.T) {
 				w := post(pdp, path, "no JSON", "Authorization", test.authorization, "X-Request-ID", "r-1")
@@ -40,6 +40,7 @@ func TestCaller(t *testing.T) {
 				assert.Equal(t, "r-1", w.Header().Get("X-Request-ID"))
 				assert.Equal(t, test.status == 401, w.Header().Get("WWW-Authenticate") == cfg.Challenge)
 				assert.NotContains(t, w.Body.String(), "store")
+				assert.Equal(t, test.status == 503, w.Header().Get("Retry-After") == "7")
 			})
 		}
 	}

@@ -24,7 +24,7 @@
 //	no Authorization header, or of another scheme   401, and FirstOf asks the next
 //	a token that is not to be believed              401, and FirstOf stops there
 //	a token whose claim identifies nobody           401, and FirstOf stops there
-//	the issuer's keys cannot be had                 500 identify_failed
+//	the issuer's keys cannot be had                 503 identify_failed, with Retry-After
 //
 // A token that is not to be believed is malformed, signed by a key or an
 // algorithm that does not count, of another issuer or audience, expired, not yet
@@ -35,8 +35,8 @@
 // [Verifier.Verify] is for what is no HTTP request.
 //
 // The last line is an error and no 401 on purpose: whether the token is good is
-// not known, and a client that is told 401 throws it away. rolegate answers 500
-// for it, since it has no other status for an identify func that fails.
+// not known, and a client that is told 401 throws it away. It may come again when
+// keys are fetched next.
 //
 // # Keys
 //

@@ -22,10 +22,14 @@ const maxAnswer = 1 << 20
 // to no request: those who wait for it may leave.
 const fetchTimeout = 15 * time.Second
 
-var (
-	errUnknownKey = errors.New("no key of the issuer's made the signature")
-	errNoKeys     = errors.New("the issuer's keys cannot be had")
-)
+var errUnknownKey = errors.New("no key of the issuer's made the signature")
+
+// A noKeysError says that whether a token is good cannot be told. rolegate answers
+// 503 for its RetryAfter.
+type noKeysError struct{ wait time.Duration }
+
+func (noKeysError) Error() string               { return "the issuer's keys cannot be had" }
+func (e noKeysError) RetryAfter() time.Duration { return e.wait }
 
 // keys is the issuer's key set, an oidc.KeySet.
 type keys struct {
@@ -64,7 +68,7 @@ func newKeys(cfg Config) *keys {
 }
 
 // VerifySignature implements oidc.KeySet. Its error wraps errUnknownKey if the
-// signature is bad, errNoKeys if that cannot be told, or is ctx's.
+// signature is bad, a noKeysError if that cannot be told, or is ctx's.
 func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, k.algorithms)
 	if err != nil {
@@ -160,7 +164,7 @@ func (k *keys) fetched(ctx context.Context, have time.Time) ([]jose.JSONWebKey, 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.err != nil || k.since.IsZero() || since(k.since) > k.last {
-		return nil, errNoKeys
+		return nil, noKeysError{k.min - since(k.tried)}
 	}
 	return k.set, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/bearer"
 )
 
@@ -95,7 +97,10 @@ func TestIssuerAway(t *testing.T) {
 		login.publish(k)
 		a := newApp(t, bearer.Config{Issuer: login.url, Client: client}, nil)
 		ask := func(k key) int { return a.ask("Bearer " + k.sign(t, login.claims(nil), nil)).Code }
-		assert.Equal(t, 500, ask(k), "not known is not refused")
+		w := a.ask("Bearer " + k.sign(t, login.claims(nil), nil))
+		assert.Equal(t, 503, w.Code, "not known is not refused")
+		assert.Equal(t, "10", w.Header().Get("Retry-After"), "when keys are fetched next")
+		assert.Empty(t, w.Header().Get("WWW-Authenticate"), "the token is not to blame")
 		assert.Empty(t, a.why())
 		assert.Contains(t, a.log.last("rolegate: refused", "err"), "the issuer's keys cannot be had")
 		assert.Equal(t, 401, a.ask().Code, "who sends no token is nobody all the same")
@@ -105,8 +110,11 @@ func TestIssuerAway(t *testing.T) {
 		assert.Equal(t, 1, discovers, "not again at once")
 
 		login.change(func(i *issuer) { i.fault = nil })
-		assert.Equal(t, 500, ask(k))
-		pass(10 * time.Second)
+		pass(3 * time.Second)
+		w = a.ask("Bearer " + k.sign(t, login.claims(nil), nil))
+		assert.Equal(t, 503, w.Code)
+		assert.Equal(t, "7", w.Header().Get("Retry-After"))
+		pass(7 * time.Second)
 		assert.Equal(t, 200, ask(k))
 		require.NoError(t, a.verifier.Ready(t.Context()))
 
@@ -116,9 +124,9 @@ func TestIssuerAway(t *testing.T) {
 			require.Equal(t, 200, ask(k))
 			synctest.Wait()
 		}
-		assert.Equal(t, 500, ask(fresh), "a key that might be new")
+		assert.Equal(t, 503, ask(fresh), "a key that might be new")
 		pass(10*time.Minute + 11*time.Second)
-		assert.Equal(t, 500, ask(k), "the keys are an hour old")
+		assert.Equal(t, 503, ask(k), "the keys are an hour old")
 		login.change(func(i *issuer) { i.fault = nil })
 		pass(10 * time.Second)
 		assert.Equal(t, 200, ask(k))
@@ -184,6 +192,30 @@ func TestIssuerHangs(t *testing.T) {
 	})
 }
 
+// A client that leaves while keys are fetched is no failure of the issuer's or the
+// app's.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		login := &issuer{}
+		login.inMemory()
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}
+		k := newKey("1")
+		a := newApp(t, bearer.Config{Issuer: login.url, Client: client}, nil)
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+k.sign(t, login.claims(nil), nil))
+		w := httptest.NewRecorder()
+		a.handler.ServeHTTP(w, r)
+		assert.Equal(t, rolegate.ReasonClientGone.Status(), w.Code)
+		pass(15 * time.Second) // the fetch ends
+	})
+}
+
 // Many first requests share one fetch, over a real connection.
 func TestShared(t *testing.T) {
 	t.Parallel()
@@ -218,7 +250,7 @@ func TestConcurrency(t *testing.T) {
 		running.Go(func() {
 			for range 200 {
 				assert.Equal(t, 200, a.ask("Bearer "+good).Code)
-				assert.Contains(t, []int{200, 401, 500}, a.ask("Bearer "+unknown).Code)
+				assert.Contains(t, []int{200, 401, 503}, a.ask("Bearer "+unknown).Code)
 			}
 		})
 	}
@@ -277,7 +309,7 @@ func TestBadAnswers(t *testing.T) {
 			login.change(test.change)
 			a := newApp(t, bearer.Config{Issuer: login.url, Client: client}, nil)
 			require.Error(t, a.verifier.Ready(t.Context()))
-			assert.Equal(t, 500, a.ask("Bearer "+k.sign(t, login.claims(nil), nil)).Code)
+			assert.Equal(t, 503, a.ask("Bearer "+k.sign(t, login.claims(nil), nil)).Code)
 			err := a.log.last("bearer: the issuer's keys could not be fetched", "err")
 			assert.Contains(t, err, test.logged)
 			assert.NotContains(t, a.log.String(), "secret")

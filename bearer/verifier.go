@@ -138,7 +138,8 @@ func (r refusal) Error() string { return "the token is refused: " + string(r) }
 
 // Verify returns the claims of a token that is believed, for gRPC, sockets and
 // jobs, which have no *http.Request. An error that is rolegate.ErrNobody says that
-// the token is not believed; every other says that this could not be told. It
+// the token is not believed; every other says that this could not be told, and has a
+// method RetryAfter() time.Duration if the issuer is away. It
 // blocks while keys are fetched, at most until ctx ends.
 func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	if !isToken(token) {

@@ -161,7 +161,7 @@ func (e *refusal) Unwrap() error { return e.denial }
 // GRPCStatus is what grpc answers with.
 func (e *refusal) GRPCStatus() *status.Status {
 	code, reason := codes.Internal, "INTERNAL"
-	switch e.denial.Reason.Status() {
+	switch e.denial.Status {
 	case http.StatusUnauthorized:
 		code, reason = codes.Unauthenticated, "UNAUTHENTICATED"
 	case http.StatusForbidden:
@@ -172,7 +172,7 @@ func (e *refusal) GRPCStatus() *status.Status {
 	if e.denial.Reason == rolegate.ReasonClientGone {
 		code, reason = codes.Canceled, "CANCELED"
 	}
-	s := status.New(code, http.StatusText(e.denial.Reason.Status()))
+	s := status.New(code, cmp.Or(http.StatusText(e.denial.Status), "Client Closed Request"))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: reason, Domain: "rolegate", Metadata: map[string]string{"decision": e.denial.ID},
 	}}

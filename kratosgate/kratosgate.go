@@ -107,12 +107,17 @@ func refusal(tr transport.Transporter, denial *rolegate.Denial) error {
 			}
 		}
 	}
+	status := denial.Status
+	if status == http.StatusSeeOther {
+		status = denial.Reason.Status()
+	}
 	reason := map[int]string{
 		http.StatusUnauthorized: "UNAUTHORIZED", http.StatusForbidden: "FORBIDDEN", http.StatusServiceUnavailable: "SERVICE_UNAVAILABLE",
-	}[denial.Reason.Status()]
+		rolegate.ReasonClientGone.Status(): "CLIENT_CLOSED",
+	}[status]
 	if reason == "" {
 		reason = "INTERNAL"
 	}
-	return errors.New(denial.Status, reason, http.StatusText(denial.Reason.Status())).
+	return errors.New(denial.Status, reason, http.StatusText(status)).
 		WithMetadata(map[string]string{"decision": denial.ID}).WithCause(denial)
 }
