@@ -281,20 +281,18 @@ func (k noted) VerifySignature(ctx context.Context, token string) ([]byte, error
 }
 
 // Deny shapes refusals as next does, and tells a client whose token was refused
-// so, in the WWW-Authenticate header of a 401 (RFC 6750 §3.1). One who sent no
-// token is told no error. A nil next is rolegate.DenyProblem.
+// so, in the Bearer challenge of the WWW-Authenticate header of a 401 (RFC 6750
+// §3.1), whatever other schemes Config.Challenge has. One who sent no token is told
+// no error. A nil next is rolegate.DenyProblem.
 // A guard with rolegate.DenyWith needs one of its own.
 func Deny(next rolegate.DenyFunc) rolegate.DenyFunc {
 	if next == nil {
 		next = rolegate.DenyProblem
 	}
 	return func(h http.Header, r *http.Request, d rolegate.Denial) []byte {
-		scheme, params, _ := strings.Cut(h.Get("WWW-Authenticate"), " ") // a 401 has one
-		if _, err := fromHeader(r); errors.As(err, new(refusal)) || !errors.Is(err, rolegate.ErrNobody) && strings.EqualFold(scheme, "Bearer") {
-			if params != "" {
-				params += ", "
-			}
-			h.Set("WWW-Authenticate", scheme+" "+params+`error="invalid_token"`)
+		const header = "Www-Authenticate" // a 401 has one
+		if _, err := fromHeader(r); len(h[header]) > 0 && (errors.As(err, new(refusal)) || !errors.Is(err, rolegate.ErrNobody)) {
+			h[header] = withError(h[header], "invalid_token")
 		}
 		return next(h, r, d)
 	}
