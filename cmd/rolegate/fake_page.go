@@ -123,9 +123,9 @@ func (p *fakePage) printUsers(b *bytes.Buffer) {
 		width += 2 // for the …
 	}
 	row := func(id, who, roles string) {
-		fmt.Fprintf(b, "  %-*s   %s   %s\n", width, id, lang.Pad(p.lang.Sprintf(who), len("homeroom teacher")), roles)
+		fmt.Fprintf(b, "  %s   %s   %s\n", lang.Pad(id, width), lang.Pad(p.lang.Sprintf(who), len("homeroom teacher")), roles)
 	}
-	row("USER ID", "WHO", p.lang.Sprintf("ROLES"))
+	row(p.lang.Sprintf("USER ID"), "WHO", p.lang.Sprintf("ROLES"))
 	for _, u := range fake.Demo() {
 		roles := map[int64][]string{}
 		for _, g := range u.Grants {

@@ -51,7 +51,7 @@ var (
 		fix: "有 %d 处需要处理。", fixAndWarn: "有 %d 处需要处理，另有 %d 条警告。",
 		cutShort: "检查没有做完就被中断了。",
 		checks: map[string]string{
-			"settings": "设置", "address": "地址", "token": "令牌与应用 ID", "page": "一页用户", "ids": "ID 与记录",
+			"settings": "配置", "address": "地址", "token": "令牌与应用 ID", "page": "一页用户", "ids": "ID 与记录",
 			"cursor": "序号游标", "roles": "角色", "freshness": "新鲜度", "cache": "缓存", "cloud": "云上指挥",
 			"identity": "身份", "listeners": "监听地址", "control": "控制套接字",
 		},

@@ -3,7 +3,7 @@ package doctor
 var chinese = map[string]text{
 	"settings.file": {"%[1]s 可以读取，格式正确", ""},
 	"settings.file_wrong": {
-		"设置文件：%[1]s",
+		"配置文件：%[1]s",
 		"请改正后重试；文件里可以写什么，见 docs/rolegate.yaml。",
 	},
 	"settings.secret_env":  {"%[1]s 读自环境变量 %[2]s", ""},
@@ -45,7 +45,7 @@ var chinese = map[string]text{
 		"%[1]s",
 		"这样 rolegate serve 无法启动。",
 	},
-	"settings.gate": {"rolegate serve 可以用这份设置启动，规则 %[1]d 条", ""},
+	"settings.gate": {"rolegate serve 可以用这份配置启动，规则 %[1]d 条", ""},
 	"settings.nobody_asks": {
 		"文件里没有 forward_auth、authzen 和 admin",
 		"用于 doctor 和 pull 已经够了；要运行 rolegate serve，还需写明由谁来询问。",
@@ -254,7 +254,7 @@ var chinese = map[string]text{
 	"cursor.rising": {"序号递增，从 %[1]d 到 %[2]d", ""},
 	"cursor.none": {
 		"没有一条记录的序号大于 0",
-		"无法按序号增量拉取：新授权要等全量拉取（refresh.resync_every）才生效，也取不到第二页。请让运维人员提供 lastSequence。",
+		"无法按序号增量同步：新授权要等全量同步（refresh.resync_every）才生效，也取不到第二页。请让运维人员提供 lastSequence。",
 	},
 	"cursor.disordered": {
 		"序号没有递增（介于 %[1]d 和 %[2]d 之间）",
@@ -296,7 +296,7 @@ var chinese = map[string]text{
 	},
 	"cursor.short_pages": {
 		"请求 %[2]d 个用户，一页只返回 %[1]d 个，后面还有",
-		"服务器限制了每页数量。rolegate 会继续翻页，只是全量拉取的请求次数更多。",
+		"服务器限制了每页数量。rolegate 会继续翻页，只是全量同步的请求次数更多。",
 	},
 
 	"roles.held": {"角色编码 %[1]d 种，人数最多的：%[2]s", ""},
@@ -401,7 +401,7 @@ var chinese = map[string]text{
 	},
 	"cache.redis_away": {
 		"无法访问 %[1]s 上的 Redis：%[2]s",
-		"请检查地址、端口和 cache.redis.tls。没有 Redis 时，每个副本各自拉取。",
+		"请检查地址、端口和 cache.redis.tls。没有 Redis 时，每个副本各自同步。",
 	},
 	"cache.redis_password": {
 		"%[1]s 上的 Redis 不接受用户名或密码",
