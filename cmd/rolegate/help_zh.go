@@ -28,8 +28,8 @@ var chineseHelp = map[string]helpText{
 收到 SIGHUP，或者执行 rolegate reload 时，它会重新读取配置文件，期间不会因此拒绝任何人。
 文件里只要有错误，日志会说明原因，旧配置继续使用。修改监听地址需要重启。
 
-配置文件是 YAML，说明见 docs/command.zh-CN.md，全部的键见 docs/rolegate.yaml。其中
-没有任何密钥，只写明各个密钥在哪个环境变量或文件里。`,
+配置文件是 YAML，说明见 docs/command.zh-CN.md，全部的键见
+docs/rolegate.zh-CN.yaml。其中没有任何密钥，只写明各个密钥在哪个环境变量或文件里。`,
 		`  rolegate serve -c rolegate.yaml
   rolegate serve -c rolegate.yaml --check     # 只检查配置文件是否正确
   kill -HUP "$(pidof rolegate)"               # 重新读取配置文件`},

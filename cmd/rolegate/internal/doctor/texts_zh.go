@@ -4,7 +4,7 @@ var chinese = map[string]text{
 	"settings.file": {"%[1]s 可以读取，格式正确", ""},
 	"settings.file_wrong": {
 		"配置文件：%[1]s",
-		"请改正后重试；文件里可以写什么，见 docs/rolegate.yaml。",
+		"请改正后重试；文件里可以写什么，见 docs/rolegate.zh-CN.yaml。",
 	},
 	"settings.secret_env":  {"%[1]s 读自环境变量 %[2]s", ""},
 	"settings.secret_file": {"%[1]s 读自文件 %[2]s", ""},

@@ -49,7 +49,7 @@ var settingsTexts = map[string]string{
 	"expected a blank behind the colon":                                                               "冒号后面应有空格",
 	"a full-width mark (%s): expected a plain one (%s)":                                               "全角符号（%[1]s）：应为半角的（%[2]s）",
 	"this is not UTF-8, but another encoding, such as GBK: save the file as UTF-8":                    "不是 UTF-8，而是其他编码（如 GBK）：请把文件另存为 UTF-8",
-	"a key in Chinese: expected an English one, such as marketplace; docs/rolegate.yaml has them all": "中文的键：应为英文，例如 marketplace；全部的键见 docs/rolegate.yaml",
+	"a key in Chinese: expected an English one, such as marketplace; docs/rolegate.yaml has them all": "中文的键：应为英文，例如 marketplace；全部的键见 docs/rolegate.zh-CN.yaml",
 	"a key in full-width letters: expected plain ones":                                                "键里有全角字母：应为半角",
 
 	// Sections.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,34 @@ func TestExample(t *testing.T) { // not parallel: t.Setenv
 	for _, missing := range keysMissing(reflect.TypeFor[settings.File](), "", []any{all}) {
 		t.Errorf("docs/rolegate.yaml lacks %s", missing)
 	}
+}
+
+// docs/rolegate.zh-CN.yaml is the same file, with every comment in Chinese.
+func TestExampleInChinese(t *testing.T) {
+	t.Parallel()
+	comment := regexp.MustCompile(`(?m)(?:^|\s+)# (.*)$`)
+	words := regexp.MustCompile(`[a-z]{2,} [a-z]{2,}`)
+	bare := func(name string) (text string, comments int) {
+		data, err := os.ReadFile("../../../../docs/" + name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(data)) {
+			found := comment.FindStringSubmatch(line)
+			if found != nil && !strings.HasPrefix(line, "#") {
+				comments++
+			}
+			if strings.HasSuffix(name, ".zh-CN.yaml") && found != nil {
+				assert.True(t, strings.ContainsFunc(found[1], func(r rune) bool { return unicode.Is(unicode.Han, r) }) || !words.MatchString(found[1]), line)
+			}
+			if line = strings.TrimSpace(comment.ReplaceAllString(strings.TrimRight(line, "\n"), "")); line != "" {
+				text += line + "\n"
+			}
+		}
+		return text, comments
+	}
+	english, all := bare("rolegate.yaml")
+	chinese, translated := bare("rolegate.zh-CN.yaml")
+	assert.Equal(t, english, chinese)
+	assert.Equal(t, all, translated, "comments behind a value")
 }
 
 // keysMissing are the keys of a struct that none of those mappings has, and so
