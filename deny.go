@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/browser"
 	"github.com/rolegate/rolegate/internal/request"
 )
 
@@ -66,32 +67,38 @@ func DenyProblem(h http.Header, _ *http.Request, d Denial) []byte {
 }
 
 // DenyRedirect sends browsers that are not logged in to loginURL (303): a 401
-// to a GET or HEAD that asks for a page. Everything else is shaped by
-// otherwise, nil for [DenyProblem]. The login page itself must not be guarded.
+// to a GET or HEAD that asks for a page, by Sec-Fetch-* or Accept, and that no
+// script says it has sent (X-Requested-With, Turbo-Frame, HX-Request). Everything
+// else is shaped by otherwise, nil for [DenyProblem].
+//
+// A query parameter of loginURL without a value, such as return_to in
+// /login?return_to=, gets the path and query that was asked for: always of the same
+// site, and empty if it could be read as another's. The login page must check it
+// all the same, since anybody can write a link to it.
+//
+// The login page itself must not be guarded. If it is, no browser is sent to it from
+// there, and the log says so once.
 //
 // It panics if loginURL is empty or no URL.
 func DenyRedirect(loginURL string, otherwise DenyFunc) DenyFunc {
-	if u, err := url.Parse(loginURL); err != nil || loginURL == "" || strings.ContainsAny(loginURL, "\r\n") || u.Scheme != "" && u.Host == "" {
+	u, err := url.Parse(loginURL)
+	if err != nil || loginURL == "" || strings.ContainsAny(loginURL, "\r\n") || u.Scheme != "" && u.Host == "" {
 		panic("rolegate: DenyRedirect: give the URL of the login page, such as /login")
 	}
+	before, after, returns := browser.Blank(loginURL)
 	if otherwise == nil {
 		otherwise = DenyProblem
 	}
 	return func(h http.Header, r *http.Request, d Denial) []byte {
-		if d.Status == http.StatusUnauthorized && wantsPage(r) {
-			h.Set("Location", loginURL)
+		if d.Status == http.StatusUnauthorized && browser.WantsPage(r) {
+			to := before
+			if returns {
+				to += url.QueryEscape(browser.Return(r)) + after
+			}
+			h.Set("Location", to)
 		}
 		return otherwise(h, r, d)
 	}
-}
-
-// wantsPage reports whether a browser wants to show the answer as a page, in
-// contrast to a script that wants to read it.
-func wantsPage(r *http.Request) bool {
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate"
-	}
-	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
 // Message is a sentence for the client: the same for every reason that has the

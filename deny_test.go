@@ -382,6 +382,7 @@ func TestDenyRedirect(t *testing.T) {
 		{"an old browser", "GET", "/admit", page, "", 0, 303},
 		{"HEAD", "HEAD", "/admit", page, "navigate", 0, 303},
 		{"fetch", "GET", "/admit", "*/*", "cors", 0, 401},
+		{"an old browser that refuses HTML", "GET", "/admit", "application/json, text/html;q=0", "", 0, 401},
 		{"fetch that accepts pages", "GET", "/admit", page, "cors", 0, 401},
 		{"XMLHttpRequest of an old browser", "GET", "/admit", "application/json, text/plain, */*", "", 0, 401},
 		{"curl", "GET", "/admit", "*/*", "", 0, 401},
@@ -418,6 +419,14 @@ func TestDenyRedirect(t *testing.T) {
 			}
 		})
 	}
+	for _, script := range []string{"X-Requested-With", "Turbo-Frame", "HX-Request"} {
+		r := httptest.NewRequest("GET", "/admit", nil)
+		r.Header.Set("Accept", page)
+		r.Header.Set(script, "x")
+		w := httptest.NewRecorder()
+		app.ServeHTTP(w, r)
+		assert.Equal(t, 401, w.Code, script)
+	}
 	for _, bad := range []string{"", "\r\n", "/login\r\nX: y", "javascript:alert(1)", "https:///login", "mailto:a@b", "http://[::1", "%zz"} {
 		t.Run("panics for "+strconv.Quote(bad), func(t *testing.T) {
 			t.Parallel()
@@ -435,6 +444,43 @@ func TestDenyRedirect(t *testing.T) {
 		}
 	}), "DELETE", "/admit", 0).Code, "a shape of the app's own redirects GET and HEAD only")
 }
+
+// The way back to the page that was asked for, and never to the login from itself.
+func TestDenyRedirectReturns(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	for _, c := range []struct{ name, login, uri, want string }{
+		{"the page and its query", "/login?return_to=", "/admit?class=3%20b&x", "/login?return_to=%2Fadmit%3Fclass%3D3%2520b%26x"},
+		{"beside other parameters", "https://sso.example/?app=7&next=&lang=zh#top", "/admit", "https://sso.example/?app=7&next=%2Fadmit&lang=zh#top"},
+		{"another site", "/login?return_to=", "//evil.example/admit", "/login?return_to="},
+		{"none is asked for", "/login?a=b", "/admit", "/login?a=b"},
+		{"from the login page", "/login?return_to=", "/login?return_to=%2Fadmit", ""},
+		{"from the login page, of the site", "http://example.com/login", "/login", ""},
+		{"from a page of that name elsewhere", "https://sso.example/login", "/login", "https://sso.example/login"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Deny: rolegate.DenyRedirect(c.login, nil), Logger: book.logger()})
+			before := len(book.lines(denyLoop))
+			for range 3 {
+				r := httptest.NewRequest("GET", "/", nil)
+				r.RequestURI = c.uri
+				r.Header.Set("Accept", "text/html")
+				w := httptest.NewRecorder()
+				gate.Admit(never(t)).ServeHTTP(w, r)
+				assert.Equal(t, c.want, w.Header().Get("Location"))
+				assert.Equal(t, c.want == "", w.Code == 401)
+				assert.Equal(t, c.want != "", w.Code == 303)
+			}
+			told := 0
+			if c.want == "" {
+				told = 1 // once, however many ask
+			}
+			assert.Len(t, book.lines(denyLoop), before+told)
+		})
+	}
+}
+
+const denyLoop = "rolegate: the login page itself is guarded: no browser is sent to it from there; register it without a guard"
 
 func TestReasons(t *testing.T) {
 	t.Parallel()

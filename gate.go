@@ -3,6 +3,7 @@ package rolegate
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
@@ -22,6 +23,7 @@ type Gate struct {
 	onDeny    *denyRefresher // nil if OnDeny.Off
 	watches   *watches
 	counted   index.LastCount
+	loop      atomic.Bool // whether the log knows of a login page that is guarded
 }
 
 // observedBy is who learns of the gate's decisions, nil for a nil gate.

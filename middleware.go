@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/browser"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/refresh"
@@ -143,12 +144,27 @@ func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 	p.observer.observe(p.name, &d, r, denial.ID)
 	if status == http.StatusUnauthorized && h.Get("Location") != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		denial.Status = http.StatusSeeOther
+		if browser.LeadsBack(h.Get("Location"), r) {
+			denial.Status = status
+			h.Del("Location")
+			g.logLoop(r)
+		}
 	} else {
 		h.Del("Location")
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	denial.Header, denial.Body = h, body
 	return &denial
+}
+
+// logLoop logs once that browsers are to be sent to the very page that they asked
+// for.
+func (g *Gate) logLoop(r *http.Request) {
+	if g == nil || g.loop.Swap(true) {
+		return
+	}
+	g.logger().WarnContext(r.Context(), "rolegate: the login page itself is guarded: no browser is sent to it from there; register it without a guard",
+		"route", request.Route(r))
 }
 
 // shape calls the guard's DenyWith or Config.Deny, on headers of its own so that

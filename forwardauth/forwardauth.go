@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -90,14 +91,15 @@ type Config struct {
 //
 // The nil and the zero Handler deny everything.
 type Handler struct {
-	gate    *rolegate.Gate
-	read    func(*http.Request) (original, error)
-	trusted peer.Trusted
-	headers []string // canonical
-	proxy   Proxy
-	log     *slog.Logger
-	login   login
-	admit   *rolegate.Policy
+	gate     *rolegate.Gate
+	read     func(*http.Request) (original, error)
+	trusted  peer.Trusted
+	headers  []string // canonical
+	proxy    Proxy
+	log      *slog.Logger
+	login    login
+	toldLoop atomic.Bool // that the login page is guarded
+	admit    *rolegate.Policy
 
 	mux        *http.ServeMux
 	preflights *http.ServeMux

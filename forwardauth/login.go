@@ -59,6 +59,9 @@ func (h *Handler) deny(header http.Header, r *http.Request, d rolegate.Denial) [
 // backslash, or it would not have got here.
 func (h *Handler) sendToLogin(header http.Header, r *http.Request) {
 	if h.login.to.Path == r.URL.Path && (h.login.to.Host == "" || h.login.to.Host == r.Host) {
+		if h.toldLoop.Swap(true) {
+			return
+		}
 		h.log.WarnContext(r.Context(), "forwardauth: the login page itself is guarded: no browser is sent to it from there; let your proxy pass it without asking")
 		return
 	}

@@ -1,0 +1,54 @@
+package browser
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// target is the path and query that the client asked for: what a router in front
+// has cut off, as http.StripPrefix does, is in it.
+func target(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI()
+}
+
+// Return is where a browser may be sent back to after a login: the path and query
+// that it asked for, on the same site. It is "" if that could be read as the
+// address of another site.
+func Return(r *http.Request) string {
+	to := target(r)
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
+		return ""
+	}
+	return to
+}
+
+// LeadsBack reports whether a Location leads to the very page that was asked for,
+// whatever its query: a browser that is sent there would be sent there again.
+func LeadsBack(location string, r *http.Request) bool {
+	page, err := url.ParseRequestURI(target(r))
+	if err != nil {
+		return false
+	}
+	to, err := page.Parse(location)
+	return err == nil && to.Path == page.Path && (to.Host == "" || strings.EqualFold(to.Host, r.Host))
+}
+
+// Blank cuts a URL behind the first parameter of its query that has no value, such
+// as return_to in /login?return_to=. Without one, before is all of it.
+func Blank(u string) (before, after string, found bool) {
+	rest, _, _ := strings.Cut(u, "#")
+	path, query, _ := strings.Cut(rest, "?")
+	at := len(path) + 1
+	for param := range strings.SplitSeq(query, "&") {
+		at += len(param)
+		if strings.IndexByte(param, '=') == len(param)-1 && len(param) > 1 {
+			return u[:at], u[at:], true
+		}
+		at++
+	}
+	return u, "", false
+}
