@@ -122,10 +122,10 @@ func (p *fakePage) printUsers(b *bytes.Buffer) {
 	if p.users > 0 {
 		width += 2 // for the …
 	}
-	row := func(id, who, roles string) {
-		fmt.Fprintf(b, "  %s   %s   %s\n", lang.Pad(id, width), lang.Pad(p.lang.Sprintf(who), len("homeroom teacher")), roles)
+	row := func(id, third, who, roles string) {
+		fmt.Fprintf(b, "  %s   %s   %s   %s\n", lang.Pad(id, width), lang.Pad(third, len("THIRD ID")), lang.Pad(p.lang.Sprintf(who), len("homeroom teacher")), roles)
 	}
-	row(p.lang.Sprintf("USER ID"), "WHO", p.lang.Sprintf("ROLES"))
+	row(p.lang.Sprintf("USER ID"), p.lang.Sprintf("THIRD ID"), "WHO", p.lang.Sprintf("ROLES"))
 	for _, u := range fake.Demo() {
 		roles := map[int64][]string{}
 		for _, g := range u.Grants {
@@ -140,10 +140,10 @@ func (p *fakePage) printUsers(b *bytes.Buffer) {
 		if len(all) == 0 {
 			all = []string{p.lang.Sprintf("none, but is on the list")}
 		}
-		row(strconv.FormatInt(u.ID, 10), u.Who, strings.Join(all, "; "))
+		row(strconv.FormatInt(u.ID, 10), u.ThirdUserID, u.Who, strings.Join(all, "; "))
 	}
 	if p.users > 0 {
-		row(fmt.Sprintf("%d …", int64(fake.FirstGenerated)), p.lang.Sprintf("%d more", p.users), p.lang.Sprintf("made up"))
+		row(fmt.Sprintf("%d …", int64(fake.FirstGenerated)), fmt.Sprintf("%d …", fake.FirstThirdID), p.lang.Sprintf("%d more", p.users), p.lang.Sprintf("made up"))
 	}
 }
 

@@ -129,9 +129,9 @@ func TestFakePage(t *testing.T) {
 	page := f.out.String()
 	for _, want := range []string{
 		"URL      " + f.url + "\n", "app id   test-app\n", "export ROLEGATE_ACCESS_TOKEN=" + rolegatetest.DefaultToken + "\n",
-		"1542135022016057001     teacher            teacher in 7\n",
-		"1542135022016057002     homeroom teacher   teacher, homeroom in 7; teacher in 8\n",
-		"1542135022016057005     guest              none, but is on the list\n",
+		"1542135022016057001     1          teacher            teacher in 7\n",
+		"1542135022016057002     2          homeroom teacher   teacher, homeroom in 7; teacher in 8\n",
+		"1542135022016057005     5          guest              none, but is on the list\n",
 		"30 more", "http-status@from=1h", "Ctrl-C", f.url + "/_fake/",
 		"rolegate doctor --url " + f.url + " --app-id test-app\n",
 	} {
@@ -270,7 +270,7 @@ func TestFakeHangsNot(t *testing.T) {
 func TestFakeQuietRoleLoss(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"The gate's next increment sees it.":               nil,
+		"The gate's next incremental refresh sees it.":               nil,
 		"Only a full refresh sees it (--quiet-role-loss).": {"--quiet-role-loss"},
 	} {
 		f := startFake(t, args...)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,6 +26,7 @@ const controlHelp = `Change the fake marketplace, from this machine alone:
   POST /_fake/grant?user=ID&org=ID&role=CODE   give a role, or several; none: put the user on the list
   POST /_fake/take?user=ID&org=ID&role=CODE    take a role away
   POST /_fake/revoke?user=ID                   take the user off the list
+  POST /_fake/bind?user=ID&third_user_id=ID    bind the app's own id to the user; or third_account=TEXT
   POST /_fake/fault?fault=NAME[=ARG][@WHEN]    let requests fail: see rolegate fake --fault list
   POST /_fake/recover                          end all faults
   POST /_fake/sync?state=running|done|unknown  say how the sync of 云上指挥 is (--cloud-command)
@@ -35,12 +37,16 @@ const controlHelp = `Change the fake marketplace, from this machine alone:
 // newControl returns what serves all that is below /_fake/.
 func (s *Server) newControl() http.Handler {
 	mux := http.NewServeMux()
+	var one sync.Mutex // one change at a time: some read what they change
 	post := func(name string, do func(url.Values) (string, error), parameters ...string) {
 		mux.HandleFunc("POST "+controlPrefix+name, func(w http.ResponseWriter, r *http.Request) {
 			values, err := readParameters(w, r, parameters)
 			if err == nil {
 				var said string
-				if said, err = do(values); err == nil {
+				one.Lock()
+				said, err = do(values)
+				one.Unlock()
+				if err == nil {
 					say(w, http.StatusOK, said)
 					return
 				}
@@ -51,6 +57,7 @@ func (s *Server) newControl() http.Handler {
 	post("grant", s.grant, "user", "org", "role")
 	post("take", s.take, "user", "org", "role")
 	post("revoke", s.revoke, "user")
+	post("bind", s.bind, "user", "third_user_id", "third_account")
 	post("fault", s.setFault, "fault")
 	post("recover", s.recover)
 	post("sync", s.setSync, "state")
@@ -137,6 +144,7 @@ func readParameters(w http.ResponseWriter, r *http.Request, names []string) (url
 func formExample(path string) string {
 	fields := map[string]string{
 		"grant": "-d user=8 -d org=7 -d role=teacher", "take": "-d user=8 -d org=7 -d role=teacher", "revoke": "-d user=8",
+		"bind":  "-d user=8 -d third_user_id=42",
 		"fault": "-d fault=truncated@next=5", "sync": "-d state=running",
 	}[strings.TrimPrefix(path, controlPrefix)]
 	if fields == "" {
@@ -184,7 +192,7 @@ func (s *Server) grant(values url.Values) (string, error) {
 	if s.market.Sequence() == before {
 		return s.tell(user) + " Nothing has changed.", nil
 	}
-	return s.tell(user) + " The gate's next increment sees it.", nil
+	return s.tell(user) + " The gate's next incremental refresh sees it.", nil
 }
 
 func (s *Server) take(values url.Values) (string, error) {
@@ -201,7 +209,7 @@ func (s *Server) take(values url.Values) (string, error) {
 	case s.cfg.Marketplace.QuietRoleLoss:
 		return s.tell(user) + " Only a full refresh sees it (--quiet-role-loss).", nil
 	}
-	return s.tell(user) + " The gate's next increment sees it.", nil
+	return s.tell(user) + " The gate's next incremental refresh sees it.", nil
 }
 
 func (s *Server) revoke(values url.Values) (string, error) {
@@ -213,7 +221,28 @@ func (s *Server) revoke(values url.Values) (string, error) {
 		return s.tell(user) + " Nothing has changed.", nil
 	}
 	s.market.Revoke(user)
-	return s.tell(user) + " The gate's next full refresh sees it; an increment cannot.", nil
+	return s.tell(user) + " The gate's next full refresh sees it; an incremental one cannot.", nil
+}
+
+func (s *Server) bind(values url.Values) (string, error) {
+	user, err := id(values, "user")
+	if err != nil {
+		return "", err
+	}
+	if !values.Has("third_user_id") && !values.Has("third_account") || len(values["third_user_id"]) > 1 || len(values["third_account"]) > 1 {
+		return "", errors.New("expected third_user_id or third_account, each once; an empty one unbinds")
+	}
+	u, listed := s.market.User(user)
+	if !listed {
+		return "", fmt.Errorf("user %d is not on the list: expected one who is", user)
+	}
+	for name, text := range map[string]*string{"third_user_id": &u.ThirdUserID, "third_account": &u.ThirdAccount} {
+		if values.Has(name) {
+			*text = values.Get(name)
+		}
+	}
+	s.market.Put(u)
+	return fmt.Sprintf("User %d has the third_user_id %q and the third_account %q. The gate's next incremental refresh sees it.", user, u.ThirdUserID, u.ThirdAccount), nil
 }
 
 // tell says what a user has.

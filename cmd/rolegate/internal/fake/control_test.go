@@ -51,14 +51,14 @@ func TestControl(t *testing.T) {
 		then func(*testing.T, *fake.Server)
 	}{
 		"grant": {path: "grant?user=1542135022016057005&org=8&role=teacher", code: 200,
-			want: "User 1542135022016057005 is teacher in 8. The gate's next increment sees it.", then: func(t *testing.T, s *fake.Server) {
+			want: "User 1542135022016057005 is teacher in 8. The gate's next incremental refresh sees it.", then: func(t *testing.T, s *fake.Server) {
 				u, _ := s.Marketplace().User(guest)
 				assert.Equal(t, []rolegate.Grant{{OrgID: 8, RoleCode: "teacher"}}, u.Grants)
 			}},
-		"grant by a form":     {path: "grant user=5&org=8&role=a&role=b", code: 200, want: "User 5 is a in 8, b in 8. The gate's next increment sees it."},
+		"grant by a form":     {path: "grant user=5&org=8&role=a&role=b", code: 200, want: "User 5 is a in 8, b in 8. The gate's next incremental refresh sees it."},
 		"grant by JSON":       {path: `grant {"user":5}`, code: 400, want: "send form fields, not JSON: curl -d user=8 -d org=7 -d role=teacher http://127.0.0.1:9400/_fake/grant"},
 		"recover by JSON":     {path: `recover {}`, code: 400, want: "send form fields, not JSON: curl -X POST http://127.0.0.1:9400/_fake/recover"},
-		"grant nothing":       {path: "grant?user=5", code: 200, want: "User 5 is on the list, without a role. The gate's next increment sees it."},
+		"grant nothing":       {path: "grant?user=5", code: 200, want: "User 5 is on the list, without a role. The gate's next incremental refresh sees it."},
 		"grant again":         {path: "grant?user=1542135022016057001&org=7&role=teacher", code: 200, want: "User 1542135022016057001 is teacher in 7. Nothing has changed."},
 		"grant without org":   {path: "grant?user=5&role=a", code: 400, want: "org: expected an id once, a whole number above 0"},
 		"grant to nobody":     {path: "grant?org=7&role=a", code: 400, want: "user: expected an id once, a whole number above 0"},
@@ -66,14 +66,24 @@ func TestControl(t *testing.T) {
 		"grant an empty role": {path: "grant?user=5&org=7&role=", code: 400, want: "role: expected the code of a role, such as teacher"},
 		"grant by a slip":     {path: "grant?user=5&organisation=7", code: 400, want: `parameter "organisation": expected none but user, org, role`},
 		"take": {path: "take?user=1542135022016057001&org=7&role=teacher", code: 200,
-			want: "User 1542135022016057001 is on the list, without a role. The gate's next increment sees it."},
+			want: "User 1542135022016057001 is on the list, without a role. The gate's next incremental refresh sees it."},
 		"take what is not there": {path: "take?user=1542135022016057001&org=8&role=teacher", code: 200, want: "User 1542135022016057001 is teacher in 7. Nothing has changed."},
 		"take nothing":           {path: "take?user=1542135022016057001&org=7", code: 400, want: "role: expected the code of a role, such as teacher"},
 		"revoke": {path: "revoke?user=1542135022016057001", code: 200,
-			want: "User 1542135022016057001 is not on the list. The gate's next full refresh sees it; an increment cannot.", then: func(t *testing.T, s *fake.Server) {
+			want: "User 1542135022016057001 is not on the list. The gate's next full refresh sees it; an incremental one cannot.", then: func(t *testing.T, s *fake.Server) {
 				_, listed := s.Marketplace().User(teacher)
 				assert.False(t, listed)
 			}},
+		"bind": {path: "bind?user=1542135022016057001&third_user_id=u-4", code: 200,
+			want: `User 1542135022016057001 has the third_user_id "u-4" and the third_account "sso-teacher". The gate's next incremental refresh sees it.`, then: func(t *testing.T, s *fake.Server) {
+				u, _ := s.Marketplace().User(teacher)
+				assert.Equal(t, "u-4", u.ThirdUserID)
+				assert.Equal(t, []rolegate.Grant{{OrgID: 7, RoleCode: "teacher"}}, u.Grants)
+			}},
+		"bind an account":   {path: "bind?user=1542135022016057001&third_account=wang&third_user_id=", code: 200, want: `User 1542135022016057001 has the third_user_id "" and the third_account "wang". The gate's next incremental refresh sees it.`},
+		"bind nothing":      {path: "bind?user=1542135022016057001", code: 400, want: "expected third_user_id or third_account, each once; an empty one unbinds"},
+		"bind twice":        {path: "bind?user=1542135022016057001&third_user_id=1&third_user_id=2", code: 400, want: "expected third_user_id or third_account, each once; an empty one unbinds"},
+		"bind a stranger":   {path: "bind?user=5&third_user_id=1", code: 400, want: "user 5 is not on the list: expected one who is"},
 		"revoke a stranger": {path: "revoke?user=5", code: 200, want: "User 5 is not on the list. Nothing has changed."},
 		"fault": {path: "fault?fault=http-status@next=2", code: 200, want: "On now: http-status@next=2. POST /_fake/recover ends it.", then: func(t *testing.T, s *fake.Server) {
 			assert.Equal(t, "x", ask(t, s, 0))

@@ -38,8 +38,12 @@ func Demo() []DemoUser {
 	}
 }
 
-// FirstGenerated is the id of the first generated user.
-const FirstGenerated = 1542135022016058000
+// FirstGenerated is the id of the first generated user, FirstThirdID the one that
+// the app has bound to them.
+const (
+	FirstGenerated = 1542135022016058000
+	FirstThirdID   = 1000
+)
 
 // MaxUsers is how many users can be generated.
 const MaxUsers = 5_000_000
@@ -54,7 +58,7 @@ func generate(m *rolegatetest.Marketplace, users, orgs int, roles []string, seed
 		account := fmt.Sprintf("user%d", n+1)
 		u := rolegatetest.User{
 			ID: FirstGenerated + int64(n), Account: account, Email: account + "@school.example", Nickname: fmt.Sprintf("用户%d", n+1),
-			ThirdAccount: "sso-" + account, ThirdUserID: fmt.Sprint(1000 + n), Gender: 1 + random.IntN(2),
+			ThirdAccount: "sso-" + account, ThirdUserID: fmt.Sprint(FirstThirdID + n), Gender: 1 + random.IntN(2),
 		}
 		for range min(random.IntN(8), 3) { // few have none
 			g := rolegate.Grant{OrgID: School + int64(random.IntN(orgs)), RoleCode: roles[random.IntN(len(roles))]}

@@ -14,7 +14,7 @@ func Whens() [][2]string {
 	return [][2]string{
 		{"always", "every request, as without any @"},
 		{"walk", "requests for the list from its start"},
-		{"increment", "requests for what came after some sequence: increments, and a full refresh's later pages"},
+		{"increment", "requests for what came after some sequence: incremental refreshes, and a full refresh's later pages"},
 		{"next=5", "the next 5 requests"},
 		{"every=3", "each third request"},
 		{"p=0.2", "one request of five, at random"},

@@ -7,7 +7,7 @@ var labels = map[string]string{
 	"ambiguous": "共用", "roles": "角色", "replica": "副本", "cache": "缓存",
 	"route": "路由", "user": "用户", "asks": "要求", "org": "机构", "note": "注意", "age": "年龄", "then": "随后", "shadow": "试运行",
 
-	"USER ID": "用户编号", "WHO": "身份", "ROLES": "角色",
+	"USER ID": "用户编号", "THIRD ID": "绑定 ID", "WHO": "身份", "ROLES": "角色",
 	"teacher": "教师", "homeroom teacher": "班主任", "principal": "校长", "admin": "管理员", "guest": "访客",
 	"made up": "随机生成", " and ": "，", "pulling": "正在拉取", "users": "用户",
 }

@@ -51,7 +51,7 @@ var fakeTexts = map[string]string{
 
 	"every request, as without any @":      "每个请求，与不写 @ 相同",
 	"requests for the list from its start": "从头读取列表的请求",
-	"requests for what came after some sequence: increments, and a full refresh's later pages": "读取某个序号之后内容的请求：增量同步，以及全量同步的后续各页",
+	"requests for what came after some sequence: incremental refreshes, and a full refresh's later pages": "读取某个序号之后内容的请求：增量同步，以及全量同步的后续各页",
 	"the next 5 requests":                                      "接下来的 5 个请求",
 	"each third request":                                       "每三个请求中的一个",
 	"one request of five, at random":                           "随机，平均五个请求中的一个",
