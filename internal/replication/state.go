@@ -108,6 +108,8 @@ type State struct {
 	brokenUntil                           int64
 
 	work [Kinds]work
+
+	unsent []Entry // read here, and to be published when the store's clock is read next
 }
 
 // New returns the state of a replica that has just started. Replicas with

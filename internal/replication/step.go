@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
@@ -24,10 +25,8 @@ func (s State) Step(e Event, to []Action) (State, []Action) {
 	case Ran:
 		to = s.ran(&e, to)
 	case Read:
-		if s.timed {
-			e.Entry.Read, e.Entry.Ended = s.stamp(e.At, e.Now), e.Now.Mono+s.high
-			to = append(to, Action{Type: Append, Entry: e.Entry, Epoch: s.epoch})
-		}
+		e.Entry.At, e.Entry.Known = e.At, e.Now
+		s.unsent, s.syncAt = append(slices.Clip(s.unsent), e.Entry), e.Now.Mono
 	case Loaded:
 		s.loaded(&e)
 	case Published:
@@ -69,7 +68,7 @@ func (s *State) due(e *Event) {
 func (s *State) settle(e *Event, to []Action) []Action {
 	for k := range s.work {
 		w := &s.work[k]
-		busy := Kind(k) == Full && s.publishing // what it has found before
+		busy := s.busy(Kind(k))
 		switch {
 		case !w.waiting || w.running || s.closing:
 		case s.satisfied(Kind(k), &e.Own):
@@ -85,6 +84,15 @@ func (s *State) settle(e *Event, to []Action) []Action {
 		}
 	}
 	return to
+}
+
+// busy reports whether what a refresh of that kind has found is yet to be published:
+// nobody else is to make one until it is.
+func (s *State) busy(k Kind) bool {
+	if k == Full {
+		return s.publishing
+	}
+	return len(s.unsent) > 0
 }
 
 // satisfied reports whether what the loop waits to do has been done by another
@@ -136,6 +144,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 	s.syncAt = e.Now.Mono + s.spread(pollEvery)
 	s.failing = e.Failed
 	if e.Failed {
+		s.unsent = nil // they come again: every refresh looks back
 		return to
 	}
 	r := &e.Reply
@@ -154,11 +163,16 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		} {
 			*i = a.Shifted(*i)
 		}
+		s.unsent = slices.Clone(s.unsent)
+		for i := range s.unsent {
+			s.unsent[i].At = a.Shifted(s.unsent[i].At)
+		}
 		to = append(to, a)
 	}
 	if s.void != "" {
 		return to
 	}
+	to = s.send(e, to)
 	to = s.takeBase(e, own, to)
 	to = s.takeEntries(e, own, to)
 	to = s.help(e, to)
@@ -180,6 +194,23 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		}
 	}
 	return s.repair(e, own, to)
+}
+
+// send publishes what this replica has read before it asked. Only the store's clock
+// tells when that was: the process may have been suspended while it read.
+func (s *State) send(e *Event, to []Action) []Action {
+	var later []Entry
+	for _, entry := range s.unsent {
+		if entry.Known.Mono > e.Sent.Mono {
+			later = append(later, entry)
+			continue
+		}
+		entry.Read, entry.Ended = s.stamp(entry.At, e.Now), e.Now.Mono+s.high
+		entry.At, entry.Known = clock.Instant{}, clock.Instant{}
+		to = append(to, Action{Type: Append, Entry: entry, Epoch: s.epoch})
+	}
+	s.unsent = later
+	return to
 }
 
 // takeBase takes what is published if it is later than what this replica has.
@@ -286,7 +317,7 @@ func (s *State) ran(e *Event, to []Action) []Action {
 	w := &s.work[e.Kind]
 	*w = work{leased: w.leased, until: w.until}
 	switch {
-	case !w.leased, e.Kind == Full && s.publishing:
+	case !w.leased, s.busy(e.Kind) && (e.Kind == Full || !e.Failed):
 		s.syncAt = e.Now.Mono // and publish it as what is missing
 	case e.Kind == Full && !e.Failed && e.Own.Began != s.baseAt:
 		return s.publish(e, &e.Own, e.SameAs != (clock.Instant{}) && e.SameAs == s.baseAt, to)

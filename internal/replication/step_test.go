@@ -197,3 +197,40 @@ func TestClocksThatDisagree(t *testing.T) {
 		})
 	}
 }
+
+// What a replica has read while its machine was suspended is not told as known since
+// before that: others would take it for a part of a base that lacks it. Only the
+// store's clock, read again, says how long that was.
+func TestRowsThatWereReadWhileTheMachineWasSuspended(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		frozen bool // the wall clock stood still too
+	}{{"its monotonic clock stands still", false}, {"both of its clocks stand still", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, clock.Instant{Mono: int64(time.Hour), Wall: simEpoch})
+			m.own = replication.Own{Loaded: true, Began: m.now, Contact: m.now}
+			m.tell(replication.Event{Type: replication.Tick}, replication.Reply{})
+			m.pass(time.Minute)
+			began, atStore := m.now, m.now.Mono+int64(m.ago)
+			const suspended = 7 * time.Minute
+			m.pass(time.Millisecond)
+			m.ago += suspended
+			if !c.frozen {
+				m.now.Wall += int64(suspended)
+			}
+			var appended []replication.Entry
+			for _, a := range m.tell(replication.Event{Type: replication.Read, At: began, Entry: replication.Entry{From: 3, To: 9}}, replication.Reply{}) {
+				if a.Type == replication.Append {
+					appended = append(appended, a.Entry)
+				}
+			}
+			require.Len(t, appended, 1)
+			assert.GreaterOrEqual(t, appended[0].Ended, m.now.Mono+int64(m.ago), "known since it woke")
+			assert.LessOrEqual(t, appended[0].Read, atStore, "read from before it slept")
+			assert.Equal(t, int64(3), appended[0].From)
+			assert.Equal(t, int64(9), appended[0].To)
+		})
+	}
+}
