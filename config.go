@@ -61,7 +61,7 @@ type Config struct {
 	// them has read counts for all. Nothing else changes.
 	Cache Cache
 
-	// Async makes Open return without waiting for the first list. Until it is
+	// StartEmpty makes Open return without waiting for the first list. Until it is
 	// there, the gate answers 503.
 	StartEmpty bool
 
@@ -81,7 +81,7 @@ type Config struct {
 	// No log line has a secret, an account, an e-mail address or a name in it.
 	Logger *slog.Logger
 
-	// Sync tells whether a sync of organisations and users is running
+	// UpstreamSync tells whether a sync of organisations and users is running
 	// upstream, usually a cloudcommand.Client. While one runs, removals are
 	// held back for Refresh.SyncHold at most. Nil asks nobody.
 	UpstreamSync SyncChecker
