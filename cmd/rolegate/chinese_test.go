@@ -157,5 +157,9 @@ func TestCallsInChinese(t *testing.T) {
 	}
 	c := calls(t, append([]string{"pull", "--lang", "zh"}, flags...)...)
 	assert.Equal(t, exitOK, c.code)
+	market.Fail(rolegatetest.HTMLPage())
+	failed := calls(t, append([]string{"pull", "--lang", "zh"}, flags...)...)
+	assert.Equal(t, exitFailed, failed.code)
+	assert.Regexp(t, `^rolegate: 没有写出列表：malformed：.*：响应从第 0 字节起不是预期的 JSON：看起来像：登录页或代理返回的网页\n哪里有问题、怎样解决：rolegate doctor `, failed.err)
 	assert.Regexp(t, `^rolegate: 1 个用户，共 0 个角色，用时 \S+；最高序号 1；`, c.err)
 }

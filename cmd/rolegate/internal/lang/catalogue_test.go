@@ -33,7 +33,7 @@ func numbers(format string) (all []string) {
 // Each Chinese text is one, and has the arguments of the English.
 func TestCatalogue(t *testing.T) {
 	t.Parallel()
-	require.Len(t, chinese, len(commandTexts)+len(errorTexts)+len(settingsTexts)+len(fakeTexts)+len(gateTexts), "no text is there twice")
+	require.Len(t, chinese, len(commandTexts)+len(errorTexts)+len(settingsTexts)+len(fakeTexts)+len(gateTexts)+len(marketTexts), "no text is there twice")
 	for english, text := range chinese {
 		assert.Equal(t, numbers(english), numbers(text), english)
 		assert.Equal(t, len(numbers(text)) > 0, argument.MatchString(text), "%s: name the arguments: %%[1]s", english)

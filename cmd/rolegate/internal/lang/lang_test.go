@@ -63,6 +63,7 @@ func TestText(t *testing.T) {
 		"no list was written: the environment variable T is empty or not set":                                                                                     "没有写出列表：环境变量 T 为空或没有设置",
 		"listen tcp 127.0.0.1:80: bind: address already in use (choose another address with --listen)":                                                            "监听 tcp 127.0.0.1:80：bind：地址已被占用（请用 --listen 换一个地址）",
 		`forward_auth.rules[1], route "GET /grades: x": expected admit: true alone, or checks without it`:                                                         `forward_auth.rules[1]，路由 "GET /grades: x"：admit: true 应单独使用，否则只写检查`,
+		"refused: marketplace: GET http://a/b: HTTP status 200, code 401, status \"fail\", message “x”: the access token or the app id is not accepted: check marketplace.app_id, where marketplace.token has its tokens from, and that the app is still on sale": "refused：marketplace：GET http://a/b：HTTP 状态码 200，code 401，status \"fail\"，消息“x”：访问令牌或应用 ID 被拒绝：请检查 marketplace.app_id，以及 marketplace.token 的令牌来源，并确认应用仍在上架",
 		"teacher":                     "teacher", // a role code is no text
 		"something that nobody wrote": "something that nobody wrote",
 	} {

@@ -16,7 +16,7 @@ import (
 var chinese = map[string]string{}
 
 func init() {
-	for _, texts := range []map[string]string{commandTexts, errorTexts, settingsTexts, fakeTexts, gateTexts} {
+	for _, texts := range []map[string]string{commandTexts, errorTexts, settingsTexts, fakeTexts, gateTexts, marketTexts} {
 		maps.Copy(chinese, texts)
 	}
 }
