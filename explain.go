@@ -190,7 +190,7 @@ func (g *Gate) FindUsers(id Identity, most int) (users []User, ok bool) {
 	}
 	gen := g.now.Load()
 	switch {
-	case gen == nil || id.nobody() || most <= 0:
+	case gen == nil || most <= 0:
 	case id.kind == KindUserID:
 		if u := userIn(gen.Snapshot, id.id); u.s != nil {
 			users = append(users, u)

@@ -380,6 +380,7 @@ func TestFindUsers(t *testing.T) {
 		{"how platforms write null", identityOf(rolegate.KindThirdUserID, "-1"), 9, nil, true},
 		{"a kind that is not there", identityOf(rolegate.KindEmail, "4@example.com"), 9, nil, false},
 		{"nothing", identityOf(rolegate.KindAccount, ""), 9, nil, true},
+		{"user 0", rolegate.UserID(0), 9, nil, true},
 		{"nobody", rolegate.Identity{}, 9, nil, false},
 		{"none of them", rolegate.UserID(4), 0, nil, true},
 	} {
@@ -426,6 +427,9 @@ func TestRefusals(t *testing.T) {
 		got[i].Time = time.Time{}
 		assert.Equal(t, want, got[i])
 	}
+	reporting := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), SampleGrants: 1, OnDecision: func(rolegate.DecisionEvent) {}})
+	assert.Equal(t, http.StatusOK, ask(reporting.Admit(ok(reporting)), "GET", "/", 1).Code)
+	assert.Empty(t, reporting.Refusals(10), "a grant that is reported is no refusal")
 	assert.Len(t, gate.Refusals(1), 1)
 	assert.Empty(t, gate.Refusals(0))
 	assert.Empty(t, gate.Refusals(-1))
