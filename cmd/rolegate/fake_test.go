@@ -270,7 +270,7 @@ func TestFakeHangsNot(t *testing.T) {
 func TestFakeQuietRoleLoss(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"The gate's next incremental refresh sees it.":               nil,
+		"The gate's next incremental refresh sees it.":     nil,
 		"Only a full refresh sees it (--quiet-role-loss).": {"--quiet-role-loss"},
 	} {
 		f := startFake(t, args...)
