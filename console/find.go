@@ -98,12 +98,16 @@ func (v *view) action(r *http.Request, guards []*rolegate.Policy, id rolegate.Id
 		orgs = []int64{0}
 	}
 	var passing, depending []string
+	on := "actions.where"
 	for _, org := range orgs {
 		a := v.answer(r, guards, id, org)
-		switch a.Verdict {
-		case "ok":
+		switch tooOld := a.Reason == rolegate.ReasonTooOld.String(); {
+		case a.Verdict == "ok":
 			passing = append(passing, strconv.FormatInt(org, 10))
-		case "ask":
+		case tooOld || a.Verdict == "ask":
+			if tooOld { // a request waits, and then passes by all that is known
+				on = "actions.age"
+			}
 			depending = append(depending, strconv.FormatInt(org, 10))
 		}
 		if says = a.Meaning; a.Reason == rolegate.ReasonOrgUnreadable.String() {
@@ -123,7 +127,7 @@ func (v *view) action(r *http.Request, guards []*rolegate.Policy, id rolegate.Id
 	case len(passing) > 0:
 		return "ok", where(passing)
 	case len(depending) > 0:
-		return "ask", strings.TrimSpace(v.T("actions.where") + " " + where(depending))
+		return "ask", strings.TrimSpace(v.T(on) + " " + where(depending))
 	}
 	return "no", says
 }

@@ -217,6 +217,7 @@ var texts = map[string][2]string{
 	"actions.answer": {"May the user?", "是否放行"},
 	"actions.in":     {"in organisation %s", "机构 %s"},
 	"actions.org":    {"depends on the organisation: give its id", "取决于机构：请填写机构编号"},
+	"actions.age":    {"once a full refresh has shown that it still holds (MaxAge)", "全量同步确认仍然有效之后（MaxAge）"},
 	"actions.where":  {"depends on a Where", "取决于 Where"},
 
 	// Refusals.

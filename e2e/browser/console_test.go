@@ -5,6 +5,7 @@ package browser
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -129,6 +130,20 @@ func (s *school) shrink(t *testing.T) {
 	require.ErrorIs(t, s.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 }
 
+// refused has user 99, who is not listed, refused, and returns the decision id.
+func (s *school) refused(t *testing.T, path string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	require.NoError(t, err)
+	r.Header.Set("X-User-Id", "99")
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	var told struct{ Decision string }
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&told))
+	return told.Decision
+}
+
 // Everything that the page has is clicked through, in each look.
 func TestConsole(t *testing.T) {
 	for _, l := range withBrowser(t,
@@ -171,6 +186,7 @@ func TestConsole(t *testing.T) {
 				{"by-account", "account", "li.wei", "", "GET /exams", "", ""},
 				{"ambiguous", "account", "shared", "", "", "no", "ambiguous"},
 				{"depends", "user_id", strconv.Itoa(teacher), "", "GET /pupils/{id}", "ask", "Where"},
+				{"every-route", "account", "zhang.min", "", "*", "ok", in("in organisation 7", "机构 7")},
 				{"shadow", "user_id", strconv.Itoa(firstPupil), "", "GET /library", "ok", "shadowed"},
 			} {
 				b.fill("kind", q.kind)
@@ -185,11 +201,29 @@ func TestConsole(t *testing.T) {
 				assert.Contains(t, b.text("#why .answer"), q.says, q.name)
 				html := eval[string](b, "document.documentElement.outerHTML")
 				assert.NotContains(t, html, "li.wei", "an account that was typed in is not shown")
-				if q.name == "elsewhere" {
+				assert.NotContains(t, html, "zhang.min", "an account that was typed in is not shown")
+				switch q.name {
+				case "elsewhere":
 					b.shoot("why")
+				case "every-route":
+					assert.Contains(t, b.text("#users"), strconv.Itoa(homeroom))
+					assert.Equal(t, eval[float64](b, "document.documentElement.clientWidth"), eval[float64](b, "document.documentElement.scrollWidth"), "nothing sticks out")
+					b.shoot("actions")
 				}
 			}
 			assert.NotContains(t, s.log.String(), "li.wei")
+
+			// A decision id leads to its refusal, and the form to why.
+			decision := s.refused(t, "/grades")
+			b.do("the last refusals", chromedp.Navigate(s.url+"/console"), chromedp.WaitVisible("#refusals", chromedp.ByQuery))
+			assert.Contains(t, b.text("#refusals"), decision)
+			b.fill("decision", decision)
+			b.press(`#why h3 + form button`, "#refusal")
+			assert.Contains(t, b.text("#refusal"), "not_authorized")
+			assert.Equal(t, "99", eval[string](b, `document.querySelector('[name="user"]').value`))
+			assert.Equal(t, "GET /grades", eval[string](b, `document.querySelector('[name="route"]').value`))
+			assert.Equal(t, eval[float64](b, "document.documentElement.clientWidth"), eval[float64](b, "document.documentElement.scrollWidth"), "nothing sticks out")
+			b.shoot("refusal")
 
 			// Removals are held: the page finds out by itself.
 			b.do("back", chromedp.Navigate(s.url+"/console"), chromedp.WaitVisible("#list", chromedp.ByQuery))
