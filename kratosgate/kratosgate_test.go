@@ -69,9 +69,9 @@ func TestHTTP(t *testing.T) {
 			permissions.ServeHTTP(w, r)
 			app.Outer(r.Context())
 		})
-		go func() { _ = s.Start(context.Background()) }()
-		u, err := s.Endpoint()
+		u, err := s.Endpoint() // listens; while Start runs, both would
 		require.NoError(t, err)
+		go func() { _ = s.Start(context.Background()) }()
 		t.Cleanup(func() { assert.NoError(t, s.Stop(context.Background())) })
 		return (&url.URL{Scheme: "http", Host: u.Host}).String()
 	})
