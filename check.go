@@ -38,6 +38,19 @@ func (a *Admission) Context() context.Context { return a.ctx }
 // checked: a shallow copy with Context. It is nil after [Policy.CheckCall].
 func (a *Admission) Request() *http.Request { return a.inner }
 
+// KeepPrivate writes Cache-Control: private into the headers of the answer, before
+// the handler runs, unless there is a Cache-Control or Config.AllowSharedCaches is
+// set. A handler that sets its own replaces it. Guards do this; whoever calls
+// [Policy.Check] or [Policy.CheckCall] does so with what their framework has.
+func (a *Admission) KeepPrivate(h http.Header) {
+	c, ok := a.ctx.(*guardedContext)
+	if _, there := h["Cache-Control"]; !ok || there || c.gate.cfg.AllowSharedCaches {
+		return
+	}
+	c.private[0] = "private"
+	h["Cache-Control"] = c.private[:1:1]
+}
+
 // End says that the handler has returned. It writes what the handler wrote into
 // Request, such as the files of an upload, into the request that was checked, so
 // that net/http cleans up after it; and with [EndOnRevoke] it ends Context and
@@ -320,6 +333,10 @@ type guardedContext struct {
 	gate *Gate
 	user User
 	org  int64
+
+	// private is the value of a header, which needs no allocation here and is no
+	// other request's.
+	private [1]string
 }
 
 // A guardedKey is what a gate's values are found by: each gate has its own, so

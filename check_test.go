@@ -86,6 +86,7 @@ func TestCheckAnswersAsAGuard(t *testing.T) {
 						return
 					}
 					defer a.End()
+					a.KeepPrivate(w.Header())
 					ok(g).ServeHTTP(w, a.Request())
 				})
 			})

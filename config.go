@@ -77,6 +77,13 @@ type Config struct {
 	// is Bearer, which no browser answers with a password dialog.
 	Challenge string
 
+	// AllowSharedCaches leaves the Cache-Control of what guarded handlers answer to
+	// them. By default, an answer that says nothing is private: a proxy or CDN that
+	// stores files by their Last-Modified must not hand one user's to another. A
+	// handler that sets a Cache-Control has the last word; one that adds it, as
+	// httputil.ReverseProxy does, adds to "private".
+	AllowSharedCaches bool
+
 	// Logger gets refusals, pulls and their failures; nil is slog.Default().
 	// No log line has a secret, an account, an e-mail address or a name in it.
 	Logger *slog.Logger

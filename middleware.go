@@ -91,6 +91,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.End()
+	a.KeepPrivate(w.Header())
 	g.next.ServeHTTP(w, a.Request())
 }
 

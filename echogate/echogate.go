@@ -46,6 +46,7 @@ func Guard(p *rolegate.Policy) echo.MiddlewareFunc {
 				c.SetRequest(outer)
 			}()
 			c.SetRequest(a.Request())
+			a.KeepPrivate(c.Response().Header())
 			return next(c)
 		}
 	}

@@ -62,6 +62,7 @@ func Guard(p *rolegate.Policy) gin.HandlerFunc {
 			c.Set(admissionKey{}, before)
 		}()
 		c.Request = a.Request()
+		a.KeepPrivate(c.Writer.Header())
 		if a.Context().Done() != outer.Context().Done() {
 			c.Writer = newEndingWriter(writer, a.Context())
 		}

@@ -74,6 +74,15 @@ func (g *Guard) Policy(p *rolegate.Policy) app.HandlerFunc {
 			}
 		}()
 		c.Next(a.Context())
+		// hertz sends the headers when all handlers have returned; those of net/http
+		// add theirs to what is there.
+		if len(c.Response.Header.Peek("Cache-Control")) == 0 {
+			private := http.Header{}
+			a.KeepPrivate(private)
+			for name := range private {
+				c.Response.Header.Set(name, private.Get(name))
+			}
+		}
 		// hertz runs the handler of a connection that was taken over when all
 		// handlers have returned: the admission lasts until that one has.
 		if taken := c.GetHijackHandler(); taken != nil && a.Context().Done() != ctx.Done() {

@@ -58,6 +58,13 @@ func Guard(p *rolegate.Policy) middleware.Middleware {
 				return nil, refusal(tr, denial)
 			}
 			defer a.End()
+			if web, ok := tr.(khttp.Transporter); ok && web.ReplyHeader().Get("Cache-Control") == "" {
+				private := http.Header{}
+				a.KeepPrivate(private)
+				for name := range private {
+					web.ReplyHeader().Set(name, private.Get(name))
+				}
+			}
 			return next(a.Context(), message)
 		}
 	}

@@ -184,6 +184,7 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			require.Equal(t, c.status, a.Status, a.Body)
 			if c.status == 200 {
 				assert.Equal(t, c.body, strings.TrimSpace(a.Body))
+				assert.Equal(t, "private", a.Header.Get("Cache-Control"))
 			} else {
 				refused(t, a, want)
 			}
