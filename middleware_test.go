@@ -334,6 +334,54 @@ func TestPathOrgInUseSaysWithInstead(t *testing.T) {
 	assert.Equal(t, 403, ask(mux, "GET", "/orgs/7%2F8", 1).Code, "an encoded slash is part of the value, which is no number")
 }
 
+// Of two wildcards with one name neither is the organisation: the member's id would
+// be taken for it.
+func TestPathOrgNeedsOneWildcardOfItsName(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(9, "teacher"), in(7, "teacher"))), Logger: book.logger()})
+	check := gate.Require(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("id")))
+	org := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := gate.OrgFrom(r.Context())
+		_, _ = fmt.Fprint(w, id)
+	})
+	members := func(wildcard string, guarded http.Handler) http.Handler {
+		r := chi.NewRouter()
+		r.Handle("/members/{"+wildcard+"}", guarded)
+		return r
+	}
+	for _, c := range []struct {
+		name, path string
+		router     func(chi.Router)
+		want       string // "" is 403
+	}{
+		{"mounted below another", "/orgs/7/members/9", func(r chi.Router) { r.Mount("/orgs/{id}", members("id", check(org))) }, ""},
+		{"with one value", "/orgs/7/members/7", func(r chi.Router) { r.Mount("/orgs/{id}", members("id", check(org))) }, ""},
+		{"routed below another", "/orgs/7/members/9", func(r chi.Router) {
+			r.Route("/orgs/{id}", func(r chi.Router) { r.With(check).Get("/members/{id}", org.ServeHTTP) })
+		}, ""},
+		{"named apart", "/orgs/7/members/9", func(r chi.Router) { r.Mount("/orgs/{id}", members("member", check(org))) }, "7"},
+		{"guarded where there is one", "/orgs/7/members/9", func(r chi.Router) { r.With(check).Mount("/orgs/{id}", members("id", org)) }, "7"},
+		{"one alone", "/members/9", func(r chi.Router) { r.Mount("/", members("id", check(org))) }, "9"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := chi.NewRouter()
+			c.router(r)
+			w := ask(r, "GET", c.path, 1)
+			if c.want != "" {
+				require.Equal(t, 200, w.Code)
+				assert.Equal(t, c.want, w.Body.String())
+				return
+			}
+			assert.Equal(t, 403, w.Code)
+			lines := book.lines("rolegate: refused")
+			require.NotEmpty(t, lines)
+			assert.Equal(t, "org_unreadable", lines[len(lines)-1]["reason"])
+			assert.Contains(t, lines[len(lines)-1]["err"], "name them apart")
+		})
+	}
+}
+
 func TestTheResponseWriterIsTheServersOwn(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher")))})

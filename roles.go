@@ -10,6 +10,7 @@ import (
 	"github.com/rolegate/rolegate/internal/ids"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/policy"
+	"github.com/rolegate/rolegate/internal/request"
 )
 
 // This file is what a route can ask for. internal/policy compiles and evaluates
@@ -125,7 +126,9 @@ func InOrg(f func(*http.Request) (int64, error)) Option {
 
 // PathOrg reads the organisation from a wildcard of the route's pattern, such
 // as orgID in /orgs/{orgID}/reports, with chi and with http.ServeMux. Only
-// canonical decimals above 0 count: neither 007 nor +7 is organisation 7.
+// canonical decimals above 0 count: neither 007 nor +7 is organisation 7. If chi or
+// a framework has found two wildcards of that name, as below /orgs/{id} mounts
+// /members/{id}, neither counts: name them apart.
 //
 // chi knows path values only behind the routing: use r.With, not r.Use.
 func PathOrg(name string) func(*http.Request) (int64, error) {
@@ -133,9 +136,12 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 		panic("rolegate: PathOrg: give the name of a wildcard, such as orgID in /orgs/{orgID}")
 	}
 	return func(r *http.Request) (int64, error) {
+		if request.IsTwice(r, name) {
+			return 0, fmt.Errorf("the route has two wildcards named %q, one of a router that is mounted below the other: name them apart", name)
+		}
 		text := r.PathValue(name)
 		if text == "" {
-			return 0, fmt.Errorf("the route has no path value %q here: "+
+			return 0, fmt.Errorf("the route has no path value %q here, or two: "+
 				"check the wildcard's name, and with chi guard by r.With(…) or on the handler, not by r.Use(…), which runs before the routing", name)
 		}
 		id, err := ids.Parse(text)

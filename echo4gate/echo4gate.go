@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/request"
 )
 
 // Admit makes a middleware that lets only listed users through:
@@ -34,10 +35,8 @@ func Guard(p *rolegate.Policy) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			outer := c.Request()
 			outer.Pattern = c.Path()
-			values := c.ParamValues()
-			for i, name := range c.ParamNames() {
-				outer.SetPathValue(name, values[i])
-			}
+			names, values := c.ParamNames(), c.ParamValues()
+			request.SetPathValues(outer, len(names), func(i int) (name, value string) { return names[i], values[i] })
 			a, denial := p.Check(outer)
 			if denial != nil {
 				return refuse(c, denial)

@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v5"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/request"
 )
 
 // Admit makes a middleware that lets only listed users through:
@@ -34,9 +35,8 @@ func Guard(p *rolegate.Policy) echo.MiddlewareFunc {
 		return func(c *echo.Context) error {
 			outer := c.Request()
 			outer.Pattern = c.Path()
-			for _, v := range c.PathValues() {
-				outer.SetPathValue(v.Name, v.Value)
-			}
+			found := c.PathValues()
+			request.SetPathValues(outer, len(found), func(i int) (name, value string) { return found[i].Name, found[i].Value })
 			a, denial := p.Check(outer)
 			if denial != nil {
 				return refuse(c, denial)

@@ -26,6 +26,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/request"
 	"github.com/rolegate/rolegate/internal/testuser"
 )
 
@@ -47,9 +48,7 @@ func Guard(p *rolegate.Policy) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		outer, writer, before := c.Request, c.Writer, admission(c)
 		outer.Pattern = c.FullPath()
-		for _, param := range c.Params {
-			outer.SetPathValue(param.Key, param.Value)
-		}
+		request.SetPathValues(outer, len(c.Params), func(i int) (name, value string) { return c.Params[i].Key, c.Params[i].Value })
 		a, denial := p.Check(outer)
 		if denial != nil {
 			denial.ServeHTTP(c.Writer, outer)

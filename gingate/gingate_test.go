@@ -160,3 +160,16 @@ func TestAs(t *testing.T) {
 	_, ok := gingate.User(bare)
 	assert.False(t, ok, "a context without a request")
 }
+
+// Of two parameters with one name neither is the organisation.
+func TestTwoParametersOfOneName(t *testing.T) {
+	t.Parallel()
+	gate := frametest.Open(t, frametest.School())
+	r := gin.New()
+	r.GET("/orgs/:id/members/:id", gingate.Require(gate, rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("id"))), func(c *gin.Context) { c.Status(http.StatusOK) })
+	request := httptest.NewRequest("GET", "/orgs/8/members/7", nil)
+	request.Header.Set("X-User-Id", "1")
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, request)
+	assert.Equal(t, http.StatusForbidden, w.Code)
+}

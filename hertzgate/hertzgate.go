@@ -24,6 +24,7 @@ import (
 	"github.com/cloudwego/hertz/pkg/network"
 
 	"github.com/rolegate/rolegate"
+	named "github.com/rolegate/rolegate/internal/request"
 )
 
 // A Guard makes hertz's handlers of a gate. [New] makes one. It is safe for
@@ -148,8 +149,6 @@ func request(c *app.RequestContext) *http.Request {
 			r.Header[key] = append(r.Header[key], string(value))
 		}
 	})
-	for _, param := range c.Params {
-		r.SetPathValue(param.Key, param.Value)
-	}
+	named.SetPathValues(r, len(c.Params), func(i int) (name, value string) { return c.Params[i].Key, c.Params[i].Value })
 	return r
 }

@@ -34,6 +34,37 @@ func Route(r *http.Request) string {
 	return ""
 }
 
+// IsTwice reports whether a route of chi has two wildcards of that name, as
+// /orgs/{id} has that mounts /members/{id}: the inner one's value is what the request
+// has then. http.ServeMux and chi refuse such a pattern, but not one made of two.
+func IsTwice(r *http.Request, name string) bool {
+	c := chi.RouteContext(r.Context())
+	if c == nil {
+		return false
+	}
+	n := 0
+	for _, key := range c.URLParams.Keys {
+		if key == name {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// SetPathValues gives a request the n parameters that another router has found. One
+// whose name is there twice is empty: whoever reads it cannot know which is meant.
+func SetPathValues(r *http.Request, n int, param func(i int) (name, value string)) {
+	for i := range n {
+		name, value := param(i)
+		for j := range n {
+			if other, _ := param(j); j != i && other == name {
+				value = ""
+			}
+		}
+		r.SetPathValue(name, value)
+	}
+}
+
 // SuitsRefusal reports whether a header that a middleware outside has set suits a
 // refusal too.
 func SuitsRefusal(name string) bool {

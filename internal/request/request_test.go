@@ -47,3 +47,30 @@ func TestSuitsRefusal(t *testing.T) {
 		assert.Equal(t, want, request.SuitsRefusal(name), name)
 	}
 }
+
+func TestSetPathValues(t *testing.T) {
+	t.Parallel()
+	type param struct{ name, value string }
+	for _, c := range []struct {
+		name   string
+		params []param
+		want   map[string]string
+	}{
+		{"none", nil, map[string]string{"id": ""}},
+		{"two names", []param{{"id", "7"}, {"member", "9"}}, map[string]string{"id": "7", "member": "9"}},
+		{"one name twice", []param{{"id", "7"}, {"x", "1"}, {"id", "9"}}, map[string]string{"id": "", "x": "1"}},
+		{"with one value", []param{{"id", "7"}, {"id", "7"}}, map[string]string{"id": ""}},
+		{"three times", []param{{"id", "7"}, {"id", "8"}, {"id", "9"}}, map[string]string{"id": ""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest("GET", "/", nil)
+			for range 2 { // guards may be stacked
+				request.SetPathValues(r, len(c.params), func(i int) (string, string) { return c.params[i].name, c.params[i].value })
+				for name, want := range c.want {
+					assert.Equal(t, want, r.PathValue(name))
+				}
+			}
+		})
+	}
+}
