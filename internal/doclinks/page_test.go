@@ -1,7 +1,6 @@
 package doclinks_test
 
 import (
-	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
@@ -18,7 +17,7 @@ type page struct {
 	anchors map[string]bool
 	levels  []int // of the headings
 	blocks  []block
-	rows    []string // of tables: the code that a row is about, or how many cells it has
+	rows    []string // of tables
 }
 
 // A block is one of code.
@@ -97,17 +96,19 @@ func readPage(repository fs.FS, name string) (p page, err error) {
 	return p, nil
 }
 
-// addRow adds a row of a table. What it is about is the first cell, if that is
-// nothing but code.
+// addRow adds a row of a table: its cells that are nothing but code, and - for
+// each of the others.
 func (p *page) addRow(line string) {
 	bare := code.ReplaceAllStringFunc(line, func(span string) string { return strings.ReplaceAll(span, "|", "") })
 	cells := strings.Split(strings.Trim(bare, "|"), "|")
-	first := strings.TrimSpace(cells[0])
-	if first == "" || strings.Trim(code.ReplaceAllString(first, ""), " ,、") != "" {
-		first = ""
+	for i, cell := range cells {
+		cell = strings.TrimSpace(cell)
+		if cell != "" && strings.Trim(code.ReplaceAllString(cell, ""), " ,、") != "" {
+			cell = "-"
+		}
+		cells[i] = strings.ReplaceAll(cell, "、", ", ")
 	}
-	first = strings.ReplaceAll(first, "、", ", ")
-	p.rows = append(p.rows, fmt.Sprintf("%s (%d cells)", first, len(cells)))
+	p.rows = append(p.rows, strings.Join(cells, " | "))
 }
 
 // addLink adds a link, unless it leads elsewhere.
