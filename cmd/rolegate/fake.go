@@ -157,7 +157,7 @@ func (f *fakeFlags) config() (cfg fake.Config, err error) {
 			QuietRoleLoss: f.quietLoss, UnauthorizedHTTP: f.unauthorized,
 		},
 		Users: f.users, Orgs: f.orgs, Roles: f.roles, Seed: f.seed, CloudCommand: f.cloud,
-		Writes: f.writes, Lag: f.lag, Tied: f.tied,
+		Writes: f.writes, Lag: f.lag, Tied: f.tied, Lang: f.lang,
 	}
 	if f.appID == "" || strings.ContainsFunc(f.appID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		wrong("--app-id: expected the client id of an app, such as %s", rolegatetest.DefaultAppID)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 )
 
 // controlPrefix is where the fake is changed by hand.
@@ -51,7 +53,7 @@ func (s *Server) newControl() http.Handler {
 					return
 				}
 			}
-			say(w, http.StatusBadRequest, err.Error())
+			say(w, http.StatusBadRequest, s.cfg.Lang.Text(err.Error()))
 		})
 	}
 	post("grant", s.grant, "user", "org", "role")
@@ -67,9 +69,9 @@ func (s *Server) newControl() http.Handler {
 		_, _ = io.WriteString(w, s.cfg.Settings)
 	})
 	mux.HandleFunc("GET "+controlPrefix+"{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, strings.TrimSuffix(controlHelp, "\n"))
+		say(w, http.StatusOK, strings.TrimSuffix(s.cfg.Lang.Text(controlHelp), "\n"))
 	})
-	return fromHere(mux)
+	return fromHere(mux, s.cfg.Lang)
 }
 
 func say(w http.ResponseWriter, status int, text string) {
@@ -82,17 +84,17 @@ func say(w http.ResponseWriter, status int, text string) {
 // fromHere lets only this machine through, and no page that a browser on it
 // shows: neither by a request across sites, nor by a name of its own that it has
 // let point here.
-func fromHere(h http.Handler) http.Handler {
+func fromHere(h http.Handler, l lang.Language) http.Handler {
 	var origins http.CrossOriginProtection
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		switch {
 		case err != nil || !from.Addr().Unmap().IsLoopback():
-			say(w, http.StatusForbidden, "expected a request from this machine: others cannot change the fake")
+			say(w, http.StatusForbidden, l.Sprintf("expected a request from this machine: others cannot change the fake"))
 		case !Loopback(hostOf(r.Host)):
-			say(w, http.StatusForbidden, "expected a request to localhost or a loopback address, such as http://127.0.0.1:9400"+controlPrefix)
+			say(w, http.StatusForbidden, l.Sprintf("expected a request to localhost or a loopback address, such as http://127.0.0.1:9400/_fake/"))
 		case origins.Check(r) != nil:
-			say(w, http.StatusForbidden, "expected no request of a page of another site: use curl")
+			say(w, http.StatusForbidden, l.Sprintf("expected no request of a page of another site: use curl"))
 		default:
 			h.ServeHTTP(w, r)
 		}
@@ -120,7 +122,7 @@ func Loopback(host string) bool {
 // parameters of these names.
 func readParameters(w http.ResponseWriter, r *http.Request, names []string) (url.Values, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); strings.HasSuffix(kind, "json") {
-		return nil, errors.New("send form fields, not JSON: " + formExample(r.URL.Path))
+		return nil, fmt.Errorf("send form fields, not JSON: %s", formExample(r.URL.Path))
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
@@ -129,7 +131,7 @@ func readParameters(w http.ResponseWriter, r *http.Request, names []string) (url
 	for name := range r.Form {
 		if !slices.Contains(names, name) {
 			if strings.HasPrefix(strings.TrimSpace(name), "{") {
-				return nil, errors.New("send form fields, not JSON: " + formExample(r.URL.Path))
+				return nil, fmt.Errorf("send form fields, not JSON: %s", formExample(r.URL.Path))
 			}
 			if len(names) == 0 {
 				return nil, fmt.Errorf("parameter %q: expected none", name)
@@ -190,9 +192,9 @@ func (s *Server) grant(values url.Values) (string, error) {
 	before := s.market.Sequence()
 	s.market.Grant(user, org, roles...)
 	if s.market.Sequence() == before {
-		return s.tell(user) + " Nothing has changed.", nil
+		return s.tell(user) + s.cfg.Lang.Sprintf(" Nothing has changed."), nil
 	}
-	return s.tell(user) + " The gate's next incremental refresh sees it.", nil
+	return s.tell(user) + s.cfg.Lang.Sprintf(" The gate's next incremental refresh sees it."), nil
 }
 
 func (s *Server) take(values url.Values) (string, error) {
@@ -205,11 +207,11 @@ func (s *Server) take(values url.Values) (string, error) {
 	has, _ := s.market.User(user)
 	switch {
 	case len(has.Grants) == len(had.Grants):
-		return s.tell(user) + " Nothing has changed.", nil
+		return s.tell(user) + s.cfg.Lang.Sprintf(" Nothing has changed."), nil
 	case s.cfg.Marketplace.QuietRoleLoss:
-		return s.tell(user) + " Only a full refresh sees it (--quiet-role-loss).", nil
+		return s.tell(user) + s.cfg.Lang.Sprintf(" Only a full refresh sees it (--quiet-role-loss)."), nil
 	}
-	return s.tell(user) + " The gate's next incremental refresh sees it.", nil
+	return s.tell(user) + s.cfg.Lang.Sprintf(" The gate's next incremental refresh sees it."), nil
 }
 
 func (s *Server) revoke(values url.Values) (string, error) {
@@ -218,10 +220,10 @@ func (s *Server) revoke(values url.Values) (string, error) {
 		return "", err
 	}
 	if _, listed := s.market.User(user); !listed {
-		return s.tell(user) + " Nothing has changed.", nil
+		return s.tell(user) + s.cfg.Lang.Sprintf(" Nothing has changed."), nil
 	}
 	s.market.Revoke(user)
-	return s.tell(user) + " The gate's next full refresh sees it; an incremental one cannot.", nil
+	return s.tell(user) + s.cfg.Lang.Sprintf(" The gate's next full refresh sees it; an incremental one cannot."), nil
 }
 
 func (s *Server) bind(values url.Values) (string, error) {
@@ -242,23 +244,23 @@ func (s *Server) bind(values url.Values) (string, error) {
 		}
 	}
 	s.market.Put(u)
-	return fmt.Sprintf("User %d has the third_user_id %q and the third_account %q. The gate's next incremental refresh sees it.", user, u.ThirdUserID, u.ThirdAccount), nil
+	return s.cfg.Lang.Sprintf("User %d has the third_user_id %q and the third_account %q. The gate's next incremental refresh sees it.", user, u.ThirdUserID, u.ThirdAccount), nil
 }
 
 // tell says what a user has.
 func (s *Server) tell(user int64) string {
 	u, listed := s.market.User(user)
 	if !listed {
-		return fmt.Sprintf("User %d is not on the list.", user)
+		return s.cfg.Lang.Sprintf("User %d is not on the list.", user)
 	}
 	if len(u.Grants) == 0 {
-		return fmt.Sprintf("User %d is on the list, without a role.", user)
+		return s.cfg.Lang.Sprintf("User %d is on the list, without a role.", user)
 	}
 	var roles []string
 	for _, g := range u.Grants {
-		roles = append(roles, fmt.Sprintf("%s in %d", g.RoleCode, g.OrgID))
+		roles = append(roles, s.cfg.Lang.Sprintf("%s in %d", g.RoleCode, g.OrgID))
 	}
-	return fmt.Sprintf("User %d is %s.", user, strings.Join(roles, ", "))
+	return s.cfg.Lang.Sprintf("User %d is %s.", user, strings.Join(roles, ", "))
 }
 
 func (s *Server) setFault(values url.Values) (string, error) {
@@ -272,12 +274,12 @@ func (s *Server) setFault(values url.Values) (string, error) {
 	if err := s.Fail(f); err != nil {
 		return "", err
 	}
-	return "On now: " + strings.Join(s.faults.list(), ", ") + ". POST " + controlPrefix + "recover ends it.", nil
+	return s.cfg.Lang.Sprintf("On now: %s. POST /_fake/recover ends it.", strings.Join(s.faults.list(), ", ")), nil
 }
 
 func (s *Server) recover(url.Values) (string, error) {
 	s.Recover()
-	return "No faults any more.", nil
+	return s.cfg.Lang.Sprintf("No faults any more."), nil
 }
 
 func (s *Server) setSync(values url.Values) (string, error) {
@@ -287,13 +289,13 @@ func (s *Server) setSync(values url.Values) (string, error) {
 	switch state := values.Get("state"); state {
 	case "running":
 		s.cloud.Running("")
-		return "A sync is running.", nil
+		return s.cfg.Lang.Sprintf("A sync is running."), nil
 	case "done":
 		s.cloud.Done("")
-		return "The sync is done.", nil
+		return s.cfg.Lang.Sprintf("The sync is done."), nil
 	case "unknown":
 		s.cloud.Unknown()
-		return "Nothing is known of a sync.", nil
+		return s.cfg.Lang.Sprintf("Nothing is known of a sync."), nil
 	}
 	return "", errors.New("state: expected running, done or unknown")
 }
@@ -314,7 +316,7 @@ func (s *Server) serveRequests(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("last"); text != "" {
 		var ok bool
 		if last, ok = decimal(text); !ok || last < 1 {
-			say(w, http.StatusBadRequest, "last: expected how many of the last requests, such as 20")
+			say(w, http.StatusBadRequest, s.cfg.Lang.Sprintf("last: expected how many of the last requests, such as 20"))
 			return
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/fake"
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -262,4 +263,24 @@ func TestControlOfJSONByItsType(t *testing.T) {
 	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/_fake", nil))
 	assert.Equal(t, http.StatusPermanentRedirect, w.Code)
 	assert.Equal(t, "/_fake/", w.Header().Get("Location"))
+}
+
+// Below /_fake/ it answers in the language that it was started in.
+func TestControlInChinese(t *testing.T) {
+	t.Parallel()
+	s, err := fake.New(fake.Config{Orgs: 1, Roles: []string{"pupil"}, Lang: lang.Chinese})
+	require.NoError(t, err)
+	for _, c := range []struct{ method, path, want string }{
+		{http.MethodGet, "", "修改模拟市场，只能在本机使用：\n\n  POST /_fake/grant?"},
+		{http.MethodPost, "grant?user=5&org=8&role=a&role=b", "用户 5 的角色：机构 8：a, 机构 8：b。门禁在下一次增量同步时得知。"},
+		{http.MethodPost, "revoke?user=6", "用户 6 不在列表里。没有变化。"},
+		{http.MethodPost, "bind?user=5&third_user_id=u-5", `用户 5 的 third_user_id 为 "u-5"，third_account 为 ""。门禁在下一次增量同步时得知。`},
+		{http.MethodPost, "fault?fault=hang", "当前的故障：hang。用 POST /_fake/recover 结束。"},
+		{http.MethodPost, "fault?fault=slow=0", `故障 "slow=0"，slow 的参数 TIME：应为 1ns 到 24h 的时长，例如 2s`},
+		{http.MethodPost, "sync?state=done", "这里没有云上指挥：请以 --cloud-command 启动 rolegate fake"},
+		{http.MethodPost, "grant?organisation=5", `参数 "organisation"：只应有 user, org, role`},
+	} {
+		_, said := control(t, s, c.method, c.path, nil)
+		assert.Contains(t, said, c.want, c.path)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolegate/rolegate/cmd/rolegate/internal/lang"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -37,7 +38,8 @@ type Config struct {
 	// Settings is a settings file for this fake, which GET /_fake/settings has.
 	Settings string
 
-	Log *slog.Logger // one line for each request; nil: none
+	Lang lang.Language // of what is below /_fake/
+	Log  *slog.Logger  // one line for each request; nil: none
 }
 
 // A Server is the fake marketplace, 云上指挥 if it is asked for, and below

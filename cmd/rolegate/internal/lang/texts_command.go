@@ -9,7 +9,7 @@ var labels = map[string]string{
 
 	"USER ID": "用户编号", "THIRD ID": "绑定 ID", "WHO": "身份", "ROLES": "角色",
 	"teacher": "教师", "homeroom teacher": "班主任", "principal": "校长", "admin": "管理员", "guest": "访客",
-	"made up": "随机生成", " and ": "，", "pulling": "正在拉取", "users": "用户",
+	"made up": "随机生成", "%s in %d": "机构 %[2]d：%[1]s", " and ": "，", "pulling": "正在拉取", "users": "用户",
 }
 
 // commandTexts are what the command prints.
