@@ -3,7 +3,10 @@
 //
 //	go run ./example/replicas -redis 127.0.0.1:6379
 //
-// What one of them has read of the marketplace counts for all.
+// What one of them has read of the marketplace counts for all. -redis also takes a
+// URL: rediss://host:6379 by TLS, redis://sentinel:26379?master_name=mymaster behind
+// Sentinel, redis://host:6379?addr=other:6379 of a cluster; ROLEGATE_REDIS_CA is the
+// file with who has signed the server's certificate, if the system does not trust it.
 // ROLEGATE_REDIS_SECRET is the secret that they have in common,
 // ROLEGATE_REDIS_PASSWORD the password of that Redis if it has one, and
 // ROLEGATE_REDIS_LEASE how long it takes until another one replaces the one that
@@ -11,8 +14,14 @@
 package main
 
 import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,6 +51,65 @@ func share(addr string, real bool, getenv func(string) string) (rolegate.Cache, 
 			return nil, nil, fmt.Errorf("ROLEGATE_REDIS_LEASE=%q: expected a duration, such as 15s", text)
 		}
 	}
-	client := redis.NewClient(&redis.Options{Addr: addr, Password: getenv("ROLEGATE_REDIS_PASSWORD")})
+	client, err := connect(addr, getenv("ROLEGATE_REDIS_PASSWORD"), getenv("ROLEGATE_REDIS_CA"))
+	if err != nil {
+		return nil, nil, err
+	}
 	return rediscache.New(rediscache.Config{Client: client, Secret: rediscache.Secret(secret), Lease: lease}), client.Close, nil
+}
+
+// errAddress does not have the URL in it, which may have a password.
+var errAddress = errors.New("-redis: expected host:port, or a URL such as rediss://host:6379 or redis://sentinel:26379?master_name=mymaster")
+
+// connect returns a client of that Redis, and does not connect yet.
+func connect(addr, password, ca string) (redis.UniversalClient, error) {
+	if !strings.Contains(addr, "://") {
+		addr = "redis://" + addr
+	}
+	u, err := url.Parse(addr)
+	if err != nil || u.Port() == "" {
+		return nil, errAddress
+	}
+	var trusted *x509.CertPool // nil: whom the system trusts
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %w", err)
+		}
+		if trusted = x509.NewCertPool(); !trusted.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %s has no certificate in it: expected PEM", ca)
+		}
+	}
+	trust := func(cfg *tls.Config) {
+		if cfg != nil {
+			cfg.RootCAs = trusted
+		}
+	}
+	switch q := u.Query(); {
+	case q.Has("master_name"):
+		o, err := redis.ParseFailoverURL(addr)
+		if err != nil {
+			return nil, errAddress
+		}
+		trust(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, password)
+		return redis.NewFailoverClient(o), nil
+	case q.Has("addr"):
+		o, err := redis.ParseClusterURL(addr)
+		if err != nil {
+			return nil, errAddress
+		}
+		trust(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, password)
+		o.ClusterStateReloadInterval = 5 * time.Second // see docs/replicas.md
+		return redis.NewClusterClient(o), nil
+	default:
+		o, err := redis.ParseURL(addr)
+		if err != nil {
+			return nil, errAddress
+		}
+		trust(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, password)
+		return redis.NewClient(o), nil
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -90,6 +91,10 @@ func keyOf(f *settings.File) gateKey {
 			text = err.Error() // as it never was: making the gate says what is wrong
 		}
 		fmt.Fprintf(hash, "%d:%s,", len(text), text)
+	}
+	for _, name := range f.GateFiles() {
+		text, err := os.ReadFile(name)
+		fmt.Fprintf(hash, "%d:%s,%v", len(text), text, err != nil)
 	}
 	hash.Sum(k.secrets[:0])
 	return k

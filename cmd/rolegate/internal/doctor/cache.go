@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,43 +63,53 @@ var oldestRedis = [2]int{6, 2}
 // name the user.
 func (d *doctor) redis(ctx context.Context) {
 	r := d.file.Cache.Redis
-	client, err := r.Client()
-	if err != nil {
+	cfg, err := r.TLS.Config()
+	client, err2 := r.Client()
+	if err != nil || err2 != nil {
 		return // settings has said so
 	}
 	defer client.Close()
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	host, _, _ := net.SplitHostPort(r.Address)
-	if !r.TLS && !isLoopback(host) && r.Password != nil {
-		d.say("cache.redis_plain", r.Address)
+	where := strings.Join(r.Addresses(), ", ")
+	if !r.TLS.On && r.Password != nil && slices.ContainsFunc(r.Addresses(), func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		return !isLoopback(host)
+	}) {
+		d.say("cache.redis_plain", where)
 	}
-	// First without the client, which tries for seconds, and logs each time.
-	if err := dial(ctx, r.Address, client.Options().TLSConfig); err != nil {
-		d.say("cache.redis_away", r.Address, inner(err))
+	// First without the client, which tries for seconds, and logs each time. One of
+	// several servers is enough.
+	for _, address := range r.Addresses() {
+		if err = dial(ctx, address, cfg); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		d.say("cache.redis_away", where, inner(err))
 		return
 	}
 	if err := client.Ping(ctx).Err(); err != nil {
-		d.redisFailed(r.Address, err)
+		d.redisFailed(where, err)
 		return
 	}
 	version := redisVersion(ctx, client)
 	switch {
 	case version == "":
-		d.say("cache.redis_some", r.Address)
+		d.say("cache.redis_some", where)
 	case !atLeast(version, oldestRedis):
-		d.say("cache.redis_old", r.Address, version)
+		d.say("cache.redis_old", where, version)
 	default:
-		d.say("cache.redis", r.Address, version)
+		d.say("cache.redis", where, version)
 	}
 	before := d.Now()
 	now, err := client.Time(ctx).Result()
 	if err != nil {
-		d.redisFailed(r.Address, err)
+		d.redisFailed(where, err)
 		return
 	}
 	if skew := now.Sub(before).Abs(); skew > time.Minute+d.Now().Sub(before) {
-		d.say("cache.redis_clock", r.Address, duration(skew.Truncate(time.Second)))
+		d.say("cache.redis_clock", where, duration(skew.Truncate(time.Second)))
 	}
 	// A script that reads one key that is never there: what the gate does,
 	// without changing anything.
@@ -108,7 +119,7 @@ func (d *doctor) redis(ctx context.Context) {
 	}
 	err = client.Eval(ctx, `return redis.call("HMGET", KEYS[1], "doctor")`, []string{prefix + ":{doctor}:state"}).Err()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		d.redisFailed(r.Address, err)
+		d.redisFailed(where, err)
 	}
 }
 
@@ -145,7 +156,7 @@ func (d *doctor) redisFailed(where string, err error) {
 }
 
 // redisVersion is "" if the server does not tell: some services forbid INFO.
-func redisVersion(ctx context.Context, client *redis.Client) string {
+func redisVersion(ctx context.Context, client redis.UniversalClient) string {
 	info, _ := client.Info(ctx, "server").Result()
 	for line := range strings.SplitSeq(info, "\n") {
 		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {

@@ -176,6 +176,8 @@ func TestFile(t *testing.T) {
 		}, want: []string{"wrong settings.gate_wrong"}, says: "would not start with this"},
 		{name: "a route twice", set: change("    - {route: GET /grades, any_role: [teacher, head]}", "    - {route: GET /grades, any_role: [teacher]}\n    - {route: GET /grades, admit: true}\n    - {route: GET /x}"),
 			want: []string{"wrong settings.gate_wrong", "wrong settings.gate_wrong"}, says: `pattern "GET /grades" conflicts with pattern "GET /grades": GET /grades matches`},
+		{name: "an authority of Redis that is not there", set: change("redis: {address: ", "redis: {tls: {ca: /nowhere/ca.pem}, address: "),
+			want: []string{"wrong settings.gate_wrong"}, says: "cache.redis.tls.ca: open /nowhere/ca.pem"},
 		{name: "no subjects", set: change("  subjects: {user: user_id}\n", ""), want: []string{"wrong settings.gate_wrong"}, says: "authzen: Subjects is empty"},
 		{name: "a cycle, and a page size", set: all(change("{admin: [head]}", "{admin: [head], head: [admin]}"), change("app_id: test-app", "app_id: test-app, page_size: 5000")),
 			want: []string{"wrong settings.marketplace_wrong", "wrong settings.gate_wrong"}, says: "marketplace.page_size: 5000 is out of range"},

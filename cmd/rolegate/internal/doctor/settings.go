@@ -55,6 +55,9 @@ func (d *doctor) otherSecrets() {
 		if r.Password != nil {
 			d.secret("cache.redis.password", *r.Password)
 		}
+		if r.Sentinel != nil && r.Sentinel.Password != nil {
+			d.secret("cache.redis.sentinel.password", *r.Sentinel.Password)
+		}
 		d.secret("cache.redis.secret", r.Secret)
 	}
 	if a := d.file.AuthZEN; a != nil {

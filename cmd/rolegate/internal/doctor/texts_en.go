@@ -401,7 +401,7 @@ var english = map[string]text{
 	},
 	"cache.redis_away": {
 		"Redis at %[1]s cannot be reached: %[2]s",
-		"See address, port and cache.redis.tls. Without Redis each replica pulls by itself.",
+		"See addresses, ports and cache.redis.tls. Without Redis each replica pulls by itself.",
 	},
 	"cache.redis_password": {
 		"Redis at %[1]s does not accept the user or the password",
@@ -413,7 +413,7 @@ var english = map[string]text{
 	},
 	"cache.redis_error": {
 		"Redis at %[1]s answers with the error %[2]s",
-		"See its log. LOADING passes by itself; MOVED is a cluster, READONLY a replica: name the primary.",
+		"See its log. LOADING passes by itself; MOVED is a cluster: name its servers in cache.redis.cluster. READONLY is a replica: name the primary, or the Sentinels in cache.redis.sentinel.",
 	},
 	"cache.redis_clock": {
 		"the clocks of this machine and of Redis at %[1]s differ by %[2]s",

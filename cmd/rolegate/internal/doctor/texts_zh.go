@@ -413,7 +413,7 @@ var chinese = map[string]text{
 	},
 	"cache.redis_error": {
 		"%[1]s 上的 Redis 返回错误 %[2]s",
-		"请查看它的日志。LOADING 会自行消失；MOVED 说明是集群，READONLY 说明是从库：请填写主库地址。",
+		"请查看它的日志。LOADING 会自行消失；MOVED 说明是集群：请把节点写在 cache.redis.cluster 中。READONLY 说明是从库：请填写主库地址，或在 cache.redis.sentinel 中填写哨兵。",
 	},
 	"cache.redis_clock": {
 		"本机与 %[1]s 上的 Redis 时间相差 %[2]s",

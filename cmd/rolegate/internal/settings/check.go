@@ -27,12 +27,7 @@ func (f *File) check() (all []*mistake) {
 		wrong("cache", "expected file or redis, not both: what is in Redis outlives a restart too")
 	}
 	if r := f.Cache.Redis; r != nil {
-		if port, ok := portOf(r.Address); !ok || strings.HasPrefix(r.Address, ":") || port == "0" {
-			wrong("cache.redis.address", "expected host:port")
-		}
-		if r.Secret.IsZero() {
-			wrong("cache.redis.secret", "expected {env: NAME} or {file: PATH} of a secret that all replicas have; make it with: openssl rand -base64 48")
-		}
+		r.check(wrong)
 	}
 	f.checkListeners(wrong)
 	switch f.Log.Format {

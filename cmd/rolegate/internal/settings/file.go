@@ -123,18 +123,6 @@ type Cache struct {
 	Redis *Redis `yaml:"redis"`
 }
 
-// A Redis is where replicas share one list.
-type Redis struct {
-	Address  string   `yaml:"address"`
-	Username string   `yaml:"username"`
-	Password *Secret  `yaml:"password"`
-	Database int      `yaml:"database"`
-	TLS      bool     `yaml:"tls"`
-	Secret   Secret   `yaml:"secret"`
-	Prefix   string   `yaml:"prefix"`
-	Lease    Duration `yaml:"lease"`
-}
-
 // TLS is the certificate of a listener, in PEM files. They are read at the start
 // and on each reload.
 type TLS struct {

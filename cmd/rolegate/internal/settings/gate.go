@@ -2,14 +2,11 @@ package settings
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/bearer"
@@ -49,22 +46,6 @@ func (c *CloudCommand) Client() (*cloudcommand.Client, error) {
 		Username: c.Username, Password: cloudcommand.Secret(password), TenantID: c.TenantID, Scope: c.Scope,
 		TokenPath: c.TokenPath, Path: c.Path, SyncID: c.SyncID, Running: c.Running, Done: c.Done, Timeout: time.Duration(c.Timeout),
 	}), nil
-}
-
-// Client returns a client of that Redis, and does not connect yet.
-func (r *Redis) Client() (*redis.Client, error) {
-	password := ""
-	if r.Password != nil {
-		var err error
-		if password, err = r.Password.Read(); err != nil {
-			return nil, fmt.Errorf("cache.redis.password: %w", err)
-		}
-	}
-	options := &redis.Options{Addr: r.Address, Username: r.Username, Password: password, DB: r.Database}
-	if r.TLS {
-		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	return redis.NewClient(options), nil
 }
 
 // Gate returns the config of the gate, and what to call when the gate is

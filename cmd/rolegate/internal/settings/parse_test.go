@@ -132,6 +132,29 @@ log: {level: loud}
 			"cache: expected file or redis, not both: what is in Redis outlives a restart too",
 			"cache.redis.address: expected host:port",
 		}},
+		"a Redis in two ways": {least + "cache: {redis: {address: 'redis:6379', cluster: ['redis:6379'], secret: {file: /y}}}\n", []string{
+			"cache.redis: expected one of address, sentinel and cluster",
+		}},
+		"Sentinels that are not named": {least + "cache: {redis: {sentinel: {addresses: [redis]}, secret: {file: /y}}}\n", []string{
+			"cache.redis.sentinel.master: expected the name by which the Sentinels know it, such as mymaster",
+			"cache.redis.sentinel.addresses: expected host:port",
+		}},
+		"no Sentinels": {least + "cache: {redis: {sentinel: {master: m}, secret: {file: /y}}}\n", []string{
+			"cache.redis.sentinel.addresses: expected a list of host:port",
+		}},
+		"a cluster's database": {least + "cache: {redis: {cluster: ['a:1', 'b'], database: 1, secret: {file: /y}}}\n", []string{
+			"cache.redis.database: expected 0: a cluster has no other",
+			"cache.redis.cluster: expected host:port",
+		}},
+		"half a client certificate": {least + "cache:\n  redis:\n    address: a:1\n    secret: {file: /y}\n    tls: {certificate: /c}\n", []string{
+			"line 6, cache.redis.tls: expected certificate and key, or neither",
+		}},
+		"what TLS does not know": {least + "cache:\n  redis:\n    address: a:1\n    secret: {file: /y}\n    tls: {insecure: true}\n", []string{
+			"line 6, cache.redis.tls: expected true, or {ca: PATH, certificate: PATH, key: PATH, server_name: NAME}, with what is needed of these",
+		}},
+		"TLS, perhaps": {least + "cache:\n  redis:\n    address: a:1\n    secret: {file: /y}\n    tls: perhaps\n", []string{
+			"line 6, cache.redis.tls: expected true, or {ca: PATH, certificate: PATH, key: PATH, server_name: NAME}, with what is needed of these",
+		}},
 		"a Redis without a secret": {least + "cache: {redis: {address: 'redis:6379'}}\n", []string{
 			"cache.redis.secret: expected {env: NAME} or {file: PATH} of a secret that all replicas have; make it with: openssl rand -base64 48",
 		}},

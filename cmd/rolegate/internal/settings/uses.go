@@ -21,8 +21,19 @@ func (f *File) GateSecrets() (all []Secret) {
 		if r.Password != nil {
 			all = append(all, *r.Password)
 		}
+		if r.Sentinel != nil && r.Sentinel.Password != nil {
+			all = append(all, *r.Sentinel.Password)
+		}
 	}
 	return all
+}
+
+// GateFiles are other files that the gate is made with.
+func (f *File) GateFiles() []string {
+	if r := f.Cache.Redis; r != nil && r.TLS.CA != "" {
+		return []string{r.TLS.CA}
+	}
+	return nil
 }
 
 // Secrets are all that the file names.
