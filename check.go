@@ -74,7 +74,11 @@ func (a *Admission) End() {
 // a [Where] runs, for OnDeny.Wait at most before it denies a user who may have
 // been granted access meanwhile, and for Refresh.MaxAgeWait at most for a
 // [MaxAge]. The nil and the zero Policy deny.
-func (p *Policy) Check(r *http.Request) (a Admission, denial *Denial) {
+func (p *Policy) Check(r *http.Request) (a Admission, denial *Denial) { return p.check(r, nil) }
+
+// check is Check for a guard in front of next, which may be a router that has not
+// routed the request yet.
+func (p *Policy) check(r *http.Request, next http.Handler) (a Admission, denial *Denial) {
 	if p == nil {
 		p = &Policy{name: p.String()}
 	}
@@ -83,6 +87,9 @@ func (p *Policy) Check(r *http.Request) (a Admission, denial *Denial) {
 		p.settle(r.Context(), &a.Decision, id, orgScope{}, r)
 	}
 	p.observer.count(&a.Decision)
+	if !a.Allowed() || a.Shadowed || p.observer.reports() {
+		setPattern(r, next)
+	}
 	if !a.Allowed() {
 		return Admission{}, p.gate.deny(r, p, a.Decision)
 	}
@@ -176,6 +183,24 @@ func (c *Call) request(ctx context.Context, r *http.Request) *http.Request {
 		r.Pattern = c.Route
 	}
 	return r
+}
+
+// setPattern asks an http.ServeMux behind the guard for the pattern of the request
+// that it would set itself, were it called.
+func setPattern(r *http.Request, next http.Handler) {
+	for r.Pattern == "" {
+		switch h := next.(type) {
+		case interface {
+			Guarded() (*Policy, http.Handler)
+		}:
+			_, next = h.Guarded()
+		case *http.ServeMux:
+			_, r.Pattern = h.Handler(r)
+			return
+		default:
+			return
+		}
+	}
 }
 
 // identify finds out who is asking. If that cannot be told, d says why.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -150,4 +151,49 @@ func TestMethodsThatAreNotStandard(t *testing.T) {
 			assert.Equal(t, c.logged, lines[len(lines)-1]["method"])
 		})
 	}
+}
+
+// README's own r.Use(gate.Admit), and Admit around a mux: the route is in the line,
+// and a middleware outside sees the pattern that it would see without the gate.
+func TestDenyLogNamesTheRouteBeforeTheRouting(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, path string
+		app        func(gate *rolegate.Gate) http.Handler
+		route      string
+		outside    string // the pattern of net/http
+	}{
+		{"chi's Use", "/grades/7", func(gate *rolegate.Gate) http.Handler {
+			r := chi.NewRouter()
+			r.Use(gate.Admit)
+			r.Get("/grades/{id}", never(t).ServeHTTP)
+			return r
+		}, "/grades/{id}", ""},
+		{"a mux", "/grades/7", func(gate *rolegate.Gate) http.Handler { return gate.Admit(denyMux(t)) }, "GET /grades/{id}", "GET /grades/{id}"},
+		{"a mux behind two guards", "/grades/7", func(gate *rolegate.Gate) http.Handler {
+			return gate.Admit(gate.Require(rolegate.AnyRole("teacher"))(denyMux(t)))
+		}, "GET /grades/{id}", "GET /grades/{id}"},
+		{"a mux without such a route", "/nowhere", func(gate *rolegate.Gate) http.Handler { return gate.Admit(denyMux(t)) }, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var book logBook
+			gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1)), Logger: book.logger(), OnDeny: rolegate.OnDeny{Off: true}})
+			r := httptest.NewRequest("GET", c.path, nil)
+			r.Header.Set("X-User-Id", "9")
+			w := httptest.NewRecorder()
+			c.app(gate).ServeHTTP(w, r)
+			require.Equal(t, 403, w.Code)
+			lines := book.lines("rolegate: refused")
+			require.Len(t, lines, 1)
+			assert.Equal(t, c.route, lines[0]["route"])
+			assert.Equal(t, c.outside, r.Pattern)
+		})
+	}
+}
+
+func denyMux(t *testing.T) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /grades/{id}", never(t))
+	return mux
 }

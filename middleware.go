@@ -85,7 +85,7 @@ func newGuard(p *Policy, next http.Handler) *guard {
 
 // ServeHTTP implements http.Handler.
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, denial := g.policy.Check(r)
+	a, denial := g.policy.check(r, g.next)
 	if denial != nil {
 		denial.ServeHTTP(w, r)
 		return

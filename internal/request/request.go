@@ -23,15 +23,27 @@ func Method(r *http.Request) string {
 }
 
 // Route names the route by its pattern. The path itself may have names in it
-// and is not logged; a guard in front of the routing knows no pattern.
+// and is not logged. In front of the routing, as in chi's r.Use, the router is asked
+// where the request would go.
 func Route(r *http.Request) string {
-	if r.Pattern != "" {
-		return r.Pattern
+	known, c := r.Pattern, chi.RouteContext(r.Context())
+	if c == nil {
+		return known
 	}
-	if c := chi.RouteContext(r.Context()); c != nil {
-		return c.RoutePattern()
+	if known == "" {
+		known = c.RoutePattern()
 	}
-	return ""
+	// Where another router is mounted, the pattern ends so until that has routed.
+	if c.Routes != nil && (known == "" || strings.HasSuffix(known, "/*")) {
+		path := r.URL.RawPath
+		if path == "" {
+			path = r.URL.Path
+		}
+		if found := c.Routes.Find(chi.NewRouteContext(), r.Method, path); found != "" {
+			return found
+		}
+	}
+	return known
 }
 
 // IsTwice reports whether a route of chi has two wildcards of that name, as

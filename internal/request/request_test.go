@@ -35,6 +35,44 @@ func TestRoute(t *testing.T) {
 	assert.Equal(t, "GET /orgs/{id}/{name}", request.Route(r))
 }
 
+// In a middleware that runs before the routing, at each depth.
+func TestRouteBeforeTheRouting(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	note := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen = append(seen, request.Route(r))
+			next.ServeHTTP(w, r)
+		})
+	}
+	end := func(http.ResponseWriter, *http.Request) {}
+	r := chi.NewRouter()
+	r.Use(note)
+	r.Get("/grades/{id}", end)
+	r.Route("/orgs/{org}", func(r chi.Router) {
+		r.Use(note)
+		r.Get("/", end)
+		r.Get("/members/{id}", end)
+		r.Get("/files/*", end)
+	})
+	for _, c := range []struct {
+		method, path string
+		want         []string
+	}{
+		{"GET", "/grades/7", []string{"/grades/{id}"}},
+		{"GET", "/orgs/7/members/9", []string{"/orgs/{org}/members/{id}", "/orgs/{org}/members/{id}"}},
+		{"GET", "/orgs/7%2F8/members/9", []string{"/orgs/{org}/members/{id}", "/orgs/{org}/members/{id}"}},
+		{"GET", "/orgs/7/files/a/b", []string{"/orgs/{org}/files/*", "/orgs/{org}/files/*"}},
+		{"GET", "/nowhere", []string{""}},
+		{"POST", "/grades/7", []string{""}},
+		{"BREW", "/grades/7", []string{""}},
+	} {
+		seen = nil
+		r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(c.method, c.path, nil))
+		assert.Equal(t, c.want, seen, "%s %s", c.method, c.path)
+	}
+}
+
 func TestSuitsRefusal(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
