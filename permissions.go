@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 
-	"github.com/rolegate/rolegate/internal/ids"
+	"github.com/rolegate/rolegate/internal/permits"
 	"github.com/rolegate/rolegate/internal/policy"
 )
 
@@ -51,7 +50,7 @@ import (
 // 400. The handler is safe for concurrent use. Permissions panics if a name is
 // empty, and on a policy that this gate has not made.
 func (g *Gate) Permissions(policies map[string]*Policy) http.Handler {
-	h := &permissions{gate: g, names: slices.Sorted(maps.Keys(policies))}
+	h := permissions{names: slices.Sorted(maps.Keys(policies))}
 	for _, name := range h.names {
 		p := policies[name]
 		if isBlank(name) {
@@ -62,93 +61,27 @@ func (g *Gate) Permissions(policies map[string]*Policy) http.Handler {
 		}
 		h.policies = append(h.policies, p)
 	}
-	return g.Admit(h)
+	return g.Admit(permits.Handler{Of: func(r *http.Request, org int64) permits.User {
+		user, _ := g.UserFrom(r.Context())
+		return h.of(user, org)
+	}})
 }
 
-// permissions is the handler behind the guard.
+// permissions are named policies.
 type permissions struct {
-	gate     *Gate
 	names    []string // ascending
 	policies []*Policy
 }
 
-// A permissionList has the names of the policies that hold, and of those that hold
-// if their Wheres do.
-type permissionList struct {
-	Permissions []string `json:"permissions"`
-	Conditional []string `json:"conditional"`
-}
-
-type orgPermissions struct {
-	OrgID int64    `json:"org_id,string"`
-	Roles []string `json:"roles"`
-	permissionList
-}
-
-type userPermissions struct {
-	UserID string `json:"user_id"` // "" for an unlisted user that Config.ShadowAdmit lets pass
-	permissionList
-	Orgs []orgPermissions `json:"orgs"`
-}
-
-// ServeHTTP implements http.Handler.
-func (h *permissions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Cache-Control", "private, no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		header.Set("Allow", "GET, HEAD")
-		h.refuse(w, http.StatusMethodNotAllowed, "Expected GET or HEAD.")
-		return
-	}
-	org, ok := orgInQuery(r.URL.RawQuery)
-	if !ok {
-		h.refuse(w, http.StatusBadRequest, "org: expected one decimal number above 0, or leave it out.")
-		return
-	}
-	user, _ := h.gate.UserFrom(r.Context())
-	body := mustJSON(h.of(user, org))
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	if r.Method == http.MethodGet {
-		_, _ = w.Write(body) // a client that has gone away is no concern of the gate's
-	}
-}
-
-func (*permissions) refuse(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_, _ = w.Write(mustJSON(struct {
-		Type   string `json:"type"`
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{"about:blank", http.StatusText(status), status, detail}))
-}
-
-// orgInQuery reads which organisation is asked about, 0 for each of the user's.
-func orgInQuery(query string) (org int64, ok bool) {
-	values, err := url.ParseQuery(query)
-	if err != nil || len(values["org"]) > 1 {
-		return 0, false
-	}
-	if !values.Has("org") {
-		return 0, true
-	}
-	org, err = ids.Parse(values.Get("org"))
-	return org, err == nil
-}
-
 // of tells what a user may do, in one organisation or, if org is 0, in each of
 // theirs. All of it is by one list: the one by which they were admitted.
-func (h *permissions) of(u User, org int64) userPermissions {
-	all := userPermissions{permissionList: newPermissionList(), Orgs: []orgPermissions{}}
+func (h permissions) of(u User, org int64) permits.User {
+	all := permits.User{List: permits.NewList(), Orgs: []permits.Org{}}
 	if u.s != nil {
 		all.UserID = strconv.FormatInt(u.ID(), 10)
 	}
 	if org != 0 {
-		all.Orgs = append(all.Orgs, orgPermissions{org, append([]string{}, u.rolesIn(org)...), newPermissionList()})
+		all.Orgs = append(all.Orgs, permits.Org{OrgID: org, Roles: append([]string{}, u.rolesIn(org)...), List: permits.NewList()})
 	} else {
 		all.Orgs = u.orgPermissions()
 	}
@@ -159,29 +92,22 @@ func (h *permissions) of(u User, org int64) userPermissions {
 			continue
 		}
 		held := p.permits(u)
-		all.add(name, held)
+		add(&all.List, name, held)
 		for i := range all.Orgs {
-			all.Orgs[i].add(name, held)
+			add(&all.Orgs[i].List, name, held)
 		}
 	}
 	return all
 }
 
-func newPermissionList() permissionList { return permissionList{[]string{}, []string{}} }
-
-// add adds a policy, if it holds.
-func (l *permissionList) add(name string, v policy.Verdict) {
-	switch v {
-	case policy.Passes:
-		l.Permissions = append(l.Permissions, name)
-	case policy.ConditionFailed:
-		l.Conditional = append(l.Conditional, name)
-	}
+// add adds a policy to a list by what it comes to.
+func add(to *permits.List, name string, v policy.Verdict) {
+	to.Add(name, v == policy.Passes, v == policy.ConditionFailed)
 }
 
 // orgPermissions returns the user's organisations with their roles, ascending.
-func (u User) orgPermissions() []orgPermissions {
-	all := []orgPermissions{}
+func (u User) orgPermissions() []permits.Org {
+	all := []permits.Org{}
 	gs := u.grants()
 	for i, from := 0, 0; i < gs.Len(); i++ {
 		if i+1 < gs.Len() && gs.Org(i+1) == gs.Org(i) {
@@ -191,7 +117,7 @@ func (u User) orgPermissions() []orgPermissions {
 		for ; from <= i; from++ {
 			roles = append(roles, gs.Role(from))
 		}
-		all = append(all, orgPermissions{gs.Org(i), u.codes(roles), newPermissionList()})
+		all = append(all, permits.Org{OrgID: gs.Org(i), Roles: u.codes(roles), List: permits.NewList()})
 	}
 	return all
 }
@@ -219,12 +145,12 @@ func (p *Policy) shadowed(v policy.Verdict) policy.Verdict {
 
 // permitsIn adds the policy, which has InOrg, to the organisations in which it holds:
 // org, or each of the user's if that is 0.
-func (p *Policy) permitsIn(u User, org int64, to []orgPermissions, name string) {
+func (p *Policy) permitsIn(u User, org int64, to []permits.Org, name string) {
 	if org != 0 {
-		to[0].add(name, p.shadowed(p.program.Depends(u.subject(), org)))
+		add(&to[0].List, name, p.shadowed(p.program.Depends(u.subject(), org)))
 		return
 	}
 	for i, v := range p.program.DependsEach(u.subject()) {
-		to[i].add(name, p.shadowed(v))
+		add(&to[i].List, name, p.shadowed(v))
 	}
 }
