@@ -350,6 +350,10 @@ func (w *rolesWorld) resync() {
 
 func (w *rolesWorld) refresh() {
 	require.NoError(w.t, w.gate.Refresh(w.t.Context()))
+	if w.gate.Status().Held.LostRoles > 0 { // as good as everybody has lost a role
+		w.resync()
+		return
+	}
 	for id := range w.put {
 		w.learn(id)
 	}
