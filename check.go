@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/carry"
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/refresh"
 )
 
@@ -265,7 +266,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 // client leaves, so that err says nothing about what was asked. A deadline is the
 // app's own. A panic stays one, and that nobody is asking was found out.
 func clientGone(ctx context.Context, err error) bool {
-	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(err, ErrNobody) && !errors.As(err, new(*panicError))
+	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(err, ErrNobody) && !errors.As(err, new(*panics.Error))
 }
 
 // scope is where a decision is made again: where it was made, if it got so far.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
@@ -378,7 +379,7 @@ func orDefault(d, def time.Duration) time.Duration {
 func (c *settings) identify(r *http.Request) (id Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			id, err = Identity{}, newPanicError("the identify func", v)
+			id, err = Identity{}, panics.Of("the identify func", v)
 		}
 	}()
 	if c.Identify.identify == nil {
@@ -424,14 +425,4 @@ func cacheKey(s Source) string {
 		return k.CacheKey()
 	}
 	return ""
-}
-
-// A panicError is a recovered panic as an error. The value's text is left out:
-// nobody knows what is in it.
-type panicError struct{ text string }
-
-func (e *panicError) Error() string { return e.text }
-
-func newPanicError(who string, v any) error {
-	return &panicError{fmt.Sprintf("%s panicked with a %T", who, v)}
 }

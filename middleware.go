@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolegate/rolegate/internal/browser"
 	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/request"
@@ -181,7 +182,7 @@ func (g *Gate) shape(h http.Header, r *http.Request, p *Policy, d Denial) (body 
 	defer func() {
 		if v := recover(); v != nil {
 			g.logger().ErrorContext(r.Context(), "rolegate: "+name+" panicked; the default body is sent",
-				"decision", d.ID, "err", newPanicError(name, v))
+				"decision", d.ID, "err", panics.Of(name, v))
 			shaped = h
 			body = DenyProblem(shaped, r, d)
 		}

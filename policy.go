@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/policy"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
@@ -126,7 +127,7 @@ func (c *conditions) ask(i int) (ok bool) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			ok, c.err = false, newPanicError("a Where", v)
+			ok, c.err = false, panics.Of("a Where", v)
 		}
 	}()
 	return c.p.wheres[i].f(c.user, c.r)
@@ -190,7 +191,7 @@ func refuseExpired(gen *snapshot.Generation, d *Decision, expireAfter time.Durat
 func (p *Policy) readOrg(r *http.Request) (scope orgScope, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			scope, err = orgScope{unreadable: true}, newPanicError("the func of InOrg", v)
+			scope, err = orgScope{unreadable: true}, panics.Of("the func of InOrg", v)
 		}
 	}()
 	org, err := p.org(r)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/panics"
 )
 
 // The default paths of the specification (§10.1, §9.2).
@@ -160,7 +160,7 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 		fail(w, http.StatusUnauthorized, "Say who is asking.")
 	case errors.Is(err, ErrForbidden):
 		fail(w, http.StatusForbidden, "You may not ask.")
-	case errors.Is(r.Context().Err(), context.Canceled) && !errors.As(err, new(panicked)):
+	case errors.Is(r.Context().Err(), context.Canceled) && !errors.As(err, new(*panics.Error)):
 		p.log.DebugContext(r.Context(), "authzen: the caller left while it was found out who is asking", "err", err)
 		fail(w, rolegate.ReasonClientGone.Status(), "The request was cancelled.")
 	case errors.As(err, &later):
@@ -176,18 +176,9 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (p *PDP) callCaller(r *http.Request) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(fmt.Sprintf("Config.Caller panicked with a %T", v))
-		}
-	}()
+	defer panics.Into(&err, "Config.Caller")
 	return p.caller(r)
 }
-
-// panicked is a recovered panic, without its text.
-type panicked string
-
-func (p panicked) Error() string { return string(p) }
 
 // isJSON reports whether there is one Content-Type, and it is JSON in UTF-8.
 func isJSON(types []string) bool {

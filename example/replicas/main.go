@@ -70,7 +70,7 @@ func connect(addr, password, ca string) (redis.UniversalClient, error) {
 	if err != nil || u.Port() == "" {
 		return nil, errAddress
 	}
-	var trusted *x509.CertPool // nil: whom the system trusts
+	var trusted *x509.CertPool // nil: those that the system trusts
 	if ca != "" {
 		pem, err := os.ReadFile(ca)
 		if err != nil {
