@@ -16,10 +16,10 @@ import (
 // began at the same time or later is published already. It returns the generation
 // that was replaced, nil if there was none.
 func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *snapshot.Generation, taken bool, err error) {
-	if err := p.lockSwap(ctx); err != nil {
+	if err := p.now.Lock(ctx); err != nil {
 		return nil, false, err
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	before = p.now.Load()
 	if before != nil && before.Refreshed.Mono >= base.Refreshed.Mono {
 		return before, false, nil
@@ -41,7 +41,7 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 	p.cursor.Page(p.clock(), sequencesOf(rows), true)
 	next.Cursor = p.cursor.Highest()
 	p.began, p.outdated = began, p.tick()
-	p.swap(next)
+	p.now.Swap(next)
 	if before != nil && p.changes != nil {
 		p.compareAll(next, before)
 	}
@@ -59,10 +59,10 @@ func sequencesOf(rows []snapshot.Row) map[int64]int64 {
 // confirm takes in that a full refresh which began then has found the list as it
 // is. It reports whether it is still.
 func (p *puller) confirm(at clock.Instant) bool {
-	if p.lockSwap(context.Background()) != nil {
+	if p.now.Lock(context.Background()) != nil {
 		return false
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	gen := p.now.Load()
 	if gen == nil || gen.Touched || gen.Held != nil || gen.Refreshed.Mono >= at.Mono {
 		return false
@@ -71,17 +71,17 @@ func (p *puller) confirm(at clock.Instant) bool {
 	next.Contact, next.Verified, next.Refreshed, next.Elsewhere = clock.Later(gen.Contact, at), at, at, true
 	p.began, p.outdated = at.Mono+margin, p.tick()
 	p.rows.Forget(p.began)
-	p.swap(&next)
+	p.now.Swap(&next)
 	return true
 }
 
 // apply puts on top what another replica's incremental refresh has read. If it
 // has missed something before that, it knows the rows, but not that they are all.
 func (p *puller) apply(e replication.Entry, rows []snapshot.Row) error {
-	if err := p.lockSwap(context.Background()); err != nil {
+	if err := p.now.Lock(context.Background()); err != nil {
 		return err
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	gen := p.now.Load()
 	if gen == nil || e.At.Mono-margin <= p.began && len(rows) > 0 {
 		return nil
@@ -136,10 +136,10 @@ func recordOf(row snapshot.Row) Record {
 
 // shift takes in that the instants of before were measured wrongly.
 func (p *puller) shift(by func(clock.Instant) clock.Instant) bool {
-	if p.lockSwap(context.Background()) != nil {
+	if p.now.Lock(context.Background()) != nil {
 		return false
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	mono := func(n int64) int64 { return by(clock.Instant{Mono: n}).Mono }
 	p.outdated = p.tick()
 	p.began = mono(p.began)
@@ -151,6 +151,6 @@ func (p *puller) shift(by func(clock.Instant) clock.Instant) bool {
 	if gen == nil {
 		return false
 	}
-	p.swap(gen.Shifted(by))
+	p.now.Swap(gen.Shifted(by))
 	return true
 }

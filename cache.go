@@ -51,16 +51,16 @@ func (f *refresher) restore(r io.Reader) (used bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if f.lockSwap(f.tasks.Context()) != nil {
+	if f.now.Lock(f.tasks.Context()) != nil {
 		return false, nil
 	}
-	defer f.unlockSwap()
+	defer f.now.Unlock()
 	if f.now.Load() != nil {
 		return false, nil
 	}
 	f.journal.started(gen, "rolegate: started from the stored index")
 	f.pull.cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
-	f.swap(gen)
+	f.now.Swap(gen)
 	return true, nil
 }
 

@@ -337,7 +337,7 @@ func (d *denyRefresher) key(id Identity) refusedKey {
 // this refusal caused or joined, or again, which is called whenever something
 // was published, has returned true. It blocks for OnDeny.Wait at most.
 func (d *denyRefresher) refresh(ctx context.Context, id Identity, again func() bool) bool {
-	return d.deny.Refresh(ctx, d.key(id), d.f.published, again)
+	return d.deny.Refresh(ctx, d.key(id), d.f.now.Published, again)
 }
 
 // refuse remembers an identity that a refresh did not help.
@@ -348,7 +348,7 @@ func (d *denyRefresher) refuse(id Identity) { d.deny.Refuse(d.key(id)) }
 // and only that shows that the one before is gone. It reports whether it is worth
 // deciding again, and blocks for OnDeny.Wait at most.
 func (d *denyRefresher) untangle(ctx context.Context, again func() bool) bool {
-	return d.f.onAge.AwaitOwed(ctx, d.f.cfg.OnDeny.Wait, d.f.published, again)
+	return d.f.onAge.AwaitOwed(ctx, d.f.cfg.OnDeny.Wait, d.f.now.Published, again)
 }
 
 // A guardedContext is the request's context with what the guard found out. It

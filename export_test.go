@@ -31,10 +31,10 @@ func ReadClock() (mono, wall int64) {
 // its last contact were known: the mistake that a test of the ages must notice.
 func VerifyEarly(g *Gate) {
 	f := g.refresher
-	if err := f.lockSwap(f.tasks.Context()); err != nil {
+	if err := f.now.Lock(f.tasks.Context()); err != nil {
 		return
 	}
-	defer f.unlockSwap()
+	defer f.now.Unlock()
 	if gen := g.now.Load(); gen != nil {
 		early := *gen
 		early.Verified, early.Refreshed = early.Contact, early.Contact

@@ -148,31 +148,31 @@ func (p *puller) full(ctx context.Context, started clock.Instant) (outcome Refre
 
 // beginFull has what incremental refreshes read from now on kept.
 func (p *puller) beginFull(ctx context.Context, started clock.Instant) error {
-	if err := p.lockSwap(ctx); err != nil {
+	if err := p.now.Lock(ctx); err != nil {
 		return err
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	p.underWay, p.sameAs = &fullRefresh{p.tick(), started}, clock.Instant{}
 	return nil
 }
 
 // endFull forgets it, unless another replica may publish an earlier one.
 func (p *puller) endFull() {
-	if p.lockSwap(context.Background()) == nil {
+	if p.now.Lock(context.Background()) == nil {
 		if p.underWay = nil; p.share == nil {
 			p.rows = snapshot.Rows{}
 		}
-		p.unlockSwap()
+		p.now.Unlock()
 	}
 }
 
 // publishFull publishes a full refresh. It returns the generation that it
 // replaced, nil if there was none.
 func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refresh.Tail, syncing bool) (next, before *snapshot.Generation, seen RefreshOutcome, err error) {
-	if err := p.lockSwap(ctx); err != nil {
+	if err := p.now.Lock(ctx); err != nil {
 		return nil, nil, seen, err
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	started, began := p.underWay.started, p.underWay.tick
 	before = p.now.Load()
 	if before != nil && before.Elsewhere && before.Refreshed.Mono >= started.Mono {
@@ -209,7 +209,7 @@ func (p *puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 		p.sameAs = before.Refreshed
 	}
 	p.began = began
-	p.swap(next)
+	p.now.Swap(next)
 	if p.changes != nil { // they come in the order of the swaps
 		seen = seen.plus(p.compareAll(next, before))
 	}
@@ -367,10 +367,10 @@ func (i *increment) put(ctx context.Context, last bool) (complete bool, err erro
 	if !i.rows.table.Settle(p.roles) {
 		return false, tooManyRoles()
 	}
-	if err := p.lockSwap(ctx); err != nil {
+	if err := p.now.Lock(ctx); err != nil {
 		return false, err
 	}
-	defer p.unlockSwap()
+	defer p.now.Unlock()
 	begun := p.clock()
 	if i.asked <= max(p.began, p.outdated) {
 		return false, errOutdated
@@ -423,7 +423,7 @@ func (p *puller) put(rows *collector, started clock.Instant, complete, moves boo
 	}
 	next.Touched = before.Touched || next.Snapshot != before.Snapshot
 	if complete || next.Snapshot != before.Snapshot || next.Held != before.Held || next.Cursor != before.Cursor {
-		p.swap(&next)
+		p.now.Swap(&next)
 	}
 	seen = rows.outcome().plus(p.compareSome(&next, before, changes))
 	if p.sharedAliases(&next) > p.sharedAliases(before) {

@@ -61,7 +61,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 		},
 	})
 	f.journal = newJournal(f)
-	f.onPublish = []func(){swapped}
+	f.now.OnSwap(swapped)
 	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
 		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
 		Over: func() { f.loop.Soon(refresh.Full) },
@@ -80,7 +80,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 			Restore: f.restore, Used: f.begin, Copy: f.copyToStore,
 		})
 		begin = f.persist.Begin()
-		f.onPublish = append(f.onPublish, f.persist.Changed)
+		f.now.OnSwap(f.persist.Changed)
 	}
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
 		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,

@@ -1,7 +1,6 @@
 package rolegate
 
 import (
-	"context"
 	"log/slog"
 	"sync/atomic"
 
@@ -20,27 +19,13 @@ type store struct {
 	clock  func() clock.Instant
 	closed atomic.Bool
 
-	// now is the generation that requests see: nil until the first list is
-	// there, and only ever replaced whole.
-	now atomic.Pointer[snapshot.Generation]
-
-	// swapping is held (it has room for one) while a generation is made of the
-	// one before and published.
-	swapping chan struct{}
-
-	news atomic.Pointer[chan struct{}] // closed with the next publish
-
-	// onPublish is called after each publish, with the lock held, in this order.
-	// It is set before the first.
-	onPublish []func()
+	now snapshot.Live // the generation that requests see
 }
 
 // init makes a zero store one of a gate that is open.
 func (s *store) init(cfg settings) {
 	s.cfg, s.log, s.roles, s.clock = cfg, cfg.Logger, cfg.roles, cfg.clock
-	s.swapping = make(chan struct{}, 1)
-	news := make(chan struct{})
-	s.news.Store(&news)
+	s.now.Open()
 }
 
 // current returns the generation to decide by, or why there is none. Each
@@ -63,40 +48,6 @@ func (s *store) current() (gen *snapshot.Generation, now clock.Instant, reason R
 	}
 	return gen, now, ReasonGranted
 }
-
-// swap makes requests see the next generation, which has a number of its own if
-// it differs in more than its ages. It needs lockSwap.
-func (s *store) swap(next *snapshot.Generation) {
-	before := s.now.Load()
-	switch {
-	case before == nil:
-		next.Number = 1
-	case before.Snapshot == next.Snapshot && before.Held == next.Held:
-		next.Number = before.Number
-	default:
-		next.Number = before.Number + 1
-	}
-	s.now.Store(next)
-	news := make(chan struct{})
-	close(*s.news.Swap(&news))
-	for _, call := range s.onPublish {
-		call()
-	}
-}
-
-// published returns a channel that is closed with the next publish.
-func (s *store) published() <-chan struct{} { return *s.news.Load() }
-
-func (s *store) lockSwap(ctx context.Context) error {
-	select {
-	case s.swapping <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *store) unlockSwap() { <-s.swapping }
 
 // lookUp finds the listed user with that identity.
 func lookUp(gen *snapshot.Generation, indexed kindSet, id Identity) (at index.Place, reason Reason) {
