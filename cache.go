@@ -59,7 +59,7 @@ func (f *refresher) restore(r io.Reader) (used bool, err error) {
 		return false, nil
 	}
 	f.journal.started(gen, "rolegate: started from the stored index")
-	f.pull.cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
+	f.pull.Cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
 	f.now.Swap(gen)
 	return true, nil
 }

@@ -133,7 +133,7 @@ func (g *Gate) AcceptShrink(ctx context.Context, digest string) error {
 	if gen := g.now.Load(); gen == nil || digest == "" || gen.HeldDigest() != digest {
 		return ErrHeldChanged
 	}
-	defer g.refresher.pull.accepted.Add(digest)()
+	defer g.refresher.pull.Accept(digest)()
 	return g.refreshNow(ctx, refresh.Full)
 }
 

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate/internal/browser"
-	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/policy"
+	"github.com/rolegate/rolegate/internal/pull"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/request"
 	"github.com/rolegate/rolegate/internal/testuser"
@@ -331,20 +331,11 @@ func (c *testContext) Value(key any) any {
 // hierarchy, and with the strings that it keeps. A gate that was not opened has no
 // hierarchy, and keeps all.
 func (g *Gate) userOf(r Record) User {
-	s := &store{roles: g.roleSpace()}
-	s.cfg.fields = Keep{true, true, true, true, true, true}.fields()
+	fields := Keep{true, true, true, true, true, true}.fields()
 	if g != nil && g.roles != nil {
-		s.cfg.fields = g.cfg.fields
+		fields = g.cfg.fields
 	}
-	list := collector{p: &puller{store: s}, table: index.NewBuilder(s.cfg.fields, nil, s.roles.Publish()), sequences: map[int64]int64{}}
-	err := list.take(&r)
-	if err == nil && !list.table.Settle(s.roles) {
-		err = tooManyRoles()
-	}
-	if err != nil {
-		panic(err)
-	}
-	of, err := index.NewSnapshot(list.table, s.roles, 0)
+	of, err := pull.Single(g.roleSpace(), fields, func(list *pull.List) error { return take(list, &r) })
 	if err != nil {
 		panic(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/panics"
+	"github.com/rolegate/rolegate/internal/pull"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
@@ -23,7 +24,9 @@ type refresher struct {
 	loop  *refresh.Loop
 	onAge *refresh.OnAge // full refreshes that cannot wait
 
-	pull       *puller
+	pull       *pull.Puller
+	sync       *refresh.SyncWatch
+	changes    *refresh.Queue[Change] // nil without OnChange
 	journal    *journal
 	unassigned *refresh.Unassigned
 	persist    *refresh.Persist // nil without a Cache, and with one that replicas share
@@ -46,11 +49,23 @@ func startRefresher(s *store, swapped func()) *refresher {
 	}
 	r := &f.cfg.Refresh
 	begin := closedChannel()
-	f.pull = &puller{
-		store: f.store, cursor: refresh.NewCursor(r.LookBack, min(time.Minute, r.ExpireAfter/3)),
-		changes: refresh.StartQueue(f.tasks, f.log, changeQueue, "Config.OnChange", f.cfg.OnChange),
-		soon:    func(k refresh.Kind) { f.loop.Soon(k) },
+	changes := refresh.StartQueue(f.tasks, f.log, changeQueue, "Config.OnChange", f.cfg.OnChange)
+	sync := refresh.NewSyncWatch(refresh.SyncConfig{
+		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
+		Over: func() { f.loop.Soon(refresh.Full) },
+	})
+	pulls := pull.Config{
+		Now: &f.now, Clock: f.clock, Cursor: refresh.NewCursor(r.LookBack, min(time.Minute, r.ExpireAfter/3)),
+		Roles: f.roles, Fields: f.cfg.fields, Aliases: f.cfg.indexed.fields(), Limits: f.cfg.limits(),
+		Every: r.Every, ResyncEvery: r.ResyncEvery, Read: f.cfg.read,
+		Fail:        func(why pull.Failure, err error) error { return &PullError{Failure: Failure(why), Err: err} },
+		IsRegressed: func(err error) bool { return failureOf(err) == FailureCursorRegressed },
+		During:      sync.During, Soon: func(k refresh.Kind) { f.loop.Soon(k) }, Ambiguous: func() { f.onAge.Owe() },
 	}
+	if changes != nil {
+		pulls.Changed = func(c pull.Change) { changes.Put(f.changeOf(c)) }
+	}
+	f.sync, f.changes = sync, changes
 	f.unassigned = refresh.NewUnassigned(refresh.UnassignedConfig{
 		Tasks: f.tasks, Clock: f.clock, Log: f.log, Roles: f.roles, Fetch: f.cfg.RoleCodes,
 		Now: func() *index.Snapshot {
@@ -62,15 +77,12 @@ func startRefresher(s *store, swapped func()) *refresher {
 	})
 	f.journal = newJournal(f)
 	f.now.OnSwap(swapped)
-	f.pull.sync = refresh.NewSyncWatch(refresh.SyncConfig{
-		Tasks: f.tasks, Clock: f.clock, Check: syncCheck(f.cfg.UpstreamSync), Depends: f.syncHold,
-		Over: func() { f.loop.Soon(refresh.Full) },
-	})
 	var await func(context.Context, refresh.Kind, <-chan struct{}) (bool, error)
 	var ran func(refresh.Kind, error)
 	switch {
 	case f.cfg.shared != nil:
-		f.replica = newReplica(f)
+		f.replica = &replica{store: f.store, f: f}
+		pulls.Share = f.replica.share
 		await, ran = f.replica.await, f.replica.ran
 	case f.cfg.Cache != nil:
 		storing, stop := context.WithCancel(context.Background()) // outlives tasks by nearly as long as Close waits
@@ -82,6 +94,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 		begin = f.persist.Begin()
 		f.now.OnSwap(f.persist.Changed)
 	}
+	f.pull = pull.New(pulls)
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
 		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,
 		Runs: [refresh.Kinds]refresh.Run{
@@ -91,8 +104,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 		RetryAfter: retryAfter, Await: await, Ran: ran, Ended: f.ended,
 	})
 	f.onAge = refresh.NewOnAge(f.loop, f.clock, r.ResyncMin)
-	f.pull.ambiguous = f.onAge.Owe
-	f.pull.sync.Start()
+	f.sync.Start()
 	if f.persist != nil {
 		f.persist.Start()
 	}
@@ -118,7 +130,7 @@ func (f *refresher) begin() { f.ready.Do(func() { close(f.first) }) }
 // has yet to decide something.
 func (f *refresher) untilNextFull() time.Duration {
 	next := f.cfg.untilNextFull(f.now.Load())
-	if again := f.pull.cursor.Again(); again > 0 {
+	if again := f.pull.Cursor.Again(); again > 0 {
 		return min(next, again)
 	}
 	return next
@@ -136,12 +148,12 @@ func (c *settings) untilNextFull(gen *snapshot.Generation) time.Duration {
 // run makes one refresh of that kind, whatever the source does.
 func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) error {
 	return func(ctx context.Context, started clock.Instant) error {
-		var outcome RefreshOutcome
+		var outcome pull.Outcome
 		err := panics.Call("the source", func() (err error) {
 			if k == refresh.Full {
-				outcome, err = f.pull.full(ctx, started)
+				outcome, err = f.pull.Full(ctx, started)
 			} else {
-				outcome, err = f.pull.increment(ctx, started)
+				outcome, err = f.pull.Increment(ctx, started)
 			}
 			return err
 		})
@@ -154,7 +166,7 @@ func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) err
 			return &PullError{Failure: FailurePanic, Err: err}
 		}
 		if err == nil {
-			f.journal.outcome(k, outcome)
+			f.journal.outcome(k, RefreshOutcome(outcome))
 		}
 		return err
 	}

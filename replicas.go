@@ -51,12 +51,6 @@ func (c *settings) join() (err error) {
 	return err
 }
 
-func newReplica(f *refresher) *replica {
-	r := &replica{store: f.store, f: f}
-	f.pull.share = r.share
-	return r
-}
-
 // start joins the group, until the gate is closed.
 func (r *replica) start() {
 	// A lease that its holder does not give back must run out first, or all refresh
@@ -76,7 +70,7 @@ func (r *replica) start() {
 // await waits for this replica's turn to refresh.
 func (r *replica) await(ctx context.Context, k refresh.Kind, demanded <-chan struct{}) (bool, error) {
 	// Nobody else accepts what an operator has accepted here.
-	self := k == refresh.Full && r.f.pull.acceptedOf(r.now.Load()) != ""
+	self := k == refresh.Full && r.f.pull.Accepted(r.now.Load()) != ""
 	return r.shell.Await(ctx, replication.Kind(k), demanded, self)
 }
 
@@ -85,7 +79,7 @@ func (r *replica) ran(k refresh.Kind, err error) {
 	failed := err != nil && !errors.Is(err, refresh.ErrElsewhere)
 	var same clock.Instant
 	if k == refresh.Full && !failed {
-		same = r.f.pull.sameAs
+		same = r.f.pull.SameAs()
 	}
 	r.shell.Ran(replication.Kind(k), failed, max(retryAfter(err)), same)
 }
@@ -149,7 +143,7 @@ func (r *replica) Take(ctx context.Context, from io.Reader, at clock.Instant, in
 		return err
 	}
 	gen.Contact, gen.Elsewhere = clock.Later(gen.Contact, at), true
-	before, taken, err := r.f.pull.adopt(ctx, gen)
+	before, taken, err := r.f.pull.Adopt(ctx, gen)
 	if err != nil || !taken {
 		return err
 	}
@@ -183,7 +177,7 @@ func (r *replica) Write(w io.Writer, at clock.Instant, stamp func(clock.Instant)
 
 // Confirm implements [replication.Host].
 func (r *replica) Confirm(at clock.Instant) {
-	if r.f.pull.confirm(at) {
+	if r.f.pull.Confirm(at) {
 		r.f.journal.adopted(r.now.Load())
 		r.moved()
 	}
@@ -193,10 +187,10 @@ func (r *replica) Confirm(at clock.Instant) {
 func (r *replica) Apply(entries []replication.Entry) {
 	before := r.now.Load()
 	for _, e := range entries {
-		read := func(int64) int64 { return e.At.Mono - margin } // so that it counts only if it is later by that
+		read := func(int64) int64 { return e.At.Mono - int64(replication.Margin) } // so that it counts only if it is later by that
 		rows, err := snapshot.DecodeRows(e.Rows, r.cfg.cacheKey, r.cfg.fields, read)
 		if err == nil {
-			err = r.f.pull.apply(e, rows)
+			err = r.f.pull.Apply(e, rows)
 		}
 		if err != nil {
 			r.log.Warn("rolegate: rows that another replica has published are not used; they come with the next refresh", "err", err)
@@ -210,7 +204,7 @@ func (r *replica) Apply(entries []replication.Entry) {
 
 // Shift implements [replication.Host].
 func (r *replica) Shift(by func(clock.Instant) clock.Instant) {
-	if r.f.pull.shift(by) {
+	if r.f.pull.Shift(by) {
 		r.moved()
 	}
 }

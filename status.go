@@ -303,13 +303,13 @@ func (f *refresher) fill(s *Status) {
 	s.Failures, outcomes = f.journal.counts()
 	s.Incremental = f.pullStatus(refresh.Incremental, outcomes[refresh.Incremental])
 	s.Full = f.pullStatus(refresh.Full, outcomes[refresh.Full])
-	checked := f.pull.sync.Status()
+	checked := f.sync.Status()
 	s.Sync = SyncStatus{State: SyncState(checked.Report.State), Text: checked.Report.Text, Checked: checked.Checked, Failed: checked.Failed, Error: checked.Error}
 	s.Replica, s.Cache = f.replica.status()
 	if f.persist != nil {
 		s.Cache = CacheStatus(f.persist.Status())
 	}
-	s.DroppedChanges = f.pull.changes.Dropped()
+	s.DroppedChanges = f.changes.Dropped()
 }
 
 func (f *refresher) pullStatus(k refresh.Kind, last RefreshOutcome) RefreshStatus {

@@ -14,6 +14,7 @@ var layers = [][]string{
 	{"internal/index"},
 	{"internal/snapshot"},
 	{"internal/policy", "internal/refresh", "internal/replication"},
+	{"internal/pull"},
 	{""}, // the root
 }
 

@@ -1,26 +1,25 @@
-package rolegate
+package pull
 
 import (
 	"context"
 	"errors"
 
 	"github.com/rolegate/rolegate/internal/clock"
-	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
 // This file is how what other replicas have read becomes what requests see.
 
-// adopt publishes what another replica's full refresh has shown, unless one that
+// Adopt publishes what another replica's full refresh has shown, unless one that
 // began at the same time or later is published already. It returns the generation
 // that was replaced, nil if there was none.
-func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *snapshot.Generation, taken bool, err error) {
-	if err := p.now.Lock(ctx); err != nil {
+func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *snapshot.Generation, taken bool, err error) {
+	if err := p.Now.Lock(ctx); err != nil {
 		return nil, false, err
 	}
-	defer p.now.Unlock()
-	before = p.now.Load()
+	defer p.Now.Unlock()
+	before = p.Now.Load()
 	if before != nil && before.Refreshed.Mono >= base.Refreshed.Mono {
 		return before, false, nil
 	}
@@ -33,16 +32,16 @@ func (p *puller) adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if before != nil && before.Contact.Mono-margin > began {
 		next.Contact = clock.Later(base.Contact, before.Contact)
 	}
-	p.cursor.Gone(p.gone(before, next, recent))
-	p.cursor.Follow(p.clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
+	p.Cursor.Gone(p.gone(before, next, recent))
+	p.Cursor.Follow(p.Clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
 		_, ok := base.Find(id)
 		return ok
 	})
-	p.cursor.Page(p.clock(), sequencesOf(rows), true)
-	next.Cursor = p.cursor.Highest()
+	p.Cursor.Page(p.Clock(), sequencesOf(rows), true)
+	next.Cursor = p.Cursor.Highest()
 	p.began, p.outdated = began, p.tick()
-	p.now.Swap(next)
-	if before != nil && p.changes != nil {
+	p.Now.Swap(next)
+	if before != nil && p.Changed != nil {
 		p.compareAll(next, before)
 	}
 	return before, true, nil
@@ -56,14 +55,14 @@ func sequencesOf(rows []snapshot.Row) map[int64]int64 {
 	return sequences
 }
 
-// confirm takes in that a full refresh which began then has found the list as it
+// Confirm takes in that a full refresh which began then has found the list as it
 // is. It reports whether it is still.
-func (p *puller) confirm(at clock.Instant) bool {
-	if p.now.Lock(context.Background()) != nil {
+func (p *Puller) Confirm(at clock.Instant) bool {
+	if p.Now.Lock(context.Background()) != nil {
 		return false
 	}
-	defer p.now.Unlock()
-	gen := p.now.Load()
+	defer p.Now.Unlock()
+	gen := p.Now.Load()
 	if gen == nil || gen.Touched || gen.Held != nil || gen.Refreshed.Mono >= at.Mono {
 		return false
 	}
@@ -71,42 +70,41 @@ func (p *puller) confirm(at clock.Instant) bool {
 	next.Contact, next.Verified, next.Refreshed, next.Elsewhere = clock.Later(gen.Contact, at), at, at, true
 	p.began, p.outdated = at.Mono+margin, p.tick()
 	p.rows.Forget(p.began)
-	p.now.Swap(&next)
+	p.Now.Swap(&next)
 	return true
 }
 
-// apply puts on top what another replica's incremental refresh has read. If it
+// Apply puts on top what another replica's incremental refresh has read. If it
 // has missed something before that, it knows the rows, but not that they are all.
-func (p *puller) apply(e replication.Entry, rows []snapshot.Row) error {
-	if err := p.now.Lock(context.Background()); err != nil {
+func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
+	if err := p.Now.Lock(context.Background()); err != nil {
 		return err
 	}
-	defer p.now.Unlock()
-	gen := p.now.Load()
+	defer p.Now.Unlock()
+	gen := p.Now.Load()
 	if gen == nil || e.At.Mono-margin <= p.began && len(rows) > 0 {
 		return nil
 	}
-	moves := e.From <= p.cursor.Highest()
+	moves := e.From <= p.Cursor.Highest()
 	list := p.collectRows(0, e.At.Mono-margin)
 	list.elsewhere = true
 	for _, row := range rows {
 		if !p.rows.Add(row) || !p.counts(gen, row) {
 			continue
 		}
-		record := recordOf(row)
-		if err := list.take(&record); err != nil {
+		if err := list.takeRow(&row); err != nil {
 			return err
 		}
 	}
-	if !list.table.Settle(p.roles) {
-		return tooManyRoles()
+	if !list.table.Settle(p.Roles) {
+		return p.tooManyRoles()
 	}
 	_, err := p.put(list, e.At, e.Complete && moves, moves)
 	return err
 }
 
 // counts reports whether a row is newer than all that is known of its user.
-func (p *puller) counts(gen *snapshot.Generation, row snapshot.Row) bool {
+func (p *Puller) counts(gen *snapshot.Generation, row snapshot.Row) bool {
 	last, ok := p.rows.Of(row.ID, p.began)
 	return ok && last.Sequence == row.Sequence && last.Invalid == row.Invalid && last.Read == row.Read && gen.Takes(row, p.began)
 }
@@ -114,32 +112,36 @@ func (p *puller) counts(gen *snapshot.Generation, row snapshot.Row) bool {
 // errInvalidElsewhere is what is wrong with a record that another replica has read.
 var errInvalidElsewhere = errors.New("another replica has found it invalid")
 
-// recordOf returns the record that a row was made of, as far as it was kept.
-func recordOf(row snapshot.Row) Record {
-	r := Record{UserID: row.ID, Sequence: row.Sequence}
+// takeRow takes in a record as far as it was kept.
+func (c *List) takeRow(row *snapshot.Row) error {
+	r := Record{ID: row.ID, Sequence: row.Sequence}
 	if row.Invalid {
 		r.Bad = errInvalidElsewhere
-		return r
+	}
+	wanted, err := c.Begin(r)
+	if err != nil || !wanted {
+		return err
 	}
 	for _, g := range row.Grants {
-		r.Grants = append(r.Grants, Grant{OrgID: g.Org, RoleCode: g.Code})
+		if err := c.Grant(g.Org, g.Code); err != nil {
+			return err
+		}
 	}
 	if row.DroppedGrant {
-		r.Grants = append(r.Grants, Grant{})
+		if err := c.Grant(0, ""); err != nil {
+			return err
+		}
 	}
-	t := &row.Text
-	r.Account, r.Email = t[index.FieldAccount], t[index.FieldEmail]
-	r.ThirdAccount, r.ThirdUserID = t[index.FieldThirdAccount], t[index.FieldThirdUserID]
-	r.Nickname, r.ThirdUserName = t[index.FieldNickname], t[index.FieldThirdUserName]
-	return r
+	c.End(&row.Text)
+	return nil
 }
 
-// shift takes in that the instants of before were measured wrongly.
-func (p *puller) shift(by func(clock.Instant) clock.Instant) bool {
-	if p.now.Lock(context.Background()) != nil {
+// Shift takes in that the instants of before were measured wrongly.
+func (p *Puller) Shift(by func(clock.Instant) clock.Instant) bool {
+	if p.Now.Lock(context.Background()) != nil {
 		return false
 	}
-	defer p.now.Unlock()
+	defer p.Now.Unlock()
 	mono := func(n int64) int64 { return by(clock.Instant{Mono: n}).Mono }
 	p.outdated = p.tick()
 	p.began = mono(p.began)
@@ -147,10 +149,10 @@ func (p *puller) shift(by func(clock.Instant) clock.Instant) bool {
 	if f := p.underWay; f != nil {
 		f.tick, f.started = mono(f.tick), by(f.started)
 	}
-	gen := p.now.Load()
+	gen := p.Now.Load()
 	if gen == nil {
 		return false
 	}
-	p.now.Swap(gen.Shifted(by))
+	p.Now.Swap(gen.Shifted(by))
 	return true
 }
