@@ -92,12 +92,12 @@ func (p *Policy) check(r *http.Request, next http.Handler) (a Admission, denial 
 		setPattern(r, next)
 	}
 	if !a.Allowed() {
-		return Admission{}, p.gate.deny(r, p, a.Decision)
+		return Admission{}, p.gate.deny(r, p, id, a.Decision)
 	}
 	a.begin(r.Context(), p, id)
-	p.observer.observe(p.name, &a.Decision, r, "")
+	p.observer.observe(p.name, &a.Decision, id, r, "")
 	if a.Shadowed {
-		p.gate.logShadowed(r, p, a.Decision)
+		p.gate.logShadowed(r, p, id, a.Decision)
 	}
 	a.outer, a.inner = r, r.WithContext(a.ctx)
 	return a, nil
@@ -156,14 +156,14 @@ func (p *Policy) CheckCall(ctx context.Context, c Call) (a Admission, denial *De
 	}
 	p.observer.count(&a.Decision)
 	if !a.Allowed() {
-		return Admission{}, p.gate.deny(c.request(ctx, r), p, a.Decision)
+		return Admission{}, p.gate.deny(c.request(ctx, r), p, c.Identity, a.Decision)
 	}
 	a.begin(ctx, p, c.Identity)
 	if p.observer.reports() || a.Shadowed {
 		r = c.request(ctx, r)
-		p.observer.observe(p.name, &a.Decision, r, "")
+		p.observer.observe(p.name, &a.Decision, c.Identity, r, "")
 		if a.Shadowed {
-			p.gate.logShadowed(r, p, a.Decision)
+			p.gate.logShadowed(r, p, c.Identity, a.Decision)
 		}
 	}
 	return a, nil

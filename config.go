@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/digest"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/replication"
@@ -88,6 +89,15 @@ type Config struct {
 	// Logger gets refusals, pulls and their failures; nil is slog.Default().
 	// No log line has a secret, an account, an e-mail address or a name in it.
 	Logger *slog.Logger
+
+	// IdentityKey makes the digests by which refusals name identities that are no
+	// user ids, in the log (identity_digest) and in a DecisionEvent, so that an operator
+	// who knows the account finds its refusals: Explanation.IdentityDigest, rolegate
+	// why and the console show the digest of an identity. Give []byte of at least 32
+	// random bytes, and keep them secret: who has them can try accounts. With the
+	// same key, digests are the same on all replicas and after a restart; nil is a
+	// random one of the process.
+	IdentityKey digest.Key
 
 	// UpstreamSync tells whether a sync of organisations and users is running
 	// upstream, usually a cloudcommand.Client. While one runs, removals are
@@ -282,6 +292,10 @@ func (c Config) validate() (settings, error) {
 	if strings.ContainsAny(s.Challenge, "\r\n\x00") || !httpguts.ValidHeaderFieldName(strings.SplitN(s.Challenge, " ", 2)[0]) {
 		wrong("Challenge: %q is not a WWW-Authenticate header: give a scheme and its parameters, such as Bearer realm=\"app\"", c.Challenge)
 	}
+	if n := len(c.IdentityKey); c.IdentityKey != nil && n < digest.MinKey {
+		wrong("IdentityKey has %d bytes: expected at least %d random ones: make them with openssl rand -base64 48", n, digest.MinKey)
+	}
+	s.IdentityKey = slices.Clone(c.IdentityKey)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}

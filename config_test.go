@@ -72,6 +72,8 @@ var configMistakes = []struct {
 	{"OnDeny asks less than never", func(c *rolegate.Config) { c.OnDeny.PerMinute = -1 }, []string{"OnDeny.PerMinute is -1", "Off"}},
 	{"a sample above 1", func(c *rolegate.Config) { c.SampleGrants = 10 }, []string{"SampleGrants is 10", "from 0 to 1"}},
 	{"a sample that is no number", func(c *rolegate.Config) { c.SampleGrants = math.NaN() }, []string{"SampleGrants is NaN"}},
+	{"an empty identity key", func(c *rolegate.Config) { c.IdentityKey = []byte{} }, []string{"IdentityKey has 0 bytes", "openssl"}},
+	{"a short identity key", func(c *rolegate.Config) { c.IdentityKey = []byte("short") }, []string{"IdentityKey has 5 bytes", "at least 32"}},
 	{"a challenge of two lines", func(c *rolegate.Config) { c.Challenge = "Bearer\r\nSet-Cookie: a=b" }, []string{"Challenge", "WWW-Authenticate"}},
 	{"a challenge without a scheme", func(c *rolegate.Config) { c.Challenge = ` realm="app"` }, []string{"Challenge", "scheme"}},
 	{"a challenge of parameters only", func(c *rolegate.Config) { c.Challenge = `realm="app"` }, []string{"Challenge", "scheme"}},

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rolegate/rolegate/internal/digest"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/request"
 	"github.com/rolegate/rolegate/internal/stripe"
@@ -35,7 +36,6 @@ type Decision struct {
 	Held bool
 
 	stale bool  // the list was older than StaleAfter
-	asked int64 // the user id that was asked about, listed or not; 0 for another kind
 	err   error // what went wrong on the way to it, for the log
 
 	conditions uint64 // the Wheres that were run and held
@@ -141,7 +141,7 @@ type UserChange struct {
 }
 
 // A DecisionEvent is one decision, for Config.OnDecision. It has no personal
-// data but the user's number.
+// data but the user's number and a keyed digest.
 type DecisionEvent struct {
 	Time       time.Time
 	DecisionID string // the decision id that a refused client was told; "" without a request, and for grants
@@ -150,7 +150,13 @@ type DecisionEvent struct {
 	Held       bool // the user is let in only because their removal is held
 
 	UserID int64 `json:",string"` // the user, or the unlisted id that was asked about; 0 if unknown
-	Org    int64 `json:",string"` // the organisation in which roles were looked for; 0 if none was named
+
+	// Identity is the kind of identity that was asked about, 0 for nobody, and
+	// IdentityDigest its digest: see Config.IdentityKey. It is "" for a user id.
+	Identity       Kind
+	IdentityDigest string
+
+	Org int64 `json:",string"` // the organisation in which roles were looked for; 0 if none was named
 
 	Method, Route string // of the request, "" without one; a method that is not standard is "other"
 	Guard         string // what was asked for: see Policy.String
@@ -172,6 +178,7 @@ type observer struct {
 	decisions *refresh.Queue[DecisionEvent] // nil without OnDecision
 	sample    float64                       // the part of the grants that OnDecision receives
 	refusals  refusals
+	key       digest.Key // of identities
 }
 
 // refusals are the last ones of requests. Nobody who adds one waits for another.
@@ -219,7 +226,7 @@ func (o *observer) reports() bool { return o != nil && o.decisions != nil }
 
 // observe remembers a decision with an id, which is a refusal, and hands a decision to
 // OnDecision: denials always, grants sampled.
-func (o *observer) observe(guard string, d *Decision, r *http.Request, decision string) {
+func (o *observer) observe(guard string, d *Decision, id Identity, r *http.Request, decision string) {
 	if o == nil || decision == "" && !o.reports() {
 		return
 	}
@@ -228,7 +235,7 @@ func (o *observer) observe(guard string, d *Decision, r *http.Request, decision 
 	}
 	e := DecisionEvent{
 		Time: time.Now(), DecisionID: decision, Reason: d.Reason, Shadowed: d.Shadowed, Held: d.Held,
-		UserID: d.asked, Org: d.Org, Guard: guard,
+		UserID: max(id.id, 0), Identity: id.Kind(), IdentityDigest: id.digest(o.key), Org: d.Org, Guard: guard,
 	}
 	if d.User.s != nil {
 		e.UserID = d.User.ID()

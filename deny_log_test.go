@@ -37,8 +37,8 @@ func TestDenyLog(t *testing.T) {
 		"condition failed":      {"INFO", "/where", "Where(own class)", 1, 0, ""},
 		"condition panicked":    {"ERROR", "/panic", "Where(own class)", 1, 0, "panicked"},
 		"org unreadable":        {"WARN", "/orgs/{orgID}", "AnyRole(teacher) + InOrg", 1, 0, "orgID"},
-		"closed":                {"WARN", "/closed", "Admit", 0, 0, ""},
-		"not ready":             {"WARN", "/not-ready", "Admit", 0, 0, ""},
+		"closed":                {"WARN", "/closed", "Admit", 1, 0, ""},
+		"not ready":             {"WARN", "/not-ready", "Admit", 1, 0, ""},
 	}
 	for _, c := range denyRefusals {
 		w := ask(app, "GET", c.path+"?alice=alice@example.com", c.user)
@@ -65,7 +65,7 @@ func TestDenyLog(t *testing.T) {
 		text, _ := line["err"].(string)
 		assert.Contains(t, text, want.err, c.name)
 		assert.Equal(t, want.err == "", text == "", "%s: %s", c.name, text)
-		known := []string{"time", "level", "msg", "decision", "status", "reason", "method", "route", "guard", "user_id", "org_id", "err"}
+		known := []string{"time", "level", "msg", "decision", "status", "reason", "method", "route", "guard", "user_id", "org_id", "err", "identity", "identity_digest"}
 		for key := range line {
 			assert.Contains(t, known, key)
 		}
@@ -80,11 +80,81 @@ func TestDenyLog(t *testing.T) {
 	lines := app.book.lines("rolegate: refused")
 	assert.EqualValues(t, 1, lines[len(lines)-2]["user_id"])
 	assert.NotContains(t, lines[len(lines)-1], "user_id")
+	assert.Equal(t, "account", lines[len(lines)-1]["identity"])
 	for _, name := range []string{
 		"alice-account", "alice@example.com", "alice-nick", "alice-third", "alice-id", "alice-name", "twin-account", "stranger",
 	} {
 		assert.NotContains(t, app.book.String(), name)
 	}
+}
+
+// Who knows an account, or another name that is no user id, finds its refusals: in
+// the log, among the last ones, and in events. Nobody learns the account from them.
+func TestDenyLogByIdentity(t *testing.T) {
+	t.Parallel()
+	key := []byte(strings.Repeat("k", 32))
+	for _, kind := range []rolegate.Kind{rolegate.KindAccount, rolegate.KindEmail, rolegate.KindThirdAccount, rolegate.KindThirdUserID} {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			open := func(key []byte) (*rolegate.Gate, *logBook) {
+				book := new(logBook)
+				listed := rolegate.Record{UserID: 1, Account: "alice", Email: "alice", ThirdAccount: "alice", ThirdUserID: "alice"}
+				return openGate(t, rolegate.Config{
+					Source: rolegatetest.NewStatic(listed), Logger: book.logger(), IdentityKey: key, OnDeny: rolegate.OnDeny{Off: true},
+					Identify: rolegate.ByText(kind, func(r *http.Request) (string, error) { return r.Header.Get("X-Name"), nil }),
+				}), book
+			}
+			digestOf := func(gate *rolegate.Gate, text string) string {
+				id, err := rolegate.NewIdentity(kind, text)
+				require.NoError(t, err)
+				return gate.Explain(t.Context(), id).IdentityDigest
+			}
+			gate, book := open(key)
+			h := gate.Require(rolegate.AnyRole("admin"))(never(t))
+			shadow := gate.Require(rolegate.AnyRole("admin"), rolegate.Shadow())(ok(gate))
+			send := func(h http.Handler, text string) {
+				r := httptest.NewRequest("GET", "/", nil)
+				r.Header.Set("X-Name", text)
+				h.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			for _, text := range []string{"alice", "mallory", ""} {
+				send(h, text)
+			}
+			send(shadow, "alice")
+			lines := append(book.lines("rolegate: refused"), book.lines("rolegate: let pass by a shadow")...)
+			require.Len(t, lines, 4)
+			for i, text := range []string{"alice", "mallory", "", "alice"} {
+				if text == "" {
+					assert.NotContains(t, lines[i], "identity")
+					assert.NotContains(t, lines[i], "identity_digest")
+					continue
+				}
+				assert.Equal(t, kind.String(), lines[i]["identity"])
+				assert.Equal(t, digestOf(gate, text), lines[i]["identity_digest"])
+				assert.Regexp(t, "^[0-9a-f]{16}$", lines[i]["identity_digest"])
+			}
+			refusals := gate.Refusals(10)
+			require.Len(t, refusals, 3)
+			assert.Equal(t, digestOf(gate, "mallory"), refusals[1].IdentityDigest)
+			assert.Equal(t, kind, refusals[1].Identity)
+			assert.Equal(t, digestOf(gate, "alice"), refusals[2].IdentityDigest, "a listed one too: its user id is beside it")
+			assert.EqualValues(t, 1, refusals[2].UserID)
+			assert.Zero(t, refusals[0].Identity)
+			assert.NotContains(t, book.String(), "alice")
+			assert.NotContains(t, book.String(), "mallory")
+
+			replica, _ := open(key)
+			assert.Equal(t, digestOf(gate, "alice"), digestOf(replica, "alice"), "the same on every replica")
+			other, _ := open([]byte(strings.Repeat("o", 32)))
+			assert.NotEqual(t, digestOf(gate, "alice"), digestOf(other, "alice"))
+			own, _ := open(nil)
+			next, _ := open(nil)
+			assert.NotEqual(t, digestOf(gate, "alice"), digestOf(own, "alice"))
+			assert.Equal(t, digestOf(own, "alice"), digestOf(next, "alice"), "a gate that takes another's place")
+		})
+	}
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1))})
+	assert.Empty(t, gate.Explain(t.Context(), rolegate.UserID(1)).IdentityDigest, "a user id is in the log itself")
 }
 
 func TestShadowLog(t *testing.T) {

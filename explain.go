@@ -46,6 +46,10 @@ type Explanation struct {
 	// granted hold in one of these.
 	Orgs []OrgExplanation
 
+	// IdentityDigest is how the log and events name the identity, "" for a user id:
+	// see Config.IdentityKey.
+	IdentityDigest string
+
 	// MaxAge is what the policy demands, 0 if any age will do, and Age how long
 	// ago the full refresh began up to which revocations are known that could concern
 	// this user.
@@ -117,7 +121,7 @@ func (p *Policy) Explain(ctx context.Context, id Identity, org int64) (e Explana
 		return e
 	}
 	e.StaleAfter, e.ExpireAfter = g.cfg.Refresh.StaleAfter, g.cfg.Refresh.ExpireAfter
-	e.ShadowAdmit = g.cfg.ShadowAdmit && (p.shadow || p.admits)
+	e.ShadowAdmit, e.IdentityDigest = g.cfg.ShadowAdmit && (p.shadow || p.admits), id.digest(g.cfg.IdentityKey)
 	known := gen
 	if known == nil {
 		known, now = g.now.Load(), g.clock()

@@ -420,8 +420,8 @@ func TestRefusals(t *testing.T) {
 	got := gate.Refusals(10)
 	require.Len(t, got, 2, "neither a grant nor a decision without a request")
 	for i, want := range []rolegate.DecisionEvent{
-		{DecisionID: second, Reason: rolegate.ReasonNotAuthorized, UserID: 99, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
-		{DecisionID: first, Reason: rolegate.ReasonRoleMissing, UserID: 2, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
+		{DecisionID: second, Reason: rolegate.ReasonNotAuthorized, UserID: 99, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
+		{DecisionID: first, Reason: rolegate.ReasonRoleMissing, UserID: 2, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
 	} {
 		assert.False(t, got[i].Time.IsZero())
 		got[i].Time = time.Time{}

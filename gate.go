@@ -61,7 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Gate, error) {
 	if err := set.join(); err != nil {
 		return nil, fmt.Errorf("rolegate: the config has mistakes:\nCache: %w", err)
 	}
-	g := &Gate{observer: &observer{sample: set.SampleGrants}}
+	g := &Gate{observer: &observer{sample: set.SampleGrants, key: set.IdentityKey}}
 	g.store.init(set)
 	g.watches = &watches{store: &g.store}
 	g.admit = &Policy{gate: g, store: &g.store, observer: g.observer, name: "Admit", admits: true, program: new(policy.Program)}

@@ -148,10 +148,10 @@ func TestOnDecision(t *testing.T) {
 			events[i].Time, events[i].DecisionID = time.Time{}, ""
 		}
 		assert.Equal(t, []rolegate.DecisionEvent{
-			{Reason: rolegate.ReasonRoleMissing, UserID: 1, Org: 7, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
-			{Reason: rolegate.ReasonNotAuthorized, UserID: 9, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
-			{Reason: rolegate.ReasonRoleMissing, Shadowed: true, UserID: 1, Method: "GET", Route: "GET /shadow", Guard: "AnyRole(admin)"},
-			{Reason: rolegate.ReasonRoleMissing, UserID: 2, Org: 8, Guard: "AnyRole(admin)"},
+			{Reason: rolegate.ReasonRoleMissing, UserID: 1, Identity: rolegate.KindUserID, Org: 7, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
+			{Reason: rolegate.ReasonNotAuthorized, UserID: 9, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /orgs/{orgID}", Guard: "AnyRole(admin) + InOrg"},
+			{Reason: rolegate.ReasonRoleMissing, Shadowed: true, UserID: 1, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /shadow", Guard: "AnyRole(admin)"},
+			{Reason: rolegate.ReasonRoleMissing, UserID: 2, Identity: rolegate.KindUserID, Org: 8, Guard: "AnyRole(admin)"},
 		}, events)
 		assert.True(t, events[2].Allowed())
 		assert.False(t, events[0].Allowed())

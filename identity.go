@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/rolegate/rolegate/internal/digest"
 	"github.com/rolegate/rolegate/internal/ids"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/peer"
@@ -148,6 +149,15 @@ func (id Identity) String() string {
 // asks a Stringer only for some of them.
 func (id Identity) Format(f fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(f, "%s", id.String())
+}
+
+// digest names an identity that is personal data in the log and in events; "" for a
+// user id, which is there itself, and for nobody.
+func (id Identity) digest(k digest.Key) string {
+	if id.nobody() {
+		return ""
+	}
+	return k.Of(id.kind.String(), id.text)
 }
 
 // GoString keeps %#v from telling what String withholds.

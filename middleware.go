@@ -118,7 +118,7 @@ func (g *Gate) OrgFrom(ctx context.Context) (org int64, ok bool) {
 }
 
 // deny logs and reports a refusal, and makes the answer to it.
-func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
+func (g *Gate) deny(r *http.Request, p *Policy, id Identity, d Decision) *Denial {
 	status := d.Reason.Status()
 	if status < 400 { // cannot be; and if it could, it must not pass for a success
 		status = http.StatusForbidden
@@ -142,8 +142,8 @@ func (g *Gate) deny(r *http.Request, p *Policy, d Decision) *Denial {
 		h.Set("Retry-After", strconv.Itoa(int((denial.RetryAfter+time.Second-1)/time.Second)))
 	}
 	body, h := g.shape(h, r, p, denial)
-	g.logRefused(r, p, d, denial)
-	p.observer.observe(p.name, &d, r, denial.ID)
+	g.logRefused(r, p, id, d, denial)
+	p.observer.observe(p.name, &d, id, r, denial.ID)
 	if status == http.StatusUnauthorized && h.Get("Location") != "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		denial.Status = http.StatusSeeOther
 		if browser.LeadsBack(h.Get("Location"), r) {
@@ -251,7 +251,7 @@ func (g *Gate) logger() *slog.Logger {
 }
 
 // logRefused writes the line that the decision id of a refusal leads to.
-func (g *Gate) logRefused(r *http.Request, p *Policy, d Decision, denial Denial) {
+func (g *Gate) logRefused(r *http.Request, p *Policy, id Identity, d Decision, denial Denial) {
 	level := slog.LevelInfo
 	switch {
 	case d.Reason == ReasonClientGone:
@@ -261,15 +261,15 @@ func (g *Gate) logRefused(r *http.Request, p *Policy, d Decision, denial Denial)
 	case denial.Status == http.StatusServiceUnavailable || d.Reason == ReasonOrgUnreadable || d.Reason == ReasonAmbiguous:
 		level = slog.LevelWarn
 	}
-	g.logDecision(r.Context(), level, "rolegate: refused", r, p, d, slog.String("decision", denial.ID), slog.Int("status", denial.Status))
+	g.logDecision(r.Context(), level, "rolegate: refused", r, p, id, d, slog.String("decision", denial.ID), slog.Int("status", denial.Status))
 }
 
 // logShadowed writes what a Shadow let pass.
-func (g *Gate) logShadowed(r *http.Request, p *Policy, d Decision) {
-	g.logDecision(r.Context(), slog.LevelInfo, "rolegate: let pass by a shadow", r, p, d)
+func (g *Gate) logShadowed(r *http.Request, p *Policy, id Identity, d Decision) {
+	g.logDecision(r.Context(), slog.LevelInfo, "rolegate: let pass by a shadow", r, p, id, d)
 }
 
-func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r *http.Request, p *Policy, d Decision, more ...slog.Attr) {
+func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r *http.Request, p *Policy, id Identity, d Decision, more ...slog.Attr) {
 	log := g.logger()
 	if !log.Enabled(ctx, level) {
 		return
@@ -281,8 +281,13 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 		slog.String("guard", p.String()))
 	if d.User.s != nil {
 		attrs = append(attrs, slog.Int64("user_id", d.User.ID()))
-	} else if d.asked > 0 {
-		attrs = append(attrs, slog.Int64("user_id", d.asked)) // a user who is not listed
+	} else if id.id > 0 {
+		attrs = append(attrs, slog.Int64("user_id", id.id)) // a user who is not listed
+	}
+	if g != nil {
+		if digest := id.digest(g.cfg.IdentityKey); digest != "" {
+			attrs = append(attrs, slog.String("identity", id.kind.String()), slog.String("identity_digest", digest))
+		}
 	}
 	if d.Org != 0 {
 		attrs = append(attrs, slog.Int64("org_id", d.Org))

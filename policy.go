@@ -90,7 +90,7 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision
 	}
 	p.judge(&d, id, p.scopeOf(org), nil, clock.Instant{})
 	p.observer.count(&d)
-	p.observer.observe(p.name, &d, nil, "")
+	p.observer.observe(p.name, &d, id, nil, "")
 	return d
 }
 
@@ -138,7 +138,7 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 	at, reason := lookUp(gen, p.store.cfg.indexed, id)
 	if reason != ReasonGranted {
 		pass := reason == ReasonNotAuthorized && p.store.cfg.ShadowAdmit && (p.shadow || p.admits)
-		*d = Decision{Reason: reason, Shadowed: pass, asked: id.id}
+		*d = Decision{Reason: reason, Shadowed: pass}
 		return
 	}
 	*d = Decision{Reason: ReasonGranted, User: User{s: gen.Snapshot, at: at}}

@@ -289,7 +289,7 @@ func TestIDsInJSON(t *testing.T) {
 		{"an organisation of an explanation", rolegate.OrgExplanation{Org: big}, `{"Org":"9007199254740993","Roles":null,"Checks":null}`},
 		{"an event", rolegate.DecisionEvent{UserID: big, Org: big},
 			`{"Time":"0001-01-01T00:00:00Z","DecisionID":"","Reason":"not_ready","Shadowed":false,"Held":false,` +
-				`"UserID":"9007199254740993","Org":"9007199254740993","Method":"","Route":"","Guard":""}`},
+				`"UserID":"9007199254740993","Identity":"nobody","IdentityDigest":"","Org":"9007199254740993","Method":"","Route":"","Guard":""}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

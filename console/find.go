@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/ids"
 )
 
 // This file answers what operators ask before they can ask why: who has an account,
@@ -147,6 +148,21 @@ func (v *view) Refusals() (lines []refusalLine) {
 	return lines
 }
 
+// refusalsOf lists the last refusals of an identity, and of the user who has it.
+func (v *view) refusalsOf(e rolegate.Explanation, id rolegate.Identity) (lines []refusalLine) {
+	user := e.Decision.User.ID()
+	if id.Kind() == rolegate.KindUserID {
+		user, _ = ids.Parse(v.Ask.User) // listed or not
+	}
+	for _, event := range v.gate.Refusals(1 << 20) {
+		same := event.Identity == id.Kind() && event.IdentityDigest != "" && event.IdentityDigest == e.IdentityDigest
+		if len(lines) < shownRefusals && (same || user != 0 && event.UserID == user) {
+			lines = append(lines, v.refusal(event))
+		}
+	}
+	return lines
+}
+
 func (v *view) refusal(e rolegate.DecisionEvent) refusalLine {
 	number := func(n int64) string {
 		if n == 0 {
@@ -158,9 +174,13 @@ func (v *view) refusal(e rolegate.DecisionEvent) refusalLine {
 	if !strings.HasPrefix(request, e.Method+" ") {
 		request = strings.TrimSpace(e.Method + " " + e.Route)
 	}
+	user := number(e.UserID)
+	if e.UserID == 0 && e.IdentityDigest != "" {
+		user = v.kind(e.Identity) + " " + e.IdentityDigest
+	}
 	return refusalLine{
 		At: e.Time, ID: e.DecisionID, Reason: e.Reason.String(), Meaning: v.reason(e.Reason),
-		User: number(e.UserID), Org: number(e.Org), Request: plain(request), By: plain(e.Guard),
+		User: user, Org: number(e.Org), Request: plain(request), By: plain(e.Guard),
 	}
 }
 
@@ -179,6 +199,8 @@ func (v *view) findRefusal(r *http.Request) (status int) {
 	v.Ask = question{Kind: rolegate.KindUserID.String()}
 	if e.UserID > 0 {
 		v.Ask.User = strconv.FormatInt(e.UserID, 10)
+	} else if e.IdentityDigest != "" { // whose text only the operator knows
+		v.Ask.Kind = e.Identity.String()
 	}
 	if e.Org > 0 {
 		v.Ask.Org = strconv.FormatInt(e.Org, 10)

@@ -164,3 +164,63 @@ func TestRefusalByItsID(t *testing.T) {
 		})
 	}
 }
+
+// Who knows an account finds its refusals: by the digest that the log has, and the
+// last ones beside the answer. The account is not shown.
+func TestRefusalsOfAnIdentity(t *testing.T) {
+	t.Parallel()
+	byAccount := rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) {
+		if r.Header.Get("X-Account") == "" {
+			return "", rolegate.ErrNobody
+		}
+		return r.Header.Get("X-Account"), nil
+	})
+	a := newAppBy(t, rolegate.FirstOf(byAccount, byHeader), rolegate.Config{
+		OnDeny: rolegate.OnDeny{Off: true}, IdentityKey: []byte(strings.Repeat("k", 32)),
+	}, rolegate.Record{UserID: 4, Account: "li.wei"})
+	a.router.With(a.gate.Require(rolegate.AnyRole("teacher"))).Get("/grades", func(http.ResponseWriter, *http.Request) {})
+	id := regexp.MustCompile(`"decision":"([A-Z2-7]+)"`)
+	refused := func(account string) string {
+		r, err := http.NewRequest("GET", "/grades", nil)
+		require.NoError(t, err)
+		r.Header.Set("X-Account", account)
+		m := id.FindStringSubmatch(serve(t, a.router, r).body)
+		require.NotNil(t, m)
+		return m[1]
+	}
+	listed, unlisted := refused("li.wei"), refused("mallory")
+	digest := func(account string) string {
+		id, err := rolegate.NewIdentity(rolegate.KindAccount, account)
+		require.NoError(t, err)
+		return a.gate.Explain(t.Context(), id).IdentityDigest
+	}
+	a.get().has("Account " + digest("mallory"))
+	for _, c := range []struct {
+		name, kind, text string
+		says, lacks      []string
+	}{
+		{"listed", "account", "li.wei", []string{"identity_digest=" + digest("li.wei"), `id="refused"`, listed}, []string{unlisted}},
+		{"unlisted", "account", "mallory", []string{"identity_digest=" + digest("mallory"), `id="refused"`, unlisted}, []string{listed}},
+		{"by the user id", "user_id", "4", []string{`id="refused"`, listed}, []string{"identity_digest", unlisted}},
+		{"never refused", "account", "stranger", []string{"identity_digest=" + digest("stranger")}, []string{`id="refused"`}},
+		{"nobody's number", "user_id", "77", nil, []string{`id="refused"`, "identity_digest"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := a.post(url.Values{"action": {"why"}, "kind": {c.kind}, "user": {c.text}})
+			_, answer, found := strings.Cut(p.body, `<div class="answer"`)
+			require.True(t, found)
+			for _, text := range c.says {
+				assert.Contains(t, answer, text)
+			}
+			for _, text := range c.lacks {
+				assert.NotContains(t, answer, text)
+			}
+			wellFormed(t, p.body)
+			p.lacks("li.wei", "mallory", "stranger")
+			a.post(url.Values{"action": {"why"}, "kind": {c.kind}, "user": {c.text}}, speaking("zh")).lacks("In the log", "last refusals", "why.")
+		})
+	}
+	p := a.post(url.Values{"action": {"refusal"}, "decision": {unlisted}})
+	p.has(`<option value="account" selected>`, "Account "+digest("mallory"))
+	assert.NotContains(t, a.log.String(), "mallory")
+}

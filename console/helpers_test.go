@@ -52,8 +52,13 @@ type app struct {
 
 func newApp(t *testing.T, cfg rolegate.Config, records ...rolegate.Record) *app {
 	t.Helper()
+	return newAppBy(t, byHeader, cfg, records...)
+}
+
+func newAppBy(t *testing.T, by rolegate.Identifier, cfg rolegate.Config, records ...rolegate.Record) *app {
+	t.Helper()
 	a := &app{t: t, source: rolegatetest.NewStatic(append(records, user(admin, in(7, "admin")))...), router: chi.NewRouter(), log: &book{}}
-	cfg.Source, cfg.Identify, cfg.Logger = a.source, byHeader, slog.New(slog.DiscardHandler)
+	cfg.Source, cfg.Identify, cfg.Logger = a.source, by, slog.New(slog.DiscardHandler)
 	var err error
 	a.gate, err = rolegate.Open(t.Context(), cfg)
 	require.NoError(t, err)

@@ -197,6 +197,8 @@ var texts = map[string][2]string{
 	"why.every":       {"Every route: what may the user do?", "所有路由：该用户能做什么？"},
 	"why.users":       {"Users with this identity", "对应的用户"},
 	"why.users.more":  {"There are more of them.", "还有更多用户。"},
+	"why.digest":      {"In the log, refusals of this identity have", "日志中，该身份的拒绝记录带有"},
+	"why.refusals":    {"The user's last refusals", "该用户最近的拒绝"},
 	"why.ask":         {"Explain", "查看原因"},
 	"why.bad.user":    {"Give a user id: a decimal number above 0.", "请填写用户编号：大于 0 的十进制数。"},
 	"why.bad.who":     {"Say who: this must not be empty.", "请填写用户，不能为空。"},

@@ -30,6 +30,8 @@ type answer struct {
 	Who     string
 	Users   []foundUser // with the account or id that was asked about
 	More    bool        // there are more of them
+	Digest  string      // by which the log has the identity, "" for a user id
+	Refused []refusalLine
 	Guards  []guardAnswer
 	Actions []actionLine // if every route was asked about
 }
@@ -107,6 +109,9 @@ func (v *view) explain(r *http.Request) (status int) {
 	v.Why = v.answer(r, guards, id, org)
 	v.Why.Who = who
 	v.Why.Users, v.Why.More = v.usersOf(id)
+	e := v.gate.Explain(r.Context(), id)
+	v.Why.Digest = e.IdentityDigest
+	v.Why.Refused = v.refusalsOf(e, id)
 	if every {
 		v.Why.Actions = v.actions(r, id, org)
 	}

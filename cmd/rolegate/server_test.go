@@ -86,6 +86,7 @@ type server struct {
 	market *rolegatetest.Marketplace
 	file   string // with the settings
 	socket string
+	addrs  map[string]net.Addr
 	log    logbook.Book
 }
 
@@ -100,7 +101,7 @@ func newServer(t *testing.T, file string, users func(*rolegatetest.Marketplace))
 	go func() {
 		ended <- daemon.Run(ctx, daemon.Options{
 			Path: s.file, Logger: slog.New(slog.NewTextHandler(&s.log, nil)),
-			Listening: func(map[string]net.Addr) { close(listening) },
+			Listening: func(addrs map[string]net.Addr) { s.addrs = addrs; close(listening) },
 		})
 	}()
 	select {
@@ -160,12 +161,15 @@ func (s *server) state(t *testing.T, state rolegate.State) {
 	}, waitFor, tick, &s.log)
 }
 
-// call runs a command that asks the server. Times, which differ, are <time>.
+// call runs a command that asks the server. Times and digests, which differ, are <time>
+// and <digest>.
 func (s *server) calls(t *testing.T, args ...string) called {
 	t.Helper()
 	c := calls(t, append(args, "--socket", s.socket)...)
-	c.out = times.ReplaceAllString(c.out, "<time>")
+	c.out = digests.ReplaceAllString(times.ReplaceAllString(c.out, "<time>"), "=<digest>")
 	return c
 }
+
+var digests = regexp.MustCompile(`=[0-9a-f]{16}\b`)
 
 var times = regexp.MustCompile(`\b\d+(\.\d+)?m?s\b|\b\d+m(\d+s)?\b|\b\d+h(\d+m)?\b`)

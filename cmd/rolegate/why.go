@@ -25,7 +25,8 @@ func newWhy(l lang.Language) *cobra.Command {
 		Short: "Tell why a user may pass, or may not",
 		Long: `why asks the server that runs on this machine what it makes of a request, and
 shows each step of the decision. Nobody is let in or refused by it, and nothing
-is counted.
+is counted. For another identity than a user's number it also shows by which
+digest the log has it, so that its refusals can be found there.
 
 USER is the marketplace's number of the user. Another kind of identity has its
 name in front, if the server indexes that kind: account:wang, email:w@example.com,
@@ -164,6 +165,9 @@ func explain(w io.Writer, l lang.Language, q control.Question, a *control.Answer
 	}
 	b.line("list", "%s", listText(l, a))
 	b.line("user", "%s", foundText(l, q, a))
+	if a.Digest != "" {
+		b.line("log", "refusals have identity_digest=%s", a.Digest)
+	}
 	switch a.Policy {
 	case "":
 	case "Admit", "Listed":

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -132,11 +134,11 @@ func TestWhy(t *testing.T) {
 		"a record that cannot be understood": {[]string{barredID}, exitNo, "no: not_authorized (403)\n" + fresh +
 			"  user     1542135022016057003 is on the list, but denied: the record could not be understood; the log says why\n" + listed + later},
 		"an account": {[]string{"account:wang"}, exitOK, "yes: granted (200)\n" + fresh +
-			"  user     1542135022016057004 (account wang) is on the list\n" + listed + "  org      7: admin\n"},
+			"  user     1542135022016057004 (account wang) is on the list\n  log      refusals have identity_digest=<digest>\n" + listed + "  org      7: admin\n"},
 		"an account that nobody has": {[]string{"account:li"}, exitNo, "no: not_authorized (403)\n" + fresh +
-			"  user     account li is not on the list\n" + listed + later},
+			"  user     account li is not on the list\n  log      refusals have identity_digest=<digest>\n" + listed + later},
 		"an account that two have": {[]string{"account:zhao"}, exitNo, "no: ambiguous (403)\n" + fresh +
-			"  user     account zhao is shared by several users: nobody enters by it\n" + listed},
+			"  user     account zhao is shared by several users: nobody enters by it\n  log      refusals have identity_digest=<digest>\n" + listed},
 		"nobody": {[]string{"account:"}, exitNo, "no: no_identity (401)\n" + fresh + "  user     an empty account names nobody\n" + listed},
 		"AuthZEN": {[]string{teacherID, "--resource", "grades", "--action", "read"}, exitOK, "yes: granted (200)\n" + fresh + `  user     1542135022016057002 is on the list
   asks     AnyRole(teacher)
@@ -178,6 +180,51 @@ func TestWhy(t *testing.T) {
 	assert.Contains(t, c.out, `"user_id": "1542135022016057004"`, "which JavaScript would round")
 	require.NoError(t, json.Unmarshal([]byte(calls(t, "why", guestID, "/trial", "--json", "-c", s.file).out), &a))
 	assert.Equal(t, 200, a.Status, "a rule that is tried out refuses nobody")
+}
+
+// The digest that why tells is the one that the log has of a refusal, and the same
+// after a reload that makes another gate.
+func TestWhyTellsTheDigestOfTheLog(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, strings.Replace(served, "is: user_id, header: X-User-Id", "is: account, header: X-Account", 1), school)
+	s.state(t, rolegate.StateReady)
+	digest := func(args ...string) string {
+		var a control.Answer
+		require.NoError(t, json.Unmarshal([]byte(calls(t, append([]string{"why", "--json", "-c", s.file}, args...)...).out), &a))
+		return a.Digest
+	}
+	wang := digest("account:wang")
+	assert.Regexp(t, "^[0-9a-f]{16}$", wang)
+	assert.NotEqual(t, wang, digest("account:li"))
+	assert.Equal(t, wang, digest("account:wang", "/grades"))
+	assert.Empty(t, digest(teacherID), "a user's number is in the log itself")
+	assert.Contains(t, calls(t, "why", "account:wang", "-c", s.file, "--lang", "zh").out, "  日志     拒绝记录带有 identity_digest="+wang+"\n")
+
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.addrs["forward_auth"].String(), nil)
+	require.NoError(t, err)
+	r.Header = http.Header{"X-Original-Method": {"GET"}, "X-Original-Uri": {"/grades"}, "X-Original-Host": {"school.example"}, "X-Account": {"wang"}}
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusForbidden, answer.StatusCode)
+	assert.Contains(t, s.log.String(), "identity=account identity_digest="+wang)
+	text, err := os.ReadFile(s.file)
+	require.NoError(t, err)
+	write(t, s.file, strings.Replace(string(text), "every: 1h", "every: 50m", 1))
+	require.Equal(t, exitOK, calls(t, "reload", "-c", s.file).code)
+	assert.Equal(t, wang, digest("account:wang"), "of the process, not of one gate")
+
+	key := filepath.Join(t.TempDir(), "key")
+	write(t, key, strings.Repeat("k", 32)+"\n")
+	write(t, s.file, string(text)+"log: {identity_key: {file: "+key+"}}\n")
+	require.Equal(t, exitOK, calls(t, "reload", "-c", s.file).code)
+	assert.Equal(t, "3a99fc6b3ed653c6", digest("account:wang"), "by the key alone")
+	write(t, key, "short\n")
+	c := calls(t, "reload", "-c", s.file)
+	assert.Equal(t, exitUsage, c.code)
+	assert.Contains(t, c.err, "log.identity_key has 5 bytes")
+	assert.Contains(t, calls(t, "reload", "-c", s.file, "--lang", "zh").err, "log.identity_key 有 5 个字节")
+	assert.NotContains(t, s.log.String(), "wang")
 }
 
 func TestStatus(t *testing.T) {

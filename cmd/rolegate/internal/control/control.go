@@ -51,7 +51,8 @@ type Answer struct {
 	OrgErr  string `json:"org_error,omitempty"`
 
 	UserID  int64  `json:"user_id,omitempty,string"`
-	Found   string `json:"found,omitempty"` // the reason of the look-up: granted if it is on the list
+	Digest  string `json:"identity_digest,omitempty"` // by which the log has an identity that is no user id
+	Found   string `json:"found,omitempty"`           // the reason of the look-up: granted if it is on the list
 	Held    bool   `json:"held,omitempty"`
 	Invalid bool   `json:"invalid_record,omitempty"`
 	Policy  string `json:"policy,omitempty"`
@@ -100,7 +101,7 @@ func NewAnswer(e rolegate.Explanation) *Answer {
 	d := e.Decision
 	a := &Answer{
 		Allowed: d.Allowed(), Reason: d.Reason.String(), Status: d.Reason.Status(),
-		UserID: d.User.ID(), Found: e.Found.String(), Held: d.Held, Invalid: e.InvalidRecord, Policy: e.Policy, Org: d.Org,
+		UserID: d.User.ID(), Digest: e.IdentityDigest, Found: e.Found.String(), Held: d.Held, Invalid: e.InvalidRecord, Policy: e.Policy, Org: d.Org,
 		State: string(e.State), ContactAge: e.ContactAge.Seconds(), VerifiedAge: e.VerifiedAge.Seconds(),
 		StaleAfter: e.StaleAfter.Seconds(), ExpireAfter: e.ExpireAfter.Seconds(),
 		MaxAge: e.MaxAge.Seconds(), Age: e.Age.Seconds(), Wait: e.Wait.Seconds(),

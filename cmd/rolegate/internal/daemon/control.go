@@ -65,7 +65,11 @@ func (d *daemon) control(g *generation) http.Handler {
 		if q.Kind == rolegate.KindUserID.String() {
 			who, _ = strconv.ParseInt(q.User, 10, 64) // why has read it already
 		}
-		d.Logger.Info("asked why", "kind", q.Kind, "user_id", who, "reason", a.Reason)
+		attrs := []any{"kind", q.Kind, "user_id", who, "reason", a.Reason}
+		if a.Digest != "" {
+			attrs = append(attrs, "identity_digest", a.Digest)
+		}
+		d.Logger.Info("asked why", attrs...)
 		answer(w, http.StatusOK, a)
 	})
 	return mux

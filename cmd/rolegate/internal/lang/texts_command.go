@@ -5,7 +5,7 @@ package lang
 var labels = map[string]string{
 	"list": "列表", "changes": "增量", "full": "全量", "decisions": "判定", "held": "暂缓", "sync": "上游同步",
 	"ambiguous": "共用", "roles": "角色", "replica": "副本", "cache": "缓存",
-	"route": "路由", "user": "用户", "asks": "要求", "org": "机构", "note": "注意", "age": "年龄", "then": "随后", "shadow": "试运行",
+	"route": "路由", "user": "用户", "asks": "要求", "org": "机构", "log": "日志", "note": "注意", "age": "年龄", "then": "随后", "shadow": "试运行",
 
 	"USER ID": "用户编号", "THIRD ID": "绑定 ID", "WHO": "身份", "ROLES": "角色",
 	"teacher": "教师", "homeroom teacher": "班主任", "principal": "校长", "admin": "管理员", "guest": "访客",
@@ -59,6 +59,7 @@ var commandTexts = map[string]string{
 	"%s is denied to everybody: %s": "%[1]s 对所有人都拒绝：%[2]s",
 	"rules that name a host are asked about with --host, or with a URL": "规则里写了主机名的，请用 --host 或完整的 URL 查询",
 	"%s is ruled by %s":                   "%[1]s 适用规则 %[2]s",
+	"refusals have identity_digest=%s":    "拒绝记录带有 identity_digest=%[1]s",
 	"only that the user is on the list":   "只要求用户在列表里",
 	"cannot be read from the request: %s": "无法从请求中读出：%[1]s",
 	"none in any organisation":            "在任何机构都没有角色",

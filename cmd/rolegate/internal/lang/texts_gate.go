@@ -9,6 +9,7 @@ var gateTexts = map[string]string{
 	"%s is %v: expected a part from 0 to 1, such as 0.3; 0 is the default":                                                      "%[1]s 为 %[2]s：应为 0 到 1 的比例，例如 0.3；0 表示默认值",
 	"%s (%v) is less than twice %s (%v): one full refresh that fails would close the gate; raise the first or lower the second": "%[1]s（%[2]s）小于 %[3]s（%[4]s）的两倍：一次全量同步失败就会拒绝所有人；请调大前者或调小后者",
 	"%s (%v) and a full refresh before it (%s is %v) take longer than %s (%v): whoever is held would be refused before it is over; lower the first or raise the last": "%[1]s（%[2]s）加上此前的一次全量同步（%[3]s 为 %[4]s）超过了 %[5]s（%[6]s）：被暂缓的用户不等期满就会被拒绝；请调小第一个或调大最后一个",
+	"%s has %d bytes: expected at least %d random ones: make them with openssl rand -base64 48":                                                                       "%[1]s 有 %[2]d 个字节：应为至少 %[3]d 个随机字节，可用 openssl rand -base64 48 生成",
 	"%s is negative (%v): 0 is the default, everything else is a time above 0":                                                                                        "%[1]s 为负（%[2]s）：0 表示默认值，其他应为大于 0 的时长",
 	"%s is %v: less than %v is surely a mistake; a bare number is nanoseconds, write 30*time.Second":                                                                  "%[1]s 为 %[2]s：小于 %[3]s 一定是写错了；请写成 30s 的形式",
 	"%s is %v: more than a year is surely a mistake":                                                                                                                  "%[1]s 为 %[2]s：超过一年一定是写错了",

@@ -220,6 +220,8 @@ type Admin struct {
 type Log struct {
 	Format string     `yaml:"format"` // "text", the default, or "json"
 	Level  slog.Level `yaml:"level"`  // "info" by default
+
+	IdentityKey *Secret `yaml:"identity_key"` // of the digests of identities; by default a random one
 }
 
 // A Duration is a time.Duration as Go writes it: 90s, 10m, 1h.

@@ -83,6 +83,13 @@ func (f *File) ReadyGate(log *slog.Logger) (cfg rolegate.Config, ready func(cont
 	for _, k := range f.Keep {
 		k.keep(&cfg.Keep)
 	}
+	if k := f.Log.IdentityKey; k != nil {
+		key, err := k.Read()
+		if err != nil {
+			fail(fmt.Errorf("log.identity_key: %w", err))
+		}
+		cfg.IdentityKey = []byte(key)
+	}
 	cfg.Aliases = f.aliases()
 	cfg.Identify, issuers, err = f.identifier(log)
 	fail(err)

@@ -23,6 +23,8 @@ var keys = map[string]string{
 	"twice ResyncEvery (": "twice refresh.resync_every (", "(ResyncEvery is": "(refresh.resync_every is", "than ExpireAfter (": "than refresh.expire_after (",
 	"and Off turns": "and on_deny.off turns", "write 30*time.Second": "write 30s", "a bare number is nanoseconds, ": "",
 
+	"IdentityKey has": "log.identity_key has",
+
 	"OnDeny.Off": "on_deny.off", "OnDeny.Wait": "on_deny.wait", "OnDeny.PerMinute": "on_deny.per_minute", "OnDeny.TTL": "on_deny.ttl",
 }
 

@@ -16,6 +16,9 @@ func (f *File) GateSecrets() (all []Secret) {
 			all = append(all, *id.HMACSecret)
 		}
 	}
+	if f.Log.IdentityKey != nil {
+		all = append(all, *f.Log.IdentityKey)
+	}
 	if r := f.Cache.Redis; r != nil {
 		all = append(all, r.Secret)
 		if r.Password != nil {
