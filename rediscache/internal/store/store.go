@@ -194,12 +194,3 @@ func (s *Store) Spend(ctx context.Context, perMinute int) (ok bool, wait time.Du
 	left, _ := all[1].(int64)
 	return n == 1, time.Duration(left) * time.Millisecond, nil
 }
-
-// Rights are those that a user of Redis needs, as ACL SETUSER takes them. A
-// cluster's client asks for its topology, and all say hello. From Redis 7.2 on clients
-// say their version too, with +client|setinfo; without it that is refused, once a
-// connection, and does no harm.
-func Rights(prefix string) string {
-	return "~" + prefix + ":* resetchannels -@all +eval +evalsha +hmget +hset +hget +hdel +hlen +hstrlen +xadd +xrange +xrevrange +xtrim" +
-		" +pexpire +pttl +incr +set +del +unlink +type +time +hello +ping +client|setname +cluster|slots +cluster|shards +cluster|nodes +command +readonly +auth +select"
-}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -57,51 +58,70 @@ func onEach(t *testing.T, test func(t *testing.T, s *server)) {
 		m := miniredis.RunT(t)
 		test(t, &server{client: connect(t, &redis.Options{Addr: m.Addr()}), mini: m, addr: m.Addr()})
 	})
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Error("there is no redis-server: install it, for example with: apt-get install redis-server")
+	onPrograms(t, func(t *testing.T, program string, cluster bool) { test(t, start(t, program, cluster, nil)) })
+}
+
+// onPrograms runs a test for each that there is, and for each as a cluster.
+func onPrograms(t *testing.T, test func(t *testing.T, program string, cluster bool)) {
+	t.Helper()
+	ran := false
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
-		return
+		ran = true
+		for _, cluster := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, cluster %t", name, cluster), func(t *testing.T) {
+				t.Parallel()
+				test(t, path, cluster)
+			})
+		}
 	}
-	for name, args := range map[string][]string{
-		"redis-server": nil,
-		"cluster":      {"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			addr := run(t, path, args...)
-			s := &server{client: connect(t, &redis.Options{Addr: addr}), addr: addr}
-			if args != nil {
-				node := connect(t, &redis.Options{Addr: addr})
-				require.NoError(t, node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-				cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}})
-				t.Cleanup(func() { assert.NoError(t, cluster.Close()) })
-				require.Eventually(t, func() bool { return cluster.Set(t.Context(), "x", "y", 0).Err() == nil }, time.Minute, 20*time.Millisecond)
-				s.client = cluster
-			}
-			test(t, s)
-		})
+	if !ran && os.Getenv("CI") == "true" {
+		t.Error("there is no redis-server: install it, for example with: apt-get install redis-server")
 	}
+}
+
+// A login is a user of Redis.
+type login struct{ name, password string }
+
+// start starts a server, or a cluster of one, for clients with that login.
+func start(t *testing.T, program string, cluster bool, as *login, args ...string) *server {
+	t.Helper()
+	if cluster {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port", freePort(t))
+	}
+	s := &server{addr: run(t, program, args...)}
+	o := &redis.UniversalOptions{Addrs: []string{s.addr}, IsClusterMode: cluster}
+	if as != nil {
+		o.Username, o.Password = as.name, as.password
+	}
+	s.client = redis.NewUniversalClient(o)
+	t.Cleanup(func() { assert.NoError(t, s.client.Close()) })
+	if cluster {
+		node := connect(t, &redis.Options{Addr: s.addr})
+		require.NoError(t, node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
+		require.Eventually(t, func() bool { return node.Set(t.Context(), "x", "y", 0).Err() == nil }, time.Minute, 20*time.Millisecond)
+	}
+	return s
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return port
 }
 
 // run starts a Redis that keeps nothing on disk, and ends it with the test.
 func run(t *testing.T, path string, args ...string) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr = l.Addr().String()
-	require.NoError(t, l.Close())
-	_, port, err := net.SplitHostPort(addr)
-	require.NoError(t, err)
-	if args != nil {
-		other, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		_, bus, err := net.SplitHostPort(other.Addr().String())
-		require.NoError(t, err)
-		require.NoError(t, other.Close())
-		args = append(args, "--cluster-port", bus)
-	}
+	port := freePort(t)
+	addr = net.JoinHostPort("127.0.0.1", port)
 	proc := exec.Command(path, append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "", "--appendonly", "no"}, args...)...)
 	require.NoError(t, proc.Start())
 	t.Cleanup(func() {
@@ -517,28 +537,35 @@ func TestListsAndSecretsDoNotMeet(t *testing.T) {
 // The user of Redis may have exactly the rights that docs/replicas.md names.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return // onEach complains
-	}
-	acl := filepath.Join(t.TempDir(), "users.acl")
-	require.NoError(t, os.WriteFile(acl, []byte("user default on nopass ~* &* +@all\nuser rolegate on >password "+store.Rights("rolegate")+"\n"), 0o600))
-	addr := run(t, path, "--aclfile", acl)
-	s := &server{client: connect(t, &redis.Options{Addr: addr, Username: "rolegate", Password: "password"}), addr: addr}
-	a, b := &follower{t: t, Store: s.replica(t)}, &follower{t: t, Store: s.replica(t)}
-	a.sync(both, true)
-	require.NoError(t, a.Append(t.Context(), replication.Entry{To: 1, Read: a.reply.Time}, a.reply.Epoch))
-	_, err = a.publish(replication.Base{Began: a.reply.Time}, "the list")
+	page, err := os.ReadFile("../../../docs/replicas.md")
 	require.NoError(t, err)
-	_, _, err = a.Spend(t.Context(), 30)
-	require.NoError(t, err)
-	b.sync(both, false)
-	text, err := b.load()
-	require.NoError(t, err)
-	assert.Equal(t, "the list", text)
-	require.NoError(t, a.Release(t.Context(), replication.Full, 0))
-	assert.Error(t, s.client.Set(context.Background(), "another", "x", 0).Err())
-	log, err := connect(t, &redis.Options{Addr: addr}).Do(t.Context(), "ACL", "LOG").Slice()
-	require.NoError(t, err)
-	assert.Len(t, log, 1, "nothing but that was refused: %v", log)
+	documented := regexp.MustCompile("(?m)^~rolegate:.*$").FindString(string(page))
+	require.NotEmpty(t, documented)
+	onPrograms(t, func(t *testing.T, program string, cluster bool) {
+		version, err := exec.Command(program, "--version").Output()
+		require.NoError(t, err)
+		rights := documented
+		if old, err := regexp.Match(`v=([1-6]\.|7\.[01]\.)`, version); err == nil && !old {
+			rights += " +client|setinfo"
+		}
+		acl := filepath.Join(t.TempDir(), "users.acl")
+		require.NoError(t, os.WriteFile(acl, []byte("user default on nopass ~* &* +@all\nuser rolegate on >password "+rights+"\n"), 0o600))
+		s := start(t, program, cluster, &login{"rolegate", "password"}, "--aclfile", acl)
+		a, b := &follower{t: t, Store: s.replica(t)}, &follower{t: t, Store: s.replica(t)}
+		a.sync(both, true)
+		require.NoError(t, a.Append(t.Context(), replication.Entry{To: 1, Read: a.reply.Time}, a.reply.Epoch))
+		_, err = a.publish(replication.Base{Began: a.reply.Time}, "the list")
+		require.NoError(t, err)
+		_, _, err = a.Spend(t.Context(), 30)
+		require.NoError(t, err)
+		b.sync(both, false)
+		text, err := b.load()
+		require.NoError(t, err)
+		assert.Equal(t, "the list", text)
+		require.NoError(t, a.Release(t.Context(), replication.Full, 0))
+		assert.Error(t, s.client.Set(context.Background(), "another", "x", 0).Err())
+		log, err := connect(t, &redis.Options{Addr: s.addr}).Do(t.Context(), "ACL", "LOG").Slice()
+		require.NoError(t, err)
+		assert.Len(t, log, 1, "nothing but that was refused: %v", log)
+	})
 }

@@ -71,6 +71,12 @@ func (a *authority) sign(t *testing.T, name string, template, parent *x509.Certi
 	return cert, key
 }
 
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
 func (a *authority) path(name string) string { return filepath.Join(a.folder, name) }
 
 func clientOf(t *testing.T, redisSettings string) (redis.UniversalClient, error) {
@@ -92,10 +98,8 @@ func TestRedisByTLS(t *testing.T) {
 	others.issue(t, "client")
 	pair, err := tls.LoadX509KeyPair(ours.path("server.pem"), ours.path("server.key"))
 	require.NoError(t, err)
-	trusted := x509.NewCertPool()
-	trusted.AddCert(ours.cert)
 	server := miniredis.NewMiniRedis()
-	require.NoError(t, server.StartTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}))
+	require.NoError(t, server.StartTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool()}))
 	t.Cleanup(server.Close)
 	own := func(a *authority) string {
 		return ", certificate: " + a.path("client.pem") + ", key: " + a.path("client.key")
