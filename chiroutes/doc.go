@@ -6,14 +6,16 @@
 //
 // The listing is what the router dispatches. For chi that includes the handlers
 // of NotFound and MethodNotAllowed, and routes that took the place of a mounted
-// router's. [ServeMux] lists the patterns of an [net/http.ServeMux] that the app
-// names. Adapters for other frameworks make a []Route of their own.
+// router's. [ServeMux] lists those of an [net/http.ServeMux]. Routers may be mounted
+// in one another: a handler that is a router is looked into. Adapters for other frameworks make a []Route of their own.
 //
 // A guard is seen where it was given to r.Use, r.With, r.Group or r.Route, and
 // where it is the handler itself. A guard inside another middleware or handler is
-// not seen. So a route may be guarded though the listing does not say so, and
-// never the other way round.
+// not seen, nor is a router inside one, as in http.StripPrefix or in chi's Mount of
+// what is no router of chi's: such a handler is one route. So a route may be guarded though the listing does not say so, and never the
+// other way round. What a middleware in front of the guards answers by itself, such
+// as a preflight or chi's Heartbeat, is no route and not listed.
 //
-// chi does not export its routing tree. This package reads it by reflection, and
-// returns an error if a future version of chi has another layout.
+// Neither chi nor net/http exports its routing tree. This package reads them by
+// reflection, and returns an error if a future version has another layout.
 package chiroutes

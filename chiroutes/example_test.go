@@ -60,7 +60,7 @@ func ExampleServeMux() {
 	mux.HandleFunc("GET /healthz", page)
 	mux.Handle("POST /grades/{id}", gate.Require(rolegate.AnyRole("teacher"))(http.HandlerFunc(page)))
 
-	routes, err := chiroutes.ServeMux(mux, "GET /healthz", "POST /grades/{id}")
+	routes, err := chiroutes.ServeMux(mux)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -64,10 +64,12 @@ func (p *place) entry(method, pattern string, h http.Handler) entry {
 // mounted in each other have no end.
 const maxDepth = 64
 
+var errEndless = errors.New("rolegate: chiroutes: routers are mounted in one another without end: expected at most 64 levels")
+
 // router lists one router.
 func (l *lister) router(mux *chi.Mux, p place) {
 	if l.err == nil && len(p.levels) > maxDepth {
-		l.err = errors.New("rolegate: chiroutes: routers are mounted in one another without end: expected at most 64 levels")
+		l.err = errEndless
 	}
 	if l.err != nil {
 		return

@@ -45,11 +45,15 @@ func (r Route) String() string {
 // Routes lists the routes of a chi router, which must be a *chi.Mux, as
 // chi.NewRouter and every chi.Router of chi's own is. The routes are in chi's
 // order, the methods of a pattern sorted, and the fallbacks of a router behind
-// its routes. A route that others hide for each of its paths is listed too.
+// its routes. A route that others hide for each of its paths is listed too. In
+// place of an http.ServeMux that is the handler of a route, what it dispatches is
+// listed; one that is given to Mount is one route, since chi wraps it.
 //
 // It calls no handler and no middleware except Gate.Admit and Policy.Wrap. Do not
 // call it while routes are being registered.
-func Routes(router chi.Routes) ([]Route, error) {
+func Routes(router chi.Routes) ([]Route, error) { return chiRoutes(router, 0) }
+
+func chiRoutes(router chi.Routes, depth int) ([]Route, error) {
 	found, err := list(router)
 	if err != nil {
 		return nil, err
@@ -58,7 +62,7 @@ func Routes(router chi.Routes) ([]Route, error) {
 	for i, e := range found {
 		routes[i] = e.route()
 	}
-	return routes, nil
+	return expandAll(routes, depth)
 }
 
 // Must returns routes, and panics if they could not be listed: for a test,

@@ -10,17 +10,25 @@ import (
 	"github.com/rolegate/rolegate"
 )
 
-// ServeMux lists routes of an [http.ServeMux], which does not tell its patterns:
-// patterns are those that the app registers, "GET /grades/{id}". h is the mux
-// itself, or the mux behind guards: gate.Admit(mux). A pattern that the mux does
-// not dispatch to is an error. A route with GET serves HEAD too.
+// ServeMux lists the routes of an [http.ServeMux], sorted by pattern. h is the mux
+// itself, or the mux behind guards: gate.Admit(mux). A route with GET serves HEAD
+// too. In place of a mux, or a router of chi, that is the handler of a pattern, what
+// it dispatches is listed.
 //
-// It asks ServeMux.Handler for each pattern, and calls no handler.
+// Given patterns, it lists those alone, "GET /grades/{id}", in their order and with
+// whatever handler. It is an error if the mux does not dispatch to one. That works
+// with every version of Go; without patterns, the mux is read by reflection, and it is
+// an error if a version of Go has another one.
+//
+// It calls no handler.
 func ServeMux(h http.Handler, patterns ...string) ([]Route, error) {
 	inner, guards := unwrap(h, nil)
 	mux, ok := inner.(*http.ServeMux)
 	if !ok {
 		return nil, fmt.Errorf("rolegate: chiroutes: the handler is a %T: expected an *http.ServeMux, alone or behind guards", inner)
+	}
+	if len(patterns) == 0 {
+		return expand(Route{Guards: guards, Handler: mux}, 0)
 	}
 	routes := make([]Route, 0, len(patterns))
 	var errs []error

@@ -15,8 +15,9 @@ import (
 //
 // [chiroutes.Routes] lists the routes of a chi router: what it dispatches, with
 // "NotFound /*" and "MethodNotAllowed /*" where the app serves something of its
-// own. [chiroutes.ServeMux] lists those patterns of an [net/http.ServeMux] that
-// you name; one that you forget is not looked at, so wrap the whole mux in Admit.
+// own. [chiroutes.ServeMux] lists those of an [net/http.ServeMux]. A handler whose
+// inside cannot be seen, such as http.StripPrefix around a mux, is one route: guard
+// the whole of it. What a middleware in front of the guards answers is no route.
 func RequireGuarded(t TB, routes []chiroutes.Route, public ...string) {
 	t.Helper()
 	if len(routes) == 0 {
