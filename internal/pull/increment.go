@@ -12,9 +12,29 @@ import (
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
-// errOutdated is what becomes of a page that was asked for before a full refresh
+// An outdatedError is what becomes of a page that was asked for before a full refresh
 // began which was published since.
-var errOutdated = errors.New("rolegate: a full refresh has overtaken this page")
+type outdatedError struct {
+	wait time.Duration // how long others would be, too: that began elsewhere, and clocks differ
+}
+
+// Error implements error.
+func (*outdatedError) Error() string { return "rolegate: a full refresh has overtaken this page" }
+
+// await waits until pages can be asked for again.
+func (e *outdatedError) await(ctx context.Context) error {
+	if e.wait <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(e.wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
 
 // Increment reads what was added and changed, and publishes each page as it
 // comes.
@@ -26,11 +46,12 @@ func (p *Puller) Increment(ctx context.Context, started clock.Instant) (outcome 
 		}
 		err := run.pull(ctx)
 		outcome = outcome.plus(run.outcome)
+		outdated, isOutdated := errors.AsType[*outdatedError](err)
 		switch {
 		case err == nil:
 			outcome.Held = p.Now.Load().Held.Size()
 			return outcome, nil
-		case errors.Is(err, errOutdated) && ctx.Err() == nil:
+		case isOutdated && outdated.await(ctx) == nil:
 			started = p.Clock()
 			continue // what the full refresh does not have comes again
 		case p.IsRegressed(err):
@@ -125,7 +146,7 @@ func (i *increment) put(ctx context.Context, last bool) (complete bool, err erro
 	defer p.Now.Unlock()
 	begun := p.Clock()
 	if i.asked <= max(p.began, p.outdated) {
-		return false, errOutdated
+		return false, &outdatedError{time.Duration(p.began-begun.Mono) + 1}
 	}
 	if i.rows.unreadable > 0 {
 		p.fullForUnreadable(i.started)

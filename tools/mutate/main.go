@@ -41,6 +41,7 @@ var areas = []area{
 	{files: []string{"internal/snapshot/*.go"}},
 	{files: []string{"internal/policy/*.go"}},
 	{files: []string{"internal/refresh/*.go"}},
+	{files: []string{"internal/pull/*.go"}},
 	{files: []string{
 		"check.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go", "policy.go", "roles.go", "store.go", "watch.go",
 	}, also: []string{"tools/faults"}},

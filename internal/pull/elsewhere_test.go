@@ -1,0 +1,392 @@
+package pull_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/pull"
+	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/replication"
+	"github.com/rolegate/rolegate/internal/snapshot"
+)
+
+const margin = time.Duration(replication.Margin)
+
+// base is what a full refresh of another replica, which began now, has shown.
+func (w *world) base(list ...record) *snapshot.Generation {
+	w.t.Helper()
+	other := newWorld(w.t, func(_ *world, c *pull.Config) { c.Roles = w.Roles })
+	other.at = w.at
+	_, err := other.shows(list).Full(w.t.Context(), w.at)
+	require.NoError(w.t, err)
+	gen := *other.now.Load()
+	gen.Elsewhere = true
+	return &gen
+}
+
+func (w *world) adopt(gen *snapshot.Generation) bool {
+	w.t.Helper()
+	_, taken, err := w.Adopt(w.t.Context(), gen)
+	require.NoError(w.t, err)
+	return taken
+}
+
+func row(id, sequence int64, roles ...string) snapshot.Row {
+	r := snapshot.Row{ID: id, Sequence: sequence}
+	for _, role := range roles {
+		r.Grants = append(r.Grants, snapshot.RowGrant{Org: 1, Code: role})
+	}
+	return r
+}
+
+// apply applies rows that another replica has read in a refresh which began then.
+func (w *world) apply(at clock.Instant, e replication.Entry, rows ...snapshot.Row) {
+	w.t.Helper()
+	e.At = at
+	for i := range rows {
+		rows[i].Read = at.Mono - int64(margin)
+	}
+	require.NoError(w.t, w.Apply(e, rows))
+}
+
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	t.Run("the first list", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing, told)
+		require.True(t, w.adopt(w.base(users(20)...)))
+		assert.Len(t, w.listed(), 20)
+		assert.Empty(t, w.changes)
+		_, err := w.shows([]record{user(21, 21, "new")}).pass(2 * margin).increment()
+		require.NoError(t, err)
+		assert.Equal(t, []int64{20}, w.asked, "it goes on from there")
+	})
+	t.Run("a later one", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing, told).open(users(20)...)
+		gen := w.pass(time.Minute).base(append(users(19), user(21, 21, "new"))...)
+		require.True(t, w.adopt(gen))
+		assert.NotContains(t, w.listed(), int64(20))
+		require.Len(t, w.changes, 1)
+		assert.Equal(t, []int64{20}, w.changes[0].Removed)
+		assert.Equal(t, []int64{21}, w.changes[0].Added)
+		assert.True(t, w.changes[0].Full)
+		assert.Equal(t, int64(21), w.now.Load().Cursor)
+		_, err := w.shows([]record{user(20, 20, "teacher")}).increment()
+		require.NoError(t, err)
+		assert.NotContains(t, w.listed(), int64(20), "a row from before that says nothing new")
+	})
+	t.Run("one that is no later", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing)
+		same := w.base(users(19)...)
+		require.True(t, w.adopt(same))
+		assert.False(t, w.adopt(w.base(users(5)...)))
+		w.at = w.at.Add(-time.Minute)
+		assert.False(t, w.adopt(w.base(users(5)...)))
+		assert.Len(t, w.listed(), 19)
+	})
+	t.Run("with rows on top that were read later", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.pass(time.Minute)
+		gen := w.base(users(20)...)
+		w.pass(2*margin + time.Second)
+		contact := w.at
+		_, err := w.shows([]record{user(21, 21, "new")}).Increment(t.Context(), w.at)
+		require.NoError(t, err)
+		require.True(t, w.adopt(gen))
+		assert.Contains(t, w.listed(), int64(21))
+		assert.Equal(t, contact, w.now.Load().Contact)
+		assert.Equal(t, int64(21), w.now.Load().Cursor)
+		assert.True(t, w.now.Load().Touched)
+	})
+	t.Run("and without rows that were read when it had begun, perhaps", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.pass(time.Minute)
+		gen := w.base(users(20)...)
+		w.pass(margin / 2)
+		_, err := w.shows([]record{user(21, 21, "new")}).Increment(t.Context(), w.at)
+		require.NoError(t, err)
+		require.True(t, w.adopt(gen))
+		assert.NotContains(t, w.listed(), int64(21), "the clocks cannot tell")
+		assert.Equal(t, gen.Refreshed, w.now.Load().Contact)
+		_, err = w.shows([]record{user(21, 21, "new")}).pass(5 * margin).increment()
+		require.NoError(t, err)
+		assert.Contains(t, w.listed(), int64(21), "it may have been added since: the next row counts")
+	})
+	t.Run("overtakes pages that were asked for before", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		asked := 0
+		w.read = func(int64) {
+			if asked++; asked == 1 {
+				require.True(t, w.adopt(w.pass(time.Minute).base(users(19)...)))
+				w.pass(2 * margin)
+			}
+		}
+		_, err := w.shows([]record{user(20, 20, "teacher")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, 2, asked)
+		assert.NotContains(t, w.listed(), int64(20))
+	})
+}
+
+// A full refresh that another replica has just begun overtakes pages for a moment
+// longer, since clocks differ: nothing is asked for in vain meanwhile.
+func TestPagesWaitUntilTheClocksAgree(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sharing, func(w *world, c *pull.Config) { c.Clock = clock.Read })
+		w.at = clock.Read()
+		w.open(users(20)...)
+		time.Sleep(time.Minute)
+		w.at = clock.Read()
+		w.read = func(int64) {
+			w.read = nil
+			require.True(t, w.adopt(w.base(users(20)...)))
+		}
+		began := time.Now()
+		_, err := w.shows([]record{user(20, 20, "teacher"), user(21, 21, "new")}).Increment(t.Context(), clock.Read())
+		require.NoError(t, err)
+		assert.Len(t, w.asked, 2)
+		assert.Equal(t, margin+1, time.Since(began))
+		assert.Contains(t, w.listed(), int64(21))
+
+		// Nobody waits for one that is cancelled.
+		ctx, cancel := context.WithCancel(t.Context())
+		time.Sleep(time.Minute)
+		w.at = clock.Read()
+		w.asked, w.read = nil, func(int64) {
+			require.True(t, w.adopt(w.base(users(20)...)))
+			time.AfterFunc(margin/2, cancel)
+		}
+		began = time.Now()
+		_, err = w.Increment(ctx, clock.Read())
+		require.Error(t, err)
+		assert.Equal(t, margin/2, time.Since(began))
+		assert.Len(t, w.asked, 1)
+	})
+}
+
+// Another replica's list is taken while a full refresh is under way here, if it began
+// earlier; the one that began later counts.
+func TestAFullRefreshBesideAnotherReplicas(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		later bool // the other one began later
+	}{{"began earlier", false}, {"began later", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(20)...)
+			other := w.pass(time.Minute).base(users(10)...)
+			w.pass(time.Minute)
+			w.read = func(int64) {
+				if c.later {
+					w.pass(time.Second)
+					other = w.base(users(10)...)
+				}
+				w.read = nil
+				require.True(t, w.adopt(other))
+			}
+			_, err := w.shows(users(21)).full()
+			if c.later {
+				require.ErrorIs(t, err, refresh.ErrElsewhere)
+				assert.Len(t, w.listed(), 10)
+				return
+			}
+			require.NoError(t, err)
+			assert.Len(t, w.listed(), 21)
+		})
+	}
+}
+
+func TestSameAs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(20)...)
+	before := w.now.Load().Refreshed
+	assert.Zero(t, w.SameAs())
+	_, err := w.shows(users(20)).full()
+	require.NoError(t, err)
+	assert.Equal(t, before, w.SameAs())
+	_, err = w.shows(users(21)).full()
+	require.NoError(t, err)
+	assert.Zero(t, w.SameAs())
+}
+
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		given func(w *world)
+		after time.Duration
+		want  bool
+	}{
+		{"as it was", func(*world) {}, time.Minute, true},
+		{"begun earlier", func(*world) {}, -time.Minute, false},
+		{"begun at the same time", func(*world) {}, 0, false},
+		{"with rows on top", func(w *world) {
+			_, err := w.shows([]record{user(21, 21, "new")}).Increment(w.t.Context(), w.at)
+			require.NoError(w.t, err)
+		}, time.Minute, false},
+		{"with removals that are held", func(w *world) {
+			_, err := w.shows(append(users(5), user(20, 20, "teacher"))).Full(w.t.Context(), w.at.Add(1))
+			require.NoError(w.t, err)
+		}, time.Minute, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(20)...)
+			began := w.now.Load().Refreshed
+			c.given(w)
+			before := w.now.Load()
+			at := began.Add(c.after)
+			require.Equal(t, c.want, w.Confirm(at))
+			if !c.want {
+				assert.Same(t, before, w.now.Load())
+				return
+			}
+			gen := w.now.Load()
+			assert.Equal(t, []clock.Instant{at, at, at}, []clock.Instant{gen.Contact, gen.Verified, gen.Refreshed})
+			assert.True(t, gen.Elsewhere)
+			assert.Equal(t, before.Number, gen.Number, "nothing but its ages")
+		})
+	}
+	assert.False(t, newWorld(t, sharing).Confirm(clock.Read()), "there is no list")
+}
+
+// A list that another replica has confirmed takes no row that was read before that.
+func TestConfirmForgetsRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(20)...)
+	at := w.pass(time.Minute).at
+	require.True(t, w.Confirm(at))
+	w.apply(at, replication.Entry{From: 20, To: 21, Complete: true}, row(21, 21, "old"))
+	assert.NotContains(t, w.listed(), int64(21))
+	w.pass(3 * margin)
+	w.apply(w.at, replication.Entry{From: 20, To: 22, Complete: true}, row(22, 22, "new"))
+	assert.Contains(t, w.listed(), int64(22))
+}
+
+func TestApply(t *testing.T) {
+	t.Parallel()
+	t.Run("without a list", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing)
+		w.apply(w.at, replication.Entry{To: 1}, row(1, 1, "a"))
+		assert.Nil(t, w.now.Load())
+	})
+	t.Run("rows and what is known by them", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		dropped := row(22, 22, "b")
+		dropped.DroppedGrant = true
+		dropped.Text[index.FieldAccount] = "known"
+		invalid := row(3, 23)
+		invalid.Invalid = true
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 20, To: 23, Complete: true}, row(21, 21, "a"), dropped, invalid)
+		got := w.listed()
+		assert.Equal(t, []string{"a"}, got[21])
+		assert.Equal(t, []string{"b"}, got[22])
+		assert.NotContains(t, got, int64(3))
+		gen := w.now.Load()
+		at, _ := gen.Find(22)
+		assert.True(t, gen.DroppedGrant(at))
+		assert.Equal(t, "known", string(gen.Field(at, index.FieldAccount)))
+		assert.Equal(t, w.at, gen.Contact)
+		assert.Equal(t, int64(23), gen.Cursor)
+		assert.True(t, gen.Touched)
+	})
+	t.Run("part of what has come", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		contact := w.now.Load().Contact
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
+		assert.Equal(t, contact, w.now.Load().Contact)
+		w.apply(w.at, replication.Entry{From: 30, To: 31, Complete: true}, row(31, 31, "a"))
+		assert.Contains(t, w.listed(), int64(31))
+		assert.Equal(t, contact, w.now.Load().Contact, "what came between is not known")
+		assert.Equal(t, int64(21), w.now.Load().Cursor)
+		_, err := w.shows([]record{user(21, 21, "a"), user(25, 25, "between")}).increment()
+		require.NoError(t, err)
+		assert.Contains(t, w.listed(), int64(25))
+	})
+	t.Run("that there is nothing", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		before := w.now.Load()
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 20, To: 20, Complete: true})
+		assert.Equal(t, w.at, w.now.Load().Contact)
+		assert.Same(t, before.Snapshot, w.now.Load().Snapshot)
+	})
+	t.Run("rows that were read before the base began", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.apply(w.now.Load().Refreshed, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
+		assert.NotContains(t, w.listed(), int64(21))
+	})
+	t.Run("each row once, and none that is older", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing, told).open(users(20)...)
+		w.pass(time.Minute)
+		newer := w.at.Add(time.Second)
+		w.apply(newer, replication.Entry{From: 20, To: 22}, row(3, 22, "newer"))
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(3, 21, "older"))
+		assert.Equal(t, []string{"newer"}, w.listed()[3])
+		w.apply(newer, replication.Entry{From: 20, To: 22}, row(3, 22, "newer"))
+		assert.Len(t, w.changes, 1)
+	})
+	t.Run("are not shared again", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 20, To: 21, Complete: true}, row(21, 21, "a"))
+		assert.Empty(t, w.shared)
+	})
+}
+
+// When it turns out that the instants of others were measured wrongly, all that was
+// dated by them moves.
+func TestShift(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing)
+	back := func(i clock.Instant) clock.Instant { return i.Add(-time.Minute) }
+	assert.False(t, w.Shift(back), "there is no list")
+	w.open(users(20)...)
+	before := *w.now.Load()
+	w.pass(10 * time.Minute)
+	w.apply(w.at, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
+	require.True(t, w.Shift(back))
+	assert.Equal(t, back(before.Refreshed), w.now.Load().Refreshed)
+	assert.Contains(t, w.listed(), int64(21))
+
+	// Shifted, the row lies a minute further back: a base that began since then has it.
+	gen := w.base(users(20)...)
+	gen.Refreshed = gen.Refreshed.Add(-30 * time.Second)
+	require.True(t, w.adopt(gen))
+	assert.NotContains(t, w.listed(), int64(21))
+}
+
+func TestShiftDuringAFullRefresh(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(20)...)
+	w.read = func(int64) {
+		w.read = nil
+		w.Shift(func(i clock.Instant) clock.Instant { return i.Add(-time.Minute) })
+	}
+	_, err := w.shows(users(20)).full()
+	require.NoError(t, err)
+	assert.Equal(t, w.at.Add(-time.Minute), w.now.Load().Refreshed)
+}
