@@ -8,10 +8,23 @@
 //	})
 //
 // Whoever can write that file, or put another in its place, decides who enters
-// the app. So the file must be the app's own and nobody else's to write, the
-// folder too, and neither a symbolic link nor anything but a plain file will
-// do: the error says which command fixes it. On systems without Unix
-// permissions, see to that yourself.
+// the app. So the file must be the app's own and nobody else's to write, and
+// neither a symbolic link nor anything but a plain file will do. Of folders, these
+// will do:
+//
+//   - one that belongs to the app or to root and that nobody else can write to;
+//   - one with the sticky bit that belongs to the app or to root, in which others
+//     can neither remove nor replace what is the app's;
+//   - one that belongs to root and that a group of the app's can write to, which is
+//     what Kubernetes makes of a volume with fsGroup. Members of the group cannot
+//     make a file that is the app's own. They can remove it, and bring an older one
+//     of the app's back, which the gate uses until its first refresh, and no longer
+//     than ExpireAfter from when that list was last confirmed.
+//
+// For any other, the error says what is wrong and how to fix it. A folder that is
+// not there is made, mode 0700, if the one above it can be written to: that is how
+// to have one of the app's own in an emptyDir, which everybody can write to. On
+// systems without Unix permissions, see to all of that yourself.
 //
 // The file is replaced whole: a process that is killed while it writes, or a
 // machine that loses power, leaves the old index or the new one. What is in it
@@ -44,8 +57,8 @@ type Cache struct {
 var _ rolegate.Cache = (*Cache)(nil)
 
 // New returns the cache in the file with that name, which need not be there
-// yet. Its folder must be. A relative name is understood now: a change of the
-// working directory changes nothing.
+// yet, nor its folder if that can be made. A relative name is understood now: a
+// change of the working directory changes nothing.
 func New(path string) *Cache {
 	if path != "" && !isFolderName(path) {
 		if whole, err := filepath.Abs(path); err == nil {
@@ -68,7 +81,8 @@ func (c *Cache) Validate() error {
 	if isFolderName(c.path) {
 		return c.isFolder()
 	}
-	if err := c.checkFolder(); err != nil {
+	shared, err := c.checkFolder()
+	if err != nil {
 		return err
 	}
 	info, err := os.Lstat(c.path)
@@ -81,7 +95,7 @@ func (c *Cache) Validate() error {
 	if err != nil {
 		return fmt.Errorf("filecache: %w", err)
 	}
-	return c.checkFile(info)
+	return c.checkFile(info, shared)
 }
 
 func (c *Cache) isFolder() error {
@@ -91,6 +105,10 @@ func (c *Cache) isFolder() error {
 // Load opens the file. An error wraps fs.ErrNotExist if there is none.
 func (c *Cache) Load(context.Context) (io.ReadCloser, error) {
 	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	shared, err := c.checkFolder()
+	if err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(c.path, os.O_RDONLY|openFlags, 0)
@@ -103,7 +121,7 @@ func (c *Cache) Load(context.Context) (io.ReadCloser, error) {
 	// Once more, of what was opened: it may have been replaced since.
 	info, err := f.Stat()
 	if err == nil {
-		err = c.checkFile(info)
+		err = c.checkFile(info, shared)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -118,8 +136,15 @@ func (c *Cache) Store(ctx context.Context, write func(io.Writer) error) (err err
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	c.sweep()
 	folder := filepath.Dir(c.path)
+	if err := os.Mkdir(folder, 0o700); err == nil {
+		if _, err := c.checkFolder(); err != nil { // it may be another's by now
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("filecache: %w", err)
+	}
+	c.sweep()
 	temp, err := os.CreateTemp(folder, c.tempPrefix()+"*"+tempSuffix) // made with mode 0600
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("filecache: the app cannot write to the folder %s: fix it with: %s: %w", folder, c.giveFolder(), err)
@@ -184,23 +209,28 @@ func (c *Cache) sweep() {
 }
 
 // checkFolder says whether others could put a file of theirs in place of ours.
-func (c *Cache) checkFolder() error {
+// shared reports that others can make files in the folder, so that a file in it
+// has to be looked at more closely.
+func (c *Cache) checkFolder() (shared bool, _ error) {
 	folder := filepath.Dir(c.path)
 	info, err := os.Stat(folder)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if canWrite(filepath.Dir(folder)) {
+			return false, nil // Store makes it
+		}
 		// Not fs.ErrNotExist: it is no cache that is empty yet.
-		return fmt.Errorf("filecache: there is no folder %s: make it with: install -d -m 700 -o %d %s", folder, os.Geteuid(), quote(folder))
+		return false, fmt.Errorf("filecache: there is no folder %s: make it with: install -d -m 700 -o %d %s", folder, os.Geteuid(), quote(folder))
 	case err != nil:
-		return fmt.Errorf("filecache: %w", err)
+		return false, fmt.Errorf("filecache: %w", err)
 	case !info.IsDir():
-		return fmt.Errorf("filecache: %s is not a folder: give the name of a file in one, such as /var/lib/school/rolegate.index", folder)
-	case writableByOthers(info):
-		return fmt.Errorf("filecache: others can write to the folder %s and so put their own index in place: use a folder of the app's own, or fix it with: chmod go-w %s", folder, quote(folder))
+		return false, fmt.Errorf("filecache: %s is not a folder: give the name of a file in one, such as /var/lib/school/rolegate.index", folder)
 	case foreign(info):
-		return fmt.Errorf("filecache: the folder %s belongs to another user, who could put another index in its place: fix it with: %s", folder, c.giveFolder())
+		return false, fmt.Errorf("filecache: the folder %s belongs to another user, who could put another index in its place: fix it with: %s", folder, c.giveFolder())
+	case !writableByOthers(info) || info.Mode()&fs.ModeSticky != 0 || grantedToGroup(info):
+		return writableByOthers(info), nil
 	}
-	return nil
+	return false, fmt.Errorf("filecache: others can write to the folder %s (%s) and so put their own index in place: %s", folder, info.Mode(), c.closeFolder(info))
 }
 
 // giveFolder is the command that makes the folder the app's own.
@@ -209,9 +239,22 @@ func (c *Cache) giveFolder() string {
 	return fmt.Sprintf("chown %d %s && chmod u+rwx %s", os.Geteuid(), folder, folder)
 }
 
+// closeFolder says how to get a folder that others cannot write to: by a command
+// where the app may change the mode, else by another name.
+func (c *Cache) closeFolder(info fs.FileInfo) string {
+	folder := filepath.Dir(c.path)
+	switch {
+	case canChmod(info):
+		return "use a folder of the app's own, or fix it with: chmod go-w " + quote(folder)
+	case canWrite(folder):
+		return "give the name of a file in a folder of the app's own, which is made if it is not there: " + filepath.Join(folder, "rolegate", filepath.Base(c.path))
+	}
+	return "use a folder of the app's own"
+}
+
 // checkFile says whether the file may be somebody else's work, and whether
-// others could read it.
-func (c *Cache) checkFile(info fs.FileInfo) error {
+// others could read it. shared is what checkFolder said.
+func (c *Cache) checkFile(info fs.FileInfo, shared bool) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("filecache: %s is a symbolic link: give the name of the file itself, or remove the link with: rm %s", c.path, quote(c.path))
@@ -219,12 +262,16 @@ func (c *Cache) checkFile(info fs.FileInfo) error {
 		return c.isFolder()
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("filecache: %s is not a plain file: give another name, or remove it with: rm %s", c.path, quote(c.path))
+	case writableByOthers(info) && shared:
+		return fmt.Errorf("filecache: others can write to %s, so that it cannot be believed (Kubernetes lets the group write to all files of a persistent volume with fsGroup when a pod starts, unless fsGroupChangePolicy is OnRootMismatch): remove it with: rm %s", c.path, quote(c.path))
 	case writableByOthers(info):
 		return fmt.Errorf("filecache: others can write to %s, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
 	case readableByOthers(info):
 		return fmt.Errorf("filecache: others can read %s, which may have personal data in it: fix it with: chmod 600 %s", c.path, quote(c.path))
 	case foreign(info):
 		return fmt.Errorf("filecache: %s belongs to another user, so that it cannot be believed: remove it with: rm %s", c.path, quote(c.path))
+	case shared && linked(info):
+		return fmt.Errorf("filecache: %s has another name too, by which others may have put it there: remove it with: rm %s", c.path, quote(c.path))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -41,6 +42,8 @@ func chmod(mode fs.FileMode) func(*testing.T, string) {
 	return func(t *testing.T, name string) { require.NoError(t, os.Chmod(name, mode)) }
 }
 
+func link(t *testing.T, name string) { require.NoError(t, os.Link(name, name+".2")) }
+
 // A problem is what is wrong with the file, or with its folder. Those that only
 // root can bring about are in rootsProblems.
 type problem struct {
@@ -64,8 +67,12 @@ var problems = []problem{
 	{name: "a file as most are", file: chmod(0o644), says: "others can read"},
 	{name: "a folder that its group can write", folder: chmod(0o770), says: "others can write to the folder"},
 	{name: "a folder that all can write", folder: chmod(0o703), says: "others can write to the folder"},
-	{name: "a folder like /tmp", folder: chmod(0o777 | fs.ModeSticky), says: "others can write to the folder"},
-	{name: "no folder", folder: func(t *testing.T, name string) { require.NoError(t, os.RemoveAll(name)) }, says: "there is no folder", lost: true},
+	{name: "a folder that everybody can write to", folder: chmod(0o777), says: "others can write to the folder"},
+	{name: "a folder like /tmp", folder: chmod(0o777 | fs.ModeSticky), fits: true},
+	{name: "a file with two names", file: link, fits: true},
+	{name: "a file with two names, in a folder like /tmp", file: link, folder: chmod(0o777 | fs.ModeSticky), says: "has another name too", lost: true},
+	{name: "a file that Kubernetes has changed", file: chmod(0o660), folder: chmod(0o777 | fs.ModeSticky), says: "unless fsGroupChangePolicy is OnRootMismatch", lost: true},
+	{name: "no folder, and none above it", folder: func(t *testing.T, name string) { require.NoError(t, os.RemoveAll(filepath.Dir(name))) }, says: "there is no folder", lost: true},
 	{name: "a link to a file that is fine", file: func(t *testing.T, name string) {
 		require.NoError(t, os.Rename(name, name+".real"))
 		require.NoError(t, os.Symlink(name+".real", name))
@@ -103,8 +110,8 @@ func TestPermissions(t *testing.T) {
 		for _, name := range []string{"list", `it's a list; false * "$0`} {
 			t.Run(p.name+" "+name, func(t *testing.T) {
 				t.Parallel()
-				dir := filepath.Join(folder(t), name+" folder")
-				require.NoError(t, os.Mkdir(dir, 0o700))
+				dir := filepath.Join(folder(t), "above", name+" folder")
+				require.NoError(t, os.MkdirAll(dir, 0o700))
 				path := filepath.Join(dir, name)
 				cache := filecache.New(path)
 				require.NoError(t, cache.Store(t.Context(), text("stored")))
@@ -145,6 +152,79 @@ func TestPermissions(t *testing.T) {
 				assert.Equal(t, fs.FileMode(0o600), info.Mode())
 			})
 		}
+	}
+}
+
+// A folder that is not there is made for whoever may make it, and for nobody by
+// looking.
+func TestFolderIsMade(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(folder(t), "own")
+	cache := filecache.New(filepath.Join(dir, "list"))
+	require.NoError(t, cache.Validate())
+	_, err := cache.Load(t.Context())
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoDirExists(t, dir)
+	require.NoError(t, cache.Store(t.Context(), text("stored")))
+	assert.Equal(t, "stored", content(t, cache))
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	assert.Equal(t, fs.ModeDir|0o700, info.Mode())
+}
+
+// What Kubernetes makes of volumes, for a process that is not root's: an emptyDir
+// is root's and everybody can write to it, one with stickyBit has that too, and a
+// persistent volume is root's; fsGroup gives each to the group, with setgid.
+func TestFolderOfAGroup(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // only root can give folders away
+	}
+	const group, another = somebody + 1, somebody + 2 // group is one of the process', beside its own
+	for _, c := range []struct {
+		name         string
+		owner, group int
+		mode         fs.FileMode
+		says         string // "": it is accepted
+	}{
+		{"a persistent volume", 0, group, 0o775 | fs.ModeSetgid, ""},
+		{"for the group alone", 0, group, 0o770 | fs.ModeSetgid, ""},
+		{"for the process' own group", 0, somebody, 0o770, ""},
+		{"emptyDir", 0, group, 0o777 | fs.ModeSetgid, "others can write to the folder %s (dgrwxrwxrwx) and so put their own index in place: give the name of a file in a folder of the app's own, which is made if it is not there: %[1]s/rolegate/list"},
+		{"emptyDir without fsGroup", 0, 0, 0o777, "which is made if it is not there: %s/rolegate/list"},
+		{"emptyDir with stickyBit", 0, group, 0o777 | fs.ModeSetgid | fs.ModeSticky, ""},
+		{"sticky, of somebody else's", another, group, 0o770 | fs.ModeSticky, "the folder %s belongs to another user"},
+		{"of somebody else's", another, group, 0o770 | fs.ModeSetgid, "the folder %s belongs to another user"},
+		{"the process' own, for the group", somebody, group, 0o770, "fix it with: chmod go-w %s"},
+		{"for another group", 0, another, 0o775, "others can write to the folder %s (drwxrwxr-x) and so put their own index in place: use a folder of the app's own"},
+		{"for another group alone", 0, another, 0o770, "others can write to the folder %s (drwxrwx---)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(open(t), "volume")
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			require.NoError(t, os.Chown(dir, c.owner, c.group))
+			require.NoError(t, os.Chmod(dir, c.mode))
+			path := filepath.Join(dir, "list")
+			said := asAnybody(t, "store", path)
+			if c.says != "" {
+				require.Contains(t, said, fmt.Sprintf(c.says, dir))
+				_, own, _ := strings.Cut(said, "which is made if it is not there: ")
+				if own == "" {
+					return
+				}
+				path = own
+				said = asAnybody(t, "store", path)
+			}
+			require.Empty(t, said)
+			require.Equal(t, "<nil>", asAnybody(t, "load", path))
+
+			// What somebody else has put there is not believed.
+			require.NoError(t, os.Rename(path, path+".real"))
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, os.Chown(path, another, another))
+			require.Contains(t, asAnybody(t, "load", path), "belongs to another user, so that it cannot be believed")
+		})
 	}
 }
 
@@ -197,7 +277,7 @@ func asAnybody(t *testing.T, helper string, args ...string) string {
 		out, err := exec.CommandContext(t.Context(), "cp", self, cmd.Path).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.NoError(t, os.Chmod(cmd.Path, 0o755))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: somebody, Gid: somebody}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: somebody, Gid: somebody, Groups: []uint32{somebody + 1}}}
 	}
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), "FILECACHE_TEST_HELPER="+helper)

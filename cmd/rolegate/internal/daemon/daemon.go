@@ -37,6 +37,9 @@ type Options struct {
 	// ReloadWait is how long a new gate may take to read its first list, when a
 	// changed file needs one: 2 min by default. Until then the old one serves.
 	ReloadWait time.Duration
+
+	// After is time.After by default; it says when drain of the settings is over.
+	After func(time.Duration) <-chan time.Time
 }
 
 // A daemon is one run of the server.
@@ -53,13 +56,17 @@ type daemon struct {
 	ends    sync.WaitGroup // of generations that have been replaced
 }
 
-// Run serves until ctx ends, and then ends what is under way, for some seconds
-// at most. It returns at once with an error if the settings file is wrong or a
+// Run serves until ctx ends. Then it is not ready any more, and answers for as long
+// as drain in the settings says; and then it ends what is under way, for some
+// seconds at most. It returns at once with an error if the settings file is wrong or a
 // listener cannot be opened. While there is no list yet, requests are answered
 // 503.
 func Run(ctx context.Context, o Options) (err error) {
 	if o.ReloadWait == 0 {
 		o.ReloadWait = 2 * time.Minute
+	}
+	if o.After == nil {
+		o.After = time.After
 	}
 	if o.Notify == nil {
 		o.Notify = func(string) {}
@@ -110,7 +117,27 @@ func Run(ctx context.Context, o Options) (err error) {
 	o.Notify("STOPPING=1")
 	d.leaving.Store(true)
 	close(d.gone)
+	if err == nil {
+		err = d.drain(failed)
+	}
+	d.Logger.Info("shutting down")
 	return errors.Join(err, shutDown(servers))
+}
+
+// drain goes on serving until whoever sends requests has seen that the server is
+// not ready any more, or until a listener has failed.
+func (d *daemon) drain(failed <-chan error) error {
+	wait := time.Duration(d.now.Load().file.Drain)
+	if wait == 0 {
+		return nil
+	}
+	d.Logger.Info("not ready any more: still answering", "drain", wait)
+	select {
+	case <-d.After(wait):
+		return nil
+	case err := <-failed:
+		return err
+	}
 }
 
 // until reads the settings file again whenever that is asked for, until ctx ends
@@ -141,7 +168,6 @@ func (d *daemon) until(ctx context.Context, failed <-chan error) error {
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
-			d.Logger.Info("shutting down")
 			return nil
 		}
 	}

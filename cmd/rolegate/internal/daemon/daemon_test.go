@@ -167,6 +167,8 @@ func TestReload(t *testing.T) {
 			r.edit(`"GET /grades", any_role: [techer]`, `"GET /grades", any_role: [teacher]`)
 		}, "", 2, 200},
 		"a rule gone":                {func(r *run) { r.edit(`    - {route: "GET /grades", any_role: [teacher]}`, "") }, "", 1, 403},
+		"another drain":              {func(r *run) { r.edit("control:", "drain: 1ms\ncontrol:") }, "", 1, 200},
+		"a drain below nothing":      {func(r *run) { r.edit("control:", "drain: -1s\ncontrol:") }, "drain: expected how long", 1, 200},
 		"another gate":               {func(r *run) { r.edit("every: 1h", "every: 50m") }, "", 2, 200},
 		"no YAML":                    {func(r *run) { r.edit("refresh: {", "refresh: [") }, "YAML", 1, 200},
 		"an unknown key":             {func(r *run) { r.edit("refresh:", "refrehs:") }, "refrehs", 1, 200},
@@ -323,7 +325,7 @@ func TestCheckAsksNobody(t *testing.T) {
 	assert.Zero(t, r.market.RequestCount())
 	assert.NoFileExists(t, cached)
 
-	file.Cache.File = "/nowhere/index"
+	file.Cache.File = "/nowhere/at/all/index"
 	file.Implies = map[string][]string{"a": {"b"}, "b": {"a"}}
 	err = daemon.Check(t.Context(), file)
 	assert.ErrorContains(t, err, "/nowhere", "what the cache says of itself")

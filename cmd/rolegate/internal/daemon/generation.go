@@ -136,6 +136,9 @@ func (d *daemon) serve(name string) http.Handler {
 		defer g.gate.active.Add(-1)
 		if limit := writeTimeout(name, g.file); limit > 0 { // that of the server is by the first settings
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // which net/http's can
+			if d.leaving.Load() {
+				w.Header().Set("Connection", "close") // so that the proxy looks for another
+			}
 		}
 		g.handlers[name].ServeHTTP(w, r)
 	})

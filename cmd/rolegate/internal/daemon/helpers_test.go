@@ -81,15 +81,15 @@ control: "%SOCKET%"
 `
 
 // start runs a server by the file, and waits until it has a list.
-func start(t *testing.T, file string) *run {
+func start(t *testing.T, file string, after ...func(time.Duration) <-chan time.Time) *run {
 	t.Helper()
-	r := begin(t, file)
+	r := begin(t, file, after...)
 	require.Eventually(t, func() bool { return r.status("admin", "/readyz", nil) == http.StatusOK }, 10*time.Second, 5*time.Millisecond, r.log)
 	return r
 }
 
-// begin runs a server, and waits until it listens.
-func begin(t *testing.T, file string) *run {
+// begin runs a server, and waits until it listens. after is Options.After.
+func begin(t *testing.T, file string, after ...func(time.Duration) <-chan time.Time) *run {
 	t.Helper()
 	folder := t.TempDir()
 	// A socket's name may not be long, which that of a test's folder is.
@@ -114,9 +114,13 @@ func begin(t *testing.T, file string) *run {
 	ctx, cancel := context.WithCancel(t.Context())
 	r.end = cancel
 	listening := make(chan map[string]net.Addr, 1)
+	var drained func(time.Duration) <-chan time.Time
+	if len(after) > 0 {
+		drained = after[0]
+	}
 	go func() {
 		r.ended <- daemon.Run(ctx, daemon.Options{
-			Path: r.path, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Reload: r.reload, ReloadWait: 3 * time.Second,
+			After: drained, Path: r.path, Logger: slog.New(slog.NewTextHandler(r.log, nil)), Reload: r.reload, ReloadWait: 3 * time.Second,
 			Notify: func(s string) {
 				r.mu.Lock()
 				defer r.mu.Unlock()

@@ -75,7 +75,7 @@ type gateKey struct {
 
 func keyOf(f *settings.File) gateKey {
 	k := gateKey{file: *f, aliases: map[uint8]bool{}, roles: map[string]bool{}}
-	k.file.ForwardAuth, k.file.AuthZEN, k.file.Admin, k.file.Control, k.file.Log = nil, nil, nil, "", settings.Log{}
+	k.file.ForwardAuth, k.file.AuthZEN, k.file.Admin, k.file.Control, k.file.Drain, k.file.Log = nil, nil, nil, "", 0, settings.Log{}
 	if f.AuthZEN != nil {
 		for _, kind := range f.AuthZEN.Subjects {
 			k.aliases[uint8(kind)] = true

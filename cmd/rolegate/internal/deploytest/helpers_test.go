@@ -78,7 +78,14 @@ type kubernetes struct {
 	Data       map[string]string `yaml:"data"`
 	StringData map[string]string `yaml:"stringData"`
 	Spec       struct {
-		Replicas     int       `yaml:"replicas"`
+		Replicas int `yaml:"replicas"`
+		Strategy struct {
+			Type    string `yaml:"type"`
+			Rolling struct {
+				MaxUnavailable *int `yaml:"maxUnavailable"`
+				MaxSurge       int  `yaml:"maxSurge"`
+			} `yaml:"rollingUpdate"`
+		} `yaml:"strategy"`
 		Selector     yaml.Node `yaml:"selector"`
 		Template     podSpec   `yaml:"template"`
 		Ports        []port    `yaml:"ports"`
@@ -143,13 +150,6 @@ type container struct {
 		Name  string `yaml:"name"`
 		Value string `yaml:"value"`
 	} `yaml:"env"`
-	Lifecycle struct {
-		PreStop struct {
-			Sleep struct {
-				Seconds int `yaml:"seconds"`
-			} `yaml:"sleep"`
-		} `yaml:"preStop"`
-	} `yaml:"lifecycle"`
 	Resources struct {
 		Limits map[string]string `yaml:"limits"`
 	} `yaml:"resources"`
@@ -160,7 +160,9 @@ type container struct {
 }
 
 type probe struct {
-	Get struct {
+	Period   int `yaml:"periodSeconds"`
+	Failures int `yaml:"failureThreshold"`
+	Get      struct {
 		Path string `yaml:"path"`
 		Port string `yaml:"port"`
 	} `yaml:"httpGet"`

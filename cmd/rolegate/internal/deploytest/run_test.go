@@ -8,6 +8,7 @@ import (
 	"debug/elf"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -98,6 +99,18 @@ type containerLike struct {
 
 func runContainer(t *testing.T, program, marketplace string) *containerLike {
 	t.Helper()
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte(read(t, "deploy", "compose", "secrets", "market-token")), 0o400))
+	return runSettings(t, program, read(t, "deploy", "compose", "rolegate.yaml"), [][2]string{
+		{"http://marketplace:9400", marketplace}, {"/run/secrets/market-token", token}, {"172.30.9.250", "127.0.0.1"},
+		{"0.0.0.0:9090", "127.0.0.1:0"}, {"0.0.0.0:9092", "127.0.0.1:0"},
+	})
+}
+
+// runSettings runs the program by settings that are shipped, of which parts are
+// replaced: those of the network, besides which the two folders are.
+func runSettings(t *testing.T, program, text string, replace [][2]string) *containerLike {
+	t.Helper()
 	folder := t.TempDir()
 	// A socket's name may not be long, which that of a test's folder is.
 	control, err := os.MkdirTemp("", "rg")
@@ -108,17 +121,13 @@ func runContainer(t *testing.T, program, marketplace string) *containerLike {
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, ended: make(chan error, 1),
 	}
 	require.NoError(t, os.Mkdir(c.cache, 0o700))
+	if strings.Contains(text, "/var/lib/rolegate/own/") { // in what an emptyDir is
+		require.NoError(t, os.Chmod(c.cache, 0o777|fs.ModeSetgid))
+	}
 	empty := filepath.Join(folder, "empty")
 	require.NoError(t, os.Mkdir(empty, 0o500))
-	token := filepath.Join(folder, "token")
-	require.NoError(t, os.WriteFile(token, []byte(read(t, "deploy", "compose", "secrets", "market-token")), 0o400))
 	settings := filepath.Join(folder, "rolegate.yaml")
-	text := read(t, "deploy", "compose", "rolegate.yaml")
-	for _, r := range [][2]string{
-		{"http://marketplace:9400", marketplace}, {"/run/secrets/market-token", token}, {"172.30.9.250", "127.0.0.1"},
-		{"/var/lib/rolegate/", c.cache + "/"}, {"0.0.0.0:9090", "127.0.0.1:0"}, {"0.0.0.0:9092", "127.0.0.1:0"},
-		{"/run/rolegate/", control + "/"},
-	} {
+	for _, r := range append(replace, [2]string{"/var/lib/rolegate/", c.cache + "/"}, [2]string{"/run/rolegate/", control + "/"}) {
 		require.Contains(t, text, r[0])
 		text = strings.ReplaceAll(text, r[0], r[1])
 	}

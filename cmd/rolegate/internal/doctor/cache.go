@@ -33,8 +33,12 @@ func (d *doctor) cacheFile(name string) {
 		d.say("cache.file_wrong", strings.TrimPrefix(err.Error(), "filecache: "))
 		return
 	}
-	if err := writable(filepath.Dir(name)); err != nil {
-		d.say("cache.folder_closed", filepath.Dir(name), reason(err))
+	folder := filepath.Dir(name)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		folder = filepath.Dir(folder) // where it will be made
+	}
+	if err := writable(folder); err != nil {
+		d.say("cache.folder_closed", folder, reason(err))
 		return
 	}
 	switch info, err := os.Stat(name); {

@@ -216,9 +216,10 @@ func TestFile(t *testing.T) {
 			require.NoError(t, os.WriteFile(r.folder+"/index", nil, 0o600))
 			require.NoError(t, os.Chmod(r.folder+"/index", 0o666))
 		}), want: []string{"wrong cache.file_wrong"}, says: "remove it with: rm "},
-		{name: "no folder", set: all(toFile, change("FOLDER/index", "FOLDER/there/index")), want: []string{"wrong cache.file_wrong"}, says: "cache.file: "},
+		{name: "a folder that will be made", set: all(toFile, change("FOLDER/index", "FOLDER/there/index")), says: "which is not there yet"},
+		{name: "no folder", set: all(toFile, change("FOLDER/index", "FOLDER/there/not/index")), want: []string{"wrong cache.file_wrong"}, says: "cache.file: "},
 
-		{name: "no folder, and no subjects", set: all(toFile, change("FOLDER/index", "FOLDER/there/index"), change("  subjects: {user: user_id}\n", "")),
+		{name: "no folder, and no subjects", set: all(toFile, change("FOLDER/index", "FOLDER/there/not/index"), change("  subjects: {user: user_id}\n", "")),
 			want: []string{"wrong settings.gate_wrong", "wrong cache.file_wrong"}, says: "authzen: Subjects is empty"},
 
 		{name: "a Redis without a version", set: func(_ *testing.T, r *rig) { r.version("") }, want: []string{"note cache.redis_some"}, says: "6.2 or newer"},

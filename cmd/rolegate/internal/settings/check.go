@@ -30,6 +30,9 @@ func (f *File) check() (all []*mistake) {
 		r.check(wrong)
 	}
 	f.checkListeners(wrong)
+	if f.Drain < 0 {
+		wrong("drain", "expected how long to go on after SIGTERM, such as 30s")
+	}
 	switch f.Log.Format {
 	case "", "text", "json":
 	default:

@@ -28,6 +28,7 @@ type File struct {
 	AuthZEN      *AuthZEN            `yaml:"authzen"`
 	Admin        *Admin              `yaml:"admin"`
 	Control      string              `yaml:"control"` // the path of a Unix socket; "" opens none
+	Drain        Duration            `yaml:"drain"`   // how long requests are answered after SIGTERM; 0 by default
 	Log          Log                 `yaml:"log"`
 }
 
