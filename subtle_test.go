@@ -292,26 +292,38 @@ func TestEndOnRevokeAfterSuspend(t *testing.T) {
 
 func TestEndOnRevokeWhenAnAliasIsRebound(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		with := func(id int64, third string) rolegate.Record {
-			r := record(id, in(7, "teacher"))
-			r.ThirdUserID = third
-			return r
-		}
-		source := rolegatetest.NewStatic(with(1, "42"), with(2, ""))
-		gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.ByText(rolegate.KindThirdUserID, func(*http.Request) (string, error) { return "42", nil })})
-		s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.AnyRole("teacher"))
-		synctest.Wait()
-		require.True(t, s.running())
-		source.Put(with(1, ""))
-		require.NoError(t, gate.Refresh(t.Context()))
-		synctest.Wait()
-		assert.Equal(t, 403, ask(gate.Require(rolegate.AnyRole("teacher"))(ok(gate)), "GET", "/", 0).Code)
-		assert.False(t, s.running(), "session 42 is nobody now")
-		source.Set()
-		_ = acceptShrink(t.Context(), gate)
-		synctest.Wait()
-	})
+	with := func(id int64, third string) rolegate.Record {
+		r := record(id, in(7, "teacher"))
+		r.ThirdUserID = third
+		return r
+	}
+	for _, c := range []struct {
+		name   string
+		others []rolegate.Record // what comes with the loss
+		code   int               // of a new request
+	}{
+		{"to nobody", nil, 403},
+		{"to another who may as well", []rolegate.Record{with(2, "42")}, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				source := rolegatetest.NewStatic(with(1, "42"), with(2, ""))
+				gate := openGate(t, rolegate.Config{Source: source, Identify: rolegate.ByText(rolegate.KindThirdUserID, func(*http.Request) (string, error) { return "42", nil })})
+				s := openStream(gate, 1, rolegate.EndOnRevoke(), rolegate.AnyRole("teacher"))
+				synctest.Wait()
+				require.True(t, s.running())
+				source.Put(append(c.others, with(1, ""))...)
+				require.NoError(t, gate.Refresh(t.Context()))
+				synctest.Wait()
+				assert.Equal(t, c.code, ask(gate.Require(rolegate.AnyRole("teacher"))(ok(gate)), "GET", "/", 0).Code)
+				assert.False(t, s.running(), "session 42 is not theirs any more")
+				source.Set()
+				_ = acceptShrink(t.Context(), gate)
+				synctest.Wait()
+			})
+		})
+	}
 }
 
 func TestChangesComeInOrder(t *testing.T) {

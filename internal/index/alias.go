@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
+	"sort"
 )
 
 // An aliasIndex finds users by one kind of alias. It has the hash of each alias
@@ -35,15 +36,7 @@ func (b aliasBlock) id(i int) int64 { return int64(binary.LittleEndian.Uint64(b[
 
 // first returns the first entry with that hash, or where it would be.
 func (b aliasBlock) first(hash uint32) int {
-	from, to := 0, b.len()
-	for from < to {
-		if half := (from + to) / 2; b.hash(half) < hash {
-			from = half + 1
-		} else {
-			to = half
-		}
-	}
-	return from
+	return sort.Search(b.len(), func(i int) bool { return b.hash(i) >= hash })
 }
 
 func aliasBlockSize(b []byte) int { return 4 + aliasEntry*aliasBlock(b).len() }
@@ -101,7 +94,7 @@ func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (
 // them, ascending. It asks the index of aliases or, if the field has none, looks at
 // every user: about a tenth of a second for a million.
 func (s *Snapshot) WithText(f Field, text string, most int) (found []Place) {
-	if text == "" || most <= 0 {
+	if text == "" || most < 1 {
 		return nil
 	}
 	if x := &s.aliases[f]; len(x.dir) > 0 {
@@ -163,23 +156,19 @@ func (s *Snapshot) indexAliases(f Field) (aliasIndex, error) {
 // countShared counts the aliases that two or more of these users share, who are
 // sorted.
 func (s *Snapshot) countShared(f Field, refs []aliasRef) (n int) {
-	for from := 0; from < len(refs); {
-		to := from + 1
-		for to < len(refs) && refs[to].hash == refs[from].hash {
-			to++
+	for group := range groups(refs, func(r aliasRef) int { return int(r.hash) }) {
+		if len(group) == 1 {
+			continue
 		}
-		if to-from > 1 {
-			users := map[string]int{}
-			for _, r := range refs[from:to] {
-				if at, ok := s.Find(r.id); ok {
-					text := s.Field(at, f)
-					if users[string(text)]++; users[string(text)] == 2 {
-						n++
-					}
+		users := map[string]int{}
+		for _, r := range group {
+			if at, ok := s.Find(r.id); ok {
+				text := s.Field(at, f)
+				if users[string(text)]++; users[string(text)] == 2 {
+					n++
 				}
 			}
 		}
-		from = to
 	}
 	return n
 }

@@ -81,7 +81,7 @@ func newBlockWriter(expect int) *blockWriter {
 
 // add writes a block and returns its address, and how many bytes it takes.
 func (w *blockWriter) add(block []byte) (address uint32, size int, err error) {
-	if len(w.open) > 0 && len(w.open)+len(block) > segmentSize {
+	if len(w.open)+len(block) > segmentSize {
 		w.flush()
 	}
 	if len(w.segments) == maxSegments {

@@ -50,12 +50,12 @@ func validContent(content []byte, fields FieldSet, codes []string) bool {
 	text := content
 	if fields != 0 {
 		n, width := uvarint(content)
-		if width == 0 || n > uint64(len(content)) {
+		if width == 0 {
 			return false
 		}
 		grants, text = n, content[width:]
 	}
-	if grants*grantSize > uint64(len(text)) {
+	if grants > uint64(len(text)/grantSize) {
 		return false
 	}
 	gs := Grants(text[:grants*grantSize])

@@ -163,6 +163,8 @@ func requireSays(t require.TestingT, s *index.Snapshot, fields index.FieldSet, l
 			}
 		}
 		require.Equal(t, shared, s.Ambiguous(f))
+		_, found := s.FindAlias(index.FieldNickname, "account-2", nil)
+		require.Zero(t, found, "nobody is to be found by that field")
 		for _, nobody := range []string{"", "nobody", "account-"} {
 			_, found := s.FindAlias(f, nobody, nil)
 			require.Zero(t, found)

@@ -69,6 +69,32 @@ func TestHierarchy(t *testing.T) {
 	assert.Equal(t, 5, table.Size(), "what was published does not change")
 }
 
+// All that a code includes counts, whatever else of it is known by then.
+func TestHierarchyIsWhole(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name         string
+		implies      map[string][]string
+		holder, code string
+	}{
+		{"after one that was reached already", map[string][]string{"a": {"b", "c", "d"}, "b": {"c"}}, "a", "d"},
+		{"after one whose first step was reached already", map[string][]string{"a": {"b", "e"}, "b": {"c"}, "c": {"b1"}, "e": {"c", "f"}}, "a", "f"},
+		{"by the second pattern", map[string][]string{"x": {"a.*"}, "y": {"b.*"}}, "y", "b.1"},
+		{"by the first pattern", map[string][]string{"x": {"a.*"}, "y": {"b.*"}}, "x", "a.1"},
+		{"by a pattern beside the code", map[string][]string{"x": {"b.*"}, "y": {"b.1"}}, "x", "b.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			roles, faults := index.NewRoleSpace(c.implies)
+			require.Empty(t, faults)
+			own, _ := roles.Satisfying(c.holder)
+			numbers, _ := roles.Satisfying(c.code)
+			assert.Contains(t, numbers, own[0])
+			assert.True(t, roles.Publish().Counts(own[0], c.code))
+		})
+	}
+}
+
 func TestNamedCodes(t *testing.T) {
 	t.Parallel()
 	roles, _ := index.NewRoleSpace(nil)
@@ -184,4 +210,112 @@ func TestTooManyRoles(t *testing.T) {
 	requireRoles(t, s, list)
 	require.Equal(t, 8001, roles.Publish().Size())
 	runtime.KeepAlive(s)
+}
+
+// The last number is given too, and the only one that is free.
+func TestTheLastRoleNumber(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	all := func(from, to int) *index.Snapshot {
+		b := index.NewBuilder(0, nil, roles.Publish())
+		for i := from; i < to; i++ {
+			put(t, b, int64(i+1), 1, person{Grants: []role{{7, fmt.Sprint("role-", i)}}})
+		}
+		if !b.Settle(roles) {
+			return nil
+		}
+		s, err := index.NewSnapshot(b, roles, 0)
+		require.NoError(t, err)
+		return s
+	}
+	has := func(s *index.Snapshot, i int) {
+		t.Helper()
+		at, ok := s.Find(int64(i + 1))
+		require.True(t, ok)
+		require.Equal(t, []role{{7, fmt.Sprint("role-", i)}}, read(s, at).Grants)
+	}
+	most, last := all(1, index.MaxRoles), all(0, 1)
+	require.NotNil(t, most)
+	require.NotNil(t, last, "it is the last that is free")
+	has(last, 0)
+	require.Nil(t, all(index.MaxRoles, index.MaxRoles+1), "there is none left")
+	runtime.KeepAlive(last) // from here on nobody has it
+	another := all(index.MaxRoles, index.MaxRoles+1)
+	require.NotNil(t, another, "a single one is free again")
+	has(another, index.MaxRoles)
+	for i := 1; i < index.MaxRoles; i += 1000 {
+		has(most, i)
+	}
+	require.Equal(t, index.MaxRoles, another.Roles.Size())
+	runtime.KeepAlive(most)
+}
+
+// The numbers of a snapshot that somebody has stay its own, however many others
+// have been made and dropped since.
+func TestRoleNumbersOfAnOldSnapshot(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	list := unique("old", 5)
+	old := build(t, 0, nil, roles, list)
+	for i := range 100 {
+		build(t, 0, nil, roles, unique(fmt.Sprint("passing-", i), 5))
+	}
+	for i := range 10 {
+		build(t, 0, nil, roles, unique(fmt.Sprint("many-", i), 8000))
+	}
+	requireRoles(t, old, list)
+	again := build(t, 0, nil, roles, list)
+	requireRoles(t, again, list)
+	for id := range list {
+		at, _ := old.Find(id)
+		to, _ := again.Find(id)
+		require.Equal(t, old.Grants(at), again.Grants(to), "the numbers are those of then")
+	}
+	runtime.KeepAlive(old)
+}
+
+// What is written down has the codes up to the last that is in use.
+func TestCodesIn(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	build(t, 0, nil, roles, map[int64]person{1: {Grants: []role{{7, "a"}}}, 2: {Grants: []role{{7, "b"}}}, 3: {Grants: []role{{7, "c"}}}})
+	table := roles.Publish()
+	number := map[string]uint16{}
+	for i := range uint16(3) {
+		number[table.Code(i)] = i
+	}
+	set := func(codes ...string) (used index.RoleSet) {
+		var gs []index.Grant
+		for _, code := range codes {
+			gs = append(gs, index.Grant{Org: 1, Role: number[code]})
+		}
+		var content []byte
+		for _, g := range index.SortGrants(gs) {
+			content = append(content, grant(g.Org, g.Role)...)
+		}
+		return used.WithGrants(content)
+	}
+	first, second, third := table.Code(0), table.Code(1), table.Code(2)
+	assert.Empty(t, table.CodesIn(nil))
+	assert.Equal(t, []string{first}, table.CodesIn(set(first)))
+	assert.Equal(t, []string{first, "", third}, table.CodesIn(set(third, first)))
+	assert.Equal(t, []string{"", second}, table.CodesIn(set(second)))
+	assert.Equal(t, []string{first, second, third}, table.CodesIn(set(first, second, third)))
+}
+
+func TestRoleSet(t *testing.T) {
+	t.Parallel()
+	numbers := []uint16{0, 1, 63, 64, 127, 128, 1023, 1024, index.MaxRoles - 1}
+	for i, in := range numbers {
+		set := index.RoleSet(nil).WithGrants(grant(7, in))
+		for _, other := range numbers {
+			assert.Equal(t, other == in, set.Has(other), "%d in a set of %d", other, in)
+		}
+		assert.Len(t, set, int(in)/64+1, "no longer than it has to be")
+		for _, more := range numbers[:i] {
+			with := set.WithGrants(grant(7, more))
+			assert.True(t, with.Has(in) && with.Has(more))
+			assert.Len(t, with, len(set))
+		}
+	}
 }

@@ -279,6 +279,21 @@ func TestOnAge(t *testing.T) {
 			assert.Nil(t, a.Owed())
 			assert.Positive(t, a.Until())
 		}},
+		{"who waits for what is owed learns whether there was any", func(t *testing.T, a *refresh.OnAge, _ *refresh.Loop, _ *refresh.Tasks, s *source) {
+			news := make(chan struct{})
+			published := func() <-chan struct{} { return news }
+			never := func() bool { return false }
+			begun := time.Now()
+			assert.False(t, a.AwaitOwed(t.Context(), time.Minute, published, never))
+			assert.Zero(t, time.Since(begun))
+			a.Await(t.Context(), time.Minute, func() bool { return time.Since(begun) > 0 })
+			a.Owe()
+			assert.True(t, a.AwaitOwed(t.Context(), time.Minute, published, never))
+			assert.Equal(t, time.Minute+time.Second, time.Since(begun), "no longer than they may wait")
+			assert.True(t, a.AwaitOwed(t.Context(), time.Hour, published, never))
+			assert.Equal(t, 2*time.Minute+time.Second, time.Since(begun).Round(time.Millisecond))
+			assert.Len(t, s.began[refresh.Full], 3)
+		}},
 		{"nothing is owed at the end", func(t *testing.T, a *refresh.OnAge, _ *refresh.Loop, tasks *refresh.Tasks, _ *source) {
 			begun := time.Now()
 			a.Await(t.Context(), time.Minute, func() bool { return time.Since(begun) > 0 })

@@ -168,6 +168,20 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+func TestReaderUntil(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r := refresh.ReaderUntil{Ctx: ctx, Reader: strings.NewReader("whole")}
+	p := make([]byte, 3)
+	n, err := r.Read(p)
+	require.NoError(t, err)
+	assert.Equal(t, "who", string(p[:n]))
+	cancel(io.ErrClosedPipe)
+	n, err = r.Read(p)
+	assert.Zero(t, n)
+	assert.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

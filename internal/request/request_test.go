@@ -73,6 +73,40 @@ func TestRouteBeforeTheRouting(t *testing.T) {
 	}
 }
 
+// A mux inside a router of chi knows the route better, and a context that no router
+// has filled in knows none.
+func TestRouteInsideAnotherRouter(t *testing.T) {
+	t.Parallel()
+	var seen string
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/users/{id}", func(_ http.ResponseWriter, r *http.Request) { seen = request.Route(r) })
+	r := chi.NewRouter()
+	r.Handle("/api/*", mux)
+	r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/users/7", nil))
+	assert.Equal(t, "GET /api/users/{id}", seen)
+
+	alone := httptest.NewRequest("GET", "/api/users/7", nil)
+	assert.Empty(t, request.Route(alone.WithContext(context.WithValue(t.Context(), chi.RouteCtxKey, chi.NewRouteContext()))))
+}
+
+func TestIsTwice(t *testing.T) {
+	t.Parallel()
+	ask := func(pattern, inner, path, name string) (twice bool) {
+		r, below := chi.NewRouter(), chi.NewRouter()
+		below.Get(inner, func(_ http.ResponseWriter, r *http.Request) { twice = request.IsTwice(r, name) })
+		r.Mount(pattern, below)
+		res := httptest.NewRecorder()
+		r.ServeHTTP(res, httptest.NewRequest("GET", path, nil))
+		assert.Equal(t, 200, res.Code, path)
+		return twice
+	}
+	assert.True(t, ask("/orgs/{id}", "/members/{id}", "/orgs/7/members/9", "id"))
+	assert.False(t, ask("/orgs/{id}", "/members/{member}", "/orgs/7/members/9", "id"))
+	assert.False(t, ask("/orgs/{id}", "/members/{member}", "/orgs/7/members/9", "member"))
+	assert.False(t, ask("/orgs/{id}", "/members/{member}", "/orgs/7/members/9", "other"))
+	assert.False(t, request.IsTwice(httptest.NewRequest("GET", "/orgs/7", nil), "id"), "it is of no router of chi's")
+}
+
 func TestSuitsRefusal(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{

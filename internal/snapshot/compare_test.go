@@ -49,6 +49,7 @@ func TestComparedWithTheOneBefore(t *testing.T) {
 		{"one is gone, and another has other roles", with(without(100, 7), 8, "admin"), []int64{7}, false, false},
 		{"one is gone, and another has come", with(without(100, 7), 101, "teacher"), []int64{7}, false, false},
 		{"one has come", with(first, 101, "teacher"), nil, false, false},
+		{"one has come, and another has other roles", with(with(first, 101, "teacher"), 8, "admin"), nil, false, false},
 		{"one is there, but invalid", with(first, 7, "invalid"), nil, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

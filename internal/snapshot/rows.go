@@ -57,6 +57,9 @@ func (r Row) compare(other Row) int {
 	)
 }
 
+// outdoes reports whether the other row counts beside no base beside which r is there.
+func (r Row) outdoes(other Row) bool { return r.Read >= other.Read && r.compare(other) >= 0 }
+
 func compareBools(a, b bool) int {
 	switch {
 	case a == b:
@@ -86,14 +89,10 @@ func (r *Rows) Add(row Row) bool {
 	slices.SortFunc(row.Grants, RowGrant.compare)
 	row.Grants = slices.Compact(row.Grants)
 	rows := r.byUser[row.ID]
-	for _, old := range rows {
-		if old.Read >= row.Read && old.compare(row) >= 0 {
-			return false
-		}
+	if slices.ContainsFunc(rows, func(old Row) bool { return old.outdoes(row) }) {
+		return false
 	}
-	rows = slices.DeleteFunc(slices.Clone(rows), func(old Row) bool {
-		return row.Read >= old.Read && row.compare(old) >= 0
-	})
+	rows = slices.DeleteFunc(slices.Clone(rows), row.outdoes)
 	if r.byUser == nil {
 		r.byUser = map[int64][]Row{}
 	}
@@ -289,7 +288,7 @@ func decodeRow(r *reader, fields index.FieldSet, at func(int64) int64) (row Row,
 	row.ID, row.Sequence = int64(r.uint64()), int64(r.uint64())
 	read := int64(r.uint64())
 	kind := r.byte()
-	if r.short || row.ID <= 0 || row.Sequence < 0 || read <= 0 || kind > rowDropped {
+	if row.ID <= 0 || row.Sequence < 0 || read <= 0 || kind > rowDropped {
 		return row, false
 	}
 	row.Read, row.Invalid, row.DroppedGrant = at(read), kind == rowInvalid, kind == rowDropped

@@ -144,9 +144,12 @@ func TestWhichRowCounts(t *testing.T) {
 			base.Above = c.above
 			base.Held = &snapshot.HeldRemovals{Users: map[int64]snapshot.HeldUser{1: {}}}
 			var rows snapshot.Rows
+			taken := false
 			for _, row := range c.rows {
 				rows.Add(row)
+				taken = taken || base.Takes(row, 5)
 			}
+			assert.Equal(t, c.want != "base", taken)
 			got, changes, err := base.WithRows(rows.After(5), 5, roles, kept)
 			require.NoError(t, err)
 			at, ok := got.Find(1)
@@ -157,6 +160,45 @@ func TestWhichRowCounts(t *testing.T) {
 			_, spoken := changes.Place(1)
 			assert.Equal(t, c.want != "base", spoken)
 			assert.Equal(t, c.want == "base", got.Held.Has(1), "who is listed again is held no more")
+		})
+	}
+}
+
+// Of a user those rows are kept that can count beside some base: those that no
+// other one outdoes, which is read no earlier and is no older.
+func TestWhichRowsAreKept(t *testing.T) {
+	t.Parallel()
+	row := func(sequence, read int64) snapshot.Row { return snapshot.Row{ID: 1, Sequence: sequence, Read: read} }
+	for _, c := range []struct {
+		name  string
+		first snapshot.Row
+		then  snapshot.Row
+		added bool
+		of    map[int64]snapshot.Row // by when a base began
+	}{
+		{"the same again", row(4, 6), row(4, 6), false, map[int64]snapshot.Row{5: row(4, 6)}},
+		{"newer, and read later", row(4, 6), row(5, 7), true, map[int64]snapshot.Row{5: row(5, 7), 6: row(5, 7)}},
+		{"newer, and read at once", row(4, 6), row(5, 6), true, map[int64]snapshot.Row{5: row(5, 6)}},
+		{"newer, but read earlier", row(4, 6), row(5, 5), true, map[int64]snapshot.Row{4: row(5, 5), 5: row(4, 6)}},
+		{"older, but read later", row(4, 6), row(3, 7), true, map[int64]snapshot.Row{5: row(4, 6), 6: row(3, 7)}},
+		{"older, and read at once", row(4, 6), row(3, 6), false, map[int64]snapshot.Row{5: row(4, 6)}},
+		{"the same read later", row(4, 6), row(4, 7), true, map[int64]snapshot.Row{5: row(4, 7), 6: row(4, 7)}},
+		{"the same read earlier", row(4, 6), row(4, 5), false, map[int64]snapshot.Row{4: row(4, 6), 5: row(4, 6)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var rows snapshot.Rows
+			require.True(t, rows.Add(c.first))
+			assert.Equal(t, c.added, rows.Add(c.then))
+			for began, want := range c.of {
+				got, ok := rows.Of(1, began)
+				assert.True(t, ok, "beside a base of %d", began)
+				assert.Equal(t, want, got, "beside a base of %d", began)
+			}
+			rows.Forget(max(c.first.Read, c.then.Read) - 1)
+			assert.Equal(t, 1, rows.Len())
+			rows.Forget(max(c.first.Read, c.then.Read))
+			assert.Zero(t, rows.Len())
 		})
 	}
 }
@@ -222,6 +264,71 @@ func sealedRows(frames ...[]byte) []byte {
 	b := append([]byte(rowsMagic), bytes.Join(frames, nil)...)
 	sum := sha256.Sum256(b)
 	return append(b, frame('E', sum[:])...)
+}
+
+// A replica or a file may say anything. One row that no list has, and none of them
+// is believed.
+func TestRowsThatNoListHas(t *testing.T) {
+	t.Parallel()
+	good := snapshot.Row{ID: 1, Sequence: 1, Read: 1, Grants: []snapshot.RowGrant{{Org: 1, Code: "teacher"}}}
+	with := func(change func(*snapshot.Row)) func() []byte {
+		return func() []byte {
+			bad := good
+			bad.Grants = slices.Clone(good.Grants)
+			change(&bad)
+			return encodeRows(t, []snapshot.Row{good, bad})
+		}
+	}
+	parts := frames(append([]byte(magic), encodeRows(t, []snapshot.Row{good})[len(rowsMagic):]...))
+	payload := parts[1][1:] // of one row
+	head, rows := frame('H', parts[0][1:]), frame('W', payload)
+	for _, c := range []struct {
+		name string
+		data func() []byte
+		ok   bool
+	}{
+		{"no rows", func() []byte { return encodeRows(t, nil) }, true},
+		{"as it is written", func() []byte { return sealedRows(head, rows) }, true},
+		{"of the first sequence", with(func(r *snapshot.Row) { r.Sequence = 0 }), true},
+		{"without a grant", with(func(r *snapshot.Row) { r.Grants = nil }), true},
+		{"no id", with(func(r *snapshot.Row) { r.ID = 0 }), false},
+		{"an id below 0", with(func(r *snapshot.Row) { r.ID = -1 }), false},
+		{"a sequence below 0", with(func(r *snapshot.Row) { r.Sequence = -1 }), false},
+		{"read at no time", with(func(r *snapshot.Row) { r.Read = 0 }), false},
+		{"read before all time", with(func(r *snapshot.Row) { r.Read = -1 }), false},
+		{"no organisation", with(func(r *snapshot.Row) { r.Grants[0].Org = 0 }), false},
+		{"an organisation below 0", with(func(r *snapshot.Row) { r.Grants[0].Org = -1 }), false},
+		{"no code", with(func(r *snapshot.Row) { r.Grants[0].Code = "" }), false},
+		{"neither organisation nor code", with(func(r *snapshot.Row) { r.Grants[0] = snapshot.RowGrant{} }), false},
+		{"of no kind", func() []byte {
+			other := bytes.Clone(payload)
+			other[24] = 3
+			return sealedRows(head, frame('W', other))
+		}, false},
+		{"without a head", func() []byte { return sealedRows() }, false},
+		{"rows without a head", func() []byte { return sealedRows(rows) }, false},
+		{"rows before the head", func() []byte { return sealedRows(rows, head) }, false},
+		{"two heads", func() []byte { return sealedRows(head, head, rows) }, false},
+		{"a part of another kind", func() []byte { return sealedRows(head, rows, frame('X', nil)) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := snapshot.DecodeRows(c.data(), "key", kept, identity)
+			if c.ok {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorIs(t, err, snapshot.ErrNotIndex)
+			}
+		})
+	}
+	for end := range len(payload) {
+		_, err := snapshot.DecodeRows(sealedRows(head, frame('W', append(bytes.Clone(payload), payload[:end]...))), "key", kept, identity)
+		if end == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, snapshot.ErrNotIndex, "%d bytes of a row", end)
+		}
+	}
 }
 
 // What is decoded is encoded as it was, and has nothing in it that no list says.

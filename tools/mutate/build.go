@@ -22,15 +22,11 @@ var errTooMany = errors.New("the mutants do not compile")
 
 // build makes the test programs of packages, the first of which has the mutants
 // of those files in it. A mutant that does not compile is left out.
-func build(tmp, folder string, files, packages []string) ([]mutant, []*suite, error) {
-	p, err := load(folder)
-	if err != nil {
-		return nil, nil, err
-	}
-	barred := map[int]bool{}
-	var mutants []mutant
+func (p *loaded) build(tmp string, files, packages []string) ([]mutant, []*suite, error) {
+	folder, barred := packages[0], map[int]bool{}
 	for range 40 {
-		if mutants, err = p.overlay(tmp, files, barred); err != nil {
+		mutants, err := p.overlay(tmp, files, barred)
+		if err != nil {
 			return nil, nil, err
 		}
 		first := &suite{folder: packages[0], program: filepath.Join(tmp, "0.test")}

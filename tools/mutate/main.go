@@ -3,7 +3,8 @@
 // tests on each of these mutants, and prints those that survive:
 //
 //	go run ./tools/mutate
-//	go run ./tools/mutate -files marketplace/walk.go,console/accept.go
+//	go run ./tools/mutate -files marketplace/pager.go,console/accept.go
+//	go run ./tools/mutate -survivors
 //	go run ./tools/mutate -page >docs/mutation.md
 //
 // Known survivors are listed, each with the reason, in equivalents.txt. The
@@ -12,7 +13,9 @@
 //
 // All mutants of a package are in one test program, which runs the one that the
 // environment names, and each mutant meets only the tests that come by it: see
-// schema.go and run.go. Nothing is written into the repository.
+// schema.go and run.go. Nothing is written into the repository: what became of the
+// mutants of a package is kept in the user's cache, until the package or its tests
+// change (store.go). -all takes nothing from there.
 package main
 
 import (
@@ -42,13 +45,15 @@ var areas = []area{
 	{files: []string{"internal/policy/*.go"}},
 	{files: []string{"internal/refresh/*.go"}},
 	{files: []string{"internal/pull/*.go"}},
+	{files: []string{"internal/permits/*.go"}},
+	{files: []string{"internal/request/*.go"}},
 	{files: []string{
 		"check.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go", "policy.go", "roles.go", "store.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}},
 	{files: []string{"cloudcommand/check.go"}},
 	{files: []string{"forwardauth/*.go"}},
-	{files: []string{"console/accept.go"}},
+	{files: []string{"console/accept.go", "console/find.go"}},
 	{files: []string{"bearer/source.go", "bearer/verifier.go"}},
 }
 
@@ -59,8 +64,20 @@ func main() {
 	only := flag.String("files", "", "mutate only these files: paths in the repository, with commas between them")
 	workers := flag.Int("workers", 2, "how many mutants are tested at a time")
 	page := flag.Bool("page", false, "print docs/mutation.md")
+	everything := flag.Bool("all", false, "take nothing from earlier runs")
+	survivors := flag.Bool("survivors", false, "test only what survived an earlier run, with the tests as they are now")
 	flag.Parse()
-	ok, err := run(*only, *workers, *page, os.Stdout)
+	kept := store{}
+	if cache, err := os.UserCacheDir(); err == nil {
+		kept.folder = filepath.Join(cache, "rolegate-mutate")
+	}
+	switch {
+	case *everything:
+		kept.use = nothing
+	case *survivors:
+		kept.use = ofSameFile
+	}
+	ok, err := run(*only, *workers, kept, *page, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 	}
@@ -69,7 +86,7 @@ func main() {
 	}
 }
 
-func run(only string, workers int, page bool, out io.Writer) (ok bool, err error) {
+func run(only string, workers int, kept store, page bool, out io.Writer) (ok bool, err error) {
 	known, err := parseKnown(equivalents)
 	if err != nil {
 		return false, err
@@ -89,7 +106,7 @@ func run(only string, workers int, page bool, out io.Writer) (ok bool, err error
 			continue
 		}
 		files = append(files, found...)
-		of, err := mutate(found, a.also, workers)
+		of, err := mutate(found, a.also, workers, kept)
 		if err != nil {
 			return false, err
 		}

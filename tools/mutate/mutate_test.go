@@ -60,6 +60,11 @@ func Forever(next func() bool) int {
 	}
 }
 
+func Wait() {
+	for i := 0; i < 3; i++ {
+	}
+}
+
 func Never() bool {
 	_ = size
 	return 1 < 2
@@ -98,6 +103,8 @@ func TestForever(t *testing.T) {
 	}
 }
 
+func TestWait(t *testing.T) { Wait() }
+
 func TestFailsAnyway(t *testing.T) { t.Error("as always") }
 `
 
@@ -111,7 +118,7 @@ func TestMutate(t *testing.T) {
 	}
 	t.Chdir(folder)
 	t.Setenv("GOWORK", "off")
-	mutants, err := mutate([]string{"p/sample.go"}, nil, 2)
+	mutants, err := mutate([]string{"p/sample.go"}, nil, 2, store{})
 	require.NoError(t, err)
 	got := map[string]string{}
 	for _, m := range mutants {
@@ -135,5 +142,8 @@ func TestMutate(t *testing.T) {
 		"Has INVERT_BITWISE func Has(f flags, n int) bool { return f&(1«<<»n) != 0 }":                killed,
 		"Minus INVERT_NEGATIVES func Minus(a int64) int64 { return «-»a }":                           killed,
 		"Forever INVERT_LOOPCTRL «continue»":                                                         notViable,
+		"Wait CONDITIONALS_BOUNDARY for i := 0; i «<» 3; i++ {":                                      lived,
+		"Wait CONDITIONALS_NEGATION for i := 0; i «<» 3; i++ {":                                      lived,
+		"Wait INCREMENT_DECREMENT for i := 0; i < 3; i«++» {":                                        hung,
 	}, got)
 }

@@ -75,13 +75,13 @@ const switchFile = `
 import (
 	mutantOS "os"
 	mutantStrconv "strconv"
-	mutantSync "sync"
+	mutantAtomic "sync/atomic"
 )
 
 var (
 	mutantNow, _ = mutantStrconv.Atoi(mutantOS.Getenv("MUTANT"))
 	mutantFile   = mutantOpen()
-	mutantSeen   mutantSync.Map
+	mutantSeen   [1 << 16]mutantAtomic.Bool
 )
 
 func mutantOpen() *mutantOS.File {
@@ -92,7 +92,7 @@ func mutantOpen() *mutantOS.File {
 func mutantOn(id int) bool { return mutantNow == id || mutantFile != nil && mutantTrace(id) }
 
 func mutantTrace(id int) bool {
-	if _, seen := mutantSeen.LoadOrStore(id, true); !seen {
+	if !mutantSeen[id].Load() && !mutantSeen[id].Swap(true) {
 		_, _ = mutantFile.WriteString(mutantStrconv.Itoa(id) + "\n")
 	}
 	return false

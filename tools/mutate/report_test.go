@@ -91,8 +91,8 @@ func TestParseKnown(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	output := []byte("--- FAIL: TestB (0.00s)\n    --- FAIL: TestB/c (0.00s)\n--- FAIL: TestA (0.10s)\nok TestZ\n" +
-		"panic: test timed out after 30s\n\trunning tests:\n\t\tTestC/some_case (29s)\n\t\tTestD (1m0s)\n\ngoroutine 1:\n")
+	output := []byte("=== RUN   TestA\n--- FAIL: TestA (0.10s)\n=== RUN   TestB\n=== RUN   TestB/c\n    --- FAIL: TestB/c (0.00s)\n--- FAIL: TestB (0.00s)\n" +
+		"=== RUN   TestC\n=== PAUSE TestC\n=== RUN   TestD\n=== RUN   TestD/some_case\n=== PAUSE TestD/some_case\n=== RUN   TestE\n=== PAUSE TestE\n=== CONT  TestC\nok TestZ\n")
 	assert.Equal(t, []string{"TestA", "TestB"}, names(failure, output))
-	assert.Equal(t, []string{"TestC", "TestD"}, names(running, output))
+	assert.Equal(t, map[string]bool{"TestA": false, "TestB": false, "TestC": true, "TestD": true, "TestE": false}, underWay(output))
 }

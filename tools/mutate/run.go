@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,100 +19,151 @@ import (
 // A suite is the test program of a package.
 type suite struct {
 	folder, program string
-	tests           []test
+	flags           []string
+	tests           []test // the quickest first
 }
 
 // A test is one of a suite that passes without a mutant.
 type test struct {
 	name string
-	took time.Duration
+	took time.Duration // of a processor's time, however busy the machine is
+	wall time.Duration
 	by   map[int]bool // mutants that it comes by
 }
 
-// quick is what a test may take to be among those that a mutant meets first.
-const quick = 300 * time.Millisecond
+// quick is what the tests take that a mutant meets first, of which there may be
+// many. Those that it meets next may take four times as long, and so on.
+const quick = 200 * time.Millisecond
 
-// mutate tests the mutants of files of one package.
-func mutate(files, also []string, workers int) ([]mutant, error) {
+// unshrunk is a flag of those test programs that use rapid.
+const unshrunk = "-rapid.shrinktime=0s"
+
+// mutate tests the mutants of files of one package, but for those that the store knows.
+func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 	tmp, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
 	folder := filepath.Dir(files[0])
-	mutants, suites, err := build(tmp, folder, files, append([]string{folder}, also...))
+	p, err := load(folder)
 	if err != nil {
 		return nil, err
 	}
-	say("%s: %d mutants", folder, len(mutants))
+	packages := append([]string{folder}, also...)
+	state, all := hashes(packages), []mutant(nil)
+	files = slices.DeleteFunc(slices.Clone(files), func(file string) bool {
+		var known []mutant
+		if known, err = p.overlay(tmp, []string{file}, nil); err == nil && kept.recall(file, state, known) {
+			all = append(all, known...)
+			return true
+		}
+		return false
+	})
+	if len(files) == 0 || err != nil {
+		say("%s: %d mutants, all of them known", folder, len(all))
+		return all, err
+	}
+	mutants, suites, err := p.build(tmp, files, packages)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]mutant{} // parts of mutants
+	for i := 0; i < len(mutants); {
+		end := i
+		for end < len(mutants) && mutants[end].file == mutants[i].file {
+			end++
+		}
+		of[mutants[i].file] = mutants[i:end]
+		kept.recall(mutants[i].file, state, mutants[i:end])
+		i = end
+	}
+	var queue []int
+	left := map[string]int{}
+	for i, m := range mutants {
+		if m.status == "" {
+			queue = append(queue, i)
+			left[m.file]++
+		}
+	}
+	say("%s: %d mutants, of which %d are to be tested", folder, len(all)+len(mutants), len(queue))
 	for _, s := range suites {
 		if err := s.trace(tmp, workers); err != nil {
 			return nil, err
 		}
 	}
-	queue := make(chan int)
+	var mu sync.Mutex
+	inParallel(workers, queue, func(i int) {
+		m := &mutants[i]
+		status := fate(suites, i+1)
+		mu.Lock()
+		defer mu.Unlock()
+		m.status = status
+		if status != killed {
+			say("%s: %s:%d: %s: %s", status, m.file, m.line, m.kind, m.text)
+		}
+		if left[m.file]--; left[m.file] == 0 {
+			kept.keep(m.file, state, of[m.file])
+		}
+	})
+	return append(all, mutants...), nil
+}
+
+// inParallel calls do for each of a list, of which some are under way at a time.
+func inParallel[T any](workers int, list []T, do func(T)) {
+	queue := make(chan T)
 	var done sync.WaitGroup
 	for range workers {
 		done.Go(func() {
-			for i := range queue {
-				mutants[i].status = fate(suites, i+1)
-				if mutants[i].status != killed {
-					say("%s: %s:%d: %s: %s", mutants[i].status, mutants[i].file, mutants[i].line, mutants[i].kind, mutants[i].text)
-				}
+			for one := range queue {
+				do(one)
 			}
 		})
 	}
-	for i := range mutants {
-		if mutants[i].status == "" {
-			queue <- i
-		}
+	for _, one := range list {
+		queue <- one
 	}
 	close(queue)
 	done.Wait()
-	return mutants, nil
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // trace runs every test by itself, and notes which mutants it comes by.
 func (s *suite) trace(tmp string, workers int) error {
-	out, err := s.command(context.Background(), nil, "-test.list=^(Test|Example)").Output()
+	out, err := s.command(context.Background(), nil, "-test.list=^(Test|Example|Fuzz)").Output()
 	if err != nil {
 		return fmt.Errorf("%s: listing the tests: %w", s.folder, err)
 	}
-	names := make(chan string)
+	// What fails is not to be looked for in its smallest form.
+	if s.command(context.Background(), nil, "-test.list=^$", unshrunk).Run() == nil {
+		s.flags = []string{unshrunk}
+	}
 	var mu sync.Mutex
-	var done sync.WaitGroup
-	for range workers {
-		done.Go(func() {
-			for name := range names {
-				file := filepath.Join(tmp, "trace-"+name)
-				begun := time.Now()
-				err := s.command(context.Background(), []string{"MUTANT_TRACE=" + file}, "-test.run=^"+name+"$").Run()
-				t := test{name, time.Since(begun), map[int]bool{}}
-				numbers, _ := os.ReadFile(file) // none if it comes by nothing
-				_ = os.Remove(file)
-				for _, n := range bytes.Fields(numbers) {
-					id, _ := strconv.Atoi(string(n))
-					t.by[id] = true
-				}
-				mu.Lock()
-				if err != nil {
-					say("%s: %s is left out: it fails without a mutant, %v", s.folder, name, err)
-				} else {
-					s.tests = append(s.tests, t)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for _, name := range strings.Fields(string(out)) {
-		if strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Example") {
-			names <- name
+	inParallel(workers, strings.Fields(string(out)), func(name string) {
+		file := filepath.Join(tmp, "trace-"+name)
+		cmd, begun := s.command(context.Background(), []string{"MUTANT_TRACE=" + file}, "-test.run=^"+name+"$"), time.Now()
+		err := cmd.Run()
+		if cmd.ProcessState == nil {
+			say("%s: %s is left out: %v", s.folder, name, err)
+			return
 		}
-	}
-	close(names)
-	done.Wait()
+		t := test{name, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), time.Since(begun), map[int]bool{}}
+		numbers, _ := os.ReadFile(file) // none if it comes by nothing
+		_ = os.Remove(file)
+		for _, n := range bytes.Fields(numbers) {
+			id, _ := strconv.Atoi(string(n))
+			t.by[id] = true
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			say("%s: %s is left out: it fails without a mutant, %v", s.folder, name, err)
+		} else {
+			s.tests = append(s.tests, t)
+		}
+	})
+	slices.SortFunc(s.tests, func(a, b test) int { return cmp.Compare(a.took, b.took) })
 	if len(s.tests) == 0 {
 		return fmt.Errorf("%s: no test passes", s.folder)
 	}
@@ -119,9 +171,10 @@ func (s *suite) trace(tmp string, workers int) error {
 }
 
 func (s *suite) command(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	// An endless loop that allocates must not take all memory of the machine.
-	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v 12000000; exec "$@"`, "sh", s.program}, args...)...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = s.folder, append(os.Environ(), env...), time.Second
+	// An endless loop ends, and if it allocates it must not take all memory of the machine.
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v 12000000; ulimit -S -t "${MUTANT_SECONDS:-600}"; exec "$@"`, "sh", s.program}, args...)...)
+	// Several of them run at a time: each on one processor, with little to collect.
+	cmd.Dir, cmd.Env, cmd.WaitDelay = s.folder, append(append(os.Environ(), "GOMAXPROCS=1", "GOGC=400"), env...), time.Second
 	return cmd
 }
 
@@ -129,20 +182,7 @@ func (s *suite) command(ctx context.Context, env []string, args ...string) *exec
 func fate(suites []*suite, id int) string {
 	covered, waits := false, false
 	for _, s := range suites {
-		var fast, slow []test
-		for _, t := range s.tests {
-			switch {
-			case !t.by[id]:
-			case t.took < quick:
-				fast = append(fast, t)
-			default:
-				slow = append(slow, t)
-			}
-		}
-		for _, batch := range [][]test{fast, slow} {
-			if len(batch) == 0 {
-				continue
-			}
+		for _, batch := range s.batches(id) {
 			covered = true
 			switch s.run(id, batch) {
 			case killed:
@@ -161,9 +201,27 @@ func fate(suites []*suite, id int) string {
 	return uncovered
 }
 
+// batches are the tests that come by a mutant, the quickest first.
+func (s *suite) batches(id int) (all [][]test) {
+	var took, most time.Duration = 0, quick
+	for _, t := range s.tests {
+		if !t.by[id] {
+			continue
+		}
+		if took += t.took; len(all) == 0 || took > most {
+			if len(all) > 0 {
+				most *= 4
+			}
+			all, took = append(all, nil), t.took
+		}
+		all[len(all)-1] = append(all[len(all)-1], t)
+	}
+	return all
+}
+
 var (
 	failure = regexp.MustCompile(`(?m)^ *--- FAIL: (\w+)`)
-	running = regexp.MustCompile(`(?m)^\t\t(\w+)\S* \(\d.*s\)$`)
+	turn    = regexp.MustCompile(`(?m)^(=== RUN|=== CONT|=== PAUSE|--- PASS:|--- FAIL:|--- SKIP:) +(\w+)(?: \(.*)?$`)
 )
 
 // run runs tests with a mutant. Only a test that fails twice kills it: the
@@ -174,17 +232,16 @@ func (s *suite) run(id int, batch []test) string {
 	if err == nil {
 		return lived
 	}
-	if _, list, ended := bytes.Cut(output, []byte("panic: test timed out after")); ended {
-		waiting := names(running, list)
-		rest := slices.DeleteFunc(slices.Clone(batch), func(t test) bool { return slices.Contains(waiting, t.name) })
-		if len(names(failure, output)) == 0 && len(rest) < len(batch) {
-			if len(rest) > 0 && s.run(id, rest) == killed {
-				return killed
-			}
-			return hung
+	failed := names(failure, output)
+	if len(failed) == 0 && (bytes.Contains(output, []byte("panic: test timed out after")) || bytes.Contains(output, []byte("SIGXCPU"))) {
+		waiting := underWay(output)
+		rest := slices.DeleteFunc(slices.Clone(batch), func(t test) bool { return waiting[t.name] })
+		if len(rest) == len(batch) || len(rest) > 0 && s.run(id, rest) == killed {
+			return killed
 		}
+		return hung
 	}
-	if failed := names(failure, output); len(failed) > 0 {
+	if len(failed) > 0 {
 		batch = slices.DeleteFunc(slices.Clone(batch), func(t test) bool { return !slices.Contains(failed, t.name) })
 	}
 	for range 2 { // once may be the machine's fault, either way
@@ -198,17 +255,20 @@ func (s *suite) run(id int, batch []test) string {
 // try runs tests with a mutant until the first of them fails, of which its case
 // of a table may be the only one that ends.
 func (s *suite) try(id int, batch []test) ([]byte, error) {
-	most := 3 * time.Second
+	// What hangs in a loop ends by a processor's time, and what waits by the clock,
+	// which a busy machine does not keep up with.
+	work, most := 2*time.Second, 20*time.Second
 	var list []string
 	for _, t := range batch {
-		most += 5 * t.took
+		work += 5 * t.took
+		most += 5*t.wall + 20*t.took
 		list = append(list, t.name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), most+20*time.Second)
 	defer cancel()
 	output := &watched{failed: cancel}
-	cmd := s.command(ctx, []string{"MUTANT=" + strconv.Itoa(id)},
-		"-test.v", "-test.failfast", "-test.timeout="+most.String(), "-test.run=^("+strings.Join(list, "|")+")$")
+	cmd := s.command(ctx, []string{"MUTANT=" + strconv.Itoa(id), "MUTANT_SECONDS=" + strconv.Itoa(int(work.Seconds()))}, append(s.flags,
+		"-test.v", "-test.failfast", "-test.timeout="+most.String(), "-test.run=^("+strings.Join(list, "|")+")$")...)
 	cmd.Stdout, cmd.Stderr = output, output
 	err := cmd.Run()
 	return output.Bytes(), err
@@ -228,6 +288,15 @@ func (w *watched) Write(p []byte) (int, error) {
 	}
 	w.line = bytes.LastIndexByte(w.Bytes(), '\n') + 1
 	return n, err
+}
+
+// underWay are the tests that had begun and not ended when the output did.
+func underWay(output []byte) map[string]bool {
+	running := map[string]bool{}
+	for _, match := range turn.FindAllSubmatch(output, -1) {
+		running[string(match[2])] = string(match[1]) == "=== RUN" || string(match[1]) == "=== CONT"
+	}
+	return running
 }
 
 func names(line *regexp.Regexp, output []byte) (list []string) {
