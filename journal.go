@@ -22,12 +22,28 @@ type journal struct {
 	mu       sync.Mutex
 	outcomes [refresh.Kinds]RefreshOutcome
 	failures map[Failure]uint64
-	held     *snapshot.HeldRemovals // what the log was last told is held
-	stale    bool                   // whether the log knows that the list is stale
+
+	// What the log was last told.
+	failing   [refresh.Kinds]Failure // why refreshes fail, "" if they do not
+	odd       [refresh.Kinds]oddities
+	held      *snapshot.HeldRemovals
+	heldAs    string // its digest and cause
+	ambiguous map[Kind]int
+	stale     bool // that the list is stale
 }
 
+// oddities are what an operator should look at in the list.
+type oddities struct{ bad, conflicts, dropped, late, nullRoles int }
+
+func (o RefreshOutcome) oddities() oddities {
+	return oddities{o.BadRecords, o.Conflicts, o.DroppedGrants, o.Late, o.NullRoles}
+}
+
+// trouble reports whether they concern who may enter.
+func (o oddities) trouble() bool { return o.bad+o.conflicts+o.dropped+o.late > 0 }
+
 func newJournal(f *refresher) *journal {
-	return &journal{store: f.store, f: f, failures: map[Failure]uint64{}}
+	return &journal{store: f.store, f: f, failures: map[Failure]uint64{}, ambiguous: map[Kind]int{}}
 }
 
 // outcome takes in what a refresh that succeeded saw and changed.
@@ -45,17 +61,16 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 	}
 	gen, now := j.now.Load(), j.clock()
 	j.mu.Lock()
-	seen, before := j.outcomes[k], j.held
-	j.stale = false
-	if k == refresh.Full {
-		j.held = gen.Held
-	}
+	seen, odd := j.outcomes[k], j.outcomes[k].oddities()
+	news := odd != j.odd[k] && (k == refresh.Full || odd != oddities{}) // most incremental ones see nothing odd
+	j.odd[k], j.failing[k] = odd, ""
+	j.stale = j.stale && gen.Contact.Age(now) > j.cfg.Refresh.StaleAfter // one that took long is no end of that
 	j.mu.Unlock()
 	level := slog.LevelDebug
 	switch {
-	case pull.Outcome(seen).Trouble():
+	case news && odd.trouble():
 		level = slog.LevelWarn
-	case o.Failures > 0 || pull.Outcome(seen).Changes():
+	case o.Failures > 0 || pull.Outcome(seen).Changes() || news:
 		level = slog.LevelInfo
 	}
 	j.log.Log(j.f.tasks.Context(), level, "rolegate: refreshed", "kind", k, "users", gen.Users,
@@ -63,8 +78,8 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 		"bad_records", seen.BadRecords, "null_roles", seen.NullRoles, "dropped_grants", seen.DroppedGrants, "conflicts", seen.Conflicts,
 		"late", seen.Late, "took", o.Took.Round(time.Millisecond))
 	j.logLostRoles(seen, gen.Users)
+	j.logHeld(gen, now)
 	if k == refresh.Full {
-		j.logHeld(gen.Held, before, now)
 		j.logAmbiguous(gen)
 		j.f.unassigned.Warn(gen.Snapshot)
 	}
@@ -74,6 +89,11 @@ func (j *journal) failed(k refresh.Kind, o refresh.Outcome) {
 	why := failureOf(o.Err)
 	j.mu.Lock()
 	j.failures[why]++
+	level := slog.LevelWarn
+	if j.failing[k] == why && j.now.Load() != nil {
+		level = slog.LevelDebug
+	}
+	j.failing[k] = why
 	j.mu.Unlock()
 	msg := "rolegate: a refresh failed; the list stays as it was"
 	if j.now.Load() == nil {
@@ -83,7 +103,7 @@ func (j *journal) failed(k refresh.Kind, o refresh.Outcome) {
 	if errors.As(o.Err, &older) {
 		msg = "rolegate: a full refresh has shown an older list than the one that is known, and was not applied"
 	}
-	j.log.Warn(msg, "kind", k, "failure", why, "err", o.Err,
+	j.log.Log(j.f.tasks.Context(), level, msg, "kind", k, "failure", why, "err", o.Err,
 		"attempt", o.Failures, "next_in", j.f.loop.Until(k).Round(time.Millisecond))
 	j.warnIfStale(j.clock())
 }
@@ -108,7 +128,15 @@ func (j *journal) started(gen *snapshot.Generation, msg string) {
 func (j *journal) adopted(gen *snapshot.Generation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.held, j.stale = gen.Held, false
+	j.held, j.heldAs, j.stale = gen.Held, heldAs(gen), false
+}
+
+// heldAs names what a generation holds and why, "" for nothing.
+func heldAs(gen *snapshot.Generation) string {
+	if gen.Held == nil {
+		return ""
+	}
+	return gen.HeldDigest() + gen.Held.Cause
 }
 
 // watchStale looks every now and then whether the list is stale, also if the
@@ -148,18 +176,27 @@ func (j *journal) warnIfStale(now clock.Instant) {
 		"expire_after", j.cfg.Refresh.ExpireAfter)
 }
 
-// logHeld logs the held removals that a full refresh ended with.
-func (j *journal) logHeld(h, before *snapshot.HeldRemovals, now clock.Instant) {
+// logHeld logs the held removals that a refresh ended with, if they are others than
+// before.
+func (j *journal) logHeld(gen *snapshot.Generation, now clock.Instant) {
+	h, as := gen.Held, heldAs(gen)
+	j.mu.Lock()
+	before, same := j.held, j.heldAs == as
+	j.held, j.heldAs = h, as
+	j.mu.Unlock()
+	if same {
+		return
+	}
 	switch {
 	case h == nil && before != nil:
-		j.log.Info("rolegate: no removals are held any more", "were", before.Size(), "cause", before.Cause)
+		j.log.Info("rolegate: no removals are held any more", "were", before.Size(), "lost_roles", before.LostRoles(), "cause", before.Cause)
 	case h == nil:
 	case h.Cause == snapshot.HeldBySync:
 		j.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.Size(), "held_for", h.Since.Age(now).Round(time.Second),
 			"at_most", j.cfg.Refresh.SyncHold)
 	default:
 		j.log.Error("rolegate: the list has shrunk too much at once: what is gone is held until full refreshes agree for long enough, or an operator accepts it",
-			"users", h.Size(), "lost_roles", h.LostRoles(), "of", j.now.Load().Users,
+			"users", h.Size(), "lost_roles", h.LostRoles(), "of", gen.Users,
 			"until", h.Since.Add(j.cfg.Refresh.ShrinkHold).Time(), "again_in", j.f.loop.Until(refresh.Full).Round(time.Second))
 	}
 }
@@ -171,9 +208,23 @@ func (j *journal) logLostRoles(o RefreshOutcome, users int) {
 	}
 }
 
+// logAmbiguous logs the aliases that several users share, if there are others than
+// before.
 func (j *journal) logAmbiguous(gen *snapshot.Generation) {
 	for k := KindAccount; k < kinds; k++ {
-		if n := gen.Ambiguous(k.field()); n > 0 && j.cfg.indexed.has(k) {
+		if !j.cfg.indexed.has(k) {
+			continue
+		}
+		n := gen.Ambiguous(k.field())
+		j.mu.Lock()
+		before := j.ambiguous[k]
+		j.ambiguous[k] = n
+		j.mu.Unlock()
+		switch {
+		case n == before:
+		case n == 0:
+			j.log.Info("rolegate: no alias is shared by several users any more", "identity", k, "were", before)
+		default:
 			j.log.Warn("rolegate: several users share an alias; nobody enters by it", "identity", k, "aliases", n)
 		}
 	}

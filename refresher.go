@@ -98,10 +98,10 @@ func startRefresher(s *store, swapped func()) *refresher {
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
 		Tasks: f.tasks, Clock: f.clock, Random: f.cfg.random, Budget: r.ExpireAfter - r.ResyncEvery,
 		Runs: [refresh.Kinds]refresh.Run{
-			{Every: func() time.Duration { return r.Every }, Do: f.run(refresh.Incremental), Begin: f.first},
+			{Every: f.untilNextIncremental, Do: f.run(refresh.Incremental), Begin: f.first},
 			{Every: f.untilNextFull, Do: f.run(refresh.Full), Begin: begin},
 		},
-		RetryAfter: retryAfter, Await: await, Ran: ran, Ended: f.ended,
+		RetryAfter: f.retryAfter, Await: await, Ran: ran, Ended: f.ended,
 	})
 	f.onAge = refresh.NewOnAge(f.loop, f.clock, r.ResyncMin)
 	f.sync.Start()
@@ -126,6 +126,15 @@ func closedChannel() <-chan struct{} {
 // begin says that the first list is there.
 func (f *refresher) begin() { f.ready.Do(func() { close(f.first) }) }
 
+// untilNextIncremental is the time between two incremental refreshes. It is shorter
+// while they are to say whether the source has gone back.
+func (f *refresher) untilNextIncremental() time.Duration {
+	if doubts := f.pull.Cursor.Doubts(); doubts > 0 {
+		return min(f.cfg.Refresh.Every, doubts)
+	}
+	return f.cfg.Refresh.Every
+}
+
 // untilNextFull is the time between two full refreshes. It is shorter while one
 // has yet to decide something.
 func (f *refresher) untilNextFull() time.Duration {
@@ -148,6 +157,9 @@ func (c *settings) untilNextFull(gen *snapshot.Generation) time.Duration {
 // run makes one refresh of that kind, whatever the source does.
 func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) error {
 	return func(ctx context.Context, started clock.Instant) error {
+		if source, ok := f.cfg.Source.(IdleConnectionCloser); ok && f.pull.Cursor.Doubts() > 0 {
+			source.CloseIdleConnections() // of several servers behind one address, another may answer
+		}
 		var outcome pull.Outcome
 		err := panics.Call("the source", func() (err error) {
 			if k == refresh.Full {
@@ -269,10 +281,13 @@ func (f *refresher) expired() {
 const maxRetryAfter = 5 * time.Minute
 
 // retryAfter says how long an error asks to be left alone.
-func retryAfter(err error) (all, kind time.Duration) {
+func (f *refresher) retryAfter(err error) (all, kind time.Duration) {
 	var older *refresh.OlderError
-	if errors.As(err, &older) {
+	switch {
+	case errors.As(err, &older):
 		return 0, older.Again * 21 / 20
+	case failureOf(err) == FailureCursorRegressed:
+		return 0, f.pull.Cursor.Doubts()
 	}
 	var pe *PullError
 	if errors.As(err, &pe) {

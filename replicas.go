@@ -81,7 +81,7 @@ func (r *replica) ran(k refresh.Kind, err error) {
 	if k == refresh.Full && !failed {
 		same = r.f.pull.SameAs()
 	}
-	r.shell.Ran(replication.Kind(k), failed, max(retryAfter(err)), same)
+	r.shell.Ran(replication.Kind(k), failed, max(r.f.retryAfter(err)), same)
 }
 
 // spend takes one of the refreshes that refusals of all replicas may cause.

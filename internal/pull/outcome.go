@@ -22,9 +22,6 @@ type Outcome struct {
 // Changes reports whether the refresh changed anything.
 func (o Outcome) Changes() bool { return o.Added+o.Removed+o.Changed > 0 }
 
-// Trouble reports whether an operator should look at the source.
-func (o Outcome) Trouble() bool { return o.BadRecords+o.Conflicts > 0 }
-
 // plus adds up two parts of an outcome.
 func (o Outcome) plus(p Outcome) Outcome {
 	o.Added += p.Added

@@ -32,6 +32,7 @@ type Cursor struct {
 	done      clock.Instant      // when the last refresh began that was completed
 	outliers  map[int64]struct{} // sequences that do not move it
 	recent    map[int64]int64    // for users above the first of known, the highest sequence seen
+	latest    latest             // the users who were changed last
 	gone      map[int64]absence  // users who were removed, for as long as a row of theirs can come that is as old
 	returning bool               // the last full refresh has listed some of them again
 	older     *olderList         // what the last full refresh showed, if that was older than what is known
@@ -48,13 +49,24 @@ type knownSequence struct {
 type olderList struct {
 	started clock.Instant
 	highest int64
-	checked bool // an incremental refresh that began later has not shown what is known either
+	checks  int // incremental refreshes that began later and have not shown what is known either
 }
+
+// Of several servers behind one address, each refresh meets with any one. So it
+// takes more than a few that agree until a list is believed that is older than
+// what is known: mostChecks incremental refreshes between two full ones, which come
+// every gap/checksPerGap until then, or, if they are slower, any number in patience
+// gaps.
+const (
+	checksPerGap = 20
+	mostChecks   = 15
+	patience     = 5
+)
 
 // NewCursor returns a cursor that knows nothing. A list that is older than what
 // is known is believed when a full refresh that begins gap later shows it too.
 func NewCursor(lookBack, gap time.Duration) *Cursor {
-	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}, gone: map[int64]absence{}}
+	return &Cursor{lookBack: lookBack, gap: gap, recent: map[int64]int64{}, latest: latest{}, gone: map[int64]absence{}}
 }
 
 // maxOutliers is how many sequences can be absurd. More are a change of how the
@@ -172,6 +184,17 @@ func (c *Cursor) Outdated(id, sequence int64) bool {
 	return ok && sequence <= a.known
 }
 
+// Doubts returns how soon another incremental refresh is to look whether the source
+// still has what is known, 0 if nobody doubts that.
+func (c *Cursor) Doubts() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.older == nil {
+		return 0
+	}
+	return c.gap / checksPerGap
+}
+
 // Again returns how soon another full refresh decides whether users are listed
 // again who were removed; 0 if the last one has listed none of them.
 func (c *Cursor) Again() time.Duration {
@@ -186,6 +209,9 @@ func (c *Cursor) Again() time.Duration {
 // returned notes which users a full refresh that began then has listed again.
 // applied is whether it was applied.
 func (c *Cursor) returned(started clock.Instant, list *Tail, applied bool) {
+	if list.mixed() {
+		return // it says nothing of who was removed
+	}
 	c.returning = false
 	for id, a := range c.gone {
 		switch believed, listed := list.again[id]; {
@@ -231,6 +257,9 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64, moves bool) {
 		}
 		highest = sequence
 	}
+	if moves {
+		c.latest.add(rows)
+	}
 	if len(c.outliers) > maxOutliers { // that is how the source numbers now
 		for sequence := range c.outliers {
 			highest = max(highest, sequence)
@@ -255,6 +284,7 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence >= highest })
 		c.known = append(c.known, knownSequence{at, highest})
 		maps.DeleteFunc(c.gone, func(id int64, _ absence) bool { return listed(id) })
+		clear(c.latest)
 		c.highest, c.outliers, c.older = highest, nil, nil
 		return
 	}
@@ -279,7 +309,7 @@ func (c *Cursor) Regressed(started clock.Instant) {
 
 func (c *Cursor) check(started clock.Instant) {
 	if c.older != nil && started.Mono > c.older.started.Mono {
-		c.older.checked = true
+		c.older.checks++
 	}
 }
 
@@ -307,15 +337,21 @@ type OlderError struct {
 
 // Error implements error.
 func (e *OlderError) Error() string {
+	if e.Shown >= e.Known {
+		return "some of its rows are older than others: servers behind one address that do not agree; it lists somebody again who was removed, and nothing of it is applied"
+	}
 	return fmt.Sprintf("its highest sequence is %d, and %d was seen before: a server that lags behind, or a restored backup; nothing of it is applied until a full refresh that begins at least %v later shows the same", e.Shown, e.Known, e.Again)
 }
 
 // Older returns an [*OlderError] if a full refresh that began then and showed
 // that list is older than what is known: its highest sequence is below one that
 // was seen before, that is not explained, and no refresh that began at least the
-// gap earlier has shown the same, with an incremental one between them that has
-// not shown what is known either. What explains it is that just those users are
-// gone who had the highest sequences, and nobody is listed again. A list without a user has no sequence.
+// gap earlier has shown the same, with incremental ones between them that have not
+// shown what is known either. What explains it is that just those users are gone who
+// had the highest sequences: nobody is listed again, or with a lower sequence than
+// before. A list without a user has no sequence. An error is returned as well if a
+// list which several servers have shown, some of them lagging, would bring somebody
+// back.
 func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -328,15 +364,23 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool)
 	switch {
 	case len(list.last) == 0:
 		return nil
-	case shown >= list.known, c.older == nil && len(list.again) == 0 && explained():
+	case list.mixed() && list.believes():
+		return &OlderError{Shown: shown, Known: min(list.known, shown), Again: c.gap}
+	case shown >= list.known, c.older == nil && len(list.again) == 0 && !list.regressed() && explained():
 		c.older = nil
 		return nil
-	case c.older != nil && c.older.checked && shown >= c.older.highest && c.older.started.Age(started) >= c.gap:
+	case c.older != nil && c.older.confirmed(c.older.started.Age(started), c.gap) && shown >= c.older.highest:
 		return nil
 	case c.older == nil || shown < c.older.highest:
 		c.older = &olderList{started: started, highest: shown}
 	}
 	return &OlderError{Shown: shown, Known: list.known, Again: c.gap}
+}
+
+// confirmed reports whether a full refresh that shows the same is believed which
+// began so much later.
+func (o *olderList) confirmed(later, gap time.Duration) bool {
+	return later >= gap && (o.checks >= mostChecks || o.checks > 0 && later >= patience*gap)
 }
 
 // Full takes in a full refresh that began then and was applied at that moment,
@@ -352,8 +396,10 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 		c.older = nil
 		clear(c.recent)
 		clear(c.gone)
+		clear(c.latest)
 		known = highest
 	}
+	c.latest.follow(list)
 	for _, row := range list.above {
 		c.recent[row.id] = max(c.recent[row.id], row.sequence)
 	}

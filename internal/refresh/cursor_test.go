@@ -38,6 +38,14 @@ func pull(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
 	c.Done(at)
 }
 
+// look has as many incremental refreshes find those rows, and no others, as are to
+// look whether a list is older than what is known.
+func look(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
+	for range 15 {
+		pull(c, at, sequences...)
+	}
+}
+
 func newCursor() *refresh.Cursor { return refresh.NewCursor(2*time.Minute, time.Minute) }
 
 func TestCursorLooksBack(t *testing.T) {
@@ -460,7 +468,7 @@ func TestCursorOlderLists(t *testing.T) {
 		assert.Equal(t, refresh.OlderError{Shown: 95, Known: 100, Again: time.Minute}, *e)
 		assert.EqualValues(t, 100, c.Highest())
 		require.Error(t, older(c, 11, false, 90, 96), "no incremental refresh has looked")
-		pull(c, minute(11.2))
+		look(c, minute(11.2))
 		require.Error(t, older(c, 10.5, false, 90, 95), "not a minute later")
 		require.NoError(t, older(c, 11.5, false, 90, 96))
 		assert.EqualValues(t, 96, c.Highest(), "it is believed")
@@ -482,16 +490,28 @@ func TestCursorOlderLists(t *testing.T) {
 		full(c, minute(0), 99, 100)
 		require.Error(t, older(c, 10, false, 95))
 		pull(c, minute(10.5), 96)
+		require.Error(t, older(c, 11, false, 96), "one look may have met with a server that lags as well")
+		look(c, minute(10.7), 96)
 		require.NoError(t, older(c, 11, false, 96))
+	})
+	t.Run("in five minutes, one refresh between them", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		require.Error(t, older(c, 10, false, 95))
+		require.Error(t, older(c, 14.9, false, 95), "none has looked")
+		pull(c, minute(14.9), 95)
+		require.Error(t, older(c, 14.9, false, 95))
+		require.NoError(t, older(c, 15, false, 95))
 	})
 	t.Run("an incremental refresh that began with the first shows nothing", func(t *testing.T) {
 		t.Parallel()
 		c := newCursor()
 		full(c, minute(0), 99, 100)
 		require.Error(t, older(c, 10, false, 95))
-		pull(c, minute(10), 96)
+		look(c, minute(10), 96)
 		require.Error(t, older(c, 11, false, 96))
-		pull(c, minute(11.5), 96)
+		look(c, minute(11.5), 96)
 		require.NoError(t, older(c, 13, false, 96))
 	})
 	t.Run("it is not explained by the second alone", func(t *testing.T) {
@@ -513,6 +533,57 @@ func TestCursorOlderLists(t *testing.T) {
 		pull(c, minute(2.5))
 		assert.True(t, c.Tail(minute(3)).Add(99, 99))
 	})
+	t.Run("somebody is shown as they were before", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		c.Page(minute(1), map[int64]int64{99: 101}, true)
+		for n := range 200 { // long ago
+			pull(c, minute(2+float64(n)))
+		}
+		require.Error(t, older(c, 300, true, 99, 100), "no user who is gone explains that")
+		assert.Positive(t, c.Doubts())
+		pull(c, minute(300.5), 101)
+		assert.Zero(t, c.Doubts())
+	})
+	t.Run("pages of it are of a server that lags", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 98, 99, 100)
+		list := c.Tail(minute(1))
+		list.Add(99, 101)
+		list.Add(100, 100)
+		c.Full(minute(1), minute(1), list, []int64{98})
+		mixed := func(at float64, again bool) error {
+			list := c.Tail(minute(at))
+			for _, row := range [][2]int64{{99, 99}, {100, 100}, {99, 101}} {
+				list.Add(row[0], row[1])
+			}
+			if again {
+				list.Add(98, 98)
+			}
+			err := c.Older(minute(at), list, func() bool { return false })
+			if err == nil {
+				c.Full(minute(at), minute(at), list, nil)
+			}
+			return err
+		}
+		for n := range 5 {
+			require.NoError(t, mixed(2+float64(n), true))
+			assert.True(t, c.Outdated(98, 98), "it says nothing of who was removed")
+			assert.Zero(t, c.Again())
+		}
+		list = c.Tail(minute(10))
+		for _, row := range [][2]int64{{98, 98}, {99, 101}, {100, 100}} {
+			list.Add(row[0], row[1])
+		}
+		require.NoError(t, c.Older(minute(10), list, func() bool { return false }))
+		c.Full(minute(10), minute(10), list, nil)
+		require.NoError(t, mixed(12, false))
+		var e *refresh.OlderError
+		require.ErrorAs(t, mixed(13, true), &e, "it would be believed, and some of it is old")
+		assert.Contains(t, e.Error(), "servers behind one address")
+	})
 	t.Run("still older", func(t *testing.T) {
 		t.Parallel()
 		c := newCursor()
@@ -520,7 +591,9 @@ func TestCursorOlderLists(t *testing.T) {
 		require.Error(t, older(c, 10, false, 95))
 		c.Regressed(minute(11))
 		require.Error(t, older(c, 12, false, 90))
-		c.Regressed(minute(12.5))
+		for range 15 {
+			c.Regressed(minute(12.5))
+		}
 		require.NoError(t, older(c, 13, false, 90))
 	})
 	t.Run("whoever had the highest sequence is gone", func(t *testing.T) {

@@ -24,6 +24,10 @@ type Tail struct {
 	gap   time.Duration
 	gone  map[int64]absence // the cursor's, when the refresh began
 	again map[int64]bool    // those of them who are listed again, and whether that is believed
+
+	latest latest          // the cursor's, when the refresh began
+	lower  map[int64]int64 // of them, the highest sequence below that, of those who are listed with one
+	same   map[int64]bool  // those who are listed with that or a higher one
 }
 
 type userRow struct{ id, sequence int64 }
@@ -39,7 +43,10 @@ func (c *Cursor) Tail(now clock.Instant) *Tail {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &Tail{from: from, known: known, began: now, gap: c.gap, gone: maps.Clone(c.gone), again: map[int64]bool{}}
+	return &Tail{
+		from: from, known: known, began: now, gap: c.gap, gone: maps.Clone(c.gone), again: map[int64]bool{},
+		latest: c.latest.without(c.outliers), lower: map[int64]int64{}, same: map[int64]bool{},
+	}
 }
 
 // Add takes in the next row. It reports whether the row counts: see [absence].
@@ -48,6 +55,11 @@ func (t *Tail) Add(id, sequence int64) (counts bool) {
 	if a, ok := t.gone[id]; ok && sequence <= a.known {
 		counts = a.again != (clock.Instant{}) && a.again.Age(t.began) >= t.gap
 		t.again[id] = counts
+	}
+	if last, ok := t.latest[id]; ok && sequence < last {
+		t.lower[id] = max(t.lower[id], sequence)
+	} else if ok {
+		t.same[id] = true
 	}
 	t.most = max(t.most, sequence)
 	if sequence > t.from {
@@ -60,6 +72,38 @@ func (t *Tail) Add(id, sequence int64) (counts bool) {
 	t.last[t.next] = userRow{id, sequence}
 	t.next = (t.next + 1) % tailRows
 	return counts
+}
+
+// mixed reports whether the list shows a user both as they were before their last
+// change and after it: some of its pages are of a server that lags behind another.
+func (t *Tail) mixed() bool {
+	for id := range t.lower {
+		if t.same[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// regressed reports whether the list shows a user only as they were before their
+// last change.
+func (t *Tail) regressed() bool {
+	for id := range t.lower {
+		if !t.same[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// believes reports whether somebody counts as listed again who was removed.
+func (t *Tail) believes() bool {
+	for _, believed := range t.again {
+		if believed {
+			return true
+		}
+	}
+	return false
 }
 
 // Above returns the highest sequence that was shown of each user above that from
