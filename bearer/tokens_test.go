@@ -323,6 +323,21 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// One issuer writes itself in two ways, with https and without. Only the one that is
+// configured is believed.
+func TestAnIssuerInAnotherSpelling(t *testing.T) {
+	t.Parallel()
+	login := &issuer{}
+	client := login.inMemory()
+	login.url = "https://accounts.google.com"
+	es := newKey("es")
+	login.publish(es)
+	a := newApp(t, bearer.Config{Issuer: login.url, Client: client}, nil)
+	assert.Equal(t, http.StatusOK, a.ask("Bearer "+es.sign(t, login.claims(nil), nil)).Code)
+	assert.Equal(t, http.StatusUnauthorized, a.ask("Bearer "+es.sign(t, login.claims(map[string]any{"iss": "accounts.google.com"}), nil)).Code)
+	assert.Equal(t, "issuer", a.why())
+}
+
 func TestNamelessClaims(t *testing.T) {
 	t.Parallel()
 	v, err := bearer.New(bearer.Config{Issuer: "https://login.example.com", Audience: audience})

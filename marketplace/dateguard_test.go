@@ -1,6 +1,7 @@
 package marketplace_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,10 @@ func TestDateThatDoesNotMove(t *testing.T) {
 		after  int64
 		cached bool
 	}
+	var increments []step
+	for i := range int64(9) {
+		increments = append(increments, step{time.Minute, fmt.Sprintf("Tue, 03 Mar 2026 08:0%d:00 GMT", i), 5 + i, false})
+	}
 	cases := []struct {
 		name  string
 		steps []step
@@ -96,6 +101,7 @@ func TestDateThatDoesNotMove(t *testing.T) {
 		{"two caches by turns", []step{{0, monday, 0, false}, {time.Minute, tuesday, 0, false}, {time.Minute, monday, 0, true}, {time.Minute, tuesday, 0, true}}},
 		{"none", []step{{0, "", 0, false}, {time.Hour, "", 0, false}}},
 		{"another request", []step{{0, monday, 0, false}, {time.Hour, monday, 5, false}, {time.Hour, monday, 6, false}}},
+		{"a full refresh after many increments", append(append([]step{{0, monday, 0, false}}, increments...), step{time.Minute, monday, 0, true})},
 		{"an increment", []step{{0, monday, 5, false}, {time.Hour, monday, 5, true}}},
 	}
 	for _, tc := range cases {

@@ -51,7 +51,6 @@ type Builder struct {
 	known, fresh map[string]uint16
 	used         RoleSet
 	reused       bool // a number of known was needed for another code
-	scanned      int  // no number below is free
 	final        []uint16
 	regrant      []Grant
 }
@@ -150,7 +149,7 @@ func (b *Builder) putContent(id int64, content []byte, m marks) {
 // MaxRoles: ok is false for one more.
 func (b *Builder) Role(code string) (role uint16, ok bool) {
 	role, ok = b.known[code]
-	if ok && b.reused && b.codes[role] != code {
+	if ok && b.codes[role] != code {
 		ok = false // another has got it
 	}
 	if !ok {
@@ -180,12 +179,8 @@ func (b *Builder) newRole() (role uint16, ok bool) {
 	if !b.reused {
 		b.codes, b.reused = slices.Clone(b.codes), true
 	}
-	for ; b.scanned < MaxRoles; b.scanned++ {
-		if role := uint16(b.scanned); !b.used.Has(role) {
-			return role, true
-		}
-	}
-	return 0, false
+	free := b.used.lowestMissing()
+	return uint16(free), free < MaxRoles
 }
 
 // Settle gives the codes that are in use their numbers in roles: not before, so

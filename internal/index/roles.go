@@ -3,6 +3,8 @@ package index
 import (
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 	"sort"
@@ -408,6 +410,16 @@ func (s RoleSet) with(role uint16) RoleSet {
 	}
 	s[role/64] |= 1 << (role % 64)
 	return s
+}
+
+// lowestMissing returns the lowest number that is not in the set.
+func (s RoleSet) lowestMissing() int {
+	for i, word := range s {
+		if word != math.MaxUint64 {
+			return 64*i + bits.TrailingZeros64(^word)
+		}
+	}
+	return 64 * len(s)
 }
 
 // Assigns reports whether a listed user has a role that counts as code, which may

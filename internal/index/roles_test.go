@@ -319,3 +319,90 @@ func TestRoleSet(t *testing.T) {
 		}
 	}
 }
+
+// While a list is read, the number of a code that nobody has any more may go to
+// another, and to one only.
+func TestNumbersWhileAListIsRead(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	old := build(t, 0, nil, roles, map[int64]person{1: {Grants: []role{{7, "a"}, {7, "b"}, {7, "c"}, {7, "d"}}}})
+	b := index.NewBuilder(0, nil, roles.Publish())
+	number := map[uint16]string{}
+	take := func(code string) {
+		t.Helper()
+		n, ok := b.Role(code)
+		require.True(t, ok, code)
+		if was, taken := number[n]; taken && was != code {
+			t.Fatalf("%s has the number of %s", code, was)
+		}
+		number[n] = code
+	}
+	take("b")
+	for i := range index.MaxRoles - 4 {
+		take(fmt.Sprint("new-", i))
+	}
+	take("x") // has the number of a, c or d
+	take("y")
+	take("a")
+	for _, code := range []string{"b", "x", "y", "a", "new-0", "new-77"} {
+		take(code)
+	}
+	require.Len(t, number, index.MaxRoles)
+	for _, code := range []string{"c", "d", "z"} {
+		_, ok := b.Role(code)
+		require.False(t, ok, "all numbers are in use")
+	}
+	runtime.KeepAlive(old)
+}
+
+// A copy says of a user what the table says, and may have more grants.
+func TestCopies(t *testing.T) {
+	t.Parallel()
+	for name, fields := range map[string]index.FieldSet{"without strings": 0, "with strings": aliases} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			roles, _ := index.NewRoleSpace(nil)
+			list := map[int64]person{
+				1: {Grants: []role{{7, "teacher"}}, Text: [index.NumFields]string{index.FieldAccount: "ann", index.FieldThirdUserID: "a-1"}},
+				2: {Dropped: true},
+				3: {Invalid: true},
+			}
+			s := build(t, fields, nil, roles, list)
+			to := index.NewCopier(fields, nil)
+			teacher, _ := roles.Satisfying("teacher")
+			for id := range list {
+				at, ok := s.Place(id)
+				require.True(t, ok)
+				if id == 3 {
+					to.Copy(&s.Table, at)
+				} else {
+					to.CopyWith(&s.Table, at, []index.Grant{{Org: 9, Role: teacher[0]}, {Org: 7, Role: teacher[0]}, {Org: 1, Role: teacher[0]}})
+				}
+			}
+			copied, err := to.Finish()
+			require.NoError(t, err)
+			again := &index.Snapshot{Table: *copied, Roles: roles.Publish()}
+			for id, p := range list {
+				if id != 3 {
+					p.Grants = []role{{1, "teacher"}, {7, "teacher"}, {9, "teacher"}}
+				}
+				at, ok := again.Place(id)
+				require.True(t, ok)
+				assert.Equal(t, p.kept(fields), read(again, at))
+			}
+		})
+	}
+}
+
+// What was counted of a snapshot is counted once, and not told of another.
+func TestLastCount(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	one, two := build(t, 0, nil, roles, unique("one", 3)), build(t, 0, nil, roles, unique("two", 5))
+	var last index.LastCount
+	for _, s := range []*index.Snapshot{one, one, two, one} {
+		assert.Equal(t, s.Count(), last.Of(s))
+	}
+	first, again := last.Of(one), last.Of(one)
+	assert.Same(t, &first.Roles[0], &again.Roles[0], "the very same")
+}

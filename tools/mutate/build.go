@@ -30,7 +30,10 @@ func (p *loaded) build(tmp string, files, packages []string) ([]mutant, []*suite
 			return nil, nil, err
 		}
 		first := &suite{folder: packages[0], program: filepath.Join(tmp, "0.test")}
-		output, err := first.build(tmp)
+		output, err := p.check(tmp)
+		if err == nil {
+			output, err = first.build(tmp)
+		}
 		if err != nil {
 			more, wrong := wrongMutants(tmp, output)
 			if len(more) == 0 {
@@ -61,17 +64,54 @@ func (s *suite) build(tmp string) ([]byte, error) {
 	return exec.Command("go", "test", "-c", "-vet=off", "-gcflags=-e", "-overlay", filepath.Join(tmp, "overlay.json"), "-o", s.program, "./"+s.folder).CombinedOutput()
 }
 
+// check looks for what does not compile, in a fraction of the time that this takes.
+func (p *loaded) check(tmp string) (output []byte, err error) {
+	replace, err := replaced(tmp)
+	if err != nil {
+		return nil, err
+	}
+	set := token.NewFileSet()
+	var all []*ast.File
+	for _, name := range replace {
+		f, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	for name, data := range p.data {
+		if replace[p.absolute(name)] != "" {
+			continue
+		}
+		f, err := parser.ParseFile(set, name, data, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	config := types.Config{Importer: p.imports(set), Error: func(err error) { output = fmt.Appendln(output, err) }}
+	_, err = config.Check(p.pkg.Path(), set, all, nil)
+	return output, err
+}
+
+// replaced is what overlay has written for which files.
+func replaced(tmp string) (map[string]string, error) {
+	var overlay struct{ Replace map[string]string }
+	data, err := os.ReadFile(filepath.Join(tmp, "overlay.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &overlay)
+	}
+	return overlay.Replace, err
+}
+
 // wrongMutants are those in the lines that the compiler complains about.
 func wrongMutants(tmp string, output []byte) (ids []int, complaints string) {
 	place := regexp.MustCompile(`(?m)^(\S+\.go):(\d+):(\d+): .*$`)
 	inText := regexp.MustCompile(`mutant(?:On|Both|Sign|Step(?:\[[^\]]*\])?)\((\d+)`)
-	var overlay struct{ Replace map[string]string }
-	if data, err := os.ReadFile(filepath.Join(tmp, "overlay.json")); err == nil {
-		_ = json.Unmarshal(data, &overlay)
-	}
+	replace, _ := replaced(tmp)
 	for _, m := range place.FindAllStringSubmatch(string(output), -1) {
 		complaints += m[0] + "\n"
-		for original, now := range overlay.Replace {
+		for original, now := range replace {
 			name := strings.TrimPrefix(m[1], "./")
 			if !strings.HasSuffix(original, "/"+name) && now != m[1] && original != m[1] {
 				continue
@@ -112,17 +152,32 @@ type loaded struct {
 	data         map[string][]byte
 	info         *types.Info
 	pkg          *types.Package
+	working      string            // the folder in which the command runs
+	exports      map[string]string // of what is imported
+}
+
+func (p *loaded) absolute(name string) string { return filepath.Join(p.working, name) }
+
+func (p *loaded) imports(set *token.FileSet) types.Importer {
+	return importer.ForCompiler(set, "gc", func(path string) (io.ReadCloser, error) {
+		if p.exports[path] == "" {
+			return nil, fmt.Errorf("no export data of %s", path)
+		}
+		return os.Open(p.exports[path])
+	})
 }
 
 func load(folder string) (*loaded, error) {
-	list := exec.Command("go", "list", "-export", "-deps", "-json=Dir,ImportPath,Name,Export,GoFiles,DepOnly", "./"+folder)
+	list := exec.Command("go", "list", "-export", "-deps", "-json=Dir,ImportPath,Name,Export,GoFiles,DepOnly", "./"+folder, "os", "strconv", "sync/atomic")
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list %s: %w", folder, err)
 	}
-	p := &loaded{folder: folder, set: token.NewFileSet(), files: map[string]*ast.File{}, data: map[string][]byte{}}
-	exports := map[string]string{}
+	p := &loaded{folder: folder, set: token.NewFileSet(), files: map[string]*ast.File{}, data: map[string][]byte{}, exports: map[string]string{}}
+	if p.working, err = os.Getwd(); err != nil {
+		return nil, err
+	}
 	var path string
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var one struct {
@@ -135,8 +190,8 @@ func load(folder string) (*loaded, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		exports[one.ImportPath] = one.Export
-		if one.DepOnly {
+		p.exports[one.ImportPath] = one.Export
+		if one.DepOnly || one.Dir != p.absolute(folder) {
 			continue
 		}
 		path, p.name = one.ImportPath, one.Name
@@ -155,26 +210,17 @@ func load(folder string) (*loaded, error) {
 	for _, f := range p.files {
 		all = append(all, f)
 	}
-	config := types.Config{Importer: importer.ForCompiler(p.set, "gc", func(path string) (io.ReadCloser, error) {
-		if exports[path] == "" {
-			return nil, fmt.Errorf("no export data of %s", path)
-		}
-		return os.Open(exports[path])
-	})}
+	config := types.Config{Importer: p.imports(p.set)}
 	p.pkg, err = config.Check(path, p.set, all, p.info)
 	return p, err
 }
 
 // overlay writes the mutated files for the go command's flag -overlay.
 func (p *loaded) overlay(tmp string, files []string, barred map[int]bool) (mutants []mutant, err error) {
-	working, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
 	replace := map[string]string{}
 	write := func(name, text string) error {
 		to := filepath.Join(tmp, strings.ReplaceAll(name, "/", "-"))
-		replace[filepath.Join(working, name)] = to
+		replace[p.absolute(name)] = to
 		return os.WriteFile(to, []byte(text), 0o600)
 	}
 	for _, name := range files {
