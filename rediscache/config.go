@@ -45,9 +45,6 @@ const redacted = "[redacted]"
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }
 
-// GoString returns "[redacted]".
-func (Secret) GoString() string { return redacted }
-
 // Format writes "[redacted]", whatever the verb.
 func (Secret) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(redacted)) }
 
@@ -73,37 +70,26 @@ const (
 // so that the app does not start with a cache that is of no use. It does not
 // ask Redis: one that is away now may be back soon.
 func (c *Cache) Validate() error {
-	if c == nil || c.secret == nil {
+	if c == nil || c.cfg == nil {
 		return errors.New("rediscache: the Cache is nil or zero: make it with New")
 	}
+	cfg := c.cfg()
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("rediscache: "+format, args...)) }
-	if isNil(c.client) {
+	if v := reflect.ValueOf(cfg.Client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		wrong("Client is nil: give the app's redis.UniversalClient, such as redis.NewClient(&redis.Options{Addr: \"localhost:6379\"})")
 	}
-	switch n := len(c.secret()); {
-	case n == 0:
-		wrong("Secret is empty: all replicas need the same one; make it with: openssl rand -base64 48")
-	case n < minSecret:
-		wrong("Secret has %d bytes, which is less than %d: make one with: openssl rand -base64 48", n, minSecret)
+	if n := len(cfg.Secret); n < minSecret {
+		wrong("Secret has %d bytes, which is less than %d: all replicas need the same one; make it with: openssl rand -base64 48", n, minSecret)
 	}
 	switch {
-	case len(c.prefix) > maxPrefix:
-		wrong("Prefix has %d bytes, which is more than %d", len(c.prefix), maxPrefix)
-	case strings.ContainsAny(c.prefix, "{}") || strings.IndexFunc(c.prefix, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0:
-		wrong("Prefix %q may have only visible ASCII characters in it, and neither { nor }", c.prefix)
+	case len(cfg.Prefix) > maxPrefix:
+		wrong("Prefix has %d bytes, which is more than %d", len(cfg.Prefix), maxPrefix)
+	case strings.ContainsAny(cfg.Prefix, "{}") || strings.IndexFunc(cfg.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0:
+		wrong("Prefix %q may have only visible ASCII characters in it, and neither { nor }", cfg.Prefix)
 	}
-	if c.lease < minLease || c.lease > maxLease {
-		wrong("Lease is %v: it must be from %v to %v, or zero for %v", c.lease, minLease, maxLease, defaultLease)
+	if cfg.Lease < minLease || cfg.Lease > maxLease {
+		wrong("Lease is %v: it must be from %v to %v, or zero for %v", cfg.Lease, minLease, maxLease, defaultLease)
 	}
 	return errors.Join(errs...)
-}
-
-// isNil reports whether there is no client, also if it is a nil pointer.
-func isNil(client redis.UniversalClient) bool {
-	if client == nil {
-		return true
-	}
-	v := reflect.ValueOf(client)
-	return v.Kind() == reflect.Pointer && v.IsNil()
 }

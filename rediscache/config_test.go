@@ -27,7 +27,7 @@ func TestValidate(t *testing.T) {
 	}{
 		"good":             {rediscache.Config{Client: client, Secret: secret}, nil},
 		"good, with all":   {rediscache.Config{Client: client, Secret: secret, Prefix: "school:a", Lease: time.Minute}, nil},
-		"zero":             {rediscache.Config{}, []string{"Client is nil", "Secret is empty", "openssl rand"}},
+		"zero":             {rediscache.Config{}, []string{"Client is nil", "Secret has 0 bytes", "openssl rand"}},
 		"a nil client":     {rediscache.Config{Client: none, Secret: secret}, []string{"Client is nil"}},
 		"a short secret":   {rediscache.Config{Client: client, Secret: "short"}, []string{"Secret has 5 bytes, which is less than 32", "openssl rand"}},
 		"braces":           {rediscache.Config{Client: client, Secret: secret, Prefix: "a{b"}, []string{`Prefix "a{b"`}},

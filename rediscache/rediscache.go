@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/internal/replication"
 	"github.com/rolegate/rolegate/rediscache/internal/store"
@@ -21,10 +19,7 @@ import (
 //
 // The nil and the zero Cache are mistakes that rolegate.Open reports.
 type Cache struct {
-	client redis.UniversalClient
-	secret func() string // so that it is not printed with the Cache
-	prefix string
-	lease  time.Duration
+	cfg    func() Config // so that the secret is not printed with the Cache
 	joined atomic.Bool
 }
 
@@ -36,12 +31,8 @@ var (
 // New returns the cache on that Redis. It does not talk to it yet. What is wrong
 // with the Config, Validate tells, which rolegate.Open calls.
 func New(cfg Config) *Cache {
-	return &Cache{
-		client: cfg.Client,
-		secret: func() string { return string(cfg.Secret) },
-		prefix: cmp.Or(cfg.Prefix, defaultPrefix),
-		lease:  cmp.Or(cfg.Lease, defaultLease),
-	}
+	cfg.Prefix, cfg.Lease = cmp.Or(cfg.Prefix, defaultPrefix), cmp.Or(cfg.Lease, defaultLease)
+	return &Cache{cfg: func() Config { return cfg }}
 }
 
 // Join opens what replicas share of that list. rolegate.Open calls it, once.
@@ -52,11 +43,12 @@ func (c *Cache) Join(list string) (replication.Store, time.Duration, error) {
 	if c.joined.Swap(true) {
 		return nil, 0, errors.New("rediscache: a Cache serves one gate: make another with New")
 	}
-	s, err := store.New(c.client, c.secret(), c.prefix, list, c.lease)
+	cfg := c.cfg()
+	s, err := store.New(cfg.Client, string(cfg.Secret), cfg.Prefix, list, cfg.Lease)
 	if err != nil {
 		return nil, 0, fmt.Errorf("rediscache: %w", err)
 	}
-	return s, c.lease, nil
+	return s, cfg.Lease, nil
 }
 
 var errWrapped = errors.New("rediscache: a Cache that replicas share is not loaded and stored: give it to rolegate.Config.Cache as New returns it, and not wrapped")

@@ -2,39 +2,31 @@ package store
 
 import (
 	"context"
-	"errors"
+
+	"github.com/rolegate/rolegate/internal/panics"
 )
 
 // call calls f, and returns when it does, or when ctx ends. A client heeds ctx
 // when it waits for a connection, but not always when it waits for an answer:
 // the goroutine of a call that nobody waits for any more ends with the client's
 // own timeouts, or when the client is closed.
-func call[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	var zero T
-	type outcome struct {
-		v        T
-		err      error
-		panicked any
-	}
-	done := make(chan outcome, 1)
+func call[T any](ctx context.Context, f func() (T, error)) (none T, err error) {
+	var got T
+	var failed error
+	done := make(chan struct{})
 	go func() {
-		o := outcome{err: errors.New("the goroutine of the call to Redis was ended")}
-		defer func() {
-			o.panicked = recover() // in a hook of the app's
-			done <- o
-		}()
-		o.v, o.err = f()
+		defer close(done)
+		failed = panics.Call("a hook of the Redis client", func() (err error) {
+			got, err = f()
+			return err
+		})
 	}()
 	select {
+	case <-done:
+		if failed == nil || ctx.Err() == nil {
+			return got, failed
+		}
 	case <-ctx.Done():
-		return zero, ctx.Err()
-	case o := <-done:
-		if o.panicked != nil {
-			panic(o.panicked)
-		}
-		if o.err != nil && ctx.Err() != nil {
-			return zero, ctx.Err()
-		}
-		return o.v, o.err
 	}
+	return none, ctx.Err()
 }

@@ -28,18 +28,13 @@ local function text(n) return string.format('%.0f', n) end
 
 local fields = {'epoch', 'clock', 'name', 'began', 'seal', 'chunks', 'wanted', 'logb', 't0', 'u0', 't1', 'u1'}
 local s = {}
-
-local function read()
-	local got = redis.pcall('HMGET', KEYS[1], unpack(fields))
-	for i, f in ipairs(fields) do s[f] = not got.err and got[i] or '' end
-end
+local got = redis.pcall('HMGET', KEYS[1], unpack(fields))
+for i, f in ipairs(fields) do s[f] = not got.err and got[i] or '' end
 
 local function anew()
 	redis.call('DEL', KEYS[1], KEYS[2])
 	for _, f in ipairs(fields) do s[f] = '' end
 end
-
-read()
 if num(s.clock) > now + 1000000 then anew() end
 
 local function held(k) return num(s['u' .. k]) > now and num(s['u' .. k]) <= now + 300000000 end
@@ -166,16 +161,11 @@ if s.name == ARGV[1] and s.name ~= '' then redis.call('HDEL', KEYS[1], 'name', '
 return 1
 `)
 
-// chunksScript reads chunks of a base; one that is too long is left out. KEYS:
-// the base. ARGV: the most bytes of one, and the fields.
-var chunksScript = redis.NewScript(`
-local got = {}
-for i = 2, #ARGV do
-	local v = ''
-	if redis.call('HSTRLEN', KEYS[1], ARGV[i]) <= tonumber(ARGV[1]) then v = redis.call('HGET', KEYS[1], ARGV[i]) or '' end
-	got[i - 1] = v
-end
-return got
+// chunkScript reads a chunk of a base, unless it is too long. KEYS: the base. ARGV:
+// the field, and the most bytes.
+var chunkScript = redis.NewScript(`
+if redis.call('HSTRLEN', KEYS[1], ARGV[1]) > tonumber(ARGV[2]) then return '' end
+return redis.call('HGET', KEYS[1], ARGV[1]) or ''
 `)
 
 // spendScript takes one of so many in a minute that all replicas share. KEYS: the

@@ -6,11 +6,11 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -37,7 +37,7 @@ var _ replication.Store = (*Store)(nil)
 // A Store is one replica's view of what all share. It is safe for concurrent use.
 type Store struct {
 	client redis.UniversalClient
-	sealer *sealer
+	aead   cipher.AEAD
 	base   string // of all keys
 	token  string // names this replica
 	lease  time.Duration
@@ -46,7 +46,7 @@ type Store struct {
 // New returns the store of a list. Replicas share it if they have the same
 // secret, prefix and list; the names of keys tell, in one hash tag, who does.
 func New(client redis.UniversalClient, secret, prefix, list string, lease time.Duration) (*Store, error) {
-	s, err := newSealer(secret, prefix, list)
+	aead, err := newAEAD(secret, prefix, list)
 	if err != nil {
 		return nil, err
 	}
@@ -54,14 +54,7 @@ func New(client redis.UniversalClient, secret, prefix, list string, lease time.D
 	if err != nil {
 		return nil, err
 	}
-	return &Store{client: client, sealer: s, base: fmt.Sprintf("%s:{%x}:", prefix, tag), token: random(), lease: lease}, nil
-}
-
-// random returns 128 random bits in hexadecimal digits.
-func random() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
+	return &Store{client: client, aead: aead, base: fmt.Sprintf("%s:{%x}:", prefix, tag), token: rand.Text(), lease: lease}, nil
 }
 
 func (s *Store) keys() []string { return []string{s.base + "state", s.base + "log"} }
@@ -69,36 +62,24 @@ func (s *Store) keys() []string { return []string{s.base + "state", s.base + "lo
 func (s *Store) list(name string) string { return s.base + "base:" + name }
 
 // run runs a script.
-func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
 	v, err := call(ctx, func() (any, error) { return script.Run(ctx, s.client, keys, args...).Result() })
-	if network(err) {
-		if cluster, ok := s.client.(*redis.ClusterClient); ok {
-			cluster.ReloadState(ctx) // or it would look in a minute
-		}
+	var answer redis.Error // anything else is for want of one
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && err != nil && !errors.As(err, &answer) {
+		cluster.ReloadState(ctx) // or it would look in a minute
 	}
-	return v, err
-}
-
-// network reports whether a call has failed for want of an answer.
-func network(err error) bool {
-	var answer redis.Error
-	return err != nil && !errors.As(err, &answer) && !errors.Is(err, redis.Nil)
+	return redis.NewCmdResult(v, err)
 }
 
 var errForm = errors.New("an answer of another form than expected")
 
 // Sync asks how things stand, and acquires or renews leases.
 func (s *Store) Sync(ctx context.Context, a replication.Action) (replication.Reply, error) {
-	flag := func(b bool) string { return strconv.Itoa(map[bool]int{true: 1}[b]) }
-	v, err := s.run(ctx, syncScript, s.keys(),
-		random(), s.token, s.lease.Milliseconds(), keep.Milliseconds(), a.Cursor, a.Known.Name, a.Known.Began/1000,
-		flag(a.Want[replication.Incremental]), flag(a.Want[replication.Full]), flag(a.Raise), cmp.Or(a.Void, "none"))
-	if err != nil {
-		return replication.Reply{}, err
-	}
-	all, ok := v.([]any)
-	if !ok || len(all) != 13 {
-		return replication.Reply{}, errForm
+	all, err := s.run(ctx, syncScript, s.keys(),
+		rand.Text(), s.token, s.lease.Milliseconds(), keep.Milliseconds(), a.Cursor, a.Known.Name, a.Known.Began/1000,
+		a.Want[replication.Incremental], a.Want[replication.Full], a.Raise, cmp.Or(a.Void, "none")).Slice()
+	if err != nil || len(all) != 13 {
+		return replication.Reply{}, cmp.Or(err, errForm)
 	}
 	text := func(i int) string { t, _ := all[i].(string); return t }
 	is := func(i int) bool { n, _ := all[i].(int64); return n == 1 }
@@ -108,9 +89,9 @@ func (s *Store) Sync(ctx context.Context, a replication.Action) (replication.Rep
 	}
 	if name := text(2); name != "" {
 		b := replication.Base{Name: name, Began: micros(text(3))}
-		if _, err := s.sealer.open(basePlace(b.Name, b.Began), text(4)); err == nil {
+		if _, err := s.open(basePlace(b.Name, b.Began), text(4)); err == nil {
 			r.Base = b
-		} else if _, err := s.run(ctx, brokenScript, s.keys(), name); err != nil { // whoever has a list publishes it
+		} else if err := s.run(ctx, brokenScript, s.keys(), name).Err(); err != nil { // whoever has a list publishes it
 			return r, err
 		}
 	}
@@ -135,62 +116,55 @@ func micros(s string) int64 {
 	return n * 1000
 }
 
-// The plain bytes of an entry are From, To, Read and Ended, whether it is complete, and
-// the packed rows.
-const entryHead = 4*8 + 1
+// An entryHead is what an entry begins with; its rows follow, deflated.
+type entryHead struct {
+	From, To, Read, Ended int64
+	Complete              bool
+}
 
 // Append puts rows into the log.
 func (s *Store) Append(ctx context.Context, e replication.Entry, epoch string) error {
-	var plain []byte
-	for _, n := range []int64{e.From, e.To, e.Read, e.Ended} {
-		plain = binary.LittleEndian.AppendUint64(plain, uint64(n))
+	plain, err := binary.Append(nil, binary.LittleEndian, entryHead{e.From, e.To, e.Read, e.Ended, e.Complete})
+	if err != nil {
+		return err
 	}
-	plain = append(plain, map[bool]byte{true: 1}[e.Complete])
-	sealed := s.sealer.seal(rowsPlace(epoch), append(plain, pack(e.Rows)...))
+	sealed := s.seal(rowsPlace(epoch), append(plain, deflate(e.Rows)...))
 	if len(sealed) > maxRows {
 		return fmt.Errorf("rows of %d bytes are too many at once: %d is the most", len(sealed), maxRows)
 	}
-	v, err := s.run(ctx, appendScript, s.keys(), epoch, sealed, keep.Milliseconds())
-	if err == nil && v == int64(0) {
+	done, err := s.run(ctx, appendScript, s.keys(), epoch, sealed, keep.Milliseconds()).Bool()
+	if err == nil && !done {
 		err = replication.ErrRefused
 	}
 	return err
 }
 
 func (s *Store) openEntry(epoch, sealed string) (e replication.Entry, err error) {
-	plain, err := s.sealer.open(rowsPlace(epoch), sealed)
+	plain, err := s.open(rowsPlace(epoch), sealed)
 	if err != nil {
 		return e, err
 	}
-	if len(plain) < entryHead {
-		return e, errForged
+	var head entryHead
+	n, err := binary.Decode(plain, binary.LittleEndian, &head)
+	if err != nil {
+		return e, err
 	}
-	for i, to := range []*int64{&e.From, &e.To, &e.Read, &e.Ended} {
-		*to = int64(binary.LittleEndian.Uint64(plain[8*i:]))
-	}
-	e.Complete = plain[entryHead-1] == 1
-	e.Rows, err = unpack(plain[entryHead:])
+	e = replication.Entry{From: head.From, To: head.To, Read: head.Read, Ended: head.Ended, Complete: head.Complete}
+	e.Rows, err = inflate(plain[n:])
 	return e, err
 }
 
 // Release gives a lease back; nobody is to have it for that long.
 func (s *Store) Release(ctx context.Context, k replication.Kind, wait time.Duration) error {
-	_, err := s.run(ctx, releaseScript, s.keys(), int(k), s.token, wait.Milliseconds())
-	return err
+	return s.run(ctx, releaseScript, s.keys(), int(k), s.token, wait.Milliseconds()).Err()
 }
 
 // Spend takes one of so many in a minute that all replicas share. If there is
 // none, it says for how long.
 func (s *Store) Spend(ctx context.Context, perMinute int) (ok bool, wait time.Duration, err error) {
-	v, err := s.run(ctx, spendScript, []string{s.base + "deny"}, perMinute)
-	if err != nil {
-		return false, 0, err
+	all, err := s.run(ctx, spendScript, []string{s.base + "deny"}, perMinute).Int64Slice()
+	if err != nil || len(all) != 2 {
+		return false, 0, cmp.Or(err, errForm)
 	}
-	all, _ := v.([]any)
-	if len(all) != 2 {
-		return false, 0, errForm
-	}
-	n, _ := all[0].(int64)
-	left, _ := all[1].(int64)
-	return n == 1, time.Duration(left) * time.Millisecond, nil
+	return all[0] == 1, time.Duration(all[1]) * time.Millisecond, nil
 }
