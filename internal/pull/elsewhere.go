@@ -41,7 +41,7 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	next.Cursor = p.Cursor.Highest()
 	p.began, p.outdated = began, p.tick()
 	p.Now.Swap(next)
-	if before != nil && p.Changed != nil {
+	if p.Changed != nil {
 		p.compareAll(next, before)
 	}
 	return before, true, nil
@@ -86,7 +86,7 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 		return nil
 	}
 	moves := e.From <= p.Cursor.Highest()
-	list := p.collectRows(0, e.At.Mono-margin)
+	list := p.collectRows(0, 0)
 	list.elsewhere = true
 	for _, row := range rows {
 		if !p.rows.Add(row) || !p.counts(gen, row) {

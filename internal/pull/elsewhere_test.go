@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,6 +211,28 @@ func TestAFullRefreshBesideAnotherReplicas(t *testing.T) {
 	}
 }
 
+// What was read while a full refresh was under way goes on top of another replica's
+// that began before it, too.
+func TestRowsOutliveAFullRefresh(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(20)...)
+	other := w.pass(time.Minute).base(users(20)...)
+	w.pass(time.Minute)
+	w.read = func(after int64) {
+		if after == 0 {
+			w.read = nil
+			w.pages = [][]record{{user(20, 20, "teacher"), user(21, 21, "new")}}
+			_, err := w.pass(2 * margin).increment()
+			require.NoError(t, err)
+			w.err = errors.New("reset")
+		}
+	}
+	_, err := w.shows(users(20)).full()
+	require.Error(t, err)
+	require.True(t, w.adopt(other))
+	assert.Contains(t, w.listed(), int64(21))
+}
+
 func TestSameAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sharing).open(users(20)...)
@@ -270,7 +293,7 @@ func TestConfirmForgetsRows(t *testing.T) {
 	w := newWorld(t, sharing).open(users(20)...)
 	at := w.pass(time.Minute).at
 	require.True(t, w.Confirm(at))
-	w.apply(at, replication.Entry{From: 20, To: 21, Complete: true}, row(21, 21, "old"))
+	w.apply(at.Add(margin*3/2), replication.Entry{From: 20, To: 21, Complete: true}, row(21, 21, "old"))
 	assert.NotContains(t, w.listed(), int64(21))
 	w.pass(3 * margin)
 	w.apply(w.at, replication.Entry{From: 20, To: 22, Complete: true}, row(22, 22, "new"))
@@ -334,8 +357,20 @@ func TestApply(t *testing.T) {
 	t.Run("rows that were read before the base began", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, sharing).open(users(20)...)
-		w.apply(w.now.Load().Refreshed, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
+		began := w.now.Load().Refreshed
+		w.apply(began.Add(margin), replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
 		assert.NotContains(t, w.listed(), int64(21))
+		w.apply(began.Add(margin), replication.Entry{From: 20, To: 20, Complete: true})
+		assert.Equal(t, began.Add(margin), w.now.Load().Contact, "that there are none is known all the same")
+	})
+	t.Run("a row of a user whom a full refresh has found gone", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		_, err := w.shows(append(users(18), user(20, 20, "teacher"))).pass(time.Minute).full()
+		require.NoError(t, err)
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 18, To: 19}, row(19, 19, "teacher"))
+		assert.NotContains(t, w.listed(), int64(19))
 	})
 	t.Run("each row once, and none that is older", func(t *testing.T) {
 		t.Parallel()
@@ -343,10 +378,13 @@ func TestApply(t *testing.T) {
 		w.pass(time.Minute)
 		newer := w.at.Add(time.Second)
 		w.apply(newer, replication.Entry{From: 20, To: 22}, row(3, 22, "newer"))
-		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(3, 21, "older"))
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(3, 21, "older"), row(4, 21, "other"))
 		assert.Equal(t, []string{"newer"}, w.listed()[3])
+		assert.Equal(t, []string{"other"}, w.listed()[4])
+		before := w.now.Load()
 		w.apply(newer, replication.Entry{From: 20, To: 22}, row(3, 22, "newer"))
-		assert.Len(t, w.changes, 1)
+		assert.Same(t, before, w.now.Load())
+		assert.Len(t, w.changes, 2)
 	})
 	t.Run("are not shared again", func(t *testing.T) {
 		t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/index"
 	"github.com/rolegate/rolegate/internal/pull"
 	"github.com/rolegate/rolegate/internal/refresh"
@@ -79,31 +80,39 @@ func TestFullRefreshThatIsNotBelieved(t *testing.T) {
 		}
 		return all
 	}
+	unusable := func(id int64) []record {
+		r := user(id, id)
+		r.Unreadable = account
+		return []record{r}
+	}
 	for _, c := range []struct {
 		name string
 		list []record
 		err  error
 		why  pull.Failure // "" if it is believed
+		text string
 	}{
-		{"the source fails", users(3), away, "away"},
-		{"eleven of a thousand and more without its form", append(users(1089), structural(11)...), nil, ""},
-		{"eleven of less than that", append(users(1088), structural(11)...), nil, pull.Drift},
-		{"ten of ten", structural(10), nil, ""},
-		{"eleven of eleven", structural(11), nil, pull.Drift},
+		{"the source fails", users(3), away, "away", ""},
+		{"eleven of a thousand and more without its form", append(users(1089), structural(11)...), nil, "", ""},
+		{"eleven of less than that", append(users(1088), structural(11)...), nil, pull.Drift, "the last: a form that nobody knows"},
+		{"ten of ten", structural(10), nil, "", ""},
+		{"eleven of eleven", structural(11), nil, pull.Drift, ""},
 		{"hundreds whose text is odd", func() (all []record) {
 			for id := range int64(300) {
 				all = append(all, bad(id+1, id+1))
 			}
 			return all
-		}(), nil, ""},
-		{"twelve of nobody", make([]record, 12), nil, pull.Drift},
+		}(), nil, "", ""},
+		{"twelve of nobody", make([]record, 12), nil, pull.Drift, "the last: its user id is not above 0"},
+		{"eleven of nobody that are odd besides", append(structural(10), unusable(1)...), nil, "", ""},
+		{"eleven that cannot be used, and of nobody", append(structural(11), unusable(1)...), nil, pull.Drift, "the last: a text of it that is used could not be understood"},
 		{"more role codes than there are numbers", func() []record {
 			r := user(1, 1)
 			for i := range index.MaxRoles + 1 {
 				r.grants = append(r.grants, snapshot.RowGrant{Org: 1, Code: fmt.Sprint("role-", i)})
 			}
 			return []record{r}
-		}(), nil, pull.Drift},
+		}(), nil, pull.Drift, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +130,7 @@ func TestFullRefreshThatIsNotBelieved(t *testing.T) {
 				f, ok := errors.AsType[*failure](err)
 				require.True(t, ok, "%v", err)
 				assert.Equal(t, c.why, f.why)
+				assert.ErrorContains(t, err, c.text)
 			}
 			assert.Same(t, before, w.now.Load())
 		})
@@ -169,6 +179,7 @@ func TestIncrementsBesideAFullRefresh(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).open(users(20)...)
 	list := users(20)
+	var contact clock.Instant
 	w.read = func(after int64) {
 		if after != 0 {
 			return
@@ -177,6 +188,7 @@ func TestIncrementsBesideAFullRefresh(t *testing.T) {
 		w.pages = [][]record{{user(21, 21, "new"), user(3, 22, "changed"), bad(4, 23)}}
 		_, err := w.increment()
 		require.NoError(t, err)
+		contact = w.now.Load().Contact
 		assert.Contains(t, w.listed(), int64(21), "at once")
 		w.pass(time.Minute)
 	}
@@ -191,6 +203,8 @@ func TestIncrementsBesideAFullRefresh(t *testing.T) {
 	assert.True(t, w.now.Load().Touched, "rows lie on top")
 	assert.Equal(t, []refresh.Kind{refresh.Incremental}, w.due, "for what has come since it began")
 	assert.Equal(t, int64(23), w.now.Load().Cursor)
+	assert.Equal(t, contact, w.now.Load().Contact)
+	assert.True(t, contact.Mono > w.now.Load().Refreshed.Mono)
 }
 
 func TestAPageAskedForBeforeAFullRefreshBegan(t *testing.T) {
@@ -348,4 +362,26 @@ func TestSingle(t *testing.T) {
 	wrong := errors.New("wrong")
 	_, err = pull.Single(roles, account, func(*pull.List) error { return wrong })
 	assert.ErrorIs(t, err, wrong)
+}
+
+func TestOutcome(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		o                pull.Outcome
+		changes, trouble bool
+	}{
+		{"nothing", pull.Outcome{Records: 7, NullRoles: 1, DroppedGrants: 1, Duplicates: 1, Late: 1, Held: 1}, false, false},
+		{"added", pull.Outcome{Added: 1}, true, false},
+		{"removed", pull.Outcome{Removed: 1}, true, false},
+		{"changed", pull.Outcome{Changed: 1}, true, false},
+		{"bad", pull.Outcome{BadRecords: 1}, false, true},
+		{"conflicts", pull.Outcome{Conflicts: 1}, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, c.changes, c.o.Changes())
+			assert.Equal(t, c.trouble, c.o.Trouble())
+		})
+	}
 }

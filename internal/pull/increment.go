@@ -195,7 +195,7 @@ func (p *Puller) put(rows *List, started clock.Instant, complete, moves bool) (s
 		}
 	}
 	next.Touched = before.Touched || next.Snapshot != before.Snapshot
-	if complete || next.Snapshot != before.Snapshot || next.Held != before.Held || next.Cursor != before.Cursor {
+	if complete || next.Snapshot != before.Snapshot {
 		p.Now.Swap(&next)
 	}
 	seen = rows.outcome().plus(p.compareSome(&next, before, changes))

@@ -44,6 +44,7 @@ func TestIncrement(t *testing.T) {
 		{"the same row again", []record{user(20, 20, "teacher")}, nil, pull.Outcome{Records: 1, Duplicates: 1}, "", nil},
 		{"a row that differs under the same sequence", []record{user(20, 20, "later")}, map[int64][]string{20: {"later"}}, pull.Outcome{Records: 1, Changed: 1, Duplicates: 1, Conflicts: 1}, "", nil},
 		{"set back", []record{{Record: pull.Record{ID: 3, Sequence: 2}}}, nil, pull.Outcome{}, pull.Regressed, []refresh.Kind{refresh.Full}},
+		{"set back, and it cannot be read", []record{bad(3, 2)}, nil, pull.Outcome{}, pull.Regressed, []refresh.Kind{refresh.Full}},
 		{"more role codes than there are numbers", []record{tooMany}, nil, pull.Outcome{}, pull.Drift, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -138,6 +139,24 @@ func TestIncrementPublishesAtLeastEverySecond(t *testing.T) {
 	}
 }
 
+// The parts of a refresh add up.
+func TestIncrementCountsAllPages(t *testing.T) {
+	t.Parallel()
+	page := func(n int64) []record {
+		null, dropped := user(n, n), user(n+1, n+1, "a")
+		null.NullRoles = true
+		dropped.grants = append(dropped.grants, snapshot.RowGrant{})
+		return []record{null, dropped, user(n+2, n+2, "a"), user(n+2, n+2, "b"), bad(n-20, n+3), user(n-18, n+4)}
+	}
+	w := newWorld(t).open(users(40)...)
+	seen, err := w.shows(page(41), page(51)).increment()
+	require.NoError(t, err)
+	assert.Equal(t, pull.Outcome{
+		Records: 12, Added: 6, Removed: 2, Changed: 2, LostAllRoles: 2,
+		BadRecords: 2, NullRoles: 2, DroppedGrants: 2, Duplicates: 2, Conflicts: 2,
+	}, seen)
+}
+
 // A refresh that fails has published what came before that, and moves no age.
 func TestIncrementThatFails(t *testing.T) {
 	t.Parallel()
@@ -162,6 +181,7 @@ func TestUnreadableRecords(t *testing.T) {
 		return n
 	}
 	assert.Equal(t, 1, due())
+	assert.Equal(t, int64(20), w.now.Load().Cursor, "nobody's sequence moves nothing")
 	assert.Equal(t, 0, due())
 	w.pass(resyncEvery - 3*time.Second)
 	assert.Equal(t, 0, due())
@@ -192,6 +212,11 @@ func TestTheHighestSequenceIsMissed(t *testing.T) {
 	_, err = w.shows(nil).increment()
 	require.NoError(t, err)
 	assert.Empty(t, w.due, "it is counted anew")
+	_, err = w.shows(nil).pass(10 * time.Minute).increment() // now it asks from the highest
+	require.NoError(t, err)
+	_, err = w.shows(nil).increment()
+	require.NoError(t, err)
+	assert.Equal(t, w.at, w.now.Load().Contact, "nothing need be shown again")
 	_, err = w.shows([]record{user(22, 22, "new")}).increment()
 	require.NoError(t, err)
 	assert.Equal(t, w.at, w.now.Load().Contact, "a higher one will do")
@@ -208,6 +233,12 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		_, err = w.shows([]record{user(3, 22, "older"), user(3, 25, "newer")}).increment()
 		require.NoError(t, err)
 		assert.Equal(t, []string{"newer"}, w.listed()[3])
+		_, err = w.shows([]record{user(3, 25, "otherwise")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"otherwise"}, w.listed()[3], "under the same sequence")
+		_, err = w.shows([]record{user(3, 26, "newest")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"newest"}, w.listed()[3])
 	})
 	t.Run("of a user who is gone", func(t *testing.T) {
 		t.Parallel()
@@ -267,6 +298,12 @@ func TestAmbiguousAliases(t *testing.T) {
 	assert.Equal(t, 1, next(user(22, 22, "a").called("user-3")))
 	assert.Zero(t, next(user(23, 23, "a")))
 	assert.Equal(t, 1, next(user(24, 24, "a").called("user-4")))
+	mail := user(26, 26, "a")
+	mail.text[index.FieldEmail] = "a@b"
+	assert.Zero(t, next(mail))
+	mail = user(27, 27, "a")
+	mail.text[index.FieldEmail] = "a@b"
+	assert.Equal(t, 1, next(mail), "of another kind")
 	assert.Zero(t, next(user(24, 25, "a").called("user-24")))
 }
 

@@ -33,9 +33,9 @@ type List struct {
 	rows        []snapshot.Row      // what it has read, for whoever has to put it on top again
 	grants      []snapshot.RowGrant // of the record that has begun
 
-	lastBad                                  error
-	records, bad, structural                 int
-	unreadable, dropped, nullRoles, repeated int
+	lastBad                        error
+	records, bad, structural       int
+	unreadable, dropped, nullRoles int
 }
 
 // A Record is what a source says of one user, but for their roles and names.
@@ -107,7 +107,6 @@ func (c *List) Begin(r Record) (wanted bool, err error) {
 	}
 	if r.ID > 0 {
 		if c.incremental && good && c.repeats(&r) {
-			c.repeated++
 			return false, nil
 		}
 		if c.tail != nil {

@@ -69,7 +69,10 @@ const (
 	gap         = time.Minute
 )
 
-var account = index.FieldSet(1 << index.FieldAccount)
+var (
+	account = index.FieldSet(1 << index.FieldAccount)
+	aliases = account | 1<<index.FieldEmail
+)
 
 // newWorld returns a world without a list. It is the one of a single process, that
 // tells nobody of changes, unless change sets it otherwise.
@@ -80,7 +83,7 @@ func newWorld(t testing.TB, change ...func(*world, *pull.Config)) *world {
 	require.Empty(t, faults)
 	c := pull.Config{
 		Now: &w.now, Clock: func() clock.Instant { return w.at }, Cursor: refresh.NewCursor(lookBack, gap),
-		Roles: roles, Fields: account, Aliases: account, Every: every, ResyncEvery: resyncEvery,
+		Roles: roles, Fields: aliases, Aliases: aliases, Every: every, ResyncEvery: resyncEvery,
 		Limits: snapshot.Limits{MaxShrink: 0.3, ShrinkHold: 15 * time.Minute, ConfirmAfter: time.Minute, SyncHold: 30 * time.Minute, ResyncEvery: resyncEvery},
 		Fail:   func(why pull.Failure, err error) error { return &failure{why, err} },
 		IsRegressed: func(err error) bool {
