@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,10 +70,27 @@ func client(tr http.RoundTripper, edit ...func(*marketplace.Config)) *marketplac
 		Token:     marketplace.StaticToken(secret),
 		Transport: tr,
 	}
+	if tr != nil {
+		cfg.Transport = &bounded{RoundTripper: tr}
+	}
 	for _, f := range edit {
 		f(&cfg)
 	}
 	return marketplace.New(cfg)
+}
+
+// A bounded transport ends a test whose client would ask for ever: the clock of
+// synctest does not.
+type bounded struct {
+	http.RoundTripper
+	asked atomic.Int64
+}
+
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.asked.Add(1) > 20_000 {
+		panic("the client asks without end")
+	}
+	return b.RoundTripper.RoundTrip(r)
 }
 
 // serve starts a server for h and returns a client of it.

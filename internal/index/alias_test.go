@@ -73,7 +73,7 @@ func TestAliasesFollowChanges(t *testing.T) {
 	s, err := NewSnapshot(named(t, roles, users), roles, accounts)
 	require.NoError(t, err)
 	requireAliases(t, s, users)
-	compacted, grown, dead := 0, 0, 0
+	compacted, grown, dead, tableGrown := 0, 0, 0, 0
 	for step := range 250 {
 		changed := map[int64]string{}
 		for range 1 + random.IntN(200) {
@@ -97,7 +97,7 @@ func TestAliasesFollowChanges(t *testing.T) {
 		}
 		changes, err := named(t, roles, changed).Finish()
 		require.NoError(t, err)
-		buckets := len(s.aliases[FieldAccount].dir)
+		buckets, tableBuckets := len(s.aliases[FieldAccount].dir), len(s.dir)
 		s, err = s.Changed(changes, gone, roles, accounts)
 		require.NoError(t, err)
 		for id, account := range changed {
@@ -107,6 +107,10 @@ func TestAliasesFollowChanges(t *testing.T) {
 			delete(users, id)
 		}
 		requireAliases(t, s, users)
+		require.LessOrEqual(t, s.Users, 8*len(s.dir), "few to a bucket")
+		if len(s.dir) != tableBuckets {
+			tableGrown++
+		}
 		x := &s.aliases[FieldAccount]
 		switch {
 		case len(x.dir) != buckets:
@@ -117,6 +121,7 @@ func TestAliasesFollowChanges(t *testing.T) {
 		dead = x.dead
 	}
 	assert.True(t, grown > 0 && grown < 10, "it grew %d times", grown)
+	assert.True(t, tableGrown > 0 && tableGrown < 10, "the table grew %d times", tableGrown)
 	assert.Positive(t, compacted)
 }
 

@@ -358,6 +358,23 @@ func requireDiffers(t require.TestingT, from, to generation, fields index.FieldS
 	require.Equal(t, counts, [4]int{c.Added, c.Removed, c.Changed, c.LostAllRoles})
 }
 
+// Nobody has an id of 0 or less, whatever was put into the table.
+func TestNobodyHasSuchAnID(t *testing.T) {
+	t.Parallel()
+	roles, _ := index.NewRoleSpace(nil)
+	s := build(t, 0, nil, roles, map[int64]person{-1: {}, 0: {}, 1: {}})
+	for _, id := range []int64{-1, 0} {
+		_, known := s.Place(id)
+		assert.False(t, known, id)
+		_, listed := s.Find(id)
+		assert.False(t, listed, id)
+	}
+	_, listed := s.Find(1)
+	assert.True(t, listed)
+	_, known := new(index.Table).Place(1)
+	assert.False(t, known, "nor anybody in a table of nobody")
+}
+
 // What is written down of a snapshot is read back the same, by a role space that
 // numbers its codes otherwise.
 func TestUsersWrittenDown(t *testing.T) {

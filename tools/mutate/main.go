@@ -48,7 +48,8 @@ var areas = []area{
 	{files: []string{"internal/permits/*.go"}},
 	{files: []string{"internal/request/*.go"}},
 	{files: []string{
-		"check.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go", "policy.go", "roles.go", "store.go", "watch.go",
+		"check.go", "collect.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go",
+		"policy.go", "refresher.go", "roles.go", "source.go", "store.go", "watch.go",
 	}, also: []string{"tools/faults"}},
 	{files: []string{"marketplace/*.go"}},
 	{files: []string{"cloudcommand/check.go"}},

@@ -6,9 +6,9 @@ A program changes one operator after the other in the files that decide who is l
 
     go run ./tools/mutate
 
-runs it and prints the survivors. (` + "`" + `-files watch.go` + "`" + ` runs one file.) It fails if there is one that is not in ` + "`tools/mutate/equivalents.txt`" + `, if an entry there is out of date, or if less than the share below is killed. Code that no test runs counts as a survivor, and so does a mutant with which a test hangs; one that does not compile does not count.
+runs it and prints the survivors. (` + "`" + `-files watch.go` + "`" + ` runs one file, and ` + "`" + `-survivors` + "`" + ` what survived last time.) What became of a package's mutants is kept outside the repository until the package or its tests change, so that the next run repeats only what has changed; before a release, ` + "`" + `-all` + "`" + ` takes nothing from there. It fails if there is one that is not in ` + "`tools/mutate/equivalents.txt`" + `, if an entry there is out of date, or if less than the share below is killed. Code that no test runs counts as a survivor, and so does a mutant with which a test hangs; one that does not compile does not count.
 
-All mutants of a package are compiled at once, and the environment says which one runs. Each meets only the tests that come by it: those of its own package, and then those of the packages that ` + "`tools/mutate/main.go`" + ` names with its files, which are few. The first test that fails ends it. ` + "`internal/replication`" + ` is not in the list: its simulation breaks each of its rules by itself.
+All mutants of a package are compiled at once, and the environment says which one runs. Each meets only the tests that come by it: those of its own package, and then those of the packages that ` + "`tools/mutate/main.go`" + ` names with its files, which are few. The quickest come first, and the first that fails ends it. A mutant that loops without end is told by the processor time that it takes, so that a busy machine changes nothing. ` + "`internal/replication`" + ` is not in the list: its simulation breaks each of its rules by itself.
 
 Of %s (at least %d %% of those that can be killed have to be):
 

@@ -68,13 +68,13 @@ func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := map[string][]mutant{} // parts of mutants
+	of, was := map[string][]mutant{}, map[string]string{} // parts of mutants, and hashes
 	for i := 0; i < len(mutants); {
 		end := i
 		for end < len(mutants) && mutants[end].file == mutants[i].file {
 			end++
 		}
-		of[mutants[i].file] = mutants[i:end]
+		of[mutants[i].file], was[mutants[i].file] = mutants[i:end], hash(mutants[i].file)
 		kept.recall(mutants[i].file, state, mutants[i:end])
 		i = end
 	}
@@ -103,7 +103,7 @@ func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 			say("%s: %s:%d: %s: %s", status, m.file, m.line, m.kind, m.text)
 		}
 		if left[m.file]--; left[m.file] == 0 {
-			kept.keep(m.file, state, of[m.file])
+			kept.keep(m.file, was[m.file], state, of[m.file])
 		}
 	})
 	return append(all, mutants...), nil

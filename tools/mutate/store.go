@@ -56,13 +56,13 @@ func (s store) recall(file, pkg string, mutants []mutant) bool {
 	return all
 }
 
-// keep writes down what became of a file's mutants. It is only worth less time:
-// an error is none.
-func (s store) keep(file, pkg string, mutants []mutant) {
+// keep writes down what became of a file's mutants, which had that hash. It is
+// only worth less time: an error is none.
+func (s store) keep(file, hash, pkg string, mutants []mutant) {
 	if s.folder == "" {
 		return
 	}
-	r := record{Package: pkg, File: hash(file)}
+	r := record{Package: pkg, File: hash}
 	for _, m := range mutants {
 		r.Fates = append(r.Fates, m.status)
 	}
