@@ -280,9 +280,9 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 		slog.String("route", request.Route(r)),
 		slog.String("guard", p.String()))
 	if d.User.s != nil {
-		attrs = append(attrs, slog.Int64("user_id", d.User.ID()))
+		attrs = append(attrs, slog.Attr{Key: "user_id", Value: d.User.LogValue()})
 	} else if id.id > 0 {
-		attrs = append(attrs, slog.Int64("user_id", id.id)) // a user who is not listed
+		attrs = append(attrs, slog.String("user_id", strconv.FormatInt(id.id, 10))) // a user who is not listed
 	}
 	if g != nil {
 		if digest := id.digest(g.cfg.IdentityKey); digest != "" {
@@ -290,7 +290,7 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 		}
 	}
 	if d.Org != 0 {
-		attrs = append(attrs, slog.Int64("org_id", d.Org))
+		attrs = append(attrs, slog.String("org_id", strconv.FormatInt(d.Org, 10)))
 	}
 	if d.Held {
 		attrs = append(attrs, slog.Bool("held", true))

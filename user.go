@@ -160,5 +160,6 @@ func (u User) MarshalText() ([]byte, error) {
 // GoString keeps %#v from telling what String withholds.
 func (u User) GoString() string { return u.String() }
 
-// LogValue implements slog.LogValuer with the user's number.
-func (u User) LogValue() slog.Value { return slog.Int64Value(u.ID()) }
+// LogValue implements slog.LogValuer with the user's number, as text for the same
+// reason.
+func (u User) LogValue() slog.Value { return slog.StringValue(strconv.FormatInt(u.ID(), 10)) }

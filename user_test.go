@@ -84,7 +84,7 @@ func TestTheZeroUserIsNobody(t *testing.T) {
 	}
 	assert.Equal(t, "nobody", u.String())
 	assert.Equal(t, "nobody", u.GoString())
-	assert.EqualValues(t, 0, u.LogValue().Int64())
+	assert.Equal(t, "0", u.LogValue().String())
 }
 
 func TestWhatAUserReturnsIsACopy(t *testing.T) {

@@ -36,7 +36,7 @@ func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status i
 		v.Review = true
 		return http.StatusConflict
 	}
-	log := c.cfg.Logger.With("user_id", user.ID(), "held", held.Users, "cause", held.Cause)
+	log := c.cfg.Logger.With("user_id", user.LogValue(), "held", held.Users, "cause", held.Cause)
 	log.WarnContext(r.Context(), "rolegate console: somebody accepts the removals that are held")
 	ctx, cancel := context.WithTimeout(r.Context(), acceptWait)
 	defer cancel()

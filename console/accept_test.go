@@ -33,8 +33,8 @@ func TestAcceptingHeldRemovals(t *testing.T) {
 	assert.Zero(t, a.gate.Status().Held.Users)
 	assert.Equal(t, 1, a.gate.Status().Users)
 	log := a.log.String()
-	assert.Contains(t, log, `"msg":"rolegate console: somebody accepts the removals that are held","user_id":900,"held":30,"cause":"shrink_guard"}`)
-	assert.Contains(t, log, `"user_id":900,"held":30,"cause":"shrink_guard","outcome":"applied","removed":30}`)
+	assert.Contains(t, log, `"msg":"rolegate console: somebody accepts the removals that are held","user_id":"900","held":30,"cause":"shrink_guard"}`)
+	assert.Contains(t, log, `"user_id":"900","held":30,"cause":"shrink_guard","outcome":"applied","removed":30}`)
 
 	again := a.post(form)
 	assert.Equal(t, http.StatusConflict, again.status)
@@ -129,7 +129,7 @@ func TestForgedForms(t *testing.T) {
 			assert.Equal(t, 30, a.gate.Status().Held.Users)
 		})
 	}
-	assert.Contains(t, a.log.String(), `"msg":"rolegate console: a form was refused","user_id":900,"why":"it comes from another site"`)
+	assert.Contains(t, a.log.String(), `"msg":"rolegate console: a form was refused","user_id":"900","why":"it comes from another site"`)
 	assert.NotContains(t, a.log.String(), "somebody accepts")
 	assert.Equal(t, http.StatusMethodNotAllowed, serve(t, a.router, httptest.NewRequest("PUT", "/console", nil)).status)
 	get := serve(t, a.router, httptest.NewRequest("GET", "/console?"+form.Encode(), nil))

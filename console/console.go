@@ -192,7 +192,7 @@ func (c *console) post(w http.ResponseWriter, r *http.Request, user rolegate.Use
 }
 
 func (c *console) logRefused(ctx context.Context, user rolegate.User, why string) {
-	c.cfg.Logger.WarnContext(ctx, "rolegate console: a form was refused", "user_id", user.ID(), "why", why)
+	c.cfg.Logger.WarnContext(ctx, "rolegate console: a form was refused", "user_id", user.LogValue(), "why", why)
 }
 
 // A form has a token that its page got with a cookie: another site cannot read

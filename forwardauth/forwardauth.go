@@ -347,6 +347,8 @@ func (h *Handler) allow(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) logAllowed(ctx context.Context, pattern string, user rolegate.User, id string) {
-	h.log.LogAttrs(ctx, slog.LevelDebug, "forwardauth: let pass",
-		slog.String("decision", id), slog.Int64("user_id", user.ID()), slog.String("route", pattern))
+	if h.log.Enabled(ctx, slog.LevelDebug) {
+		h.log.LogAttrs(ctx, slog.LevelDebug, "forwardauth: let pass",
+			slog.String("decision", id), slog.Attr{Key: "user_id", Value: user.LogValue()}, slog.String("route", pattern))
+	}
 }

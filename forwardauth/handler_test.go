@@ -305,11 +305,11 @@ func TestLog(t *testing.T) {
 		q    question
 		want []string
 	}{
-		{"a rule", about(3, "/grades/secret"), []string{`"reason":"role_missing"`, `"route":"GET /grades/{id}"`, `"guard":"AnyRole(teacher)"`, `"user_id":3`}},
+		{"a rule", about(3, "/grades/secret"), []string{`"reason":"role_missing"`, `"route":"GET /grades/{id}"`, `"guard":"AnyRole(teacher)"`, `"user_id":"3"`}},
 		{"no rule", about(3, "/secret"), []string{`"reason":"unlisted"`, `"proxy":"nginx"`, `"level":"INFO"`}},
 		{"an ambiguous path", about(3, "/../secret"), []string{`"reason":"ambiguous"`, "dots"}},
 		{"no path", about(3, ""), []string{`"reason":"original_unknown"`, `"level":"WARN"`, "X-Original-Uri"}},
-		{"let pass", about(1, "/grades/secret"), []string{`"level":"DEBUG"`, `"user_id":1`, `"route":"GET /grades/{id}"`}},
+		{"let pass", about(1, "/grades/secret"), []string{`"level":"DEBUG"`, `"user_id":"1"`, `"route":"GET /grades/{id}"`}},
 	} {
 		r := c.q.request(forwardauth.Nginx)
 		w := serve(h, r)

@@ -240,7 +240,7 @@ func TestConsole(t *testing.T) {
 			b.press("#accept .danger", "#done")
 			assert.Contains(t, b.text("#done"), in("It removed 30 users.", "共移除 30 个用户。"))
 			assert.Zero(t, s.gate.Status().Held.Users)
-			assert.Contains(t, s.log.String(), fmt.Sprintf(`"user_id":%d,"held":30,"cause":"shrink_guard","outcome":"applied","removed":30`, int64(admin)))
+			assert.Contains(t, s.log.String(), fmt.Sprintf(`"user_id":"%d","held":30,"cause":"shrink_guard","outcome":"applied","removed":30`, int64(admin)))
 
 			// Pausing, and going on.
 			b.do("pause", chromedp.Click("#pause", chromedp.ByQuery))

@@ -62,7 +62,7 @@ func both(gate *rolegate.Gate, casbin func(http.Handler) http.Handler, log *slog
 				if !passed {
 					user, _ := gate.UserFrom(r.Context())
 					log.InfoContext(r.Context(), "casbin refuses what the gate lets pass",
-						"method", r.Method, "route", chi.RouteContext(r.Context()).RoutePattern(), "user_id", user.ID())
+						"method", r.Method, "route", chi.RouteContext(r.Context()).RoutePattern(), "user_id", user.LogValue())
 				}
 			}))
 		}

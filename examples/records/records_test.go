@@ -109,11 +109,11 @@ func TestAudit(t *testing.T) {
 		lacks []string
 	}{
 		{"granted", 1, slog.LevelInfo, nil, 0, nil, nil, []string{"refused"}},
-		{"refused", big, slog.LevelInfo, nil, 1, []driver.Value{"role_missing", int64(big)}, []string{`"reason":"role_missing"`}, []string{"audit"}},
-		{"unlisted", 99, slog.LevelInfo, nil, 1, []driver.Value{"not_authorized", int64(99)}, []string{`"reason":"not_authorized"`}, []string{"audit"}},
+		{"refused", big, slog.LevelInfo, nil, 1, []driver.Value{"role_missing", strconv.FormatInt(big, 10)}, []string{`"reason":"role_missing"`}, []string{"audit"}},
+		{"unlisted", 99, slog.LevelInfo, nil, 1, []driver.Value{"not_authorized", "99"}, []string{`"reason":"not_authorized"`}, []string{"audit"}},
 		{"nobody", 0, slog.LevelInfo, nil, 1, []driver.Value{"no_identity", nil}, []string{`"reason":"no_identity"`}, []string{"audit"}},
-		{"a log of warnings", big, slog.LevelWarn, nil, 1, []driver.Value{"role_missing", int64(big)}, nil, []string{"role_missing"}},
-		{"the table is away", big, slog.LevelWarn, errors.New("no connection"), 1, []driver.Value{"role_missing", int64(big)},
+		{"a log of warnings", big, slog.LevelWarn, nil, 1, []driver.Value{"role_missing", strconv.FormatInt(big, 10)}, nil, []string{"role_missing"}},
+		{"the table is away", big, slog.LevelWarn, errors.New("no connection"), 1, []driver.Value{"role_missing", strconv.FormatInt(big, 10)},
 			[]string{"audit: a refusal is in the log alone", "no connection", `"reason":"role_missing"`}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

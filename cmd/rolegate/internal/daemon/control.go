@@ -61,9 +61,9 @@ func (d *daemon) control(g *generation) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		who := a.UserID
+		who := strconv.FormatInt(a.UserID, 10)
 		if q.Kind == rolegate.KindUserID.String() {
-			who, _ = strconv.ParseInt(q.User, 10, 64) // why has read it already
+			who = q.User // which why has read already
 		}
 		attrs := []any{"kind", q.Kind, "user_id", who, "reason", a.Reason}
 		if a.Digest != "" {
