@@ -302,8 +302,9 @@ func (g *Gate) logDecision(ctx context.Context, level slog.Level, msg string, r 
 }
 
 func init() {
-	testuser.Put = func(ctx context.Context, record any, org int64) context.Context {
-		return &testContext{Context: ctx, record: record.(Record), org: org}
+	testuser.Put = func(ctx context.Context, gate, record any, org int64) context.Context {
+		g, _ := gate.(*Gate)
+		return &testContext{Context: ctx, gate: g, record: record.(Record), org: org}
 	}
 }
 
@@ -311,6 +312,7 @@ func init() {
 // guard does not look there, and puts the user that it admits in its place.
 type testContext struct {
 	context.Context
+	gate   *Gate // of those who name none
 	record Record
 	org    int64
 	found  sync.Map // *Gate to *guardedContext
@@ -321,7 +323,7 @@ func (c *testContext) Value(key any) any {
 	k, ok := key.(guardedKey)
 	switch {
 	case key == testuser.Key{}:
-		return &Admission{Decision: Decision{Reason: ReasonGranted, User: (*Gate)(nil).userOf(c.record), Org: c.org}}
+		return &Admission{Decision: Decision{Reason: ReasonGranted, User: c.gate.userOf(c.record), Org: c.org}}
 	case !ok:
 		return c.Context.Value(key)
 	}

@@ -3,6 +3,7 @@ package gingate_test
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
@@ -155,6 +157,22 @@ func TestAs(t *testing.T) {
 			}
 		})
 	}
+	t.Run("with the hierarchy of a gate", func(t *testing.T) {
+		t.Parallel()
+		gate, err := rolegate.Open(t.Context(), rolegate.Config{
+			Source: frametest.School(), Identify: rolegate.ByUserID(frametest.UserID), Logger: slog.New(slog.DiscardHandler),
+			Implies: map[string][]string{"principal": {"teacher"}},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, gate.Close()) })
+		for of, want := range map[*rolegate.Gate]string{gate: "user 42 true 7 true true", nil: "user 42 true 7 true false"} {
+			w := httptest.NewRecorder()
+			c, _ := gin.CreateTestContext(w)
+			c.Request = rolegatetest.AsOf(of, httptest.NewRequest("GET", "/", nil), rolegatetest.User{ID: 42}, 7, "principal")
+			tell(c)
+			assert.Equal(t, want, w.Body.String())
+		}
+	})
 	w := httptest.NewRecorder()
 	bare, _ := gin.CreateTestContext(w)
 	_, ok := gingate.User(bare)

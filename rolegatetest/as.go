@@ -20,7 +20,8 @@ import (
 // with the strings that its Config.Keep keeps; a nil gate has no hierarchy and keeps
 // all. Its OrgFrom returns the organisation; if that is 0, there is none, as behind a
 // guard without [rolegate.InOrg]. A handler that gets no request takes the context
-// of the copy. gingate.User and gingate.Org find them too, as a nil gate does.
+// of the copy. gingate.User and gingate.Org find them too, as a nil gate does, since
+// they name no gate: for its hierarchy use [AsOf].
 //
 // A guard in front of the handler decides as if As were not there: test routes and
 // their guards with a [Static] or a [Marketplace].
@@ -28,6 +29,13 @@ import (
 // It panics on an ID that is not above 0, on a negative org, on roles without an org,
 // on an empty role code, and in a program that is not a test.
 func As(r *http.Request, user User, org int64, roles ...string) *http.Request {
+	return AsOf(nil, r, user, org, roles...)
+}
+
+// AsOf is [As] for handlers that name no gate, such as gin's with gingate.User: they
+// find the user as that gate does, with the hierarchy of its Config.Implies and the
+// strings that its Config.Keep keeps. What names a gate finds them as it does.
+func AsOf(gate *rolegate.Gate, r *http.Request, user User, org int64, roles ...string) *http.Request {
 	switch {
 	case flag.Lookup("test.v") == nil: // every program that go test makes has it
 		panic("rolegatetest: As is for tests: this program is none")
@@ -49,5 +57,5 @@ func As(r *http.Request, user User, org int64, roles ...string) *http.Request {
 		}
 		record.Grants = append(record.Grants, rolegate.Grant{OrgID: org, RoleCode: role})
 	}
-	return r.WithContext(testuser.Put(r.Context(), record, org))
+	return r.WithContext(testuser.Put(r.Context(), gate, record, org))
 }
