@@ -238,9 +238,9 @@ func (p *Policy) known(ctx context.Context, d *Decision, err error) bool {
 // marketplace has granted meanwhile.
 func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope orgScope, r *http.Request) {
 	g := p.gate
-	p.judge(d, id, scope, r, clock.Instant{})
+	p.evaluate(d, id, scope, r, clock.Instant{})
 	again := func() bool {
-		p.judge(d, id, d.scope(scope), r, clock.Instant{})
+		p.evaluate(d, id, d.scope(scope), r, clock.Instant{})
 		return !d.mayHaveChanged() && d.Reason != ReasonAmbiguous
 	}
 	switch {
@@ -255,7 +255,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 	if d.Reason == ReasonTooOld {
 		asked := g.clock()
 		g.refresher.resyncFor(ctx, p.maxAge, asked, d.User.ID())
-		p.judge(d, id, d.scope(scope), r, asked)
+		p.evaluate(d, id, d.scope(scope), r, asked)
 		if d.Reason == ReasonTooOld && clientGone(ctx, nil) {
 			d.Reason = ReasonClientGone // and did not wait until the end
 		}

@@ -126,7 +126,7 @@ func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 // A Change is what one refresh changed, for Config.OnChange. The slices are the
 // hook's own.
 type Change struct {
-	Time       time.Time // when it was swapped in
+	Time       time.Time // when it was published
 	Full       bool      // a full refresh; else an incremental refresh
 	Generation uint64    // see Status.Generation
 

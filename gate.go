@@ -102,8 +102,8 @@ func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
 	return g.admit.Decide(ctx, id, 0)
 }
 
-// Refresh makes an incremental refresh and returns when it has been swapped in: a
-// pull that started after the call, and that is shared by everybody who waits
+// Refresh makes an incremental refresh and returns when it is published: a
+// refresh that started after the call, and that is shared by everybody who waits
 // for it. What the marketplace granted or changed before the call counts when
 // it returns nil. Whether it took something away shows only in [Gate.RefreshAll].
 //
@@ -111,7 +111,7 @@ func (g *Gate) Decide(ctx context.Context, id Identity) Decision {
 // It returns the refresh's error, ctx's, or [ErrClosed].
 func (g *Gate) Refresh(ctx context.Context) error { return g.refreshNow(ctx, refresh.Incremental) }
 
-// RefreshAll walks the whole list and returns when it has been swapped in: a full refresh
+// RefreshAll reads the whole list and returns when it is published: a full refresh
 // that started after the call, and that is shared by everybody who waits for
 // it. What the marketplace took away before the call counts when it returns
 // nil; [ErrHeld] says that the full refresh counts, but that removals are held back. It

@@ -218,7 +218,7 @@ func ByText(kind Kind, f func(*http.Request) (string, error)) Identifier {
 // FirstOf asks one Identifier after the other and takes the first answer that
 // is not [ErrNobody]. It moves on for nothing else: not on another error, not
 // on an id of 0, and not because a user is not listed. A request with two
-// identities is thus judged by the first.
+// identities is thus decided by the first.
 func FirstOf(identifiers ...Identifier) Identifier {
 	all := slices.Clone(identifiers)
 	var ks kindSet

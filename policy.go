@@ -88,7 +88,7 @@ func (p *Policy) Decide(ctx context.Context, id Identity, org int64) (d Decision
 	if p == nil {
 		return d
 	}
-	p.judge(&d, id, p.scopeOf(org), nil, clock.Instant{})
+	p.evaluate(&d, id, p.scopeOf(org), nil, clock.Instant{})
 	p.observer.count(&d)
 	p.observer.observe(p.name, &d, id, nil, "")
 	return d
@@ -204,11 +204,11 @@ func (p *Policy) readOrg(r *http.Request) (scope orgScope, err error) {
 	return orgScope{id: org}, nil
 }
 
-// judge decides by the generation of the moment, and does not count. r is nil
+// evaluate decides by the generation of the moment, and does not count. r is nil
 // for a decision that no request asks for; with a request the organisation is
 // read from it. A MaxAge goes back from asked, the zero instant for now. What it
 // decides is in d, which is too large to be handed up step by step.
-func (p *Policy) judge(d *Decision, id Identity, where orgScope, r *http.Request, asked clock.Instant) {
+func (p *Policy) evaluate(d *Decision, id Identity, where orgScope, r *http.Request, asked clock.Instant) {
 	gen, now, reason := p.store.current()
 	if reason != ReasonGranted {
 		*d = Decision{Reason: reason}

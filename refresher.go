@@ -41,8 +41,8 @@ type refresher struct {
 }
 
 // startRefresher starts everything that a gate does in the background. It calls
-// swapped after each swap.
-func startRefresher(s *store, swapped func()) *refresher {
+// published after each publish.
+func startRefresher(s *store, published func()) *refresher {
 	f := &refresher{
 		store: s, tasks: refresh.NewTasks(), opened: s.clock(),
 		first: make(chan struct{}), fatal: make(chan error, 1), stopped: make(chan struct{}),
@@ -76,7 +76,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 		},
 	})
 	f.journal = newJournal(f)
-	f.now.OnSwap(swapped)
+	f.now.OnPublish(published)
 	var await func(context.Context, refresh.Kind, <-chan struct{}) (bool, error)
 	var ran func(refresh.Kind, error)
 	switch {
@@ -92,7 +92,7 @@ func startRefresher(s *store, swapped func()) *refresher {
 			Restore: f.restore, Used: f.begin, Copy: f.copyToStore,
 		})
 		begin = f.persist.Begin()
-		f.now.OnSwap(f.persist.Changed)
+		f.now.OnPublish(f.persist.Changed)
 	}
 	f.pull = pull.New(pulls)
 	f.loop = refresh.NewLoop(refresh.LoopConfig{
@@ -348,7 +348,7 @@ func (f *refresher) syncHold() (held, lasts, quiet bool) {
 var ErrClosed = errors.New("rolegate: the gate is closed")
 
 // ErrHeld is in the chain of what [Gate.RefreshAll] returns when the full refresh was
-// swapped in, but the users that it found gone are still admitted: see
+// published, but the users that it found gone are still admitted: see
 // Status.Held, and [Gate.AcceptShrink].
 var ErrHeld = errors.New("removals are held back")
 

@@ -352,7 +352,7 @@ func DenyWith(f DenyFunc) Option {
 
 // EndOnRevoke makes a guard cancel the request's context when its user loses
 // the access with which they were admitted: for WebSockets, event streams and
-// long polls. It does so within one swap of the refresh that shows it; the cause
+// long polls. It does so as soon as the refresh that shows it is published; the cause
 // is [ErrRevoked]. It also ends when the list expires and when the gate is
 // closed; and when the server shuts down, if that calls [Gate.EndStreams].
 //
@@ -365,9 +365,9 @@ func EndOnRevoke() Option { return option(func(s *policySpec) { s.endOnRevoke = 
 // request: that the last full refresh began no earlier (for a user whose removal
 // is held back, the last one that held nothing). If it did, the request
 // waits for another, shared by all who wait, for Refresh.MaxAgeWait at most; there
-// is at most one such walk in each Refresh.ResyncMin. If that does not do, the
+// is at most one such full refresh in each Refresh.ResyncMin. If that does not do, the
 // answer is 503 with [ReasonTooOld]. It is for the few routes on which a revocation
-// must count at once; only users who would pass otherwise make it walk.
+// must count at once; only users who would pass otherwise cause a full refresh.
 //
 // A [Policy] that decides without a request does not wait: it denies with
 // TooOld. It panics if d is not above 0. A guard cannot have both MaxAge and

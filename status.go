@@ -35,7 +35,7 @@ type Status struct {
 	Grants int `json:"grants"` // their roles, counted for each organisation
 	Roles  int `json:"roles"`  // different role codes that the list has had, and those that checks name
 
-	Generation uint64 `json:"generation"`    // counts the lists that were swapped in, 0 before the first
+	Generation uint64 `json:"generation"`    // counts the lists that were published, 0 before the first
 	Cursor     int64  `json:"cursor,string"` // the sequence that the next incremental refresh goes on from
 
 	// Contact is the start of the last refresh that succeeded, and Verified that

@@ -10,7 +10,7 @@ import (
 )
 
 // A store is what all parts of a gate have in common: the generation that
-// requests see, and what it takes to judge by one. It knows none of the parts.
+// requests see, and what it takes to decide by one. It knows none of the parts.
 // Its zero value has no generation and denies; so does a nil one.
 type store struct {
 	cfg    settings

@@ -452,7 +452,7 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 }
 
 // An incremental refresh reads the clock, and before it gets any further a full refresh is
-// swapped in that has had contact since.
+// published that has had contact since.
 func TestContactDoesNotGoBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

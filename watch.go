@@ -36,7 +36,7 @@ type watches struct {
 	ending bool // EndStreams was called
 }
 
-// holdsStill judges a watch by a generation.
+// holdsStill decides about a watch by a generation.
 func (w *watch) holdsStill(gen *snapshot.Generation) bool {
 	at, reason := lookUp(gen, w.policy.store.cfg.indexed, w.id)
 	if reason != ReasonGranted || gen.ID(at) != w.user {
@@ -68,7 +68,7 @@ func (ws *watches) begin(p *Policy, id Identity, d *Decision, ctx context.Contex
 		cancel(http.ErrServerClosed)
 	}
 	ws.mu.Unlock()
-	// A swap may have come between the decision and the registration.
+	// A list may have been published between the decision and the registration.
 	if gen, _, reason := ws.store.current(); reason != ReasonGranted || !w.holdsStill(gen) {
 		cancel(ErrRevoked)
 	}
@@ -120,7 +120,7 @@ func (ws *watches) arm() {
 	ws.expiry = time.AfterFunc(min(max(left, 0), time.Minute)+time.Millisecond, func() { ws.check() })
 }
 
-// check ends the watches whose access is gone. It is called after each swap,
+// check ends the watches whose access is gone. It is called after each publish,
 // on expiry, and by Close.
 func (ws *watches) check() {
 	ws.mu.Lock()

@@ -71,7 +71,7 @@ var catalogue = []struct {
 				set(float64(n), kind.String())
 			}
 		}},
-	{"index_swaps_total", counter, nil, "Lists that were swapped in.",
+	{"lists_published_total", counter, nil, "Lists that were published.",
 		func(s *rolegate.Status, set set) { set(float64(s.Generation)) }},
 	{"held_removals", gauge, nil, "Users who are gone from the list, but whose removal is held back.",
 		func(s *rolegate.Status, set set) { set(float64(s.Held.Users)) }},

@@ -39,7 +39,7 @@ func TestValues(t *testing.T) {
 	assert.Equal(t, 3.0, v["rolegate_index_users"])
 	assert.Equal(t, 2.0, v["rolegate_index_grants"])
 	assert.Equal(t, 2.0, v["rolegate_index_roles"])
-	assert.Equal(t, 1.0, v["rolegate_index_swaps_total"])
+	assert.Equal(t, 1.0, v["rolegate_lists_published_total"])
 	assert.Equal(t, 1.0, v[`rolegate_index_ambiguous_aliases{kind="account"}`])
 	assert.Equal(t, 0.0, v[`rolegate_index_ambiguous_aliases{kind="email"}`])
 	assert.Equal(t, 1.0, v[`rolegate_sync_total{kind="full",result="success"}`])

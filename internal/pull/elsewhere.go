@@ -40,7 +40,7 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	p.Cursor.Page(p.Clock(), sequencesOf(rows), true)
 	next.Cursor = p.Cursor.Highest()
 	p.began, p.outdated = began, p.tick()
-	p.Now.Swap(next)
+	p.Now.Publish(next)
 	if p.Changed != nil {
 		p.compareAll(next, before)
 	}
@@ -70,7 +70,7 @@ func (p *Puller) Confirm(at clock.Instant) bool {
 	next.Contact, next.Verified, next.Refreshed, next.Elsewhere = clock.Later(gen.Contact, at), at, at, true
 	p.began, p.outdated = at.Mono+margin, p.tick()
 	p.rows.Forget(p.began)
-	p.Now.Swap(&next)
+	p.Now.Publish(&next)
 	return true
 }
 
@@ -153,6 +153,6 @@ func (p *Puller) Shift(by func(clock.Instant) clock.Instant) bool {
 	if gen == nil {
 		return false
 	}
-	p.Now.Swap(gen.Shifted(by))
+	p.Now.Publish(gen.Shifted(by))
 	return true
 }

@@ -196,7 +196,7 @@ func (p *Puller) put(rows *List, started clock.Instant, complete, moves bool) (s
 	}
 	next.Touched = before.Touched || next.Snapshot != before.Snapshot
 	if complete || next.Snapshot != before.Snapshot {
-		p.Now.Swap(&next)
+		p.Now.Publish(&next)
 	}
 	seen = rows.outcome().plus(p.compareSome(&next, before, changes))
 	if p.sharedAliases(&next) > p.sharedAliases(before) {

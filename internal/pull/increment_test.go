@@ -120,7 +120,7 @@ func TestIncrementPublishesAtLeastEverySecond(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.now.OnSwap(func() { w.pass(c.takes) })
+			w.now.OnPublish(func() { w.pass(c.takes) })
 			w.open(users(20)...)
 			var seen []int
 			var pages [][]record

@@ -201,7 +201,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 		p.sameAs = before.Refreshed
 	}
 	p.began = began
-	p.Now.Swap(next)
+	p.Now.Publish(next)
 	if p.Changed != nil { // they come in the order of the swaps
 		seen = seen.plus(p.compareAll(next, before))
 	}

@@ -23,7 +23,7 @@
 // each of these rules is for.
 //
 //   - A base is replaced only by one that began later, be it the host's own or
-//     another replica's. Compare when it is swapped in.
+//     another replica's. Compare when it is published.
 //   - Rows of other replicas go on top of a base if they were read more than
 //     [Margin] after it began; rows that were kept when a base is taken, likewise.
 //     A row that is left out so counts towards nothing.

@@ -16,7 +16,7 @@ type Live struct {
 	publishing chan struct{}
 
 	news   atomic.Pointer[chan struct{}] // closed with the next publish
-	onSwap []func()
+	onPublish []func()
 }
 
 // Open makes it ready for publishing.
@@ -26,9 +26,9 @@ func (l *Live) Open() {
 	l.news.Store(&news)
 }
 
-// OnSwap has call called after each publish, with the lock held, and in the order of
+// OnPublish has call called after each publish, with the lock held, and in the order of
 // these calls. It must be called before the first publish.
-func (l *Live) OnSwap(call func()) { l.onSwap = append(l.onSwap, call) }
+func (l *Live) OnPublish(call func()) { l.onPublish = append(l.onPublish, call) }
 
 // Load returns the generation that requests see, nil if there is none yet.
 func (l *Live) Load() *Generation { return l.now.Load() }
@@ -49,9 +49,9 @@ func (l *Live) Lock(ctx context.Context) error {
 // Unlock gives the lock back.
 func (l *Live) Unlock() { <-l.publishing }
 
-// Swap makes requests see the next generation, which has a number of its own if it
+// Publish makes requests see the next generation, which has a number of its own if it
 // differs in more than its ages. It needs the lock.
-func (l *Live) Swap(next *Generation) {
+func (l *Live) Publish(next *Generation) {
 	before := l.now.Load()
 	switch {
 	case before == nil:
@@ -64,7 +64,7 @@ func (l *Live) Swap(next *Generation) {
 	l.now.Store(next)
 	news := make(chan struct{})
 	close(*l.news.Swap(&news))
-	for _, call := range l.onSwap {
+	for _, call := range l.onPublish {
 		call()
 	}
 }
