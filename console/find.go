@@ -116,7 +116,7 @@ func (v *view) action(r *http.Request, guards []*rolegate.Policy, id rolegate.Id
 		}
 	}
 	where := func(orgs []string) string {
-		if !inOrg || orgs[0] == "0" {
+		if orgs[0] == "0" {
 			return ""
 		}
 		return v.T("actions.in", strings.Join(orgs, v.T("comma")))

@@ -25,6 +25,13 @@ func TestUsersOfAnIdentity(t *testing.T) {
 	for id := int64(20); id < 40; id++ {
 		records = append(records, rolegate.Record{UserID: id, Account: "-", Grants: []rolegate.Grant{in(1, "x")}})
 	}
+	for id := int64(50); id < 62; id++ {
+		records = append(records, rolegate.Record{UserID: id, Account: "a-dozen", Grants: []rolegate.Grant{in(1, "x")}})
+	}
+	for org := int64(1); org <= 8; org++ {
+		last := &records[len(records)-1]
+		last.Grants = append(last.Grants, in(org, "eight"))
+	}
 	for org := int64(1); org <= 10; org++ {
 		records[1].Grants = append(records[1].Grants, in(org, "guest"))
 	}
@@ -38,6 +45,7 @@ func TestUsersOfAnIdentity(t *testing.T) {
 		{"one", "account", "li.wei", []string{`<dt>4</dt>`, "Organisation 7: homeroom, teacher", "Organisation 8: pupil"}, []string{`<dt>5</dt>`, "more of them"}},
 		{"two", "account", "twin", []string{`<dt>5</dt>`, `<dt>6</dt>`, "Organisation 9: clerk", "in 2 more organisations", "ambiguous"}, []string{`<dt>4</dt>`}},
 		{"very many", "account", "-", []string{`<dt>20</dt>`, `<dt>31</dt>`, "There are more of them."}, []string{`<dt>32</dt>`}},
+		{"as many as are shown, one in as many organisations", "account", "a-dozen", []string{`<dt>50</dt>`, `<dt>61</dt>`, "Organisation 8: eight"}, []string{"There are more of them.", "more organisation"}},
 		{"a third id that is kept, and not indexed", "third_user_id", "t-56", []string{`<dt>5</dt>`, `<dt>6</dt>`, "identify_failed"}, nil},
 		{"nobody", "account", "nobody-has-this", []string{"not_authorized"}, []string{`id="users"`}},
 		{"a user id", "user_id", "4", []string{"The user passes."}, []string{`id="users"`}},
@@ -81,9 +89,10 @@ func TestActions(t *testing.T) {
 	a.router.With(a.gate.Require(where)).Get("/mine", handler)
 	a.router.With(other.gate.Admit).Get("/other", handler)
 	a.router.With(other.gate.Admit, a.gate.Require(rolegate.AnyRole("teacher"))).Get("/both", handler)
+	a.router.With(other.gate.Admit, a.gate.Require(rolegate.Either(rolegate.AnyRole("homeroom"), where), inOrg)).Get("/orgs/{org}/mixed", handler)
 	a.router.With(a.gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Nanosecond))).Get("/exams", handler)
 	a.router.Get("/open", handler)
-	routes := []string{"GET /exams", "POST /orgs/{org}/reports", "GET /orgs/{org}/pupils", "GET /grades", "GET /orgs/{org}/own", "GET /mine", "GET /other", "GET /both", "GET /open"}
+	routes := []string{"GET /exams", "POST /orgs/{org}/reports", "GET /orgs/{org}/pupils", "GET /grades", "GET /orgs/{org}/own", "GET /mine", "GET /other", "GET /both", "GET /open", "GET /orgs/{org}/mixed"}
 	rows := regexp.MustCompile(`(?s)<tr data-mark="(ok|no|ask)"><td class="path"><code>([^<]*)</code></td><td>.*?</span> [a-z]+(?: <span class="quiet">([^<]*)</span>)?</td></tr>`)
 	const fresh = "ask once a full refresh has shown that it still holds (MaxAge)"
 	const otherGate = "ask This guard is another gate&#39;s: what it decides is not known here."
@@ -91,11 +100,11 @@ func TestActions(t *testing.T) {
 		name, user, org string
 		want            []string // of routes
 	}{
-		{"each organisation", "1", "", []string{fresh, "ok in organisation 8", "ok in organisation 7, 8", "ok", "ask depends on a Where in organisation 7, 8", "ask depends on a Where", otherGate, otherGate, "ok open: nothing guards it"}},
-		{"one organisation", "1", "7", []string{fresh, "no a role check does not hold", "ok in organisation 7", "ok", "ask depends on a Where in organisation 7", "ask depends on a Where", otherGate, otherGate, "ok open: nothing guards it"}},
-		{"another role", "2", "", []string{"no a role check does not hold", "no a role check does not hold", "no a role check does not hold", "no a role check does not hold", "ask depends on a Where in organisation 9", "ask depends on a Where", otherGate, "no a role check does not hold", "ok open: nothing guards it"}},
-		{"no organisation at all", "3", "", []string{"no a role check does not hold", "ask depends on the organisation: give its id", "ask depends on the organisation: give its id", "no a role check does not hold", "ask depends on the organisation: give its id", "ask depends on a Where", otherGate, "no a role check does not hold", "ok open: nothing guards it"}},
-		{"not listed", "99", "", []string{"no not on the list", "no not on the list", "no not on the list", "no not on the list", "no not on the list", "no not on the list", otherGate, "no not on the list", "ok open: nothing guards it"}},
+		{"each organisation", "1", "", []string{fresh, "ok in organisation 8", "ok in organisation 7, 8", "ok", "ask depends on a Where in organisation 7, 8", "ask depends on a Where", otherGate, otherGate, "ok open: nothing guards it", otherGate}},
+		{"one organisation", "1", "7", []string{fresh, "no a role check does not hold", "ok in organisation 7", "ok", "ask depends on a Where in organisation 7", "ask depends on a Where", otherGate, otherGate, "ok open: nothing guards it", otherGate}},
+		{"another role", "2", "", []string{"no a role check does not hold", "no a role check does not hold", "no a role check does not hold", "no a role check does not hold", "ask depends on a Where in organisation 9", "ask depends on a Where", otherGate, "no a role check does not hold", "ok open: nothing guards it", otherGate}},
+		{"no organisation at all", "3", "", []string{"no a role check does not hold", "ask depends on the organisation: give its id", "ask depends on the organisation: give its id", "no a role check does not hold", "ask depends on the organisation: give its id", "ask depends on a Where", otherGate, "no a role check does not hold", "ok open: nothing guards it", "ask depends on the organisation: give its id"}},
+		{"not listed", "99", "", []string{"no not on the list", "no not on the list", "no not on the list", "no not on the list", "no not on the list", "no not on the list", otherGate, "no not on the list", "ok open: nothing guards it", "no not on the list"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -188,20 +197,34 @@ func TestRefusalsOfAnIdentity(t *testing.T) {
 		require.NotNil(t, m)
 		return m[1]
 	}
-	listed, unlisted := refused("li.wei"), refused("mallory")
+	refusedID := func(user int64) string {
+		r, err := http.NewRequest("GET", "/grades", nil)
+		require.NoError(t, err)
+		m := id.FindStringSubmatch(serve(t, a.router, r, as(user)).body)
+		require.NotNil(t, m)
+		return m[1]
+	}
 	digest := func(account string) string {
 		id, err := rolegate.NewIdentity(rolegate.KindAccount, account)
 		require.NoError(t, err)
 		return a.gate.Explain(t.Context(), id).IdentityDigest
 	}
+	listed, unlisted := refused("li.wei"), refused("mallory")
+	number, unlistedNumber := refusedID(4), refusedID(99)
 	a.get().has("Account " + digest("mallory"))
+	var many []string
+	for range 25 {
+		many = append(many, refusedID(98))
+	}
 	for _, c := range []struct {
 		name, kind, text string
 		says, lacks      []string
 	}{
-		{"listed", "account", "li.wei", []string{"identity_digest=" + digest("li.wei"), `id="refused"`, listed}, []string{unlisted}},
+		{"listed", "account", "li.wei", []string{"identity_digest=" + digest("li.wei"), `id="refused"`, listed, number}, []string{unlisted, unlistedNumber}},
 		{"unlisted", "account", "mallory", []string{"identity_digest=" + digest("mallory"), `id="refused"`, unlisted}, []string{listed}},
-		{"by the user id", "user_id", "4", []string{`id="refused"`, listed}, []string{"identity_digest", unlisted}},
+		{"by the user id", "user_id", "4", []string{`id="refused"`, listed, number}, []string{"identity_digest", unlisted, unlistedNumber}},
+		{"an unlisted number", "user_id", "99", []string{`id="refused"`, unlistedNumber}, []string{listed, unlisted, number}},
+		{"more than are shown", "user_id", "98", many[5:], many[:5]},
 		{"never refused", "account", "stranger", []string{"identity_digest=" + digest("stranger")}, []string{`id="refused"`}},
 		{"nobody's number", "user_id", "77", nil, []string{`id="refused"`, "identity_digest"}},
 	} {
@@ -222,5 +245,7 @@ func TestRefusalsOfAnIdentity(t *testing.T) {
 	}
 	p := a.post(url.Values{"action": {"refusal"}, "decision": {unlisted}})
 	p.has(`<option value="account" selected>`, "Account "+digest("mallory"))
+	p = a.post(url.Values{"action": {"refusal"}, "decision": {listed}})
+	p.lacks("Account " + digest("li.wei")) // who is listed has a number
 	assert.NotContains(t, a.log.String(), "mallory")
 }

@@ -50,7 +50,7 @@ var areas = []area{
 	{files: []string{
 		"check.go", "collect.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go",
 		"policy.go", "refresher.go", "roles.go", "source.go", "store.go", "watch.go",
-	}, also: []string{"tools/faults"}},
+	}},
 	{files: []string{"marketplace/*.go"}},
 	{files: []string{"cloudcommand/check.go"}},
 	{files: []string{"forwardauth/*.go"}},
