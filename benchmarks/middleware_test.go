@@ -34,7 +34,7 @@ func chiRouter(guard func(http.Handler) http.Handler) http.Handler {
 }
 
 // BenchmarkMiddleware measures what a guard adds to a request that it lets
-// through, on an http.ServeMux and, beside casbin as chi-authz uses it, on chi.
+// through, on an http.ServeMux beside the least middleware that does so, and, beside casbin as chi-authz uses it, on chi.
 func BenchmarkMiddleware(b *testing.B) {
 	w := newWorkload(sized(100_000, 1000))
 	gate := open(b, w)
@@ -45,17 +45,21 @@ func BenchmarkMiddleware(b *testing.B) {
 	for _, route := range []struct {
 		name     string
 		guard    func(http.Handler) http.Handler
+		inOrg    bool
 		requests []*http.Request
 	}{
-		{"anywhere", anywhere, grades},
-		{"in-org", inOrg, reports},
+		{"anywhere", anywhere, false, grades},
+		{"in-org", inOrg, true, reports},
 	} {
 		b.Run(route.name, func(b *testing.B) {
-			guarded, unguarded := mux(route.guard), mux(bare)
+			guarded, least, unguarded := mux(route.guard), mux(newLeast(w, route.inOrg)), mux(bare)
 			for b.Loop() {
-				o := turns(25*time.Millisecond, 31).run(served(guarded, route.requests), served(unguarded, route.requests))
-				report(b, o.extra(0, 1), "ns/request-extra")
-				report(b, o.ns(1), "bare-ns/request")
+				o := turns(5*time.Millisecond, 155).run(served(guarded, route.requests), served(least, route.requests), served(unguarded, route.requests))
+				report(b, o.extra(0, 2), "ns/request-extra")
+				report(b, o.extra(1, 2), "least-ns/request-extra")
+				report(b, o.extra(0, 2)/o.extra(1, 2), "×least")
+				report(b, o.ns(2), "bare-ns/request")
+				report(b, extraAllocs(least, unguarded, route.requests), "least-allocs/request-extra")
 				report(b, extraAllocs(guarded, unguarded, route.requests), "allocs/request-extra")
 			}
 		})

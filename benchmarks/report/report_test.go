@@ -93,7 +93,7 @@ func full() results {
 	}
 	put("Heap", "profiles/users=1000000", "B/user-beyond-strings", "B/user")
 	for _, b := range append(guarded, "casbin", "casbin-one-route") {
-		put("Middleware", b, "ns/request-extra", "allocs/request-extra", "×rolegate-extra")
+		put("Middleware", b, "ns/request-extra", "allocs/request-extra", "×rolegate-extra", "×least", "least-ns/request-extra")
 	}
 	put("Parallel", "users=100000", "×one-core", "map-×one-core", "Mdecisions/s")
 	put("Swapping", "users=100000", "×one-core", "×one-core-swapping")

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // Back writes into r what a handler has written into seen, the copy of r
@@ -58,7 +59,7 @@ func carry[T comparable](to *T, seen T) {
 
 // carryMap carries another map; what was written into the same one is there.
 func carryMap[M ~map[string][]string](to *M, seen M) {
-	if reflect.ValueOf(*to).UnsafePointer() != reflect.ValueOf(seen).UnsafePointer() {
+	if *(*unsafe.Pointer)(unsafe.Pointer(to)) != *(*unsafe.Pointer)(unsafe.Pointer(&seen)) { // a map is one pointer
 		*to = seen
 	}
 }

@@ -128,12 +128,14 @@ type Program struct {
 	everywhere   uint64  // terms whose roles count in every organisation
 	need, forbid uint64  // terms of the checks that stand by themselves
 	rest         []Check // the others, those that look at roles first
+	none         bool    // whether there is a none, which looks at all organisations if none is named
 }
 
 // Program makes a program of checks that must all hold.
 func (c *Compiler) Program(checks []Check) *Program {
 	p := &Program{terms: c.byRole, patterns: c.patterns, everywhere: c.everywhere}
 	for _, check := range checks {
+		p.none = p.none || check.hasNone()
 		switch check.op {
 		case opAny, opAll:
 			p.need |= check.terms
@@ -146,6 +148,10 @@ func (c *Compiler) Program(checks []Check) *Program {
 	// Conditions of the app may be slow: what roles decide is asked first.
 	slices.SortStableFunc(p.rest, func(a, b Check) int { return rank(a) - rank(b) })
 	return p
+}
+
+func (c *Check) hasNone() bool {
+	return c.op == opNone || slices.ContainsFunc(c.children, func(c Check) bool { return c.hasNone() })
 }
 
 func rank(c Check) int {

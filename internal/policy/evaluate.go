@@ -29,7 +29,7 @@ type Evaluation struct {
 	ask     func(condition int) bool
 	org     int64
 
-	all    uint64 // terms that the subject fulfils in any organisation
+	all    uint64 // terms that the subject fulfils in any organisation, for a none
 	spread uint64 // terms that count in every organisation
 	asked  uint64 // conditions that were asked about
 	passed uint64 // those of them that hold
@@ -48,7 +48,7 @@ func (p *Program) Run(s Subject, org int64, ask func(condition int) bool) (v Ver
 // Begin prepares an evaluation: see Run.
 func (p *Program) Begin(s Subject, org int64, ask func(condition int) bool) Evaluation {
 	e := Evaluation{p: p, subject: s, org: org, ask: ask}
-	if org == 0 || p.everywhere != 0 {
+	if org == 0 && p.none || p.everywhere != 0 {
 		for i := range s.Grants.Len() {
 			terms := e.Fulfils(s.Grants.Role(i))
 			e.all |= terms
