@@ -20,44 +20,35 @@ import (
 
 var errTooMany = errors.New("the mutants do not compile")
 
-// build makes the test programs of packages, the first of which has the mutants
-// of those files in it. A mutant that does not compile is left out.
-func (p *loaded) build(tmp string, files, packages []string) ([]mutant, []*suite, error) {
-	folder, barred := packages[0], map[int]bool{}
+// build makes the test program of a package, with the mutants of those files in
+// it. A mutant that does not compile is left out.
+func (p *loaded) build(tmp string, files []string) ([]mutant, *suite, error) {
+	barred := map[int]bool{}
 	for range 40 {
 		mutants, err := p.overlay(tmp, files, barred)
 		if err != nil {
 			return nil, nil, err
 		}
-		first := &suite{folder: packages[0], program: filepath.Join(tmp, "0.test")}
+		tests := &suite{folder: p.folder, program: filepath.Join(tmp, "tests")}
 		output, err := p.check(tmp)
 		if err == nil {
-			output, err = first.build(tmp)
+			output, err = tests.build(tmp)
 		}
-		if err != nil {
-			more, wrong := wrongMutants(tmp, output)
-			if len(more) == 0 {
-				return nil, nil, fmt.Errorf("%s: %w\n%s", folder, errTooMany, wrong)
+		if err == nil {
+			for id := range barred {
+				mutants[id-1].status = notViable
 			}
-			for _, id := range more {
-				barred[id] = true
-			}
-			continue
+			return mutants, tests, nil
 		}
-		for id := range barred {
-			mutants[id-1].status = notViable
+		more, wrong := wrongMutants(tmp, output)
+		if len(more) == 0 {
+			return nil, nil, fmt.Errorf("%s: %w\n%s", p.folder, errTooMany, wrong)
 		}
-		suites := []*suite{first}
-		for i, pkg := range packages[1:] {
-			s := &suite{folder: pkg, program: filepath.Join(tmp, strconv.Itoa(i+1)+".test")}
-			if output, err := s.build(tmp); err != nil {
-				return nil, nil, fmt.Errorf("%s: %w\n%s", pkg, err, output)
-			}
-			suites = append(suites, s)
+		for _, id := range more {
+			barred[id] = true
 		}
-		return mutants, suites, nil
 	}
-	return nil, nil, fmt.Errorf("%s: %w", folder, errTooMany)
+	return nil, nil, fmt.Errorf("%s: %w", p.folder, errTooMany)
 }
 
 func (s *suite) build(tmp string) ([]byte, error) {

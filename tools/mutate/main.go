@@ -28,34 +28,27 @@ import (
 	"strings"
 )
 
-// An area is files of a package that decide, and the packages with tests for
-// them besides their own.
-type area struct {
-	files []string // patterns
-	also  []string
-}
-
 // areas are the files with rules in them about who is let in, and with what these
-// rules are applied to. The tests of most are in their own package, so that a
-// mutant meets no slow ones. internal/replication is not among them: its simulation
+// rules are applied to, by package: a mutant meets the tests of its own, and no
+// slower ones. internal/replication is not among them: its simulation
 // has mutants of its own, one for each rule (simulation_drill_test.go).
-var areas = []area{
-	{files: []string{"internal/index/*.go"}},
-	{files: []string{"internal/snapshot/*.go"}},
-	{files: []string{"internal/policy/*.go"}},
-	{files: []string{"internal/refresh/*.go"}},
-	{files: []string{"internal/pull/*.go"}},
-	{files: []string{"internal/permits/*.go"}},
-	{files: []string{"internal/request/*.go"}},
-	{files: []string{
+var areas = [][]string{
+	{"internal/index/*.go"},
+	{"internal/snapshot/*.go"},
+	{"internal/policy/*.go"},
+	{"internal/refresh/*.go"},
+	{"internal/pull/*.go"},
+	{"internal/permits/*.go"},
+	{"internal/request/*.go"},
+	{
 		"check.go", "collect.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go",
 		"policy.go", "refresher.go", "roles.go", "source.go", "store.go", "watch.go",
-	}},
-	{files: []string{"marketplace/*.go"}},
-	{files: []string{"cloudcommand/check.go"}},
-	{files: []string{"forwardauth/*.go"}},
-	{files: []string{"console/accept.go", "console/find.go"}},
-	{files: []string{"bearer/source.go", "bearer/verifier.go"}},
+	},
+	{"marketplace/*.go"},
+	{"cloudcommand/check.go"},
+	{"forwardauth/*.go"},
+	{"console/accept.go", "console/find.go"},
+	{"bearer/source.go", "bearer/verifier.go"},
 }
 
 // leastShare is how many of a hundred have to be killed.
@@ -99,7 +92,7 @@ func run(only string, workers int, kept store, page bool, out io.Writer) (ok boo
 	var files []string
 	var mutants []mutant
 	for _, a := range areas {
-		found, err := a.find(wanted)
+		found, err := find(a, wanted)
 		if err != nil {
 			return false, err
 		}
@@ -107,7 +100,7 @@ func run(only string, workers int, kept store, page bool, out io.Writer) (ok boo
 			continue
 		}
 		files = append(files, found...)
-		of, err := mutate(found, a.also, workers, kept)
+		of, err := mutate(found, workers, kept)
 		if err != nil {
 			return false, err
 		}
@@ -128,9 +121,9 @@ func run(only string, workers int, kept store, page bool, out io.Writer) (ok boo
 	return r.ok(), nil
 }
 
-// find returns the files of an area, or those of them that are wanted.
-func (a area) find(wanted []string) (files []string, err error) {
-	for _, pattern := range a.files {
+// find returns the files of patterns, or those of them that are wanted.
+func find(patterns, wanted []string) (files []string, err error) {
+	for _, pattern := range patterns {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			return nil, fmt.Errorf("no file is %s: run this in the root of the repository", pattern)

@@ -118,7 +118,7 @@ func TestMutate(t *testing.T) {
 	}
 	t.Chdir(folder)
 	t.Setenv("GOWORK", "off")
-	mutants, err := mutate([]string{"p/sample.go"}, nil, 2, store{})
+	mutants, err := mutate([]string{"p/sample.go"}, 2, store{})
 	require.NoError(t, err)
 	got := map[string]string{}
 	for _, m := range mutants {

@@ -39,7 +39,7 @@ const quick = 200 * time.Millisecond
 const unshrunk = "-rapid.shrinktime=0s"
 
 // mutate tests the mutants of files of one package, but for those that the store knows.
-func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
+func mutate(files []string, workers int, kept store) ([]mutant, error) {
 	tmp, err := os.MkdirTemp("", "mutate")
 	if err != nil {
 		return nil, err
@@ -50,8 +50,7 @@ func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	packages := append([]string{folder}, also...)
-	state, all := hashes(packages), []mutant(nil)
+	state, all := hashes(folder), []mutant(nil)
 	files = slices.DeleteFunc(slices.Clone(files), func(file string) bool {
 		var known []mutant
 		if known, err = p.overlay(tmp, []string{file}, nil); err == nil && kept.recall(file, state, known) {
@@ -64,7 +63,7 @@ func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 		say("%s: %d mutants, all of them known", folder, len(all))
 		return all, err
 	}
-	mutants, suites, err := p.build(tmp, files, packages)
+	mutants, tests, err := p.build(tmp, files)
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +86,13 @@ func mutate(files, also []string, workers int, kept store) ([]mutant, error) {
 		}
 	}
 	say("%s: %d mutants, of which %d are to be tested", folder, len(all)+len(mutants), len(queue))
-	for _, s := range suites {
-		if err := s.trace(tmp, workers); err != nil {
-			return nil, err
-		}
+	if err := tests.trace(tmp, workers); err != nil {
+		return nil, err
 	}
 	var mu sync.Mutex
 	inParallel(workers, queue, func(i int) {
 		m := &mutants[i]
-		status := fate(suites, i+1)
+		status := tests.fate(i + 1)
 		mu.Lock()
 		defer mu.Unlock()
 		m.status = status
@@ -179,26 +176,21 @@ func (s *suite) command(ctx context.Context, env []string, args ...string) *exec
 }
 
 // fate is what becomes of a mutant.
-func fate(suites []*suite, id int) string {
-	covered, waits := false, false
-	for _, s := range suites {
-		for _, batch := range s.batches(id) {
-			covered = true
-			switch s.run(id, batch) {
-			case killed:
-				return killed
-			case hung:
-				waits = true
+func (s *suite) fate(id int) (status string) {
+	status = uncovered
+	for _, batch := range s.batches(id) {
+		switch s.run(id, batch) {
+		case killed:
+			return killed
+		case hung:
+			status = hung
+		case lived:
+			if status == uncovered {
+				status = lived
 			}
 		}
 	}
-	switch {
-	case waits:
-		return hung
-	case covered:
-		return lived
-	}
-	return uncovered
+	return status
 }
 
 // batches are the tests that come by a mutant, the quickest first.

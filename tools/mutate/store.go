@@ -80,26 +80,23 @@ func (s store) path(file string) string {
 	return filepath.Join(s.folder, hashOf([]byte(working+"\x00"+file))+".json")
 }
 
-// hashes is what the fate of a package's mutants hangs on: the files of it and of
-// the other packages with tests for it, how mutants are made and tested, and Go
-// itself. What they import is left out: -all is for that.
-func hashes(folders []string) string {
+// hashes is what the fate of a package's mutants hangs on: its files, how mutants
+// are made and tested, and Go itself. What it imports is left out: -all is for that.
+func hashes(folder string) string {
 	sum := []string{runtime.Version(), runtime.GOOS, runtime.GOARCH}
 	for _, name := range []string{"build.go", "operators.go", "run.go", "schema.go"} {
 		sum = append(sum, hash(filepath.Join("tools/mutate", name)))
 	}
-	for _, folder := range folders {
-		_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-			switch inside := strings.Contains(path, "testdata"); {
-			case err != nil:
-			case d.IsDir() && path != folder && d.Name() != "testdata" && !inside:
-				return fs.SkipDir
-			case !d.IsDir() && !strings.HasSuffix(path, ".md"):
-				sum = append(sum, path, hash(path))
-			}
-			return nil
-		})
-	}
+	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		switch inside := strings.Contains(path, "testdata"); {
+		case err != nil:
+		case d.IsDir() && path != folder && d.Name() != "testdata" && !inside:
+			return fs.SkipDir
+		case !d.IsDir() && !strings.HasSuffix(path, ".md"):
+			sum = append(sum, path, hash(path))
+		}
+		return nil
+	})
 	return hashOf([]byte(strings.Join(sum, "\x00")))
 }
 

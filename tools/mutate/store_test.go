@@ -28,7 +28,7 @@ func TestStore(t *testing.T) {
 	folder := t.TempDir()
 	recalled := func(use reuse, n int) (of []string, all bool) {
 		found := make([]mutant, n)
-		all = store{folder, use}.recall("p/p.go", hashes([]string{"p"}), found)
+		all = store{folder, use}.recall("p/p.go", hashes("p"), found)
 		for _, m := range found {
 			of = append(of, m.status)
 		}
@@ -39,7 +39,7 @@ func TestStore(t *testing.T) {
 	got, all := recalled(ofSamePackage, len(fates))
 	assert.False(t, all)
 	assert.Equal(t, none, got)
-	store{folder: folder}.keep("p/p.go", hash("p/p.go"), hashes([]string{"p"}), was)
+	store{folder: folder}.keep("p/p.go", hash("p/p.go"), hashes("p"), was)
 
 	got, all = recalled(ofSamePackage, len(fates))
 	assert.False(t, all, "what hung may have been the machine's fault")
@@ -66,7 +66,7 @@ func TestStore(t *testing.T) {
 		got, _ = recalled(ofSamePackage, len(fates))
 		assert.Equal(t, killed, got[0])
 	}
-	store{folder, ofSameFile}.keep("p/p.go", hash("p/p.go"), hashes([]string{"p"}), was)
+	store{folder, ofSameFile}.keep("p/p.go", hash("p/p.go"), hashes("p"), was)
 	got, _ = recalled(ofSamePackage, len(fates))
 	assert.Equal(t, none, got, "some of it may be of other tests")
 	write("p/p.go", "package p // another")
