@@ -13,55 +13,6 @@ import (
 	"github.com/rolegate/rolegate/internal/panics"
 )
 
-// A Store is what replicas share. Its methods are safe for concurrent use, and
-// return soon after ctx ends. Their errors are free of secrets: they are logged.
-type Store interface {
-	Sync(ctx context.Context, a Action) (Reply, error)
-	Release(ctx context.Context, k Kind, keep time.Duration) error
-	Append(ctx context.Context, e Entry, epoch string) error
-
-	// Load returns the contents of a base, which ctx ends.
-	Load(ctx context.Context, b Base) io.Reader
-
-	// Publish returns the base as it is published. before is the one that it
-	// takes the place of. An error that wraps [ErrRefused] says that it is not
-	// published for certain.
-	Publish(ctx context.Context, b, before Base, epoch string, write func(io.Writer) error) (Base, error)
-
-	// Spend takes one of perMinute that all replicas share. If there is none, it
-	// says for how long.
-	Spend(ctx context.Context, perMinute int) (ok bool, wait time.Duration, err error)
-}
-
-// A Group is a cache that replicas share. Join opens what it has of one list, and
-// says how long a lease of it lasts.
-type Group interface {
-	Join(list string) (store Store, lease time.Duration, err error)
-}
-
-// ErrRefused says that another replica holds the lease, that it has published a
-// later base, or that the times in what was to be written are worth nothing any
-// more.
-var ErrRefused = errors.New("another replica was faster")
-
-// A Host is the gate that a replica is of. Its methods are called by one goroutine,
-// but for Take and Write, which may take long and are called by others.
-type Host interface {
-	Own() Own
-
-	// Take decodes a base and has requests see it, unless Own has begun at or
-	// after at. instant turns a time in it into one of this process.
-	Take(ctx context.Context, r io.Reader, at clock.Instant, instant func(stamp int64) clock.Instant) error
-
-	// Write encodes Own, if it is still of the full refresh that began at.
-	Write(w io.Writer, at clock.Instant, stamp func(clock.Instant) int64) error
-
-	Confirm(at clock.Instant)
-	Apply(entries []Entry)
-	Shift(by func(clock.Instant) clock.Instant)
-	Soon(k Kind)
-}
-
 // A Shell runs a [State]: it has one goroutine, and one more while a base is read
 // or written. Its methods are safe for concurrent use.
 type Shell struct {
@@ -75,7 +26,7 @@ type Shell struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	state   State
+	state   State            // only run changes it
 	waiting [Kinds]chan bool // told true to refresh, false if another replica has
 	status  Status
 	told    map[string]failure // what the log was told last, by what failed
@@ -87,19 +38,6 @@ type Shell struct {
 type failure struct {
 	text string
 	at   time.Time
-}
-
-// Status tells how a replica does.
-type Status struct {
-	Connected bool      // the store has answered last time
-	Since     time.Time // since when that is so
-	Error     string    // the last
-	Failed    uint64    // how often a call has failed
-	Base      Base      // what is published and known here
-	Holds     [Kinds]bool
-
-	Published   uint64    // how many bases this replica has published
-	PublishedAt time.Time // when that was last
 }
 
 // Start joins the group.
@@ -141,34 +79,30 @@ func (s *Shell) Await(ctx context.Context, k Kind, demanded <-chan struct{}, sel
 	s.mu.Lock()
 	s.waiting[k] = told
 	s.mu.Unlock()
-	due := Event{Type: Due, Kind: k, Self: self}
-	select {
-	case <-demanded:
-		due.Demand, demanded = true, nil
-	default:
-	}
-	s.send(due)
-	for {
+	for due := (Event{Type: Due, Kind: k, Self: self}); ; {
+		select {
+		case <-demanded:
+			due.Demand, demanded = true, nil
+		default:
+		}
+		s.send(due)
 		select {
 		case run := <-told:
 			return run, nil
 		case <-demanded:
-			demanded, due.Demand = nil, true
-			s.send(due)
-			continue
-		case <-ctx.Done():
+			due.Demand, demanded = true, nil
 		case <-s.ctx.Done():
 			return false, context.Canceled
+		case <-ctx.Done():
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.waiting[k] == nil {
+				return <-told, nil // it was told at the same moment
+			}
+			s.waiting[k] = nil
+			return false, context.Cause(ctx)
 		}
-		break
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.waiting[k] == nil {
-		return <-told, nil // it was told at the same moment
-	}
-	s.waiting[k] = nil
-	return false, context.Cause(ctx)
 }
 
 // Ran says that a refresh has ended that Await allowed: see [Event].
@@ -222,10 +156,7 @@ func (s *Shell) run() {
 			continue
 		}
 		s.step(e)
-		s.mu.Lock()
-		next := s.state.Next()
-		s.mu.Unlock()
-		timer.Reset(time.Duration(max(0, next-s.now().Mono)))
+		timer.Reset(time.Duration(max(0, s.state.Next()-s.now().Mono)))
 	}
 	s.step(Event{Type: Closing})
 }
@@ -247,21 +178,17 @@ func (s *Shell) step(first Event) {
 	}
 }
 
-// do carries out an action. What follows from it at once is returned.
+// do carries out an action. What follows from it at once is returned: a Tick, if what
+// requests see has changed.
 func (s *Shell) do(a Action) (follows Event, ok bool) {
-	changed := Event{Type: Tick}
 	switch a.Type {
 	case Sync:
 		sent := s.now()
 		var reply Reply
-		err := s.call(func(ctx context.Context) (err error) {
+		err := s.call(asking, func(ctx context.Context) (err error) {
 			reply, err = s.store.Sync(ctx, a)
 			return err
 		})
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer within %v", Timeout)
-		}
-		s.note("asking how things stand", err, true)
 		return Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil}, true
 	case Run, Skip:
 		s.mu.Lock()
@@ -277,117 +204,114 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 	case Soon:
 		s.host.Soon(a.Kind)
 	case Release:
-		s.note("giving a lease back", s.call(func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) }), false)
+		s.call("giving a lease back", func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) })
 	case Append:
 		if s.state.Failing() {
 			break // each call would take as long as it may, and the next refresh waits
 		}
-		s.note("publishing rows", s.call(func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) }), false)
+		s.call("publishing rows", func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) })
 	case Confirm:
 		s.host.Confirm(a.At)
-		return changed, true
+		return follows, true
 	case Apply:
 		s.host.Apply(a.Entries)
-		return changed, true
+		return follows, true
 	case Shift:
 		s.host.Shift(a.Shifted)
-		return changed, true
+		return follows, true
 	case Load:
-		s.done.Go(func() { s.load(a) })
+		clocks, now := s.state.clock, s.now()
+		s.done.Go(func() { s.load(a, func(stamp int64) clock.Instant { return clocks.instant(stamp, now) }) })
 	case Publish:
-		s.done.Go(func() { s.publish(a) })
+		before := s.state.seen
+		s.done.Go(func() { s.publish(a, before) })
 	}
 	return follows, false
 }
 
-// leaveTime is how long a call may take while the replica leaves the group.
-const leaveTime = 400 * time.Millisecond
+const (
+	leaveTime    = 400 * time.Millisecond // how long a call may take while the replica leaves the group
+	transferTime = 5 * time.Minute        // how long a base may take on its way
+)
 
-// call makes a short call to the store.
-func (s *Shell) call(do func(context.Context) error) (err error) {
-	defer panics.Into(&err, "the shared store")
-	ctx, cancel := context.WithTimeout(s.ctx, Timeout)
+// call makes a short call to the store, and notes how it ends.
+func (s *Shell) call(doing string, do func(context.Context) error) error {
 	if s.ctx.Err() != nil {
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(s.ctx), leaveTime)
+		return s.try(context.WithoutCancel(s.ctx), leaveTime, doing, do)
 	}
-	defer cancel()
-	return do(ctx)
+	return s.try(s.ctx, Timeout, doing, do)
 }
 
-// transferTime is how long a base may take on its way.
-const transferTime = 5 * time.Minute
-
-func (s *Shell) load(a Action) {
-	ctx, cancel := context.WithTimeout(s.ctx, transferTime)
+func (s *Shell) try(ctx context.Context, lasts time.Duration, doing string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
-	s.mu.Lock()
-	state, now := s.state, s.now()
-	s.mu.Unlock()
-	err := panics.Call("the shared store", func() error {
-		return s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, func(stamp int64) clock.Instant { return state.instant(stamp, now) })
+	err := panics.Call("the shared store", func() error { return do(ctx) })
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v", lasts)
+	}
+	if !errors.Is(err, ErrRefused) {
+		s.note(doing, err)
+	}
+	return err
+}
+
+func (s *Shell) load(a Action, instant func(stamp int64) clock.Instant) {
+	err := s.try(s.ctx, transferTime, "taking a base", func(ctx context.Context) error {
+		return s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, instant)
 	})
-	s.note("taking a base", err, false)
 	s.send(Event{Type: Loaded, Failed: err != nil})
 }
 
-func (s *Shell) publish(a Action) {
-	ctx, cancel := context.WithTimeout(s.ctx, transferTime)
-	defer cancel()
-	s.mu.Lock()
-	before := s.state.seen
-	s.mu.Unlock()
+func (s *Shell) publish(a Action, before Base) {
 	var b Base
-	err := panics.Call("the shared store", func() (err error) {
+	err := s.try(s.ctx, transferTime, "publishing a base", func(ctx context.Context) (err error) {
 		b, err = s.store.Publish(ctx, a.Base, before, a.Epoch, func(w io.Writer) error {
 			return s.host.Write(w, a.At, func(i clock.Instant) int64 { return a.Base.Began + i.Mono - a.At.Mono })
 		})
 		return err
 	})
-	refused := errors.Is(err, ErrRefused)
-	if !refused {
-		s.note("publishing a base", err, false)
-	}
 	if err == nil {
 		s.mu.Lock()
 		s.status.Published++
 		s.status.PublishedAt = s.now().Time()
 		s.mu.Unlock()
 	}
+	refused := errors.Is(err, ErrRefused)
 	s.send(Event{Type: Published, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
 }
 
-// logEvery is how often the log is told that the store goes on failing.
-const logEvery = time.Minute
+const (
+	asking   = "asking how things stand" // tells whether the store can be reached
+	logEvery = time.Minute               // how often the log is told that a call goes on failing
+)
 
-// note remembers how a call to the store has ended. state is whether the call says
-// that the store can be reached. The log is told of a failure when it is another
-// than before, and once a minute.
-func (s *Shell) note(doing string, err error, state bool) {
+// note remembers how a call to the store has ended. The log is told of a failure
+// when it is another than before, and once a minute.
+func (s *Shell) note(doing string, err error) {
 	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
 		return
 	}
 	now := s.now().Time()
 	s.mu.Lock()
-	before := s.status
-	if state && (before.Connected != (err == nil) || before.Since.IsZero()) {
+	before, last := s.status, s.told[doing]
+	if doing == asking && (before.Connected != (err == nil) || before.Since.IsZero()) {
 		s.status.Connected, s.status.Since = err == nil, now
 	}
-	tell := false
+	tell := err != nil && (last.text != err.Error() || now.Sub(last.at) >= logEvery)
 	if err != nil {
 		s.status.Failed++
 		s.status.Error = fmt.Sprintf("%s: %v", doing, err)
-		last := s.told[doing]
-		if tell = last.text != err.Error() || now.Sub(last.at) >= logEvery; tell {
-			s.told[doing] = failure{err.Error(), now}
-		}
+	}
+	if tell {
+		s.told[doing] = failure{err.Error(), now}
 	}
 	s.mu.Unlock()
 	switch {
-	case err != nil && tell && state:
+	case tell && doing == asking:
 		s.log.Error("rolegate: shared store unavailable; refreshing alone", "doing", doing, "err", err)
-	case err != nil && tell:
+	case tell:
 		s.log.Error("rolegate: a call to the shared store failed", "doing", doing, "err", err)
-	case err == nil && state && !before.Connected && !before.Since.IsZero():
+	case err == nil && doing == asking && !before.Connected && !before.Since.IsZero():
 		s.log.Info("rolegate: shared store available again", "unavailable_for", now.Sub(before.Since).Round(time.Second))
 	}
 }

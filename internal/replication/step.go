@@ -10,7 +10,9 @@ import (
 // Step returns the state that follows an event, and what is to be done, in this
 // order. It is pure. Actions are appended to the slice, which may be nil.
 func (s State) Step(e Event, to []Action) (State, []Action) {
-	s.drift(e.Now)
+	if s.clock.drift(e.Now) {
+		s.syncAt = e.Now.Mono
+	}
 	for k := range s.work {
 		if w := &s.work[k]; w.leased && w.until <= e.Now.Mono {
 			w.leased = false // it was paused, or the store was away
@@ -118,7 +120,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 	if s.syncing || s.closing || e.Now.Mono < s.syncAt {
 		return s, to
 	}
-	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.void}
+	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.clock.void}
 	for k := range s.work {
 		w := &s.work[k]
 		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain(&e.Own))
@@ -149,14 +151,14 @@ func (s *State) synced(e *Event, to []Action) []Action {
 	}
 	r := &e.Reply
 	own := &e.Own // as it is after what is done here
-	mono, wall, set := s.readClock(e)
+	mono, wall, set := s.clock.read(e)
 	if set {
 		s.base, s.tried = Base{}, Base{}
 		s.work[Full].raise = s.work[Full].demand
 		s.work[Full].wanted = 0
 	}
 	if mono != 0 || wall != 0 {
-		a := Action{Type: Shift, Mono: mono, Wall: wall, Before: s.movedAt}
+		a := Action{Type: Shift, Mono: mono, Wall: wall, Before: s.clock.movedAt}
 		for _, i := range []*clock.Instant{
 			&own.Began, &own.Contact, &s.baseAt, &s.loadingAt, &s.triedAt,
 			&s.work[Full].was.Began, &s.work[Incremental].was.Contact,
@@ -169,7 +171,8 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		}
 		to = append(to, a)
 	}
-	if s.void != "" {
+	if s.clock.void != "" {
+		s.syncAt = e.Now.Mono
 		return to
 	}
 	to = s.send(e, to)
@@ -205,9 +208,9 @@ func (s *State) send(e *Event, to []Action) []Action {
 			later = append(later, entry)
 			continue
 		}
-		entry.Read, entry.Ended = s.stamp(entry.At, e.Now), e.Now.Mono+s.high
+		entry.Read, entry.Ended = s.clock.stamp(entry.At, e.Now), e.Now.Mono+s.clock.high
 		entry.At, entry.Known = clock.Instant{}, clock.Instant{}
-		to = append(to, Action{Type: Append, Entry: entry, Epoch: s.epoch})
+		to = append(to, Action{Type: Append, Entry: entry, Epoch: s.clock.epoch})
 	}
 	s.unsent = later
 	return to
@@ -217,14 +220,14 @@ func (s *State) send(e *Event, to []Action) []Action {
 func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
 	b, known := e.Reply.Base, s.seen
 	s.seen = b
-	if b == (Base{}) || b == s.base && own.Loaded && own.Began == s.baseAt || b == s.loading || s.future(b.Began, e.Now) {
+	if b == (Base{}) || b == s.base && own.Loaded && own.Began == s.baseAt || b == s.loading || s.clock.future(b.Began, e.Now) {
 		return to
 	}
 	if b != known {
 		s.syncAt = e.Now.Mono // a lease is granted to those who know what there is
 	}
 	// The store's clock tells which of two is later, if own is published there.
-	at, shared := s.instant(b.Began, e.Now), own.Loaded && own.Began == s.baseAt && s.base != (Base{})
+	at, shared := s.clock.instant(b.Began, e.Now), own.Loaded && own.Began == s.baseAt && s.base != (Base{})
 	switch {
 	case b == s.tried && own.Loaded && own.Began == s.triedAt: // nobody said that it was published
 		s.base, s.baseAt = b, own.Began
@@ -254,8 +257,8 @@ func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
 	}
 	var entries []Entry
 	for _, entry := range r.Entries {
-		entry.At, entry.Known = s.instant(entry.Read, e.Now), e.Now.Add(-time.Duration(max(0, e.Now.Mono+s.low-entry.Ended)))
-		if own.Loaded && !s.future(entry.Read, e.Now) && entry.At.Mono > own.Began.Mono+slack {
+		entry.At, entry.Known = s.clock.instant(entry.Read, e.Now), s.clock.latest(entry.Ended, e.Now)
+		if own.Loaded && !s.clock.future(entry.Read, e.Now) && entry.At.Mono > own.Began.Mono+slack {
 			entries = append(entries, entry)
 		}
 	}
@@ -274,7 +277,7 @@ func (s *State) repair(e *Event, own *Own, to []Action) []Action {
 	w := &s.work[Full]
 	need := own.Loaded && !s.publishing && s.loading == (Base{}) && !w.running &&
 		(s.seen != s.base || own.Began != s.baseAt) &&
-		(s.seen == (Base{}) || s.future(s.seen.Began, e.Now) || s.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack)
+		(s.seen == (Base{}) || s.clock.future(s.seen.Began, e.Now) || s.clock.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack)
 	switch {
 	case !need:
 		s.repairing = false
@@ -288,18 +291,18 @@ func (s *State) repair(e *Event, own *Own, to []Action) []Action {
 }
 
 func (s *State) publish(e *Event, own *Own, same bool, to []Action) []Action {
-	b := Base{Began: s.stamp(own.Began, e.Now)}
+	b := Base{Began: s.clock.stamp(own.Began, e.Now)}
 	if same && s.base.Name != "" && s.seen == s.base {
 		b.Name = s.base.Name
 	}
 	s.publishing, s.tried, s.triedAt = true, b, own.Began
-	return append(to, Action{Type: Publish, Kind: Full, Base: b, At: own.Began, Epoch: s.epoch})
+	return append(to, Action{Type: Publish, Kind: Full, Base: b, At: own.Began, Epoch: s.clock.epoch})
 }
 
 // help makes a full refresh due that another replica waits for and does not get.
 func (s *State) help(e *Event, to []Action) []Action {
 	wanted := e.Reply.Wanted
-	need := wanted > s.seen.Began && wanted != s.helped && !s.future(wanted, e.Now) && !s.work[Full].waiting
+	need := wanted > s.seen.Began && wanted != s.helped && !s.clock.future(wanted, e.Now) && !s.work[Full].waiting
 	switch {
 	case !need:
 		s.helping = false

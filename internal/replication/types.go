@@ -19,6 +19,28 @@ const (
 // String returns "incremental" or "full".
 func (k Kind) String() string { return [Kinds]string{"incremental", "full"}[k] }
 
+// Config says how patient a replica is. It is the same for all of a group.
+type Config struct {
+	Lease time.Duration // how long a lease lasts without being renewed
+
+	// Bound is how long a due refresh may wait for another replica's before this
+	// one refreshes by itself, and DemandBound how long one may that somebody
+	// waits for.
+	Bound       [Kinds]time.Duration
+	DemandBound time.Duration
+}
+
+const (
+	// Timeout is how long a call may take. An answer that comes later says too
+	// little about the time: the process may have been paused.
+	Timeout = 2 * time.Second
+
+	// Margin is by how much later than a base a row must have been read to be put
+	// on top of it, if either is of another replica: the moments are known that
+	// well.
+	Margin = time.Duration(slack)
+)
+
 // A Base says which list is published, without its contents. The zero Base is
 // none.
 type Base struct {
