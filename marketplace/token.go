@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/time/rate"
 
@@ -117,6 +118,8 @@ func checkTokenText(text string) error {
 		return errors.New("has blanks at its ends: " + advice)
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("has a line break or another control character in it: expected one line of text")
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return errors.New("has an invisible character in it: expected what can be seen of it alone; a byte order mark comes from a file that an editor on Windows has saved, and others from a web page")
 	}
 	return nil
 }

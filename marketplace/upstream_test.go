@@ -294,7 +294,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 
 func TestTokenWithALineBreak(t *testing.T) {
 	t.Parallel()
-	for token, says := range map[string]string{"AT-1-x\n": "line breaks at its ends", " AT-1-x": "blanks at its ends", "AT-1-x\t": "blanks", "AT\n-1": "line break", "  \n": "empty"} {
+	for token, says := range map[string]string{"AT-1-x\n": "line breaks at its ends", " AT-1-x": "blanks at its ends", "AT-1-x\t": "blanks", "AT\n-1": "line break", "  \n": "empty", "\ufeffAT-1-x": "byte order mark", "AT-1\u200b-x": "invisible"} {
 		for _, source := range []marketplace.TokenSource{
 			marketplace.TokenFunc(func(context.Context) (string, error) { return token, nil }),
 			marketplace.ExpiringTokenFunc(func(context.Context) (string, time.Time, error) { return token, time.Time{}, nil }),

@@ -70,6 +70,7 @@ type increment struct {
 	shown   bool  // it was, or a higher one
 	started clock.Instant
 	rows    *List
+	odd     recently      // for all the rows
 	from    int64         // the sequence behind which rows has all
 	asked   int64         // the tick before the first page in rows was asked for
 	askedAt clock.Instant // when that was
@@ -99,6 +100,7 @@ func (i *increment) misses() bool { return !i.shown && i.p.Cursor.Highest() >= i
 func (i *increment) begin() {
 	i.asked, i.askedAt = i.p.tick(), i.p.Clock()
 	i.rows = i.p.collectRows(i.after, i.asked)
+	i.rows.odd = &i.odd
 }
 
 // pageEnded publishes what was read, at once as long as that costs little, and

@@ -33,9 +33,35 @@ type List struct {
 	rows        []snapshot.Row      // what it has read, for whoever has to put it on top again
 	grants      []snapshot.RowGrant // of the record that has begun
 
+	odd    *recently // users whose record was counted as invalid, as one without roles, or for a dropped grant
+	counts bool      // the record at hand is
+
 	lastBad                        error
 	records, bad, structural       int
 	unreadable, dropped, nullRoles int
+}
+
+// A recently remembers the last users that it was given, some thousands. A source
+// repeats rows where a page ends, and sometimes a whole page.
+type recently struct{ now, before map[int64]struct{} }
+
+// add takes in a user, and reports whether it has them already.
+func (r *recently) add(id int64) (again bool) {
+	if _, again = r.now[id]; !again {
+		_, again = r.before[id]
+	}
+	if r.now == nil || len(r.now) >= 1<<12 {
+		r.now, r.before = map[int64]struct{}{}, r.now
+	}
+	r.now[id] = struct{}{}
+	return again
+}
+
+// count reports whether something odd about the record at hand counts: once for
+// each user.
+func (c *List) count(id int64) bool {
+	c.counts = c.counts || id <= 0 || !c.odd.add(id)
+	return c.counts
 }
 
 // A Record is what a source says of one user, but for their roles and names.
@@ -53,13 +79,13 @@ func (p *Puller) collectAll(started clock.Instant) *List {
 	if gen := p.Now.Load(); gen != nil {
 		like = &gen.Table
 	}
-	return &List{p: p, tail: p.Cursor.Tail(started), table: index.NewBuilder(p.Fields, like, p.Roles.Publish())}
+	return &List{p: p, odd: new(recently), tail: p.Cursor.Tail(started), table: index.NewBuilder(p.Fields, like, p.Roles.Publish())}
 }
 
 // collectRows begins to collect rows, which are read from that tick on.
 func (p *Puller) collectRows(after, read int64) *List {
 	return &List{
-		p: p, after: after, incremental: true, read: read, sequences: map[int64]int64{},
+		p: p, odd: new(recently), after: after, incremental: true, read: read, sequences: map[int64]int64{},
 		table: index.NewBuilder(p.Fields, &p.Now.Load().Table, p.Roles.Publish()),
 	}
 }
@@ -68,7 +94,7 @@ func (p *Puller) collectRows(after, read int64) *List {
 // come from no source.
 func Single(roles *index.RoleSpace, fields index.FieldSet, fill func(*List) error) (*index.Snapshot, error) {
 	p := New(Config{Roles: roles, Fields: fields, Fail: func(_ Failure, err error) error { return err }})
-	list := &List{p: p, sequences: map[int64]int64{}, table: index.NewBuilder(fields, nil, roles.Publish())}
+	list := &List{p: p, odd: new(recently), sequences: map[int64]int64{}, table: index.NewBuilder(fields, nil, roles.Publish())}
 	if err := fill(list); err != nil {
 		return nil, err
 	}
@@ -98,6 +124,7 @@ func (p *Puller) tooManyRoles() error {
 // error makes the whole refresh fail.
 func (c *List) Begin(r Record) (wanted bool, err error) {
 	c.records++
+	c.counts = false
 	good := r.Bad == nil && r.ID > 0 && r.Unreadable&c.p.Fields == 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
 		return false, c.p.Fail(Regressed, fmt.Errorf("asked for what comes after sequence %d, the source sent %d: it was set back to an earlier state; a full refresh will follow it", c.after, r.Sequence))
@@ -121,7 +148,7 @@ func (c *List) Begin(r Record) (wanted bool, err error) {
 		c.takeBad(&r)
 		return false, nil
 	}
-	if r.NullRoles {
+	if r.NullRoles && c.count(r.ID) {
 		c.nullRoles++
 	}
 	c.row.ID, c.row.Sequence, c.row.Invalid, c.row.DroppedGrant = r.ID, r.Sequence, false, false
@@ -133,7 +160,9 @@ func (c *List) Begin(r Record) (wanted bool, err error) {
 // without a code is dropped and counted. An error makes the whole refresh fail.
 func (c *List) Grant(org int64, code string) error {
 	if org <= 0 || code == "" {
-		c.dropped++
+		if c.count(c.row.ID) {
+			c.dropped++
+		}
 		c.row.DroppedGrant = true
 		return nil
 	}
@@ -216,7 +245,10 @@ func (c *List) repeats(r *Record) bool {
 // takeBad takes in a record that could not be understood: its user is invalid,
 // whatever other records of this refresh say of them.
 func (c *List) takeBad(r *Record) {
-	c.bad++
+	counts := c.count(r.ID)
+	if counts {
+		c.bad++
+	}
 	switch {
 	case r.Bad != nil:
 		c.lastBad = r.Bad
@@ -225,7 +257,7 @@ func (c *List) takeBad(r *Record) {
 	default:
 		c.lastBad = errors.New("a text of it that is used could not be understood")
 	}
-	if r.Structural || r.Bad == nil && r.ID <= 0 {
+	if counts && (r.Structural || r.Bad == nil && r.ID <= 0) {
 		c.structural++
 	}
 	if r.ID <= 0 {

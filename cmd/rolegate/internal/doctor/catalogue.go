@@ -14,6 +14,7 @@ var catalogue = map[string]State{
 	"settings.token_parameter":    Warning,
 	"settings.token_quotes":       Warning,
 	"settings.token_blank_inside": Warning,
+	"settings.token_invisible":    Warning,
 	"settings.marketplace_wrong":  Wrong,
 	"settings.gate_wrong":         Wrong,
 	"settings.gate":               Fine,

@@ -186,6 +186,7 @@ func TestFaults(t *testing.T) {
 		{name: "a token in quotes", file: token(`"` + rolegatetest.DefaultToken + `"`), want: []string{"warning settings.token_quotes", "wrong token.refused_in_body"}, says: "quotation marks"},
 		{name: "a token in other quotes", file: token(`“` + rolegatetest.DefaultToken + `”`), want: []string{"warning settings.token_quotes", "wrong token.refused_in_body"}, says: "quotation marks"},
 		{name: "a token with its name", file: token("accessToken=" + rolegatetest.DefaultToken), want: []string{"warning settings.token_parameter", "wrong token.refused_in_body"}, says: "after “=”"},
+		{name: "a token with a byte order mark", file: token("\ufeff" + rolegatetest.DefaultToken), want: []string{"warning settings.token_invisible", "wrong token.unavailable"}, says: "without BOM"},
 		{name: "a token and more", file: token(rolegatetest.DefaultToken + " 86400"), want: []string{"warning settings.token_blank_inside", "wrong token.refused_in_body"}, says: "more than the token"},
 	}
 	for _, tt := range tests {

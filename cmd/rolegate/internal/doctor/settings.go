@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"unicode"
 
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/daemon"
 	"github.com/rolegate/rolegate/cmd/rolegate/internal/settings"
@@ -115,6 +116,8 @@ func (d *doctor) looks(token string) {
 		d.say("settings.token_quotes")
 	case strings.ContainsAny(bare, " \t"):
 		d.say("settings.token_blank_inside")
+	case strings.ContainsFunc(bare, func(r rune) bool { return !unicode.IsPrint(r) }):
+		d.say("settings.token_invisible")
 	}
 }
 

@@ -40,6 +40,10 @@ var english = map[string]text{
 		"marketplace.token has a blank in it",
 		"Tokens have none. See whether more than the token was copied.",
 	},
+	"settings.token_invisible": {
+		"marketplace.token has a character in it that cannot be seen",
+		"It is sent along and makes another token of it. A byte order mark comes from a file that an editor on Windows has saved: save it as UTF-8 without BOM; others come from a web page: type the token anew.",
+	},
 	"settings.marketplace_wrong": {"%[1]s", ""},
 	"settings.gate_wrong": {
 		"%[1]s",

@@ -40,6 +40,10 @@ var chinese = map[string]text{
 		"marketplace.token 中间有空格",
 		"令牌里不会有空格。请检查是否多复制了内容。",
 	},
+	"settings.token_invisible": {
+		"marketplace.token 里有看不见的字符",
+		"它会一并发送，令牌因此就不对了。字节顺序标记（BOM）来自 Windows 上的编辑器：请保存为不带 BOM 的 UTF-8；其他的多半来自网页：请重新输入令牌。",
+	},
 	"settings.marketplace_wrong": {"%[1]s", ""},
 	"settings.gate_wrong": {
 		"%[1]s",
