@@ -40,12 +40,12 @@ func (e *outdatedError) await(ctx context.Context) error {
 // comes.
 func (p *Puller) Increment(ctx context.Context, started clock.Instant) (outcome Outcome, err error) {
 	for {
-		run := &increment{p: p, after: p.Cursor.From(), started: started}
+		run := &increment{p: p, after: p.Cursor.From(), started: started, outcome: outcome}
 		if highest := p.Cursor.Highest(); highest > run.after {
 			run.sought = highest
 		}
 		err := run.pull(ctx)
-		outcome = outcome.plus(run.outcome)
+		outcome = run.outcome
 		outdated, isOutdated := errors.AsType[*outdatedError](err)
 		switch {
 		case err == nil:

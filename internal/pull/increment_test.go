@@ -242,7 +242,7 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 	})
 	t.Run("of a user who is gone", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t).open(users(20)...)
+		w := newWorld(t).young(20)
 		_, err := w.shows(append(users(18), user(20, 20, "teacher"))).full()
 		require.NoError(t, err)
 		_, err = w.shows([]record{user(19, 19, "teacher"), user(20, 20, "teacher")}).increment()
@@ -252,12 +252,27 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []string{"back"}, w.listed()[19])
 	})
-	t.Run("of a user whose record is invalid", func(t *testing.T) {
+	t.Run("of a user who was shown, and is out", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t).open(append(users(20), bad(21, 0), user(22, 22, "x"))...)
-		_, err := w.shows([]record{user(21, 21, "old"), user(22, 22, "x")}).increment()
+		w := newWorld(t).young(20)
+		_, err := w.shows([]record{user(21, 21, "a"), user(22, 22, "a")}).increment()
+		require.NoError(t, err)
+		_, err = w.shows(append(users(20), user(22, 22, "a"))).full()
+		require.NoError(t, err)
+		_, err = w.shows([]record{user(21, 21, "a"), user(22, 22, "a")}).increment()
 		require.NoError(t, err)
 		assert.NotContains(t, w.listed(), int64(21))
+	})
+	t.Run("of a user whose record is invalid", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t).young(20)
+		_, err := w.shows(append(users(20), bad(21, 0), user(22, 22, "x"))).full()
+		require.NoError(t, err)
+		for _, old := range []int64{21, 22} {
+			_, err = w.shows([]record{user(21, old, "old"), user(22, 22, "x")}).increment()
+			require.NoError(t, err)
+			assert.NotContains(t, w.listed(), int64(21))
+		}
 		_, err = w.shows([]record{user(22, 22, "x"), user(21, 23, "new")}).increment()
 		require.NoError(t, err)
 		assert.Equal(t, []string{"new"}, w.listed()[21])
@@ -267,9 +282,23 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, w.listed(), int64(21), "it is what was read before, and another record has made them invalid")
 	})
+	t.Run("of a user whose record is invalid, and whose sequence is absurd", func(t *testing.T) {
+		t.Parallel()
+		const absurd = int64(1) << 60
+		w := newWorld(t).young(20)
+		_, err := w.shows([]record{user(20, 20, "teacher"), bad(3, absurd)}).increment()
+		require.NoError(t, err)
+		require.Equal(t, int64(20), w.now.Load().Cursor)
+		_, err = w.shows([]record{user(20, 20, "teacher"), user(3, absurd, "new")}).increment()
+		require.NoError(t, err)
+		assert.NotContains(t, w.listed(), int64(3))
+		_, err = w.shows([]record{user(20, 20, "teacher"), user(3, absurd+1, "new")}).increment()
+		require.NoError(t, err)
+		assert.Contains(t, w.listed(), int64(3))
+	})
 	t.Run("of a user whose removal is held", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t).open(users(40)...)
+		w := newWorld(t).young(40)
 		_, err := w.shows(append(users(20), user(40, 40, "teacher"))).full()
 		require.NoError(t, err)
 		held := w.now.Load().Held.Size()
@@ -281,6 +310,17 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		assert.Equal(t, held-1, w.now.Load().Held.Size())
 		assert.Equal(t, []string{"back"}, w.listed()[39])
 	})
+}
+
+// young makes the first list, of so many users, all but ten of which have come since
+// the source was asked last: incremental refreshes look back at them.
+func (w *world) young(n int64) *world {
+	w.t.Helper()
+	w.open(users(10)...)
+	_, err := w.shows(users(n)).full()
+	require.NoError(w.t, err)
+	w.due, w.asked = nil, nil
+	return w.shows()
 }
 
 // A new row that makes an alias ambiguous is told, one that only is not.
