@@ -184,20 +184,18 @@ func TestAFullRefreshBesideAnotherReplicas(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		later bool // the other one began later
-	}{{"began earlier", false}, {"began later", true}} {
+		after time.Duration // by how much the other one began later
+		later bool          // it is not earlier
+	}{{"began earlier", -time.Minute, false}, {"began at the same moment", 0, true}, {"began later", time.Second, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, sharing).open(users(20)...)
-			other := w.pass(time.Minute).base(users(10)...)
-			w.pass(time.Minute)
+			w.pass(10 * time.Minute)
 			w.read = func(int64) {
-				if c.later {
-					w.pass(time.Second)
-					other = w.base(users(10)...)
-				}
 				w.read = nil
-				require.True(t, w.adopt(other))
+				w.pass(c.after)
+				require.True(t, w.adopt(w.base(users(10)...)))
+				w.pass(2 * time.Minute)
 			}
 			_, err := w.shows(users(21)).full()
 			if c.later {
@@ -231,6 +229,89 @@ func TestRowsOutliveAFullRefresh(t *testing.T) {
 	require.Error(t, err)
 	require.True(t, w.adopt(other))
 	assert.Contains(t, w.listed(), int64(21))
+}
+
+// Of a user who was read at about the time when a full refresh began, and is not in it,
+// the clocks cannot tell whether they were removed or added since: the next row counts.
+func TestWhoWasReadJustBeforeAFullRefresh(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		before time.Duration
+		listed bool
+		with   []func(*world, *pull.Config)
+	}{
+		{"just before", 2*margin - 1, true, []func(*world, *pull.Config){sharing}},
+		{"earlier", 2*margin + 1, false, []func(*world, *pull.Config){sharing}},
+		{"alone, where one clock tells", 2*margin - 1, false, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.with...).young(20)
+			rows := []record{user(21, 21, "a"), user(22, 22, "a")}
+			_, err := w.shows(rows).pass(time.Minute).increment()
+			require.NoError(t, err)
+			w.pass(c.before)
+			_, err = w.shows(append(users(20), user(22, 22, "a"))).Full(t.Context(), w.at)
+			require.NoError(t, err)
+			assert.NotContains(t, w.listed(), int64(21))
+			_, err = w.shows(rows).pass(10 * margin).increment()
+			require.NoError(t, err)
+			assert.Equal(t, c.listed, ids(w.listed())[21])
+		})
+	}
+}
+
+// Up to when everything is known: an incremental refresh that began so soon after a
+// full one that clocks cannot tell says nothing of it.
+func TestContactOfAFullRefresh(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		after time.Duration
+		later bool
+		with  []func(*world, *pull.Config)
+	}{
+		{"just after", margin, false, []func(*world, *pull.Config){sharing}},
+		{"later", margin + 1, true, []func(*world, *pull.Config){sharing}},
+		{"alone", 1, true, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.with...).open(users(20)...)
+			began := w.pass(time.Minute).at
+			w.read = func(int64) {
+				w.read = nil
+				w.pass(c.after)
+				_, err := w.shows(nil).Increment(t.Context(), w.at)
+				require.NoError(t, err)
+			}
+			_, err := w.shows(users(20)).Full(t.Context(), began)
+			require.NoError(t, err)
+			want := began
+			if c.later {
+				want = began.Add(c.after)
+			}
+			assert.Equal(t, want, w.now.Load().Contact)
+		})
+	}
+}
+
+// Rows on top of another replica's list may take away no more roles at once than others.
+func TestLostRolesOnTopOfAnotherReplicasList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(20)...)
+	other := w.pass(time.Minute).base(users(20)...)
+	w.pass(5 * margin)
+	var rows []snapshot.Row
+	for id := range int64(20) {
+		rows = append(rows, row(id+1, 21+id))
+	}
+	w.apply(w.at, replication.Entry{From: 20, To: 40}, rows...)
+	require.Equal(t, 20, w.now.Load().Held.LostRoles())
+	require.True(t, w.adopt(other))
+	assert.Equal(t, 20, w.now.Load().Held.LostRoles())
+	assert.Equal(t, []string{"teacher"}, w.listed()[7])
 }
 
 func TestSameAs(t *testing.T) {

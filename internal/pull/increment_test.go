@@ -40,7 +40,7 @@ func TestIncrement(t *testing.T) {
 		{"a bad record without a sequence", []record{bad(3, 0)}, map[int64][]string{3: nil}, pull.Outcome{Records: 1, Removed: 1, BadRecords: 1}, "", nil},
 		{"a bad record and a good one", []record{bad(3, 21), user(3, 22, "a")}, map[int64][]string{3: nil}, pull.Outcome{Records: 2, Removed: 1, BadRecords: 1}, "", nil},
 		{"a record of nobody", []record{bad(0, 21), user(22, 22, "a")}, map[int64][]string{22: {"a"}}, pull.Outcome{Records: 2, Added: 1, BadRecords: 1}, "", []refresh.Kind{refresh.Full}},
-		{"hundreds without its form", slices.Repeat([]record{bad(3, 21)}, 300), map[int64][]string{3: nil}, pull.Outcome{Records: 300, Removed: 1, BadRecords: 300}, "", nil},
+		{"hundreds without its form", slices.Repeat([]record{bad(3, 21)}, 300), map[int64][]string{3: nil}, pull.Outcome{Records: 300, Removed: 1, BadRecords: 1}, "", nil},
 		{"the same row again", []record{user(20, 20, "teacher")}, nil, pull.Outcome{Records: 1, Duplicates: 1}, "", nil},
 		{"a row that differs under the same sequence", []record{user(20, 20, "later")}, map[int64][]string{20: {"later"}}, pull.Outcome{Records: 1, Changed: 1, Duplicates: 1, Conflicts: 1}, "", nil},
 		{"set back", []record{{Record: pull.Record{ID: 3, Sequence: 2}}}, nil, pull.Outcome{}, pull.Regressed, []refresh.Kind{refresh.Full}},
