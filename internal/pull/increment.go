@@ -23,17 +23,13 @@ func (*outdatedError) Error() string { return "rolegate: a full refresh has over
 
 // await waits until pages can be asked for again.
 func (e *outdatedError) await(ctx context.Context) error {
-	if e.wait <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(e.wait)
+	t := time.NewTimer(max(e.wait, 0))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-t.C:
-		return nil
 	}
+	return ctx.Err()
 }
 
 // Increment reads what was added and changed, and publishes each page as it
