@@ -99,7 +99,7 @@ type result struct {
 }
 
 // ofLine finds the number in the name of a test.
-var ofLine = regexp.MustCompile(`^TestFault(\d\d)[A-Z]\w*$`)
+var ofLine = regexp.MustCompile(`^TestFault(\d{2,3})[A-Z]\w*$`)
 
 // read takes the results, by line, from what go test -json prints.
 func read(out io.Reader) (map[int][]result, error) {
