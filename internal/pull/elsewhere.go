@@ -89,7 +89,8 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 	list := p.collectRows(0, 0)
 	list.elsewhere = true
 	for _, row := range rows {
-		if !p.rows.Add(row) || !p.counts(gen, row) {
+		p.rows.Add(row)
+		if !p.counts(gen, row) {
 			continue
 		}
 		if err := list.takeRow(&row); err != nil {
@@ -105,8 +106,8 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 
 // counts reports whether a row is newer than all that is known of its user.
 func (p *Puller) counts(gen *snapshot.Generation, row snapshot.Row) bool {
-	last, ok := p.rows.Of(row.ID, p.began)
-	return ok && last.Sequence == row.Sequence && last.Invalid == row.Invalid && last.Read == row.Read && gen.Takes(row, p.began)
+	last, _ := p.rows.Of(row.ID, p.began)
+	return last.Sequence == row.Sequence && last.Invalid == row.Invalid && last.Read == row.Read && gen.Takes(row, p.began)
 }
 
 // errInvalidElsewhere is what is wrong with a record that another replica has read.

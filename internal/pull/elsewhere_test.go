@@ -439,8 +439,9 @@ func TestApply(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, sharing).open(users(20)...)
 		began := w.now.Load().Refreshed
-		w.apply(began.Add(margin), replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
+		w.apply(began.Add(margin), replication.Entry{From: 20, To: 21, Complete: true}, row(21, 21, "a"))
 		assert.NotContains(t, w.listed(), int64(21))
+		assert.Equal(t, began, w.now.Load().Contact, "nor is it known what came before it")
 		w.apply(began.Add(margin), replication.Entry{From: 20, To: 20, Complete: true})
 		assert.Equal(t, began.Add(margin), w.now.Load().Contact, "that there are none is known all the same")
 	})
@@ -466,6 +467,24 @@ func TestApply(t *testing.T) {
 		w.apply(newer, replication.Entry{From: 20, To: 22}, row(3, 22, "newer"))
 		assert.Same(t, before, w.now.Load())
 		assert.Len(t, w.changes, 2)
+	})
+	t.Run("of two with one sequence the one that was read later", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.pass(time.Minute)
+		w.apply(w.at.Add(time.Second), replication.Entry{From: 20, To: 21}, row(3, 21, "later"))
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(3, 21, "earlier"))
+		assert.Equal(t, []string{"later"}, w.listed()[3])
+	})
+	t.Run("of two with one sequence the invalid one", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		w.pass(time.Minute)
+		invalid := row(3, 21)
+		invalid.Invalid = true
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, invalid)
+		w.apply(w.at, replication.Entry{From: 20, To: 21}, row(3, 21, "valid"))
+		assert.NotContains(t, w.listed(), int64(3))
 	})
 	t.Run("are not shared again", func(t *testing.T) {
 		t.Parallel()
