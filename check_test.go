@@ -130,37 +130,91 @@ func TestCheckCall(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			events := make(chan rolegate.DecisionEvent, 1)
-			book := &logBook{}
-			gate := openGate(t, rolegate.Config{
-				Source: rolegatetest.NewStatic(record(1, in(7, "teacher"))), Logger: book.logger(),
-				SampleGrants: 1, OnDecision: func(e rolegate.DecisionEvent) { events <- e },
+			synctest.Test(t, func(t *testing.T) {
+				events := make(chan rolegate.DecisionEvent, 1)
+				book := &logBook{}
+				gate := openGate(t, rolegate.Config{
+					Source: rolegatetest.NewStatic(record(1, in(7, "teacher"))), Logger: book.logger(),
+					SampleGrants: 1, OnDecision: func(e rolegate.DecisionEvent) { events <- e },
+				})
+				c.call.Method, c.call.Route = "POST", "/school.Grades/List"
+				a, denial := gate.Policy(append(c.options, rolegate.AnyRole("teacher"))...).CheckCall(t.Context(), c.call)
+				synctest.Wait()
+				select {
+				case e := <-events:
+					assert.Equal(t, c.want, e.Reason)
+					assert.Equal(t, "POST /school.Grades/List", e.Method+" "+e.Route)
+				default:
+					t.Error("nothing is reported")
+				}
+				if c.want != rolegate.ReasonGranted {
+					require.NotNil(t, denial)
+					assert.Equal(t, c.want.Status(), denial.Status)
+					assert.NotEmpty(t, denial.Body)
+					assert.Equal(t, "no-store", denial.Header.Get("Cache-Control"))
+					line := book.lines("rolegate: refused")
+					require.Len(t, line, 1)
+					assert.Equal(t, denial.ID, line[0]["decision"])
+					assert.Equal(t, "/school.Grades/List", line[0]["route"])
+					return
+				}
+				require.Nil(t, denial)
+				defer a.End()
+				u, found := gate.UserFrom(a.Context())
+				assert.True(t, found)
+				assert.EqualValues(t, 1, u.ID())
+				org, _ := gate.OrgFrom(a.Context())
+				assert.Equal(t, c.org, org)
+				assert.Equal(t, c.org, a.Org)
+				assert.Nil(t, a.Request())
 			})
-			c.call.Method, c.call.Route = "POST", "/school.Grades/List"
-			a, denial := gate.Policy(append(c.options, rolegate.AnyRole("teacher"))...).CheckCall(t.Context(), c.call)
-			if e := <-events; assert.Equal(t, c.want, e.Reason) {
-				assert.Equal(t, "POST /school.Grades/List", e.Method+" "+e.Route)
+		})
+	}
+}
+
+// A call is made a request only if there is need of it, and once.
+func TestCheckCallMakesOneRequestAtMost(t *testing.T) {
+	t.Parallel()
+	inOrg := rolegate.InOrg(rolegate.PathOrg("org"))
+	yes := rolegate.Where("yes", func(rolegate.User, *http.Request) bool { return true })
+	for _, c := range []struct {
+		name     string
+		user     int64
+		org      int64
+		reported bool
+		options  []rolegate.Option
+		requests int
+	}{
+		{"a grant", 1, 0, false, nil, 0},
+		{"a grant in an organisation", 1, 7, false, nil, 0},
+		{"InOrg and an organisation", 1, 7, false, []rolegate.Option{inOrg}, 0},
+		{"InOrg without one", 1, 0, false, []rolegate.Option{inOrg}, 1},
+		{"Where", 1, 7, false, []rolegate.Option{yes}, 1},
+		{"a refusal", 9, 0, false, nil, 1},
+		{"a refusal after a Where", 9, 0, false, []rolegate.Option{yes, inOrg}, 1},
+		{"a grant that is reported", 1, 0, true, nil, 1},
+		{"a Where whose grant is reported", 1, 0, true, []rolegate.Option{yes}, 1},
+		{"what a Shadow lets pass", 2, 0, false, []rolegate.Option{rolegate.Shadow()}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher")), record(2)), OnDeny: rolegate.OnDeny{Off: true}}
+			if c.reported {
+				cfg.SampleGrants, cfg.OnDecision = 1, func(rolegate.DecisionEvent) {}
 			}
-			if c.want != rolegate.ReasonGranted {
-				require.NotNil(t, denial)
-				assert.Equal(t, c.want.Status(), denial.Status)
-				assert.NotEmpty(t, denial.Body)
-				assert.Equal(t, "no-store", denial.Header.Get("Cache-Control"))
-				line := book.lines("rolegate: refused")
-				require.Len(t, line, 1)
-				assert.Equal(t, denial.ID, line[0]["decision"])
-				assert.Equal(t, "/school.Grades/List", line[0]["route"])
-				return
-			}
-			require.Nil(t, denial)
-			defer a.End()
-			u, found := gate.UserFrom(a.Context())
-			assert.True(t, found)
-			assert.EqualValues(t, 1, u.ID())
-			org, _ := gate.OrgFrom(a.Context())
-			assert.Equal(t, c.org, org)
-			assert.Equal(t, c.org, a.Org)
-			assert.Nil(t, a.Request())
+			gate, requests := openGate(t, cfg), 0
+			a, denial := gate.Policy(append(c.options, rolegate.AnyRole("teacher"))...).CheckCall(t.Context(), rolegate.Call{
+				Identity: rolegate.UserID(c.user), Org: c.org,
+				Request: func() *http.Request {
+					requests++
+					r := httptest.NewRequest("GET", "/", nil)
+					r.SetPathValue("org", "7")
+					return r
+				},
+			})
+			assert.Equal(t, c.user == 9, denial != nil)
+			a.End()
+			assert.Equal(t, c.requests, requests)
 		})
 	}
 }

@@ -149,3 +149,54 @@ func TestRenewalsOfAPage(t *testing.T) {
 		})
 	}
 }
+
+// A reply that is no list is asked for again if it may have been cut, or if the
+// token may be to blame: once more with the same, and once with another.
+func TestWhichRepliesAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	const once, token, cut = 1, 3, 4 // cut is at least that often
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+		want   int
+	}{
+		{"an object that is no envelope", 200, `{"users":[]}`, once},
+		{"an object with a mistake in it", 200, `{"code":200,"data":[}]}`, once},
+		{"an object that breaks off", 200, `{"code":200,"data":[`, cut},
+		{"an object that breaks off, with a newline", 200, "{\"code\":200,\"data\":[\r\n", cut},
+		{"an array", 200, `[]`, once},
+		{"an array that breaks off", 200, `[1,`, once},
+		{"words", 200, `sorry`, once},
+		{"nothing", 200, ``, once},
+		{"a login page", 200, `<html>log in</html>`, token},
+		{"an envelope that says that it failed", 200, `{"code":500,"data":{}}`, token},
+		{"204", 204, ``, once},
+		{"299", 299, ``, once},
+		{"300", 300, ``, token},
+		{"403", 403, ``, token},
+		{"499", 499, ``, token},
+		{"500", 500, ``, once},
+		{"500 with an envelope", 500, `{"code":500,"data":{}}`, token},
+		{"500 with one that says that all is well", 500, `{"code":200,"data":[]}`, once},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tokens := 0
+				at, err := requests(t.Context(), t, func(int) (*http.Response, error) { return reply(c.status, c.body), nil }, func(cfg *marketplace.Config) {
+					cfg.Token = marketplace.TokenFunc(func(context.Context) (string, error) {
+						tokens++
+						return fmt.Sprint("token-", tokens), nil
+					})
+				})
+				require.Error(t, err)
+				if c.want == cut {
+					assert.GreaterOrEqual(t, len(at), cut)
+				} else {
+					assert.Len(t, at, c.want)
+				}
+			})
+		})
+	}
+}

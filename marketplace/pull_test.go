@@ -201,3 +201,24 @@ func TestPullEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Equal(t, 1, requests)
 }
+
+// Some platforms write {}, null or "" for an empty list, and twice is the end of one.
+// An object with something in it is no end: whoever comes behind it would be removed.
+func TestWhatEndsAList(t *testing.T) {
+	t.Parallel()
+	for data, ends := range map[string]bool{
+		`[]`: true, `null`: true, `""`: true, `{}`: true, "{ \n}": true,
+		`{"list":[]}`: false, `{"error":"busy"}`: false, `"[]"`: false, `0`: false, `false`: false, `" "`: false,
+	} {
+		t.Run(data, func(t *testing.T) {
+			t.Parallel()
+			got, err := pull(t, client(pages(ok(user(1, 1), user(2, 2)), `{"code":200,"data":`+data+`}`)), 0)
+			assert.Len(t, got, 2)
+			if ends {
+				require.NoError(t, err)
+			} else {
+				requireFailure(t, marketplace.FailureMalformed, err)
+			}
+		})
+	}
+}
