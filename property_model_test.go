@@ -283,7 +283,7 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	}
 	g.asks.Page(clock.Read(), sequences, true)
 	if complete {
-		g.asks.Done(clock.Read())
+		g.asks.Done(clock.Read(), after)
 		g.contact = now
 	} else {
 		g.asks.Regressed(clock.Read())

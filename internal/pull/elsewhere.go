@@ -70,6 +70,7 @@ func (p *Puller) Confirm(at clock.Instant) bool {
 	next.Contact, next.Verified, next.Refreshed, next.Elsewhere = clock.Later(gen.Contact, at), at, at, true
 	p.began, p.outdated = at.Mono+margin, p.tick()
 	p.rows.Forget(p.began)
+	p.Cursor.Confirmed()
 	p.Now.Publish(&next)
 	return true
 }
@@ -100,7 +101,7 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 	if !list.table.Settle(p.Roles) {
 		return p.tooManyRoles()
 	}
-	_, err := p.put(list, e.At, e.Complete && moves, moves)
+	_, err := p.put(list, e.At, e.From, e.Complete && moves, moves)
 	return err
 }
 

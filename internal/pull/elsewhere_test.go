@@ -528,3 +528,55 @@ func TestShiftDuringAFullRefresh(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, w.at.Add(-time.Minute), w.now.Load().Refreshed)
 }
+
+// Two full refreshes have to show an older list, and incremental ones between them
+// that the source has nothing else. What other replicas read counts as far as it says
+// so.
+func TestAListOlderThanWhatIsKnownElsewhere(t *testing.T) {
+	t.Parallel()
+	older := append(users(20), user(50, 22, "back"))
+	for _, c := range []struct {
+		name     string
+		between  func(w *world)
+		believed bool
+	}{
+		{"they have asked for what is known, and were not shown it", func(w *world) {
+			for range 20 {
+				w.apply(w.pass(2*time.Second).at, replication.Entry{From: 39, To: 39, Complete: true})
+			}
+		}, true},
+		{"they have asked for what is above that", func(w *world) {
+			for range 20 {
+				w.apply(w.pass(2*time.Second).at, replication.Entry{From: 40, To: 40, Complete: true})
+			}
+		}, false},
+		{"they were shown it", func(w *world) {
+			for range 20 {
+				w.apply(w.pass(2*time.Second).at, replication.Entry{From: 39, To: 39, Complete: true})
+			}
+			w.apply(w.pass(2*time.Second).at, replication.Entry{From: 39, To: 40, Complete: true}, row(40, 40, "teacher"))
+		}, false},
+		{"a full refresh has shown it since", func(w *world) {
+			for range 20 {
+				w.apply(w.pass(2*time.Second).at, replication.Entry{From: 39, To: 39, Complete: true})
+			}
+			require.True(w.t, w.adopt(w.pass(2*margin).base(users(40)...)))
+		}, false},
+		{"a full refresh has found the list as it is", func(w *world) {
+			for range 20 {
+				w.apply(w.pass(2*time.Second).at, replication.Entry{From: 39, To: 39, Complete: true})
+			}
+			require.True(w.t, w.Confirm(w.pass(2*margin).at))
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(40)...)
+			_, err := w.pass(2 * margin).shows(older).full()
+			require.Error(t, err)
+			c.between(w)
+			_, err = w.pass(gap).shows(older).full()
+			assert.Equal(t, c.believed, err == nil, "%v", err)
+		})
+	}
+}

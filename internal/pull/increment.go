@@ -36,7 +36,8 @@ func (e *outdatedError) await(ctx context.Context) error {
 // comes.
 func (p *Puller) Increment(ctx context.Context, started clock.Instant) (outcome Outcome, err error) {
 	for {
-		run := &increment{p: p, after: p.Cursor.From(), started: started, outcome: outcome}
+		above := p.Cursor.From()
+		run := &increment{p: p, above: above, after: above, started: started, outcome: outcome}
 		if highest := p.Cursor.Highest(); highest > run.after {
 			run.sought = highest
 		}
@@ -61,6 +62,7 @@ func (p *Puller) Increment(ctx context.Context, started clock.Instant) (outcome 
 // An increment is one incremental refresh under way.
 type increment struct {
 	p       *Puller
+	above   int64 // it asks for what is above that
 	after   int64
 	sought  int64 // the highest sequence known, if it must be shown
 	shown   bool  // it was, or a higher one
@@ -157,7 +159,7 @@ func (i *increment) put(ctx context.Context, last bool) (complete bool, err erro
 	} else if last {
 		p.missed = 0
 	}
-	seen, err := p.put(i.rows, i.started, complete, true)
+	seen, err := p.put(i.rows, i.started, i.above, complete, true)
 	if err != nil {
 		return false, err
 	}
@@ -167,10 +169,11 @@ func (i *increment) put(ctx context.Context, last bool) (complete bool, err erro
 	return complete, nil
 }
 
-// put puts rows on top of what requests see. complete is whether nothing else
-// has changed up to started, and moves whether the next incremental refresh need
-// not ask for what comes before them. It needs the lock.
-func (p *Puller) put(rows *List, started clock.Instant, complete, moves bool) (seen Outcome, err error) {
+// put puts rows on top of what requests see, of a refresh that has asked for what is
+// above that sequence. complete is whether nothing else has changed up to started, and
+// moves whether the next incremental refresh need not ask for what comes before them.
+// It needs the lock.
+func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, moves bool) (seen Outcome, err error) {
 	before := p.Now.Load()
 	next := *before
 	changes, err := next.Apply(rows.table, p.Roles, p.Aliases)
@@ -179,7 +182,7 @@ func (p *Puller) put(rows *List, started clock.Instant, complete, moves bool) (s
 	}
 	p.Cursor.Page(p.Clock(), rows.sequences, moves)
 	if complete {
-		p.Cursor.Done(started)
+		p.Cursor.Done(started, above)
 		next.Contact = clock.Later(before.Contact, started)
 	}
 	next.Cursor = p.Cursor.Highest()

@@ -288,15 +288,27 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 		c.highest, c.outliers, c.older = highest, nil, nil
 		return
 	}
+	c.older = nil // the source still has what is known
 	c.advance(at, highest)
 }
 
-// Done says that an incremental refresh was completed which began then.
-func (c *Cursor) Done(started clock.Instant) {
+// Confirmed says that a full refresh which somebody else has made has found the list
+// as it is known.
+func (c *Cursor) Confirmed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.older = nil
+}
+
+// Done says that an incremental refresh was completed which began then and asked for
+// what is above that sequence.
+func (c *Cursor) Done(started clock.Instant, after int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.complete(started)
-	c.check(started)
+	if after < c.highest { // or it says nothing of whether the source still has that
+		c.check(started)
+	}
 }
 
 // Regressed says that an incremental refresh which began then has shown that the

@@ -35,7 +35,7 @@ func pull(c *refresh.Cursor, at clock.Instant, sequences ...int64) {
 		rows[sequence] = sequence
 	}
 	c.Page(at, rows, true)
-	c.Done(at)
+	c.Done(at, 0)
 }
 
 // look has as many incremental refreshes find those rows, and no others, as are to
