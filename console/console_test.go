@@ -112,7 +112,7 @@ func TestLanguages(t *testing.T) {
 		assert.Equal(t, c.lang, p.header.Get("Content-Language"), c.header)
 		p.has(`<html lang="` + c.lang + `">`)
 		if c.lang == "en" {
-			p.has("Authorised users", "Contact age", "Last pulls", "Roles held")
+			p.has("Authorised users", "Contact age", "Last refreshes", "Roles held")
 		} else {
 			p.has("已授权用户", "距上次同步", "最近的同步", "在用角色")
 			p.lacks("Authorised", "Contact age")

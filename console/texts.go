@@ -21,7 +21,7 @@ var texts = map[string][2]string{
 	"clock":    {"Times are the server's: %s", "时间为服务器时间：%s"},
 
 	"nav.list":     {"List", "授权列表"},
-	"nav.pulls":    {"Pulls", "同步记录"},
+	"nav.pulls":    {"Refreshes", "同步记录"},
 	"nav.roles":    {"Roles", "角色"},
 	"nav.why":      {"Why?", "判定原因"},
 	"nav.refusals": {"Refusals", "拒绝记录"},
@@ -45,7 +45,7 @@ var texts = map[string][2]string{
 	"state.expired":       {"Expired", "已过期"},
 	"state.closed":        {"Closed", "已关闭"},
 	"state.starting.says": {"There is no list yet: everybody is refused.", "尚未取得授权列表，所有请求都会被拒绝。"},
-	"state.ready.says":    {"The list is in step.", "授权列表保持同步。"},
+	"state.ready.says":    {"The list is up to date.", "授权列表保持同步。"},
 	"state.stale.says":    {"No refresh has succeeded for a while. The last list is served.", "一段时间内没有成功的同步，仍在使用最近一次的列表。"},
 	"state.expired.says":  {"No full refresh has succeeded for too long: everybody is refused.", "过久没有成功的全量同步，所有请求都会被拒绝。"},
 	"state.closed.says":   {"The gate was closed: everybody is refused.", "门禁已关闭，所有请求都会被拒绝。"},
@@ -65,8 +65,8 @@ var texts = map[string][2]string{
 
 	// Held removals.
 	"held.title":        {"Removals of %s are held back", "暂缓移除 %s"},
-	"held.shrink_guard": {"The last full refresh would have removed very many at once. They are let in until a second full refresh agrees.", "最近一次全量同步要移除的用户过多。在第二次全量同步确认之前，这些用户仍可进入。"},
-	"held.sync":         {"An organisation sync is running upstream. They are let in until it has ended.", "上游正在同步组织用户。同步结束之前，这些用户仍可进入。"},
+	"held.shrink_guard": {"The last full refresh would have removed very many at once. They are admitted until Refresh.ShrinkHold is over and three full refreshes agree.", "最近一次全量同步要移除的用户过多。在 Refresh.ShrinkHold 期满且有三次全量同步结果一致之前，这些用户仍可进入。"},
+	"held.sync":         {"An organisation sync is running upstream. They are admitted until it has ended.", "上游正在同步组织用户。同步结束之前，这些用户仍可进入。"},
 	"held.since":        {"Since %s", "自 %s 起"},
 	"held.users":        {"User ids", "用户编号"},
 	"held.more":         {"and %s more", "以及另外 %s 个"},
@@ -88,7 +88,7 @@ var texts = map[string][2]string{
 	"timeline.says": {"%s: now %s, %s.", "%s：当前 %s，%s。"},
 
 	// Pulls.
-	"pulls":               {"Last pulls", "最近的同步"},
+	"pulls":               {"Last refreshes", "最近的同步"},
 	"pulls.none":          {"None has been seen yet.", "尚无记录。"},
 	"pulls.next":          {"Next incremental refresh in %s, next full refresh in %s", "%s后增量同步，%s后全量同步"},
 	"pull.running":        {"under way", "进行中"},
@@ -130,10 +130,10 @@ var texts = map[string][2]string{
 	"failure.other":            {"another error", "其他错误"},
 
 	// What to look at.
-	"look":               {"To look at", "需要关注"},
+	"look":               {"Needs attention", "需要关注"},
 	"look.nothing":       {"Nothing: no ambiguous aliases, no unknown role codes.", "没有：既没有歧义别名，也没有未知的角色编码。"},
 	"look.ambiguous":     {"Ambiguous aliases", "歧义别名"},
-	"ambiguous.says":     {"Several users share them: nobody enters by these.", "多个用户共用同一个别名，谁也不能凭它进入。"},
+	"ambiguous.says":     {"Several users share each of these, so nobody is admitted by them.", "多个用户共用同一个别名，该别名一律不予放行。"},
 	"look.unheld":        {"Role codes that checks name and nobody holds", "检查要求、但没有任何用户拥有的角色编码"},
 	"unheld.known":       {"The platform knows it: nobody has it yet.", "平台上存在该角色，只是还没有用户拥有。"},
 	"unheld.nearest":     {"Is it a typo? The nearest is", "是否写错？最接近的是"},
@@ -186,7 +186,7 @@ var texts = map[string][2]string{
 	"route.other.gate": {"another gate's", "属于其他门禁"},
 
 	// Why.
-	"why":             {"Why is a user let in, or refused?", "用户为何被放行或拒绝？"},
+	"why":             {"Why is a user admitted or refused?", "用户为何被放行或拒绝？"},
 	"why.says":        {"What the gate would decide now. Nobody is counted or logged as refused by asking here.", "按当前列表推演门禁的判定。在此查询不会计入判定次数，也不会记为拒绝。"},
 	"why.by":          {"Known by", "身份类型"},
 	"why.who":         {"Who", "用户"},
@@ -277,7 +277,7 @@ var texts = map[string][2]string{
 	"step.shadow":               {"Does Shadow admit the user?", "Shadow 是否放行？"},
 	"step.shadow.yes":           {"Yes: the refusal is counted and logged, and the user passes.", "是：照常计数并记日志，但仍放行。"},
 
-	"reason.granted":          {"let through", "放行"},
+	"reason.granted":          {"admitted", "放行"},
 	"reason.not_ready":        {"there is no list yet", "尚无列表"},
 	"reason.no_identity":      {"the app knows nobody", "没有身份"},
 	"reason.identify_failed":  {"identity cannot be told", "无法识别身份"},

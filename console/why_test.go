@@ -37,7 +37,7 @@ func TestWhy(t *testing.T) {
 		says  []string
 		lacks []string
 	}{
-		{"listed", url.Values{"user": {"3"}}, []string{"The user passes.", "let through <code>granted</code>", "Yes: user 3."}, []string{"The user is refused."}},
+		{"listed", url.Values{"user": {"3"}}, []string{"The user passes.", "admitted <code>granted</code>", "Yes: user 3."}, []string{"The user is refused."}},
 		{"unlisted", url.Values{"user": {"99"}}, []string{"The user is refused.", "not_authorized", "403 Forbidden", "the marketplace has not authorised this user", "one incremental refresh"}, nil},
 		{"both roles here", url.Values{"user": {"1"}, "org": {"8"}, "route": {"POST /orgs/{org}/reports"}},
 			[]string{"The user passes.", "Guard 2 of 2", "In organisation 8, and nowhere else.", "by homeroom, teacher"}, nil},

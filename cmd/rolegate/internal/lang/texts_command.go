@@ -34,7 +34,7 @@ var commandTexts = map[string]string{
 	"%s gone from the list may pass still (too many at once: further full refreshes must agree)": "%[1]s已不在列表里，但仍可放行（同时消失的太多，须由后续的全量同步确认）",
 	"running: %s":                  "正在进行：%[1]s",
 	"could not be asked about: %s": "查询失败：%[1]s",
-	"%d of the kind %s, each shared by several users: nobody enters by them": "种类 %[2]s 有 %[1]d 个，各被多个用户共用：谁也不能凭它进入",
+	"%d of the kind %s, each shared by several users: nobody enters by them": "种类 %[2]s 有 %[1]d 个，各被多个用户共用：这样的别名一律不予放行",
 	"nobody on the list has %q, which a rule names; the platform knows it":   "规则里的角色 %[1]q 没有任何用户拥有；平台有这个编码",
 	"nobody on the list has %q, which a rule names: was %q meant?":           "规则里的角色 %[1]q 没有任何用户拥有：是否应为 %[2]q？",
 	"nobody on the list has %q, which a rule names":                          "规则里的角色 %[1]q 没有任何用户拥有",
@@ -83,7 +83,7 @@ var commandTexts = map[string]string{
 	"%s is on the list, but denied: the record could not be understood; the log says why": "%[1]s 在列表里，但被拒绝：记录无法解析，原因见日志",
 	"%s is on the list":                                  "%[1]s 在列表里",
 	"%s is not on the list":                              "%[1]s 不在列表里",
-	"%s is shared by several users: nobody enters by it": "%[1]s 被多个用户共用：谁也不能凭它进入",
+	"%s is shared by several users: nobody enters by it": "%[1]s 被多个用户共用：该别名一律不予放行",
 	"an empty %s names nobody":                           "%[1]s 为空，不对应任何用户",
 	"%s was not looked for":                              "没有查找 %[1]s",
 
