@@ -5,7 +5,8 @@
 //
 // It fails, and writes nothing, if a line has no test, or a test failed or was
 // skipped, or there is no Redis for those that need one. With -check it only
-// compares: for CI.
+// compares: for CI, which has run the tests already, and says by -ran, for each
+// folder, where go test -v has written what became of them.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -30,20 +32,32 @@ const document = "docs/faults.md"
 
 func main() {
 	check := flag.Bool("check", false, "compare with "+document+" instead of writing it")
+	ran := map[string]string{}
+	flag.Func("ran", "take the results of a folder's tests from what go test -v has printed, as `FOLDER=FILE`, instead of running them", func(text string) error {
+		folder, file, ok := strings.Cut(text, "=")
+		if _, known := folders[folder]; !ok || !known {
+			return fmt.Errorf("expected a folder with tests of the catalogue and a file, such as %s=tests.txt", slices.Min(slices.Collect(maps.Keys(folders))))
+		}
+		ran[folder] = file
+		return nil
+	})
 	flag.Parse()
-	if err := run(*check); err != nil {
+	if err := run(*check, ran); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
 	}
 }
 
-func run(check bool) error {
+// folders have the tests, and which of theirs are of the catalogue: the names begin so.
+var folders = map[string]string{"tools/faults": "", "e2e": "TestFault"}
+
+func run(check bool, ran map[string]string) error {
 	if err := findRedis(); err != nil {
 		return err
 	}
 	results := map[int][]result{}
-	for folder, only := range map[string]string{"tools/faults": "", "e2e": "^TestFault"} {
-		found, err := test(folder, only)
+	for folder, prefix := range folders {
+		found, err := test(folder, prefix, ran[folder])
 		if err != nil {
 			return err
 		}
@@ -79,16 +93,26 @@ func findRedis() error {
 	return errors.New("there is no redis-server, which lines 50 to 54 need: install it, for example with: apt-get install redis-server")
 }
 
-// test runs tests that are in that folder, all of which are of the catalogue.
-func test(folder, only string) (map[int][]result, error) {
-	cmd := exec.Command("go", "test", "-tags", "drill", "-json", "-count=1", "-run", only, ".")
+// test runs the tests of a folder, all of which are of the catalogue, or reads how
+// they have ended from what go test -v has printed into a file.
+func test(folder, prefix, file string) (map[int][]result, error) {
+	cmd := exec.Command("go", "test", "-tags", "drill", "-json", "-count=1", "-run", "^"+prefix, ".")
 	cmd.Dir = folder
+	if file != "" {
+		printed, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer printed.Close()
+		cmd = exec.Command("go", "tool", "test2json")
+		cmd.Stdin = printed
+	}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if len(out) == 0 {
 		return nil, fmt.Errorf("go test in %s: %w; run this in the root of the repository", folder, err)
 	}
-	return read(bytes.NewReader(out))
+	return read(bytes.NewReader(out), prefix)
 }
 
 // A result is how the test of a line ended.
@@ -101,27 +125,34 @@ type result struct {
 // ofLine finds the number in the name of a test.
 var ofLine = regexp.MustCompile(`^TestFault(\d{2,3})[A-Z]\w*$`)
 
-// read takes the results, by line, from what go test -json prints.
-func read(out io.Reader) (map[int][]result, error) {
-	byLine := map[int][]result{}
-	subtests := map[string]int{}
-	var wrong []error
+// read takes the results, by line, from what go test -json prints. Of a test that ran
+// again, as CI has it when the race detector itself has failed, the last run counts.
+func read(out io.Reader, prefix string) (map[int][]result, error) {
+	ended := map[string]string{}
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var event struct{ Action, Test, Output string }
+		var event struct{ Action, Test string }
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			return nil, fmt.Errorf("go test -json: %w", err)
 		}
 		if event.Test == "" || event.Action != "pass" && event.Action != "fail" && event.Action != "skip" {
 			continue
 		}
-		name, _, isSub := strings.Cut(event.Test, "/")
+		if strings.HasPrefix(event.Test, prefix) {
+			ended[event.Test] = event.Action
+		}
+	}
+	byLine := map[int][]result{}
+	subtests := map[string]int{}
+	var wrong []error
+	for _, test := range slices.Backward(slices.Sorted(maps.Keys(ended))) { // subtests before their test
+		name, _, isSub := strings.Cut(test, "/")
 		if isSub {
 			subtests[name]++
 		}
-		if event.Action != "pass" {
-			wrong = append(wrong, fmt.Errorf("%s: %s", event.Test, event.Action))
+		if ended[test] != "pass" {
+			wrong = append(wrong, fmt.Errorf("%s: %s", test, ended[test]))
 			continue
 		}
 		m := ofLine.FindStringSubmatch(name)
@@ -130,7 +161,7 @@ func read(out io.Reader) (map[int][]result, error) {
 			continue
 		}
 		if number, _ := strconv.Atoi(m[1]); !isSub {
-			byLine[number] = append(byLine[number], result{test: name, subtests: subtests[name], ended: event.Action})
+			byLine[number] = append(byLine[number], result{test: name, subtests: subtests[name], ended: ended[test]})
 		}
 	}
 	return byLine, errors.Join(append(wrong, lines.Err())...)
