@@ -102,6 +102,37 @@ func TestPagesThatAreNotTheList(t *testing.T) {
 	}
 }
 
+// A few names in another encoding are a few bad records, and a page of them is a page
+// in another encoding.
+func TestHowManyNamesInAnotherEncoding(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		garbled, others int
+		refused         bool
+	}{
+		{9, 0, false}, {10, 0, true}, {10, 9, true}, {10, 10, false}, {11, 10, true}, {10, 200, false},
+	} {
+		var records []string
+		for id := range int64(c.garbled + c.others) {
+			record := user(id+1, id+1)
+			if id < int64(c.garbled) {
+				record = strings.Replace(record, `"nickname":"`, "\"nickname\":\"\xd5\xc5\xc8\xfd", 1)
+				if !strings.Contains(record, "\xd5") {
+					record = strings.Replace(record, "{", "{\"nickname\":\"\xd5\xc5\xc8\xfd\",", 1)
+				}
+			}
+			records = append(records, record)
+		}
+		got, err := pull(t, client(pages(ok(records...), ok()), func(cfg *marketplace.Config) { cfg.PageSize = 300 }), 0)
+		if c.refused {
+			assert.ErrorContains(t, requireFailure(t, marketplace.FailureMalformed, err), "GBK", "%d and %d", c.garbled, c.others)
+		} else {
+			require.NoError(t, err, "%d and %d", c.garbled, c.others)
+			assert.Len(t, got, c.garbled+c.others)
+		}
+	}
+}
+
 func manyKeys(n int) (s string) {
 	for i := range n {
 		s += fmt.Sprintf(`,"k%d":0`, i)

@@ -108,7 +108,6 @@ type pageFault struct {
 // next takes in a page, and returns whether it was the last one. If not, p.ask
 // is what the next one is to come after.
 func (p *pager) next(t tally) (done bool, fault *pageFault) {
-	first := p.pages == 0
 	p.pages++
 	p.capacity = max(p.capacity, t.rows)
 	if t.high != unreadable {
@@ -118,7 +117,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 		}
 	}
 	// Rows without a user id may be others than before.
-	repeated := !first && t.rows > 0 && !t.unnamed && t.users == p.users
+	repeated := !t.unnamed && t.users == p.users
 	p.users = t.users
 	if fault := p.check(t, repeated); fault != nil {
 		return false, fault
@@ -145,9 +144,6 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 
 // check finds what the pages of a list cannot look like.
 func (p *pager) check(t tally, repeated bool) *pageFault {
-	if t.rows == 0 || t.high == unreadable {
-		return nil
-	}
 	echo := t.single && t.high == p.ask
 	if repeated && echo && t.rows > 1 && p.ask > p.cursor {
 		return &pageFault{FailureCursorLoop, fmt.Sprintf("the same %d users come again, each with the lastSequence that was asked for: the server echoes the request in place of the users' own sequences", t.rows)}
@@ -178,7 +174,7 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 // while a list that grows shows more. An incremental refresh need not know: the
 // next one goes on from here.
 func (p *pager) confirm() (done bool) {
-	if p.before != nil && !p.uneven && p.before.rows < min(p.limit, p.capacity) && (p.short(p.last.rows) || p.last.rows > p.before.rows && p.last.rows < p.limit) {
+	if p.before != nil && !p.uneven && p.short(p.before.rows) && p.last.rows < p.limit {
 		if !p.full {
 			p.ask = p.onward()
 			return p.short(p.last.rows)
@@ -201,7 +197,7 @@ func (p *pager) confirm() (done bool) {
 // see again the users who share it, and with them those that the page before
 // had no room for.
 func (p *pager) onward() int64 {
-	if p.unique || p.inclusive || p.cursor <= p.after {
+	if p.unique || p.inclusive {
 		return p.cursor
 	}
 	return p.cursor - 1
@@ -227,7 +223,7 @@ func (p *pager) spanned(t tally) (done bool) {
 // stuck takes in a page that has nothing above the cursor.
 func (p *pager) stuck(t tally) (done bool, fault *pageFault) {
 	p.atCursor = max(p.atCursor, t.atCursor)
-	full := t.rows > 0 && !p.short(t.rows)
+	full := !p.short(t.rows)
 	switch {
 	case t.rows == 0:
 		// Nothing at all: not even who had the cursor is there any more.
