@@ -122,7 +122,13 @@ const (
 // organisation, and with an app of so many routes, each for two roles; the one
 // that is asked for is in the middle.
 func newRouteEnforcer(w *workload, conf string, routes int) (*casbin.Enforcer, error) {
-	var policies [][]string
+	return newEnforcer(conf, routePolicies(routes), w, anywhereRule)
+}
+
+// anywhereRule is the rule of a grant in RBAC without domains.
+func anywhereRule(user string, g grant) []string { return []string{user, roleCodes[g.role]} }
+
+func routePolicies(routes int) (policies [][]string) {
 	for i := range routes {
 		path := "/route-" + strconv.Itoa(i)
 		if i == routes/2 {
@@ -131,7 +137,7 @@ func newRouteEnforcer(w *workload, conf string, routes int) (*casbin.Enforcer, e
 		policies = append(policies,
 			[]string{roleCodes[teacher], path, http.MethodGet}, []string{roleCodes[admin], path, http.MethodGet})
 	}
-	return newEnforcer(conf, policies, w, func(user string, g grant) []string { return []string{user, roleCodes[g.role]} })
+	return policies
 }
 
 // enforce is a middleware of our own that does what github.com/casbin/chi-authz

@@ -103,8 +103,17 @@ func newEnforcer(conf string, policies [][]string, w *workload, rule func(user s
 	if err != nil {
 		return nil, err
 	}
+	return e, fill(e, policies, w, rule)
+}
+
+// fill adds the policies to an enforcer of whichever version, and a rule for each
+// grant.
+func fill(e interface {
+	AddPolicies(rules [][]string) (bool, error)
+	AddGroupingPoliciesEx(rules [][]string) (bool, error)
+}, policies [][]string, w *workload, rule func(user string, g grant) []string) error {
 	if _, err := e.AddPolicies(policies); err != nil {
-		return nil, err
+		return err
 	}
 	var (
 		buf   [3]grant
@@ -116,6 +125,6 @@ func newEnforcer(conf string, policies [][]string, w *workload, rule func(user s
 			rules = append(rules, rule(user, g))
 		}
 	}
-	_, err = e.AddGroupingPoliciesEx(rules) // passes over a rule that is there twice
-	return e, err
+	_, err := e.AddGroupingPoliciesEx(rules) // passes over a rule that is there twice
+	return err
 }

@@ -95,6 +95,9 @@ func full() results {
 	for _, b := range append(guarded, "casbin", "casbin-one-route") {
 		put("Middleware", b, "ns/request-extra", "allocs/request-extra", "×rolegate-extra", "×least", "least-ns/request-extra")
 	}
+	for _, f := range frameworks {
+		put("Frameworks", f.name, "ns/request-extra", "allocs/request-extra", "casbin-ns/request-extra", "casbin-allocs/request-extra", "×rolegate-extra")
+	}
 	put("Parallel", "users=100000", "×one-core", "map-×one-core", "Mdecisions/s")
 	put("Swapping", "users=100000", "×one-core", "×one-core-swapping")
 	put("Start", "users=1000000", "×walk", "s/start")

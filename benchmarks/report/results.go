@@ -19,7 +19,7 @@ import (
 
 // families are the benchmarks, each run in a process of its own.
 var families = []string{
-	"Decide", "Peers", "Parallel", "Swapping", "Middleware", "Heap", "GC", "Refresh", "RefreshLatency", "Walk", "WalkHeap", "Start",
+	"Decide", "Peers", "Parallel", "Swapping", "Middleware", "Frameworks", "Heap", "GC", "Refresh", "RefreshLatency", "Walk", "WalkHeap", "Start",
 }
 
 // results are what the families gave when each was run last.
@@ -171,7 +171,7 @@ func parse(out io.Reader) (family, error) {
 	if len(f.Metrics) == 0 {
 		return family{}, errors.New("go test printed no result")
 	}
-	f.Machine.CPU = about["cpu"]
+	f.Machine.CPU = strings.TrimSpace(about["cpu"])
 	f.Machine.Platform = about["goos"] + "/" + about["goarch"]
 	return f, nil
 }
