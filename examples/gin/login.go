@@ -18,7 +18,8 @@ import (
 // A school has who is logged in. Its maps stand for your tables or your Redis.
 type school struct {
 	secret []byte
-	events chan string
+	hub    hub
+	drain  time.Duration // how long it answers after the signal
 
 	mu       sync.Mutex
 	sessions map[string]int64 // the cookie's value to the marketplace's number of the user
@@ -30,7 +31,7 @@ func newSchool(secret []byte) (*school, error) {
 		return nil, errors.New("SCHOOL_TOKEN_SECRET: give at least 32 random bytes: openssl rand -base64 32")
 	}
 	return &school{
-		secret: secret, events: make(chan string), sessions: map[string]int64{},
+		secret: secret, hub: hub{watchers: map[int64]map[chan string]bool{}}, drain: 10 * time.Second, sessions: map[string]int64{},
 		password: func(string, string) (int64, bool) { return 0, false }, // your accounts
 	}, nil
 }

@@ -7,11 +7,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +41,8 @@ func (s *school) routes(gate *rolegate.Gate) http.Handler {
 	org := app.Group("/orgs/:orgID")
 	org.POST("/reports", gingate.Guard(report), func(c *gin.Context) {
 		id, _ := gingate.Org(c)
+		user, _ := gingate.User(c)
+		s.hub.tell(id, fmt.Sprintf("user %d filed a report", user.ID()))
 		c.String(http.StatusOK, "report filed for %d", id)
 	})
 	org.GET("/feed", gingate.Require(gate, rolegate.AnyRole("teacher"), in, rolegate.EndOnRevoke()), s.feed)
@@ -48,36 +52,25 @@ func (s *school) routes(gate *rolegate.Gate) http.Handler {
 	return r
 }
 
-// feed sends what happens in an organisation, until the client leaves or the
-// user loses the role.
-func (s *school) feed(c *gin.Context) {
-	c.Header("Content-Type", "text/event-stream")
-	c.Writer.WriteHeaderNow()
-	c.Writer.Flush()
-	for {
-		select {
-		case <-c.Request.Context().Done():
-			return
-		case event := <-s.events:
-			if c.Request.Context().Err() == nil {
-				c.SSEvent("news", event)
-				c.Writer.Flush()
-			}
-		}
-	}
-}
-
-// operations are for Prometheus: on a listener of their own that clients do not
-// reach.
-func operations(gate *rolegate.Gate) http.Handler {
+// operations are for Prometheus and for whoever spreads requests over replicas: on
+// a listener of their own that clients do not reach. A server that is to end, or
+// that has no list that is young enough, is not ready.
+func operations(gate *rolegate.Gate, leaving *atomic.Bool) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(promgate.New(gate, nil))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if leaving.Load() || !gate.Status().State.Serving() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
 	return mux
 }
 
-// run serves until ctx ends, and then lets requests under way finish.
+// run serves until ctx ends. Then it is not ready any more, and answers all the same
+// for s.drain, so that whoever sends requests can send them elsewhere; it ends the
+// feeds, and lets the other requests under way finish.
 func run(ctx context.Context, clients, operators net.Listener, s *school, source rolegate.Source) error {
 	opening, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -86,9 +79,10 @@ func run(ctx context.Context, clients, operators net.Listener, s *school, source
 		return err
 	}
 	defer gate.Close()
+	var leaving atomic.Bool
 	servers := []*http.Server{
 		{Handler: s.routes(gate), ReadHeaderTimeout: 10 * time.Second},
-		{Handler: operations(gate), ReadHeaderTimeout: 10 * time.Second},
+		{Handler: operations(gate, &leaving), ReadHeaderTimeout: 10 * time.Second},
 	}
 	servers[0].RegisterOnShutdown(gate.EndStreams) // which would hold it up
 	failed := make(chan error, len(servers))
@@ -97,6 +91,11 @@ func run(ctx context.Context, clients, operators net.Listener, s *school, source
 	}
 	select {
 	case <-ctx.Done():
+		leaving.Store(true)
+		select {
+		case <-time.After(s.drain):
+		case err = <-failed:
+		}
 	case err = <-failed:
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

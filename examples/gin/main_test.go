@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,50 +104,91 @@ func TestRoutes(t *testing.T) {
 	assert.ErrorContains(t, err, "32")
 }
 
-// TestFeed has a teacher lose the role while the feed is open.
+// bearer is a token of that user's.
+func bearer(t *testing.T, user string) string {
+	t.Helper()
+	return token(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{"sub": user, "aud": "school-mobile", "exp": time.Now().Add(time.Hour).Unix()})
+}
+
+// openFeed opens a feed and waits until somebody watches it.
+func openFeed(t *testing.T, address, user string) *bufio.Reader {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", address, nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", bearer(t, user))
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	require.Equal(t, 200, answer.StatusCode)
+	return bufio.NewReader(answer.Body)
+}
+
+// TestFeed has a teacher lose the role while feeds are open: theirs ends, and what
+// happens in one organisation is not told in another.
 func TestFeed(t *testing.T) {
 	s, gate, source := newApp(t)
+	source.Put(rolegate.Record{UserID: 2, Grants: []rolegate.Grant{{OrgID: 8, RoleCode: "teacher"}}})
+	require.NoError(t, gate.Refresh(t.Context()))
 	server := httptest.NewServer(s.routes(gate))
-	defer server.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/orgs/7/feed", nil)
-	require.NoError(t, err)
-	r.Header.Set("Authorization", token(t, jwt.SigningMethodHS256, []byte(secret),
-		jwt.MapClaims{"sub": "1", "aud": "school-mobile", "exp": time.Now().Add(time.Hour).Unix()}))
-	answer, err := server.Client().Do(r)
-	require.NoError(t, err)
-	defer answer.Body.Close()
-	require.Equal(t, 200, answer.StatusCode)
-	lines := bufio.NewReader(answer.Body)
-	s.events <- "a report was filed"
-	line, err := lines.ReadString('\n')
-	require.NoError(t, err)
-	assert.Contains(t, line, "news")
+	t.Cleanup(server.Close) // when the feeds are closed
+	seven, eight := openFeed(t, server.URL+"/orgs/7/feed", "1"), openFeed(t, server.URL+"/orgs/8/feed", "2")
+	report := func(org, user string) {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/orgs/"+org+"/reports", nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", bearer(t, user))
+		answer, err := server.Client().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, 200, answer.StatusCode)
+	}
+	report("7", "1")
+	report("8", "2")
+	for feed, want := range map[*bufio.Reader]string{seven: "data:user 1 filed a report", eight: "data:user 2 filed a report"} {
+		event, err := feed.ReadString('\n')
+		require.NoError(t, err)
+		assert.Equal(t, "event:news\n", event)
+		data, err := feed.ReadString('\n')
+		require.NoError(t, err)
+		assert.Equal(t, want+"\n", data)
+	}
 	source.Put(rolegate.Record{UserID: 1})
 	require.NoError(t, gate.Refresh(t.Context()))
-	rest, err := io.ReadAll(lines)
+	rest, err := io.ReadAll(seven)
 	require.NoError(t, err)
 	assert.NotContains(t, string(rest), "event:")
+	s.hub.tell(8, "still here")
+	_, _ = eight.ReadString('\n') // the end of the event before
+	event, err := eight.ReadString('\n')
+	require.NoError(t, err, "the other's goes on")
+	assert.Equal(t, "event:news\n", event)
 }
 
 func TestOperations(t *testing.T) {
 	s, gate, source := newApp(t)
 	w := httptest.NewRecorder()
-	operations(gate).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	var leaving atomic.Bool
+	operations(gate, &leaving).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	assert.Equal(t, 200, w.Code)
 	assert.Contains(t, w.Body.String(), "rolegate_")
+	for _, want := range []int{200, 503} {
+		w := httptest.NewRecorder()
+		operations(gate, &leaving).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+		assert.Equal(t, want, w.Code)
+		leaving.Store(true)
+	}
 	source.Put(rolegate.Record{UserID: 2, Grants: []rolegate.Grant{{OrgID: 7, RoleCode: "operator"}}})
 	require.NoError(t, gate.Refresh(t.Context()))
 	for user, want := range map[string]int{"1": 403, "2": 200} {
 		r := httptest.NewRequest("GET", "/console/", nil)
-		r.Header.Set("Authorization", token(t, jwt.SigningMethodHS256, []byte(secret),
-			jwt.MapClaims{"sub": user, "aud": "school-mobile", "exp": time.Now().Add(time.Hour).Unix()}))
+		r.Header.Set("Authorization", bearer(t, user))
 		w := httptest.NewRecorder()
 		s.routes(gate).ServeHTTP(w, r)
 		assert.Equal(t, want, w.Code)
 	}
 }
 
-// TestRun serves until the signal, and ends without a list too.
+// TestRun serves until the signal, is then not ready and answers all the same, ends
+// with a feed open, and ends without a list too.
 func TestRun(t *testing.T) {
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,6 +197,7 @@ func TestRun(t *testing.T) {
 		return l
 	}
 	s, _, source := newApp(t)
+	s.drain = 200 * time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())
 	ran, clients, operators := make(chan error, 1), listen(), listen()
 	go func() { ran <- run(ctx, clients, operators, s, source) }()
@@ -165,8 +208,21 @@ func TestRun(t *testing.T) {
 		require.NoError(t, answer.Body.Close())
 		assert.NotEqual(t, 200, answer.StatusCode, address)
 	}
+	feed := openFeed(t, "http://"+clients.Addr().String()+"/orgs/7/feed", "1")
+	status := func() int {
+		answer, err := client.Get("http://" + operators.Addr().String() + "/readyz")
+		if err != nil {
+			return 0 // it has ended
+		}
+		require.NoError(t, answer.Body.Close())
+		return answer.StatusCode
+	}
+	require.Equal(t, 200, status())
 	stop()
-	assert.NoError(t, <-ran)
+	require.Eventually(t, func() bool { return status() != 200 }, time.Minute, time.Millisecond)
+	assert.NoError(t, <-ran, "no feed holds it up")
+	_, err := io.ReadAll(feed)
+	assert.NoError(t, err, "the feed has ended well")
 	source.Fail(errors.New("the marketplace is away"))
 	assert.ErrorIs(t, run(ctx, listen(), listen(), s, source), context.Canceled)
 }
