@@ -80,7 +80,7 @@ func TestHeaders(t *testing.T) {
 		assert.Equal(t, "no-store", p.header.Get("Cache-Control"))
 		assert.Equal(t, "nosniff", p.header.Get("X-Content-Type-Options"))
 		assert.Equal(t, "DENY", p.header.Get("X-Frame-Options"))
-		assert.Equal(t, "no-referrer", p.header.Get("Referrer-Policy"))
+		assert.Equal(t, "same-origin", p.header.Get("Referrer-Policy"))
 		policy := p.header.Get("Content-Security-Policy")
 		assert.Regexp(t, `^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+'; img-src data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'$`, policy)
 		assert.NotContains(t, policy, "unsafe")

@@ -67,13 +67,13 @@ type tab struct {
 }
 
 // open starts a browser that sends these headers with each request.
-func open(t *testing.T, l look, headers map[string]any) *tab {
+func open(t *testing.T, l look, headers map[string]any, more ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	path, err := findBrowser()
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+	ctx, cancel = chromedp.NewExecAllocator(ctx, append(append(chromedp.DefaultExecAllocatorOptions[:], more...),
 		chromedp.ExecPath(path), chromedp.NoSandbox, // the tests run as root in a container
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("force-color-profile", "srgb"),
 		chromedp.WSURLReadTimeout(patience),
@@ -146,6 +146,13 @@ func (b *tab) text(selector string) (text string) {
 func eval[T any](b *tab, expression string) (value T) {
 	b.t.Helper()
 	b.do(expression, chromedp.Evaluate(expression, &value))
+	return value
+}
+
+// await evaluates an expression that yields a promise, and waits for its value.
+func await[T any](b *tab, expression string) (value T) {
+	b.t.Helper()
+	b.do(expression, chromedp.Evaluate(expression, &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 	return value
 }
 

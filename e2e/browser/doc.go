@@ -1,2 +1,2 @@
-// Package browser tests the console in a real Chromium.
+// Package browser tests with a real Chromium: the console, and an app behind nginx.
 package browser
