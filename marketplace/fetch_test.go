@@ -106,20 +106,22 @@ func TestPagesThatAreNotTheList(t *testing.T) {
 // in another encoding.
 func TestHowManyNamesInAnotherEncoding(t *testing.T) {
 	t.Parallel()
+	name := [2]string{`{`, "{\"nickname\":\"\xd5\xc5\xc8\xfd\","}
+	code := [2]string{`[]`, "[{\"orgId\":1,\"roleCode\":\"\xd5\xc5\xc8\xfd\"}]"}
 	for _, c := range []struct {
+		place           [2]string
 		garbled, others int
 		refused         bool
 	}{
-		{9, 0, false}, {10, 0, true}, {10, 9, true}, {10, 10, false}, {11, 10, true}, {10, 200, false},
+		{name, 9, 0, false}, {name, 10, 0, true}, {name, 10, 9, true}, {name, 10, 10, false}, {name, 11, 10, true}, {name, 10, 200, false},
+		{code, 9, 0, false}, {code, 10, 0, true}, {code, 10, 10, false},
+		{[2]string{`{`, `{"nickname":"\ud800",`}, 20, 0, false}, // half a character, in letters that are
 	} {
 		var records []string
 		for id := range int64(c.garbled + c.others) {
 			record := user(id+1, id+1)
 			if id < int64(c.garbled) {
-				record = strings.Replace(record, `"nickname":"`, "\"nickname\":\"\xd5\xc5\xc8\xfd", 1)
-				if !strings.Contains(record, "\xd5") {
-					record = strings.Replace(record, "{", "{\"nickname\":\"\xd5\xc5\xc8\xfd\",", 1)
-				}
+				record = strings.Replace(record, c.place[0], c.place[1], 1)
 			}
 			records = append(records, record)
 		}

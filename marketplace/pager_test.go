@@ -127,3 +127,31 @@ func TestTheSecondWayIsShorter(t *testing.T) {
 	}
 	assert.Equal(t, "0 4 0 8 0 4 8 9 9 0 4 8", strings.Join(asks, " "))
 }
+
+// Who comes again in a page that is asked for again is counted once.
+func TestMaxUsersAmongPagesAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pages string // with commas between them
+		users int
+	}{
+		{"1-10,10-14,14-16,10-16", 16}, {"1-10,10-14,14-16,10-18", 18}, {"1-10,10-14,14-16,10-14,16", 16}, {"1-5,5-9,1-5,9", 9}, {"1-5,5-9,1-12", 12},
+	} {
+		for most, fits := range map[int]bool{c.users: true, c.users - 1: false} {
+			_, err := pull(t, client(paged(c.pages), func(cfg *marketplace.Config) { cfg.PageSize, cfg.MaxUsers = 20, most }), 0)
+			if fits {
+				require.NoError(t, err, "%s: %d", c.pages, most)
+			} else {
+				requireFailure(t, rolegate.FailureTooLarge, err)
+			}
+		}
+	}
+}
+
+func paged(list string) transport {
+	var bodies []string
+	for page := range strings.SplitSeq(list, ",") {
+		bodies = append(bodies, rows(page))
+	}
+	return pages(bodies...)
+}

@@ -47,6 +47,17 @@ func TestRoleCodes(t *testing.T) {
 	}
 }
 
+func TestRoleCodesOfAPageThatIsNone(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]rolegate.Failure{
+		`<html>`: marketplace.FailureMalformed, `{"code":200,"data":[}]}`: marketplace.FailureMalformed, `{"data":[]}`: marketplace.FailureMalformed,
+		`{"code":200}`: marketplace.FailureMalformed, `{"code":500,"data":[{}]}`: marketplace.FailureUpstream,
+	} {
+		_, err := client(always(200, body), withRoles).RoleCodes(t.Context())
+		requireFailure(t, want, err)
+	}
+}
+
 // Nothing is returned of a list with a role in it that cannot be understood.
 func TestRolesThatCannotBeUnderstood(t *testing.T) {
 	t.Parallel()

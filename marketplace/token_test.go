@@ -314,3 +314,45 @@ func TestStaticTokenIsNotPrinted(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, secret, got)
 }
+
+// A token is renewed before it ends: a minute, or a tenth of its life if that is less.
+func TestWhenATokenIsRenewed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		life, used time.Duration
+		asked      int
+	}{
+		{100 * time.Second, 89 * time.Second, 1}, {100 * time.Second, 91 * time.Second, 2},
+		{time.Hour, 58 * time.Minute, 1}, {time.Hour, 59*time.Minute + time.Second, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			source := client(always(200, ok()), func(cfg *marketplace.Config) {
+				cfg.Token = marketplace.ExpiringTokenFunc(func(context.Context) (string, time.Time, error) {
+					asked++
+					return fmt.Sprint("token-", asked), time.Now().Add(c.life), nil
+				})
+			})
+			_, err := pull(t, source, 0)
+			require.NoError(t, err)
+			time.Sleep(c.used)
+			_, err = pull(t, source, 0)
+			require.NoError(t, err)
+			assert.Equal(t, c.asked, asked, "%v of %v", c.used, c.life)
+		})
+	}
+	for life, fine := range map[time.Duration]bool{-time.Second: false, 0: false, time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := pull(t, client(always(200, ok()), func(cfg *marketplace.Config) {
+				cfg.Token = marketplace.ExpiringTokenFunc(func(context.Context) (string, time.Time, error) { return "token-1", time.Now().Add(life), nil })
+			}), 0)
+			assert.Equal(t, fine, err == nil, "%v: %v", life, err)
+		})
+	}
+	for length, fine := range map[int]bool{8 << 10: true, 8<<10 + 1: false} {
+		_, err := pull(t, client(always(200, ok()), func(cfg *marketplace.Config) {
+			cfg.Token = marketplace.TokenFunc(func(context.Context) (string, error) { return strings.Repeat("x", length), nil })
+		}), 0)
+		assert.Equal(t, fine, err == nil, "%d bytes", length)
+	}
+}
