@@ -324,6 +324,13 @@ func TestPathOrgInUseSaysWithInstead(t *testing.T) {
 	assert.Equal(t, "org_unreadable", lines[0]["reason"])
 	assert.Contains(t, lines[0]["err"], "r.With(…)")
 
+	other := http.NewServeMux()
+	other.Handle("GET /orgs/{org}", check(never(t)))
+	assert.Equal(t, 403, ask(other, "GET", "/orgs/7", 1).Code)
+	lines = book.lines("rolegate: refused")
+	require.Len(t, lines, 2)
+	assert.Contains(t, lines[1]["err"], `the route GET /orgs/{org} has no path value "orgID"`)
+
 	right := chi.NewRouter()
 	right.With(check).Get("/orgs/{orgID}", ok(gate).ServeHTTP)
 	assert.Equal(t, 200, ask(right, "GET", "/orgs/7", 1).Code)

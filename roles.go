@@ -141,8 +141,11 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 		}
 		text := r.PathValue(name)
 		if text == "" {
-			return 0, fmt.Errorf("the route has no path value %q here, or two: "+
-				"check the wildcard's name, and with chi guard by r.With(…) or on the handler, not by r.Use(…), which runs before the routing", name)
+			if strings.ContainsAny(r.Pattern, "{:") && !strings.HasSuffix(r.Pattern, "*") { // routed, to its end
+				return 0, fmt.Errorf("the route %s has no path value %q, or two: give PathOrg the name of one of its wildcards", r.Pattern, name)
+			}
+			return 0, fmt.Errorf("the route has no path value %q here: check the wildcard's name, and guard behind the routing, "+
+				"with chi by r.With(…) or on the handler and not by r.Use(…), with http.ServeMux on the handler, with echo by e.Use(…) and not by e.Pre(…)", name)
 		}
 		id, err := ids.Parse(text)
 		if err != nil {
