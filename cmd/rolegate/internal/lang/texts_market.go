@@ -74,5 +74,5 @@ var marketTexts = map[string]string{
 	// pull
 	"asked for what comes after sequence %d, the marketplace sent %d: it was set back to an earlier state; pull the whole list": "请求的是序号 %[1]d 之后的内容，市场却返回了 %[2]d：它被恢复到了更早的状态；请拉取完整的列表",
 	"more than %d different role codes: roleCode is not what it was":                                                            "不同的角色编码超过 %[1]d 个：roleCode 的含义变了",
-	"%d of %d records could not be understood: the list's form has changed, or this is not the list":                            "%[2]d 条记录中有 %[1]d 条无法解析：列表的格式变了，或者这不是用户列表",
+	"%d of %d records do not have the list's form: it has changed, or this is not the list":                                     "%[2]d 条记录中有 %[1]d 条不符合列表的格式：列表的格式变了，或者这不是用户列表",
 }

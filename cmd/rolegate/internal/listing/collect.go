@@ -42,8 +42,8 @@ type Bad struct {
 type Stats struct {
 	Records       int   // of all kinds
 	Users, Grants int   // that are listed
-	BadRecords    int   // that could not be understood
-	DroppedGrants int   // without an organisation above 0 or a role code
+	BadRecords    int   // that could not be understood, of each user once
+	DroppedGrants int   // without an organisation above 0 or a role code, of each user once
 	Repeated      int   // records of a listed user besides the one that counts
 	Highest       int64 // the highest sequence
 }
@@ -51,7 +51,7 @@ type Stats struct {
 // maxRoles is how many role codes a gate can tell apart.
 const maxRoles = 1 << 16
 
-// A Collector takes in the records of one pull, and judges them as a gate does.
+// A Collector takes in the records of one pull, and decides about them as a gate does.
 // Only one goroutine uses it.
 type Collector struct {
 	after int64
@@ -64,10 +64,13 @@ type Collector struct {
 	grants  []rolegate.Grant // of the record at hand
 	buf     []byte
 
-	barred map[int64]struct{}
-	bad    []Bad
-	stats  Stats
-	err    error
+	invalid    map[int64]struct{} // users with a bad record
+	odd        map[int64]struct{} // users of whom something odd was counted
+	counts     bool               // what is odd about the record at hand counts
+	bad        []Bad
+	structural int // of the bad records that count
+	stats      Stats
+	err        error
 }
 
 // An entry is one record. Entries that came later have a higher at.
@@ -81,7 +84,7 @@ const chunkSize = 1 << 20
 // New returns a Collector of what comes after a sequence. It keeps names only
 // if it is told to.
 func New(after int64, names bool) *Collector {
-	return &Collector{after: after, names: names, roles: map[string]uint64{}, barred: map[int64]struct{}{}, stats: Stats{Highest: after}}
+	return &Collector{after: after, names: names, roles: map[string]uint64{}, invalid: map[int64]struct{}{}, odd: map[int64]struct{}{}, stats: Stats{Highest: after}}
 }
 
 // Take takes in one record. It keeps nothing of r.
@@ -90,6 +93,7 @@ func (c *Collector) Take(r rolegate.Record) {
 		return
 	}
 	c.stats.Records++
+	c.counts = false
 	good := r.Bad == nil && r.UserID > 0
 	if r.Sequence < c.after && (good || r.Sequence > 0) {
 		c.fail(rolegate.FailureCursorRegressed, "asked for what comes after sequence %d, the marketplace sent %d: it was set back to an earlier state; pull the whole list", c.after, r.Sequence)
@@ -103,7 +107,9 @@ func (c *Collector) Take(r rolegate.Record) {
 	c.grants = c.grants[:0]
 	for _, g := range r.Grants {
 		if g.OrgID <= 0 || g.RoleCode == "" {
-			c.stats.DroppedGrants++
+			if c.count(r.UserID) {
+				c.stats.DroppedGrants++
+			}
 			continue
 		}
 		c.grants = append(c.grants, g)
@@ -130,15 +136,30 @@ func (c *Collector) Take(r rolegate.Record) {
 	c.entries = append(c.entries, entry{r.UserID, r.Sequence, c.store()})
 }
 
+// count reports whether something odd about the record at hand counts: once for each
+// user, since a source repeats rows.
+func (c *Collector) count(id int64) bool {
+	_, again := c.odd[id]
+	if c.counts = c.counts || !again || id <= 0; id > 0 {
+		c.odd[id] = struct{}{}
+	}
+	return c.counts
+}
+
 func (c *Collector) takeBad(r rolegate.Record) {
-	c.stats.BadRecords++
+	if c.count(r.UserID) {
+		c.stats.BadRecords++
+		if r.Structural || r.Bad == nil {
+			c.structural++
+		}
+	}
 	b := Bad{UserID: max(r.UserID, 0), Reason: r.Bad}
 	if b.Reason == nil {
 		b.Reason = errors.New("its user id is not above 0")
 	}
 	c.bad = append(c.bad, b)
 	if b.UserID > 0 {
-		c.barred[b.UserID] = struct{}{}
+		c.invalid[b.UserID] = struct{}{}
 	}
 }
 
@@ -184,8 +205,8 @@ func (c *Collector) Bad() []Bad { return c.bad }
 // highest sequence counts, of equal ones the last, and who is in a bad record is
 // not listed. It fails where a gate would discard the pull.
 func (c *Collector) Finish() (*List, error) {
-	if c.err == nil && c.stats.BadRecords > 10 && c.stats.BadRecords*100 > c.stats.Records {
-		c.fail(rolegate.FailureDrift, "%d of %d records could not be understood: the list's form has changed, or this is not the list", c.stats.BadRecords, c.stats.Records)
+	if c.err == nil && c.structural > 10 && c.structural*100 > c.stats.Records {
+		c.fail(rolegate.FailureDrift, "%d of %d records do not have the list's form: it has changed, or this is not the list", c.structural, c.stats.Records)
 	}
 	if c.err != nil {
 		return nil, c.err
@@ -195,7 +216,7 @@ func (c *Collector) Finish() (*List, error) {
 	})
 	listed := c.entries[:0]
 	for i, e := range c.entries {
-		if _, barred := c.barred[e.id]; barred {
+		if _, invalid := c.invalid[e.id]; invalid {
 			continue
 		}
 		if i+1 < len(c.entries) && c.entries[i+1].id == e.id {

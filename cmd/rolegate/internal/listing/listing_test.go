@@ -30,6 +30,13 @@ func bad(id, sequence int64) rolegate.Record {
 	return rolegate.Record{UserID: id, Sequence: sequence, Bad: errBad}
 }
 
+// formless is a record without the list's form.
+func formless(id int64) rolegate.Record {
+	r := bad(id, 1)
+	r.Structural = true
+	return r
+}
+
 // written is the list of these records, one "id@sequence org:role …" a user.
 func written(l *listing.List) (users []string) {
 	for u := range l.Users() {
@@ -106,7 +113,7 @@ func TestCollectFails(t *testing.T) {
 		"too many bad ones": {want: rolegate.FailureDrift, records: func(take func(rolegate.Record)) {
 			for id := range int64(1099) {
 				if id < 11 {
-					take(bad(id, 1))
+					take(formless(id))
 				} else {
 					take(record(id, 1))
 				}
@@ -134,13 +141,23 @@ func TestCollectFails(t *testing.T) {
 		c := listing.New(0, false)
 		for id := range int64(1100) {
 			if id < 11 {
-				c.Take(bad(id, 1))
+				c.Take(formless(id))
 			} else {
 				c.Take(record(id, 1))
 			}
 		}
 		_, err := c.Finish()
 		assert.NoError(t, err)
+	})
+	t.Run("nor those that are only odd", func(t *testing.T) {
+		t.Parallel()
+		c := listing.New(0, false)
+		for id := range int64(100) {
+			c.Take(bad(id+1, 1))
+		}
+		l, err := c.Finish()
+		require.NoError(t, err)
+		assert.Equal(t, 100, l.Stats().BadRecords)
 	})
 	t.Run("nor roles", func(t *testing.T) {
 		t.Parallel()
