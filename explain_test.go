@@ -419,6 +419,7 @@ func TestRefusals(t *testing.T) {
 	gate.Decide(t.Context(), rolegate.UserID(98))
 	got := gate.Refusals(10)
 	require.Len(t, got, 2, "neither a grant nor a decision without a request")
+	require.Len(t, gate.Refusals(5000), 2, "each once")
 	for i, want := range []rolegate.DecisionEvent{
 		{DecisionID: second, Reason: rolegate.ReasonNotAuthorized, UserID: 99, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
 		{DecisionID: first, Reason: rolegate.ReasonRoleMissing, UserID: 2, Identity: rolegate.KindUserID, Method: "GET", Route: "GET /grades", Guard: "AnyRole(teacher)"},
