@@ -3,12 +3,15 @@ package replication_test
 import (
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate/internal/replication"
 )
 
 // The simulation makes much garbage and keeps little.
@@ -71,4 +74,21 @@ func TestASeedRepeats(t *testing.T) {
 		require.Equal(t, first, run(1), "to the last event")
 	}
 	assert.NotEqual(t, first, run(2))
+}
+
+// What the store has lost is published again within seconds, and nobody refreshes for
+// that.
+func TestAnEmptiedStoreIsFilled(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		g := newSim(seed, simBreak{}, simRules{})
+		g.run(50 * time.Second) // trouble comes later
+		require.NotZero(t, g.store.data.base, "seed %d", seed)
+		before := g.count["full refreshes"]
+		g.store.data = simData{}
+		g.run(56 * time.Second)
+		under := slices.ContainsFunc(g.replicas, func(r *simReplica) bool { return r.publishing > 0 }) // a list may take a minute
+		assert.True(t, under || g.store.data.base != (replication.Base{}), "seed %d", seed)
+		assert.Equal(t, before, g.count["full refreshes"], "seed %d", seed)
+	}
 }

@@ -276,8 +276,8 @@ func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
 func (s *State) repair(e *Event, own *Own, to []Action) []Action {
 	w := &s.work[Full]
 	need := own.Loaded && !s.publishing && s.loading == (Base{}) && !w.running &&
-		(s.seen != s.base || own.Began != s.baseAt) &&
-		(s.seen == (Base{}) || s.clock.future(s.seen.Began, e.Now) || s.clock.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack)
+		(s.seen == (Base{}) || (s.seen != s.base || own.Began != s.baseAt) &&
+			(s.clock.future(s.seen.Began, e.Now) || s.clock.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack))
 	switch {
 	case !need:
 		s.repairing = false
