@@ -75,6 +75,8 @@ func TestTheWayThroughAList(t *testing.T) {
 		{"a few from the highest to the lowest", all, 20, []string{"3 2 1", ""}, "0 2", ""},
 		{"a server that repeats a full page", all, 2, []string{"1 2"}, "0 1 2", rolegate.FailureCursorRegressed},
 		{"users with sequence 0 that fill a page", all, 12, []string{"1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 11:1 12:1", "1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 11:1 12:1", "13:2"}, "0 0 1", marketplace.FailureCursorTie},
+		{"users with sequence 0 that fill a page of ten", all, 10, []string{"1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:1", "1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:1", "13:2"}, "0 0 1", marketplace.FailureCursorTie},
+		{"users with sequence 0 that fill a page of nine", all, 9, []string{"1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:1", "1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:1", "13:2", "13:2"}, "0 0 1 1", ""},
 		{"users with sequence 0 that fill a page, of a server that answers from the cursor on", all, 12, []string{"1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 11:1 12:1", "1:0 2:0 3:0 4:0 5:0 6:0 7:0 8:0 9:0 10:0 11:1 12:1", "11:1 12:1 13:1"}, "0 0 1", ""},
 		{"who has sequence 0, whatever is asked for", all, 20, []string{"1:0 2:0"}, "0 1", ""},
 		{"users without an id whose sequences are what was asked for", all, 20, []string{"0:0 0:0", "0:1 0:1"}, "0 1", marketplace.FailureCursorTie},
