@@ -99,7 +99,7 @@ func TestTroubledServer(t *testing.T) {
 			told[r] = len(r.log.all())
 		}
 		strike()
-		require.Eventually(t, func() bool { return len(s.has("rolegate:*:state")) > 0 }, time.Minute, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(s.has("rolegate:*:base:*")) > 0 }, time.Minute, 10*time.Millisecond, name)
 		demanded := time.Now()
 		require.NoError(t, l.all()[0].RefreshAll(context.Background()), name)
 		took := l.inStep(t, demanded)
