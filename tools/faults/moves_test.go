@@ -63,7 +63,7 @@ func TestFault61AnImportThatGoesOn(t *testing.T) {
 		{100, 16, 250 * time.Millisecond, 1000},
 		{100, 50, 60 * time.Millisecond, 1000},
 		{500, 50, 60 * time.Millisecond, 100},
-		{500, 200, time.Second, 1000},
+		{500, 100, time.Second, 1000},
 		{100, 40, time.Second, 20}, // faster than it can be read
 	} {
 		tickRun(t, m.String(), m.house(), func(t *testing.T, h *tickHouse) {
