@@ -33,14 +33,14 @@ type journal struct {
 }
 
 // oddities are what an operator should look at in the list.
-type oddities struct{ bad, conflicts, dropped, late, nullRoles int }
+type oddities struct{ bad, conflicts, dropped, nullRoles int }
 
 func (o RefreshOutcome) oddities() oddities {
-	return oddities{o.BadRecords, o.Conflicts, o.DroppedGrants, o.Late, o.NullRoles}
+	return oddities{o.BadRecords, o.Conflicts, o.DroppedGrants, o.NullRoles}
 }
 
 // trouble reports whether they concern who may enter.
-func (o oddities) trouble() bool { return o.bad+o.conflicts+o.dropped+o.late > 0 }
+func (o oddities) trouble() bool { return o.bad+o.conflicts+o.dropped > 0 }
 
 func newJournal(f *refresher) *journal {
 	return &journal{store: f.store, f: f, failures: map[Failure]uint64{}, ambiguous: map[Kind]int{}}
@@ -68,7 +68,7 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 	j.mu.Unlock()
 	level := slog.LevelDebug
 	switch {
-	case news && odd.trouble():
+	case news && odd.trouble(), seen.Late > 0:
 		level = slog.LevelWarn
 	case o.Failures > 0 || pull.Outcome(seen).Changes() || news:
 		level = slog.LevelInfo

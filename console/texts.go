@@ -65,8 +65,10 @@ var texts = map[string][2]string{
 
 	// Held removals.
 	"held.title":        {"Removals of %s are held back", "暂缓移除 %s"},
-	"held.shrink_guard": {"The last full refresh would have removed very many at once. They are admitted until Refresh.ShrinkHold is over and three full refreshes agree.", "最近一次全量同步要移除的用户过多。在 Refresh.ShrinkHold 期满且有三次全量同步结果一致之前，这些用户仍可进入。"},
+	"held.shrink_guard": {"The last refresh would have removed very many users or roles at once. They are admitted as before until Refresh.ShrinkHold is over and three full refreshes agree.", "最近一次同步要移除的用户或角色过多。在 Refresh.ShrinkHold 期满且有三次全量同步一致之前，这些用户仍可凭原有角色进入。"},
 	"held.sync":         {"An organisation sync is running upstream. They are admitted until it has ended.", "上游正在同步组织用户。同步结束之前，这些用户仍可进入。"},
+	"held.roles":        {"roles of %s", "%s的角色"},
+	"held.both":         {"%s and of %s", "%s，以及%s"},
 	"held.since":        {"Since %s", "自 %s 起"},
 	"held.users":        {"User ids", "用户编号"},
 	"held.more":         {"and %s more", "以及另外 %s 个"},
@@ -106,6 +108,9 @@ var texts = map[string][2]string{
 	"pull.held":           {"%s held", "暂缓 %s"},
 	"pull.lost_all_roles": {"%s lost all roles", "%s 个失去全部角色"},
 	"pull.bad":            {"%s unreadable", "%s 条无法解析"},
+	"pull.dropped":        {"%s incomplete roles dropped", "丢弃 %s 个不完整的角色"},
+	"pull.late":           {"%s seen late: raise Refresh.LookBack", "%s 项晚到：请调大 Refresh.LookBack"},
+	"pull.null_roles":     {"%s with null for roles", "%s 个角色列表为 null"},
 	"pull.conflicts":      {"%s contradictory", "%s 条相互矛盾"},
 	"pull.failed":         {"Failed", "失败"},
 	"pull.unseen":         {"and %s before it, too fast to be seen one by one", "此前还有 %s 次，间隔过短未逐一记录"},

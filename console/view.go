@@ -132,8 +132,18 @@ func (v *view) Stamp(t time.Time) string { return t.Format(time.RFC3339) }
 // Zone names the server's time zone.
 func (v *view) Zone() string { return v.Now.Format("UTC-07:00") }
 
-// HeldText is how many are held, in words.
-func (v *view) HeldText() string { return v.users(v.Status.Held.Users) }
+// HeldText is how many are held, in words: users who are gone, and listed ones who
+// have lost roles.
+func (v *view) HeldText() string {
+	switch h := v.Status.Held; {
+	case h.LostRoles == 0:
+		return v.users(h.Users)
+	case h.Users == 0:
+		return v.T("held.roles", v.users(h.LostRoles))
+	default:
+		return v.T("held.both", v.users(h.Users), v.T("held.roles", v.users(h.LostRoles)))
+	}
+}
 
 // HeldMore is how many more are held than the page lists.
 func (v *view) HeldMore() int { return v.Status.Held.Users - len(v.HeldUsers) }
@@ -273,6 +283,7 @@ func (v *view) parts(o rolegate.RefreshOutcome) (parts []pullPart) {
 	}{
 		{"added", "pull.added", o.Added}, {"removed", "pull.removed", o.Removed}, {"changed", "pull.changed", o.Changed},
 		{"warn", "pull.held", o.Held}, {"warn", "pull.lost_all_roles", o.LostAllRoles}, {"warn", "pull.bad", o.BadRecords}, {"warn", "pull.conflicts", o.Conflicts},
+		{"warn", "pull.dropped", o.DroppedGrants}, {"warn", "pull.late", o.Late}, {"quiet", "pull.null_roles", o.NullRoles},
 	} {
 		if p.n > 0 {
 			parts = append(parts, pullPart{p.class, v.T(p.text, group(uint64(p.n)))})

@@ -75,7 +75,9 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) { set(float64(s.Generation)) }},
 	{"held_removals", gauge, nil, "Users who are gone from the list, but whose removal is held back.",
 		func(s *rolegate.Status, set set) { set(float64(s.Held.Users)) }},
-	{"held_since_timestamp_seconds", gauge, nil, "Start of the full refresh that first held removals back, 0 if none are.",
+	{"held_lost_roles", gauge, nil, "Listed users whose loss of roles is held back.",
+		func(s *rolegate.Status, set set) { set(float64(s.Held.LostRoles)) }},
+	{"held_since_timestamp_seconds", gauge, nil, "Start of the refresh that first held removals or lost roles back, 0 if none are.",
 		func(s *rolegate.Status, set set) { set(unix(s.Held.Since)) }},
 
 	{"sync_total", counter, []string{"kind", "result"}, "Pulls that ended, by kind and whether they succeeded.",
@@ -119,7 +121,9 @@ var catalogue = []struct {
 			set(float64(o.Changed), kind, "changed")
 			set(float64(o.LostAllRoles), kind, "lost_all_roles")
 			set(float64(o.BadRecords), kind, "bad_records")
+			set(float64(o.NullRoles), kind, "null_roles")
 			set(float64(o.DroppedGrants), kind, "dropped_grants")
+			set(float64(o.Late), kind, "late")
 			set(float64(o.Duplicates), kind, "duplicates")
 			set(float64(o.Conflicts), kind, "conflicts")
 			set(float64(o.Held), kind, "held")

@@ -113,8 +113,9 @@ type status struct {
 
 // A held is what is shown of a rolegate.HeldStatus.
 type held struct {
-	Users int
-	Cause string
+	Users     int
+	LostRoles int `json:"lost_roles"`
+	Cause     string
 }
 
 // A pull is what is shown of a rolegate.RefreshStatus.
@@ -126,6 +127,15 @@ type pull struct {
 	Failure     string  `json:"failure"`
 	Error       string  `json:"error"`
 	NextIn      float64 `json:"next_in_seconds"`
+	Outcome     outcome `json:"outcome"`
+}
+
+// An outcome is what is shown of a rolegate.RefreshOutcome: what is odd about the list.
+type outcome struct {
+	BadRecords    int `json:"bad_records"`
+	DroppedGrants int `json:"dropped_grants"`
+	NullRoles     int `json:"null_roles"`
+	Late          int `json:"late"`
 }
 
 // text writes a status for people: what is wrong, and otherwise little.
@@ -166,6 +176,12 @@ func (s *status) text(l lang.Language) string {
 		} else {
 			b.line("held", "%s gone from the list may pass still (too many at once: further full refreshes must agree)", users(l, s.Held.Users))
 		}
+	}
+	if s.Held.LostRoles > 0 {
+		b.line("held", "%s who have lost roles have them still (too many at once: further full refreshes must agree)", users(l, s.Held.LostRoles))
+	}
+	if o := s.Full.Outcome; o != (outcome{}) {
+		b.line("list", "invalid records: %d; roles dropped as incomplete: %d; null for roles: %d; changes seen late: %d", o.BadRecords, o.DroppedGrants, o.NullRoles, o.Late)
 	}
 	if s.Sync.State == rolegate.SyncRunning.String() {
 		b.line("sync", "running: %s", s.Sync.Text)

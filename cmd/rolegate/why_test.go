@@ -235,6 +235,7 @@ func TestStatus(t *testing.T) {
   list       6 users; last contact <time> ago, revocations known up to <time> ago (<time> at most)
   changes    0 succeeded, 0 failed; the next is due in <time>
   full       1 succeeded, 0 failed; the next is due in <time>
+  list       invalid records: 1; roles dropped as incomplete: 0; null for roles: 0; changes seen late: 0
   ambiguous  1 of the kind account, each shared by several users: nobody enters by them
   roles      nobody on the list has "principal", which a rule names
 `, ""}, s.calls(t, "status"))

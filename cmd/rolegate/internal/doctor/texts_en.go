@@ -131,7 +131,7 @@ var english = map[string]text{
 	},
 	"token.code": {
 		"the marketplace says that the call failed: %[1]s",
-		"If that code is its way to refuse a token, get a new one; else ask its operator what the code means.",
+		"If that code is its way to refuse a token, get a new one, and name the code in marketplace.refused_codes, so that a gate asks for another token at once; else ask its operator what the code means.",
 	},
 	"token.redirect": {
 		"the marketplace answers %[1]d, a redirect to %[2]s",
@@ -155,7 +155,7 @@ var english = map[string]text{
 	},
 	"token.too_many": {
 		"the marketplace is asked too often: %[1]s",
-		"Wait, and see who else uses this app id. Several replicas share one list with cache.redis; refresh.every may be longer.",
+		"Wait, and see who else uses this app id. Set marketplace.max_requests_per_second to what is allowed. Several replicas share one list with cache.redis; refresh.every may be longer.",
 	},
 	"token.proxy_password": {
 		"the proxy wants a password",
@@ -314,7 +314,7 @@ var english = map[string]text{
 	},
 	"roles.dropped": {
 		"grants without an organisation or a role code: %[1]d",
-		"They open nothing. Ask the marketplace's operator to fix them.",
+		"They open nothing, and whoever has one fails every NoRole: it may have been that role. Ask the marketplace's operator to fix them.",
 	},
 	"roles.alike": {
 		"role codes that differ only in case or blanks: %[1]s",

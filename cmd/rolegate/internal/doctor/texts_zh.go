@@ -131,7 +131,7 @@ var chinese = map[string]text{
 	},
 	"token.code": {
 		"市场返回调用失败：%[1]s",
-		"如果市场用这个 code 表示令牌无效，请换新令牌；否则请向市场运维人员询问该 code 的含义。",
+		"如果市场用这个 code 表示令牌无效，请换新令牌，并把它写入 marketplace.refused_codes，这样运行中的服务会立即更换令牌；否则请向市场运维人员询问该 code 的含义。",
 	},
 	"token.redirect": {
 		"市场返回 %[1]d，重定向到 %[2]s",
@@ -155,7 +155,7 @@ var chinese = map[string]text{
 	},
 	"token.too_many": {
 		"请求过于频繁：%[1]s",
-		"请稍后再试，并检查还有谁在用这个应用 ID。多个副本可用 cache.redis 共享一份列表，也可以调大 refresh.every。",
+		"请稍后再试，并检查还有谁在用这个应用 ID。请把 marketplace.max_requests_per_second 设为允许的值。多个副本可用 cache.redis 共享一份列表，也可以调大 refresh.every。",
 	},
 	"token.proxy_password": {
 		"代理要求提供密码",
@@ -314,7 +314,7 @@ var chinese = map[string]text{
 	},
 	"roles.dropped": {
 		"缺少组织或角色编码的授权：%[1]d 条",
-		"这些授权不起作用。请让市场运维人员修正。",
+		"这些授权不起作用；拥有它们的用户不能通过任何 NoRole 检查，因为无法排除就是那个角色。请让市场运维人员修正。",
 	},
 	"roles.alike": {
 		"仅大小写或空白不同的角色编码：%[1]s",
