@@ -28,9 +28,13 @@ func TestFault49AStoredIndexOfOthers(t *testing.T) {
 			require.NoError(t, os.Remove(path))
 			require.NoError(t, os.Chmod(folder, 0o770))
 		},
-		"the folder is anybody's to write, with the sticky bit": func(t *testing.T, folder, path string) {
+		"the folder is anybody's to write": func(t *testing.T, folder, path string) {
 			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Chmod(folder, 0o777))
+		},
+		"the folder is anybody's to write, with the sticky bit, and so is the file": func(t *testing.T, folder, path string) {
 			require.NoError(t, os.Chmod(folder, 0o777|os.ModeSticky))
+			require.NoError(t, os.Chmod(path, 0o666))
 		},
 		"a symbolic link": func(t *testing.T, folder, path string) {
 			require.NoError(t, os.Rename(path, filepath.Join(folder, "elsewhere")))

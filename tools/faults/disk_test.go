@@ -332,10 +332,10 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 	}{
 		{"the disk is full", func(_ *testing.T, _ string, d *webWriter) { d.set(syscall.ENOSPC) }, nil, true},
 		{"the disk is read-only", func(_ *testing.T, _ string, d *webWriter) { d.set(syscall.EROFS) }, nil, true},
-		{"the folder is gone", func(t *testing.T, folder string, _ *webWriter) {
-			require.NoError(t, os.RemoveAll(folder))
+		{"the folder is gone, and the one above it", func(t *testing.T, folder string, _ *webWriter) {
+			require.NoError(t, os.RemoveAll(filepath.Dir(folder)))
 		}, func(t *testing.T, folder string, _ *webWriter) {
-			require.NoError(t, os.Mkdir(folder, 0o700))
+			require.NoError(t, os.MkdirAll(folder, 0o700))
 		}, false},
 		{"a file in place of the folder", func(t *testing.T, folder string, _ *webWriter) {
 			require.NoError(t, os.RemoveAll(folder))
@@ -412,7 +412,7 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 	}
 	t.Run("a folder that was never there", func(t *testing.T) {
 		t.Parallel()
-		folder := filepath.Join(t.TempDir(), "never there")
+		folder := filepath.Join(t.TempDir(), "nor this one", "never there")
 		cfg := webConfig(rolegatetest.NewStatic())
 		cfg.Cache = filecache.New(filepath.Join(folder, "index"))
 		webMended(t, cfg)

@@ -103,7 +103,7 @@ func TestRestartOfTheWalkThrough(t *testing.T) {
 }
 
 func TestAFileThatCannotBeKeptSaysSo(t *testing.T) {
-	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-cache", filepath.Join(t.TempDir(), "none", "list")},
+	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-cache", filepath.Join(t.TempDir(), "none", "none", "list")},
 		func(string) string { return "" }, &output{}, &output{}, nil)
 	require.ErrorContains(t, err, "make it with: install -d")
 }
