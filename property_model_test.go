@@ -175,13 +175,13 @@ type propSaid struct {
 // propRead reads the records of one pull. after is where an incremental one asks
 // from, and repeats says which good records tell it nothing new. ok is false if
 // the records make the refresh fail.
-func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Record) bool) (said map[int64]propSaid, sequences map[int64]int64, ok bool) {
+func propRead(records []rolegate.Record, after int64, repeats func(r rolegate.Record, after int64) bool) (said map[int64]propSaid, sequences map[int64]int64, ok bool) {
 	said, sequences = map[int64]propSaid{}, map[int64]int64{}
 	for _, r := range records {
 		if r.Sequence < after {
 			return nil, nil, false // the source was set back
 		}
-		if r.Bad == nil && repeats(r) {
+		if r.Bad == nil && repeats(r, after) {
 			continue
 		}
 		if r.UserID > 0 {
@@ -205,7 +205,7 @@ func propRead(records []rolegate.Record, after int64, repeats func(rolegate.Reco
 // repeats reports whether a record of an incremental refresh says nothing new: what
 // is older than what was read lately of the user; what was known before one was
 // found gone from the list; and what was read of one who is barred.
-func (g *propGate) repeats(r rolegate.Record) bool {
+func (g *propGate) repeats(r rolegate.Record, after int64) bool {
 	seen, ok := g.asks.Seen(r.UserID)
 	_, listed := g.users[r.UserID]
 	_, held := g.held[r.UserID]
@@ -213,7 +213,7 @@ func (g *propGate) repeats(r rolegate.Record) bool {
 	case ok && r.Sequence < seen:
 		return true
 	case g.barred[r.UserID]:
-		return ok && r.Sequence == seen || r.Sequence <= g.cursor
+		return ok && r.Sequence == seen || r.Sequence <= after
 	default:
 		outdated := g.asks.Outdated(r.UserID, r.Sequence)
 		return ok && r.Sequence == seen && (!listed || held) || !listed && outdated
@@ -314,7 +314,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 	if w.broken {
 		return propFailed
 	}
-	said, _, _ := propRead(w.list, 0, func(r rolegate.Record) bool {
+	said, _, _ := propRead(w.list, 0, func(r rolegate.Record, _ int64) bool {
 		return !w.tail.Add(r.UserID, r.Sequence)
 	})
 	for _, r := range w.list {

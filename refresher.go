@@ -237,6 +237,9 @@ func (f *refresher) awaitFirst(ctx context.Context) error {
 
 // fresh waits for a refresh of that kind that began after the call.
 func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
+	if k == refresh.Full {
+		defer f.pull.Believe()()
+	}
 	err := f.loop.Fresh(ctx, k)
 	var quiet *refresh.QuietError
 	switch {

@@ -90,7 +90,7 @@ func TestAnIncrementThatMissesTheHighest(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source, gate := opened(t)
 			source.set(now[:1]...)
-			until(t, 3*time.Minute, func() bool { return gate.Status().Users == 1 })
+			until(t, 4*time.Minute, func() bool { return gate.Status().Users == 1 })
 			full := gate.Status().Full.Succeeded
 			after(7 * time.Minute)
 			assert.Equal(t, full, gate.Status().Full.Succeeded, "that was all")

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"syscall"
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wire"
 )
 
 // A page is asked for again a few times, with pauses between. With the first
@@ -72,7 +72,7 @@ func (a *attempts) pause(ctx context.Context, t *trouble) error {
 	if a.repeats == maxAgain {
 		return t.PullError
 	}
-	wait := max(jittered(min(firstPause<<a.repeats, mostPause)), t.RetryAfter)
+	wait := max(wire.Jittered(ctx, min(firstPause<<a.repeats, mostPause)), t.RetryAfter)
 	a.repeats++
 	a.paused += wait
 	if !a.patient && a.paused > mostHaste {
@@ -96,12 +96,6 @@ func (a *attempts) sleep(ctx context.Context, t *trouble, wait time.Duration) er
 	}
 }
 
-// jittered is around d, so that clients that failed together do not come back
-// together.
-func jittered(d time.Duration) time.Duration {
-	return d/2 + rand.N(d)
-}
-
 // renew has another token asked for after tok was refused. A second refusal is
 // final, unless pages were accepted before this one: then another client may be
 // renewing tokens of the same account.
@@ -114,7 +108,7 @@ func (a *attempts) renew(ctx context.Context, t *trouble, tok issue) error {
 			a.tokens.cell.Drop(tok.Generation)
 			return t.PullError
 		}
-		if err := a.sleep(ctx, t, jittered(time.Duration(a.renewals-1)*time.Second)); err != nil {
+		if err := a.sleep(ctx, t, wire.Jittered(ctx, time.Duration(a.renewals-1)*time.Second)); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ type pager struct {
 	unique   bool  // no two rows have the same sequence
 	known    int   // the capacity that the last full refresh has seen, 0 if there was none
 	capacity int   // the most rows seen in a page, of this pull or as it was told
+	widest   bool  // the page at hand has more than any before
 
 	cursor   int64 // the highest sequence seen, after at first
 	lowest   int64 // the lowest sequence seen
@@ -61,7 +62,8 @@ type pager struct {
 	spans    int // how often that was done
 	uneven   bool
 
-	users uint64 // that of the page before
+	users  uint64 // that of the page before
+	absent int    // how often a page was asked for again that lacks who was seen before
 }
 
 // A span is a page that moved the cursor.
@@ -69,6 +71,10 @@ type span struct {
 	ask, high int64
 	rows      int
 }
+
+// maxAbsent is how often the page after a full one is asked for again if it lacks
+// even those whom that one has shown last: from another server, which lags behind.
+const maxAbsent = 2
 
 // maxSpans is how often a short page is asked for again before the server is
 // taken for one whose pages are of uneven size.
@@ -109,6 +115,7 @@ type pageFault struct {
 // is what the next one is to come after.
 func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	p.pages++
+	p.widest = t.rows > p.capacity
 	p.capacity = max(p.capacity, t.rows)
 	if t.high != unreadable {
 		p.lowest = min(p.lowest, t.low)
@@ -174,7 +181,7 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 // while a list that grows shows more. An incremental refresh need not know: the
 // next one goes on from here.
 func (p *pager) confirm() (done bool) {
-	if p.before != nil && !p.uneven && p.short(p.before.rows) && p.last.rows < p.limit {
+	if p.before != nil && !p.uneven && p.short(p.before.rows) && (p.short(p.last.rows) || p.widest && p.last.rows < p.limit) {
 		if !p.full {
 			p.ask = p.onward()
 			return p.short(p.last.rows)
@@ -229,6 +236,10 @@ func (p *pager) stuck(t tally) (done bool, fault *pageFault) {
 		// Nothing at all: not even who had the cursor is there any more.
 		if p.ask < p.cursor && p.uneven {
 			p.ask = p.cursor
+			return false, nil
+		}
+		if p.ask < p.cursor && p.full && p.absent < maxAbsent && p.last != nil && p.last.rows >= fewestPerPage && !p.short(p.last.rows) {
+			p.absent++
 			return false, nil
 		}
 		return true, nil

@@ -42,8 +42,9 @@ type Builder struct {
 	assigned RoleSet
 
 	// What Finish notices: the same user more than once, and those of them
-	// whose roles differed.
-	Duplicates, Conflicts int
+	// whose roles differed; and those with an invalid row and a newer one that is
+	// not.
+	Duplicates, Conflicts, Mended int
 
 	// The codes by the numbers that rows have until Settle, and which of them
 	// are in use. final has the numbers that they get, nil if they are the same.
@@ -262,6 +263,14 @@ func (b *Builder) merge(drafts []draft, record []byte) []draft {
 		b.Duplicates++
 		if !bytes.Equal(grantsIn(old.content, b.table.Fields), grantsIn(d.content, b.table.Fields)) {
 			b.Conflicts++
+		}
+	}
+	if bad, good := old, &d; old.listed() != d.listed() {
+		if old.listed() {
+			bad, good = good, bad
+		}
+		if bad.sequence > 0 && bad.sequence < good.sequence {
+			b.Mended++
 		}
 	}
 	if old.listed() && (!d.listed() || d.sequence >= old.sequence) {

@@ -44,7 +44,7 @@ func TestFullRefresh(t *testing.T) {
 			map[int64][]string{1: {"new"}}, pull.Outcome{Records: 2, Added: 1, Duplicates: 1, Conflicts: 1}},
 		{"dropped grants", [][]record{{dropped}}, map[int64][]string{4: {"teacher"}}, pull.Outcome{Records: 1, Added: 1, DroppedGrants: 2}},
 		{"null in place of roles", [][]record{{null}}, map[int64][]string{5: {}}, pull.Outcome{Records: 1, Added: 1, NullRoles: 1}},
-		{"a bad record concerns its user", [][]record{{user(1, 1, "a"), bad(2, 2), user(2, 3, "a")}},
+		{"a bad record concerns its user", [][]record{{user(1, 1, "a"), user(2, 1, "a"), bad(2, 2)}},
 			map[int64][]string{1: {"a"}}, pull.Outcome{Records: 3, Added: 1, BadRecords: 1}},
 		{"a record of nobody", [][]record{{user(1, 1, "a"), user(0, 2, "a"), user(-7, 3, "a")}},
 			map[int64][]string{1: {"a"}}, pull.Outcome{Records: 3, Added: 1, BadRecords: 2}},
@@ -381,4 +381,69 @@ func TestOutcome(t *testing.T) {
 			assert.Equal(t, c.changes, c.o.Changes())
 		})
 	}
+}
+
+// A server that lags behind may not have yet who was changed just now: a list that
+// lacks them is older, unless somebody knows that they are gone.
+func TestAListThatLacksWhoWasChangedJustNow(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{false, true} {
+		w := newWorld(t).young(20)
+		if known {
+			defer w.Believe()()
+		}
+		_, err := w.shows([]record{user(21, 21, "new")}).increment()
+		require.NoError(t, err)
+		_, err = w.shows(users(20)).full()
+		if known {
+			require.NoError(t, err)
+			assert.NotContains(t, w.listed(), int64(21))
+			continue
+		}
+		var failed *failure
+		require.ErrorAs(t, err, &failed)
+		assert.Equal(t, pull.OlderList, failed.why)
+		assert.Contains(t, w.listed(), int64(21))
+	}
+}
+
+// The same if an incremental refresh that began before the full one has read them
+// since.
+func TestAListThatLacksWhatWasReadMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).young(20)
+	asked, begun, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	w.read = func(after int64) {
+		if after > 0 {
+			close(asked)
+			<-begun
+		} else {
+			close(begun)
+			require.NoError(t, <-done)
+		}
+	}
+	go func() {
+		_, err := w.shows([]record{user(21, 21, "new")}).increment()
+		done <- err
+	}()
+	<-asked
+	_, err := w.shows(users(20)).full()
+	var failed *failure
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, pull.OlderList, failed.why)
+	assert.Contains(t, w.listed(), int64(21))
+}
+
+// Who is mended while the list is read is shown as they were and as they are. Which of
+// the two is so, a full refresh soon says.
+func TestWhoIsMendedWhileTheListIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.shows([]record{user(1, 1, "a"), bad(2, 2)}, []record{user(2, 3, "a")}).full()
+	require.NoError(t, err)
+	assert.NotContains(t, w.listed(), int64(2))
+	assert.Equal(t, []refresh.Kind{refresh.Full}, w.due)
+	_, err = w.shows([]record{user(1, 1, "a"), user(2, 3, "a")}).full()
+	require.NoError(t, err)
+	assert.Contains(t, w.listed(), int64(2))
 }

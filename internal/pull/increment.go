@@ -149,7 +149,7 @@ func (i *increment) put(ctx context.Context, last bool) (complete bool, err erro
 		return false, &outdatedError{time.Duration(p.began-begun.Mono) + 1}
 	}
 	if i.rows.unreadable > 0 {
-		p.fullForUnreadable(i.started)
+		p.fullForDoubt(i.started)
 	}
 	complete = last
 	if last && i.misses() {
@@ -180,6 +180,9 @@ func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, m
 	if err != nil {
 		return seen, err
 	}
+	if rows.table.Mended > 0 {
+		p.fullForDoubt(started)
+	}
 	p.Cursor.Page(p.Clock(), rows.sequences, moves)
 	if complete {
 		p.Cursor.Done(started, above)
@@ -189,6 +192,9 @@ func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, m
 	next.Held = before.Held.Without(changes)
 	if err := next.HoldLostRoles(before, changes, p.Limits, started, p.Roles, p.Aliases); err != nil {
 		return seen, err
+	}
+	if f := p.underWay; f != nil && rows.read <= f.tick {
+		f.known = max(f.known, rows.most)
 	}
 	if p.underWay != nil || p.Share != nil {
 		for _, row := range rows.rows {
@@ -216,13 +222,14 @@ func (p *Puller) sharedAliases(gen *snapshot.Generation) (n int) {
 	return n
 }
 
-// fullForUnreadable makes a full refresh due because a record could not be
-// understood and does not even say whose it is: that user may have lost
-// something. At most one in each ResyncEvery, or a record that stays bad would
-// cause one a minute. It needs the lock.
-func (p *Puller) fullForUnreadable(now clock.Instant) {
-	if p.unread == nil || p.unread.Age(now) >= p.ResyncEvery {
-		p.unread = &now
+// fullForDoubt makes a full refresh due because a record could not be understood
+// and does not even say whose it is: that user may have lost something; or because
+// a user has an invalid record and a newer one, and may just have been mended while
+// the list was read. At most one in each ResyncEvery, or a record that stays bad
+// would cause one a minute. It needs the lock.
+func (p *Puller) fullForDoubt(now clock.Instant) {
+	if p.doubt == nil || p.doubt.Age(now) >= p.ResyncEvery {
+		p.doubt = &now
 		p.Soon(refresh.Full)
 	}
 }

@@ -38,7 +38,7 @@ func TestIncrement(t *testing.T) {
 		{"no roles", []record{null}, map[int64][]string{2: {}}, pull.Outcome{Records: 1, Changed: 1, LostAllRoles: 1, NullRoles: 1}, "", nil},
 		{"a bad record", []record{bad(3, 21)}, map[int64][]string{3: nil}, pull.Outcome{Records: 1, Removed: 1, BadRecords: 1}, "", nil},
 		{"a bad record without a sequence", []record{bad(3, 0)}, map[int64][]string{3: nil}, pull.Outcome{Records: 1, Removed: 1, BadRecords: 1}, "", nil},
-		{"a bad record and a good one", []record{bad(3, 21), user(3, 22, "a")}, map[int64][]string{3: nil}, pull.Outcome{Records: 2, Removed: 1, BadRecords: 1}, "", nil},
+		{"a bad record and a good one", []record{bad(3, 21), user(3, 22, "a")}, map[int64][]string{3: nil}, pull.Outcome{Records: 2, Removed: 1, BadRecords: 1}, "", []refresh.Kind{refresh.Full}},
 		{"a record of nobody", []record{bad(0, 21), user(22, 22, "a")}, map[int64][]string{22: {"a"}}, pull.Outcome{Records: 2, Added: 1, BadRecords: 1}, "", []refresh.Kind{refresh.Full}},
 		{"hundreds without its form", slices.Repeat([]record{bad(3, 21)}, 300), map[int64][]string{3: nil}, pull.Outcome{Records: 300, Removed: 1, BadRecords: 1}, "", nil},
 		{"the same row again", []record{user(20, 20, "teacher")}, nil, pull.Outcome{Records: 1, Duplicates: 1}, "", nil},
@@ -281,6 +281,20 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		_, err = w.shows([]record{user(21, 23, "new")}).increment()
 		require.NoError(t, err)
 		assert.NotContains(t, w.listed(), int64(21), "it is what was read before, and another record has made them invalid")
+	})
+	t.Run("of a user whose invalid record was mended", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t).young(20)
+		_, err := w.shows([]record{user(20, 20, "teacher"), bad(3, 21)}).increment()
+		require.NoError(t, err)
+		_, err = w.shows([]record{user(22, 23, "x")}, []record{user(23, 23, "x"), user(3, 23, "mended")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"mended"}, w.listed()[3], "by a batch that ends on the next page")
+		_, err = w.shows([]record{bad(3, 24), user(22, 26, "x")}).increment()
+		require.NoError(t, err)
+		_, err = w.shows([]record{user(3, 25, "late"), user(22, 26, "x")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"late"}, w.listed()[3], "by a transaction that was committed late")
 	})
 	t.Run("of a user whose record is invalid, and whose sequence is absurd", func(t *testing.T) {
 		t.Parallel()

@@ -1,7 +1,6 @@
 package pull
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +215,10 @@ func (c *List) settle() {
 	}
 	for i, row := range c.rows {
 		if invalid[row.ID] {
-			c.rows[i] = snapshot.Row{ID: row.ID, Sequence: cmp.Or(c.sequences[row.ID], c.highest()), Read: row.Read, Invalid: true}
+			if c.sequences[row.ID] == 0 {
+				c.sequences[row.ID] = c.highest()
+			}
+			c.rows[i] = snapshot.Row{ID: row.ID, Sequence: c.sequences[row.ID], Read: row.Read, Invalid: true}
 		}
 	}
 }
@@ -233,7 +235,7 @@ func (c *List) repeats(r *Record) bool {
 		return true
 	}
 	if gen.Invalid(r.ID) {
-		return ok && r.Sequence == seen || r.Sequence <= gen.Cursor
+		return ok && r.Sequence <= seen || r.Sequence <= c.after
 	}
 	_, listed := gen.Find(r.ID)
 	if !listed && c.p.Cursor.Outdated(r.ID, r.Sequence) {
@@ -264,7 +266,10 @@ func (c *List) takeBad(r *Record) {
 		c.unreadable++
 		return
 	}
-	c.row = index.Row{ID: r.ID, Invalid: true, Grants: c.row.Grants[:0]}
+	if c.tail != nil && r.Sequence == 0 {
+		c.tail.Unread(r.ID)
+	}
+	c.row = index.Row{ID: r.ID, Sequence: r.Sequence, Invalid: true, Grants: c.row.Grants[:0]}
 	c.table.Put(&c.row)
 	if c.keeps() {
 		c.rows = append(c.rows, snapshot.Row{ID: r.ID, Sequence: r.Sequence, Read: c.read, Invalid: true})

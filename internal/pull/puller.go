@@ -68,8 +68,9 @@ const (
 type Puller struct {
 	Config
 
-	accepted refresh.Accepted // digests of what is held and was accepted
-	ticks    atomic.Int64     // what tick has returned last
+	accepted  refresh.Accepted // digests of what is held and was accepted
+	believing atomic.Int64     // how many wait for a full refresh who know what it shows
+	ticks     atomic.Int64     // what tick has returned last
 
 	// The lock for publishing guards what follows.
 	began    int64          // the tick before which the full refresh began by which requests are answered
@@ -77,17 +78,19 @@ type Puller struct {
 	underWay *fullRefresh   // nil if none is
 	rows     snapshot.Rows  // what goes on top of a full refresh that has begun, here or elsewhere
 	sameAs   clock.Instant  // when the full refresh began that the last one has found to be as it was
-	unread   *clock.Instant // when a record that says not even whose it is last made a full refresh due
+	doubt    *clock.Instant // when an invalid record last made a full refresh due
 	missed   int            // how many incremental refreshes in a row have not shown the highest sequence known
 }
 
 // New returns a puller that has not read anything yet.
 func New(c Config) *Puller { return &Puller{Config: c} }
 
-// A fullRefresh is one that is under way: when it began.
+// A fullRefresh is one that is under way: when it began, and the highest sequence
+// that was shown meanwhile to who had asked before that.
 type fullRefresh struct {
 	tick    int64
 	started clock.Instant
+	known   int64
 }
 
 // margin is by how much later than a full refresh a row must have been read to
@@ -132,6 +135,10 @@ func (p *Puller) Full(ctx context.Context, started clock.Instant) (outcome Outco
 		outcome = outcome.plus(p.compareAll(next, before))
 	}
 	outcome.Held = next.Held.Size()
+	if list.table.Mended > 0 && p.Now.Lock(ctx) == nil {
+		p.fullForDoubt(started)
+		p.Now.Unlock()
+	}
 	if started.Age(p.Clock()) > p.Every/10 {
 		p.Soon(refresh.Incremental) // for what has come since it began
 	}
@@ -144,7 +151,7 @@ func (p *Puller) beginFull(ctx context.Context, started clock.Instant) error {
 		return err
 	}
 	defer p.Now.Unlock()
-	p.underWay, p.sameAs = &fullRefresh{p.tick(), started}, clock.Instant{}
+	p.underWay, p.sameAs = &fullRefresh{tick: p.tick(), started: started}, clock.Instant{}
 	return nil
 }
 
@@ -178,7 +185,11 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if next, _, err = p.onTop(base, began); err != nil {
 		return nil, nil, seen, err
 	}
-	if err := p.Cursor.Older(started, list, func() bool { return next.OnlyLacks(before, p.Limits) }); err != nil {
+	list.Knew(p.underWay.known)
+	explained := func() bool {
+		return (list.Settled() || p.believing.Load() > 0) && next.OnlyLacks(before, p.Limits)
+	}
+	if err := p.Cursor.Older(started, list, explained); err != nil {
 		p.Soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, p.Fail(OlderList, err)
 	}
@@ -242,6 +253,14 @@ func (p *Puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) 
 		}
 		return is
 	})
+}
+
+// Believe has full refreshes believed that lack only users who were changed just now,
+// until the func is called that it returns: who asked for one knows that they are gone.
+// Else a server may lag behind, which does not have them yet.
+func (p *Puller) Believe() (done func()) {
+	p.believing.Add(1)
+	return func() { p.believing.Add(-1) }
 }
 
 // Accept accepts what has that digest of all that full refreshes hold, until the func

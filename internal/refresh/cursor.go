@@ -415,6 +415,9 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 	for _, row := range list.above {
 		c.recent[row.id] = max(c.recent[row.id], row.sequence)
 	}
+	for _, id := range list.unread {
+		c.recent[id] = max(c.recent[id], highest)
+	}
 	c.returned(started, list, true)
 	c.remove(gone, max(known, highest))
 	if highest < list.known && c.highest == list.known { // whoever had that is gone

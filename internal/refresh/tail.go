@@ -13,12 +13,13 @@ import (
 // A Tail is what a [Cursor] has to know of the list that a full refresh shows:
 // its end. Only one goroutine uses it. Make it with [Cursor.Tail].
 type Tail struct {
-	from  int64     // from where an incremental refresh would have asked at the beginning
-	known int64     // the highest sequence that was known at the beginning
-	last  []userRow // the last rows that came
-	next  int       // of last, which is a ring, the one to be replaced
-	above []userRow // all those above from
-	most  int64     // the highest sequence of all
+	from   int64     // from where an incremental refresh would have asked at the beginning
+	known  int64     // the highest sequence that was known at the beginning
+	last   []userRow // the last rows that came
+	next   int       // of last, which is a ring, the one to be replaced
+	above  []userRow // all those above from
+	unread []int64   // users with a row whose sequence could not be read
+	most   int64     // the highest sequence of all
 
 	began clock.Instant
 	gap   time.Duration
@@ -48,6 +49,19 @@ func (c *Cursor) Tail(now clock.Instant) *Tail {
 		latest: c.latest.without(c.outliers), lower: map[int64]int64{}, same: map[int64]bool{},
 	}
 }
+
+// Unread says that the sequence of a user's row could not be read: it may be the
+// highest.
+func (t *Tail) Unread(id int64) { t.unread = append(t.unread, id) }
+
+// Knew says that a refresh which had asked before this one began has shown that
+// sequence meanwhile.
+func (t *Tail) Knew(sequence int64) { t.known = max(t.known, sequence) }
+
+// Settled reports whether the highest sequence that was known at the beginning had
+// been known for as long as a refresh looks back. A server that lags behind may not
+// have a younger one yet.
+func (t *Tail) Settled() bool { return t.from >= t.known }
 
 // Add takes in the next row. It reports whether the row counts: see [absence].
 func (t *Tail) Add(id, sequence int64) (counts bool) {
