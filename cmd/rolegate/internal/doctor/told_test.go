@@ -108,7 +108,7 @@ func TestEachKindIsTold(t *testing.T) {
 			name: "a name that two have", set: func(m *rolegatetest.Marketplace) {
 				m.Put(rolegatetest.User{ID: 100, Account: "twin"}, rolegatetest.User{ID: 101, Account: "twin"})
 			}, log: "several users share an alias", status: func(s rolegate.Status) bool { return s.Ambiguous[rolegate.KindAccount] == 1 },
-			metric: `rolegate_index_ambiguous_aliases{kind="account"}`, console: [2]string{"nobody enters by these", "谁也不能凭它进入"},
+			metric: `rolegate_index_ambiguous_aliases{kind="account"}`, console: [2]string{"so nobody is admitted by them", "该别名一律不予放行"},
 		},
 	)
 	for _, k := range kinds {
