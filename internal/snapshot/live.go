@@ -15,7 +15,7 @@ type Live struct {
 	// before and published.
 	publishing chan struct{}
 
-	news   atomic.Pointer[chan struct{}] // closed with the next publish
+	news      atomic.Pointer[chan struct{}] // closed with the next publish
 	onPublish []func()
 }
 
