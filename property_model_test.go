@@ -320,6 +320,8 @@ func (g *propGate) walk(w propWalk) propOutcome {
 	for _, r := range w.list {
 		if r.Bad != nil && r.UserID > 0 {
 			w.tail.Add(r.UserID, r.Sequence)
+		} else if r.UserID <= 0 && r.Sequence > 0 {
+			w.tail.Shown(r.Sequence)
 		}
 	}
 	next := propGate{
@@ -327,7 +329,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		asks: g.asks, contact: w.started, verified: w.started, walked: w.started,
 	}
 	next.apply(said)
-	if err := g.asks.Older(w.at, w.tail, func() bool { return g.onlyGone(&next) }); err != nil {
+	if err := g.asks.Older(w.at, w.tail, true, func() bool { return g.onlyGone(&next) }); err != nil {
 		return propFailed
 	}
 	if g.listed {

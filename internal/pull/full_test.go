@@ -447,3 +447,31 @@ func TestWhoIsMendedWhileTheListIsRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, w.listed(), int64(2))
 }
+
+// A record that does not say whose it is shows its sequence all the same: a list in
+// which the user with the highest sequence has become unreadable is not older.
+func TestAnUnreadableRecordHasTheHighestSequence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open(users(20)...)
+	_, err := w.shows([]record{user(20, 20, "teacher"), user(21, 21, "new")}).increment()
+	require.NoError(t, err)
+	seen, err := w.shows(append(users(20), bad(0, 21))).full()
+	require.NoError(t, err)
+	assert.Equal(t, 1, seen.Removed)
+	assert.NotContains(t, w.listed(), int64(21))
+}
+
+// Who asks for a full refresh is believed, also after one that was taken for older.
+func TestWhoAsksIsBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open(users(20)...)
+	_, err := w.shows([]record{user(20, 20, "teacher"), user(21, 21, "new")}).increment()
+	require.NoError(t, err)
+	_, err = w.shows(users(20)).full()
+	require.Error(t, err, "it was added just now: a server may lag behind")
+	assert.Contains(t, w.listed(), int64(21))
+	defer w.Believe()()
+	_, err = w.full()
+	require.NoError(t, err)
+	assert.NotContains(t, w.listed(), int64(21))
+}

@@ -264,6 +264,9 @@ func (c *List) takeBad(r *Record) {
 	}
 	if r.ID <= 0 {
 		c.unreadable++
+		if c.tail != nil && r.Sequence > 0 {
+			c.tail.Shown(r.Sequence)
+		}
 		return
 	}
 	if c.tail != nil && r.Sequence == 0 {

@@ -186,10 +186,9 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 		return nil, nil, seen, err
 	}
 	list.Knew(p.underWay.known)
-	explained := func() bool {
-		return (list.Settled() || p.believing.Load() > 0) && next.OnlyLacks(before, p.Limits)
-	}
-	if err := p.Cursor.Older(started, list, explained); err != nil {
+	asked := p.believing.Load() > 0
+	explained := func() bool { return (list.Settled() || asked) && next.OnlyLacks(before, p.Limits) }
+	if err := p.Cursor.Older(started, list, asked, explained); err != nil {
 		p.Soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, p.Fail(OlderList, err)
 	}

@@ -361,10 +361,11 @@ func (e *OlderError) Error() string {
 // gap earlier has shown the same, with incremental ones between them that have not
 // shown what is known either. What explains it is that just those users are gone who
 // had the highest sequences: nobody is listed again, or with a lower sequence than
-// before. A list without a user has no sequence. An error is returned as well if a
+// before; and that no list before this one was taken for older, unless somebody has
+// asked for this one, who knows what it should show. A list without a user has no sequence. An error is returned as well if a
 // list which several servers have shown, some of them lagging, would bring somebody
 // back.
-func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool) (err error) {
+func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained func() bool) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	shown, _ := list.highest(c.outliers)
@@ -378,7 +379,7 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, explained func() bool)
 		return nil
 	case list.mixed() && list.believes():
 		return &OlderError{Shown: shown, Known: min(list.known, shown), Again: c.gap}
-	case shown >= list.known, c.older == nil && len(list.again) == 0 && !list.regressed() && explained():
+	case shown >= list.known, (c.older == nil || asked) && len(list.again) == 0 && !list.regressed() && explained():
 		c.older = nil
 		return nil
 	case c.older != nil && c.older.confirmed(c.older.started.Age(started), c.gap) && shown >= c.older.highest:

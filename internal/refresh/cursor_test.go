@@ -135,7 +135,7 @@ func TestCursorBelievesTwoThatAgree(t *testing.T) {
 				if l.lists {
 					assert.Equal(t, l.counts, list.Add(99, 99), "at %v", l.at)
 				}
-				require.NoError(t, cursor.Older(minute(l.at), list, func() bool { return false }))
+				require.NoError(t, cursor.Older(minute(l.at), list, false, func() bool { return false }))
 				cursor.Full(minute(l.at), minute(l.at), list, nil)
 				soon := time.Duration(0)
 				if l.another {
@@ -249,7 +249,7 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		for _, sequence := range []int64{99, 100, 101, 102, 5000} { // 101 and 102 are news
 			list.Add(sequence, sequence)
 		}
-		require.NoError(t, c.Older(minute(10), list, never))
+		require.NoError(t, c.Older(minute(10), list, false, never))
 		assert.Equal(t, 2, c.Missed(list, func(id int64) bool { return id == 101 || id == 102 }))
 		assert.EqualValues(t, 102, c.Full(minute(10), minute(10), list, nil))
 		assert.EqualValues(t, 102, c.Highest())
@@ -453,7 +453,7 @@ func TestCursorOlderLists(t *testing.T) {
 		for _, sequence := range sequences {
 			list.Add(sequence, sequence)
 		}
-		err := c.Older(minute(at), list, func() bool { return explained })
+		err := c.Older(minute(at), list, false, func() bool { return explained })
 		if err == nil {
 			c.Full(minute(at), minute(at), list, nil)
 		}
@@ -562,7 +562,7 @@ func TestCursorOlderLists(t *testing.T) {
 			if again {
 				list.Add(98, 98)
 			}
-			err := c.Older(minute(at), list, func() bool { return false })
+			err := c.Older(minute(at), list, false, func() bool { return false })
 			if err == nil {
 				c.Full(minute(at), minute(at), list, nil)
 			}
@@ -577,7 +577,7 @@ func TestCursorOlderLists(t *testing.T) {
 		for _, row := range [][2]int64{{98, 98}, {99, 101}, {100, 100}} {
 			list.Add(row[0], row[1])
 		}
-		require.NoError(t, c.Older(minute(10), list, func() bool { return false }))
+		require.NoError(t, c.Older(minute(10), list, false, func() bool { return false }))
 		c.Full(minute(10), minute(10), list, nil)
 		require.NoError(t, mixed(12, false))
 		var e *refresh.OlderError

@@ -29,7 +29,7 @@ func (l latest) follow(list *Tail) {
 		}
 	}
 	for _, row := range list.last {
-		if _, lower := list.lower[row.id]; !lower {
+		if _, lower := list.lower[row.id]; !lower && row.id > 0 {
 			l[row.id] = max(l[row.id], row.sequence)
 		}
 	}

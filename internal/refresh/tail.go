@@ -79,13 +79,23 @@ func (t *Tail) Add(id, sequence int64) (counts bool) {
 	if sequence > t.from {
 		t.above = append(t.above, userRow{id, sequence})
 	}
-	if len(t.last) < tailRows {
-		t.last = append(t.last, userRow{id, sequence})
-		return counts
-	}
-	t.last[t.next] = userRow{id, sequence}
-	t.next = (t.next + 1) % tailRows
+	t.remember(userRow{id, sequence})
 	return counts
+}
+
+// Shown takes in the sequence of a row that does not say whose it is.
+func (t *Tail) Shown(sequence int64) {
+	t.most = max(t.most, sequence)
+	t.remember(userRow{sequence: sequence})
+}
+
+func (t *Tail) remember(row userRow) {
+	if len(t.last) < tailRows {
+		t.last = append(t.last, row)
+		return
+	}
+	t.last[t.next] = row
+	t.next = (t.next + 1) % tailRows
 }
 
 // mixed reports whether the list shows a user both as they were before their last
