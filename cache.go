@@ -60,6 +60,7 @@ func (f *refresher) restore(r io.Reader) (used bool, err error) {
 	}
 	f.journal.started(gen, "rolegate: started from the stored index")
 	f.pull.Cursor.Follow(gen.Contact, gen.Contact, gen.Cursor, nil, nil)
+	f.persist.Loaded()
 	f.now.Publish(gen)
 	return true, nil
 }

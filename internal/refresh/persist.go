@@ -44,8 +44,9 @@ type PersistConfig struct {
 	// so that the last copy is stored.
 	Storing context.Context
 
-	// Restore makes what was stored the first list. It returns false if there
-	// is one already, and an error that says why it may not be used.
+	// Restore makes what was stored the first list, and calls Loaded before that. It
+	// returns false if there is one already, and an error that says why it may not be
+	// used.
 	Restore func(r io.Reader) (used bool, err error)
 
 	// Used is called when it was, and Status says so.
@@ -102,6 +103,14 @@ func (p *Persist) Begin() <-chan struct{} { return p.begin }
 // Changed says that there may be something new to store.
 func (p *Persist) Changed() { signal(p.dirty) }
 
+// Loaded says that what was stored is about to be published: who sees that list is told
+// where it comes from.
+func (p *Persist) Loaded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Loaded = true
+}
+
 // Status returns how loading and storing have gone.
 func (p *Persist) Status() PersistStatus {
 	p.mu.Lock()
@@ -136,9 +145,6 @@ func (p *Persist) restore() {
 	case !used:
 		p.cfg.Log.Info("rolegate: the stored index is not used: the list has come from the source meanwhile")
 	default:
-		p.mu.Lock()
-		p.status.Loaded = true
-		p.mu.Unlock()
 		p.stored, _ = p.cfg.Copy()
 		p.cfg.Used()
 	}

@@ -60,11 +60,15 @@ func (s *shelf) start(t *testing.T) (*refresh.Persist, *refresh.Tasks) {
 		tasks.End()
 		tasks.Wait()
 	})
-	p := refresh.NewPersist(refresh.PersistConfig{
+	var p *refresh.Persist
+	p = refresh.NewPersist(refresh.PersistConfig{
 		Tasks: tasks, Clock: clock.Read, Log: slog.New(slog.NewTextHandler(&s.book, nil)), Cache: s, Storing: context.Background(),
 		Restore: func(r io.Reader) (bool, error) {
 			if _, err := io.ReadAll(r); err != nil {
 				return false, err
+			}
+			if s.restores && s.restored == nil {
+				p.Loaded()
 			}
 			return s.restores, s.restored
 		},
