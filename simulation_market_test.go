@@ -125,11 +125,11 @@ func (g *mktGate) run(t *testing.T) {
 // look compares what the gate says with what the marketplace means.
 func (g *mktGate) look() {
 	w := g.w
-	w.mu.Lock()
+	g.status = g.gate.Status()
+	w.mu.Lock() // nothing else runs at this moment, and nothing here waits
+	defer w.mu.Unlock()
 	g.now = w.now()
 	w.advance(g.now)
-	w.mu.Unlock() // nothing else runs at this moment
-	g.status = g.gate.Status()
 	g.judge()
 	kept := w.hot[:0]
 	for i, p := range w.hot {

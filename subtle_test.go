@@ -459,7 +459,8 @@ func TestContactDoesNotGoBack(t *testing.T) {
 		var busy atomic.Bool
 		begun := time.Now()
 		source := &slowWalks{rolegatetest.NewStatic(users(3)...), 15 * time.Second}
-		gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: source}, func() (int64, int64) {
+		// Every is so long that no other incremental refresh follows the full one.
+		gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: source, Refresh: rolegate.Refresh{Every: 5 * time.Minute}}, func() (int64, int64) {
 			d := int64(time.Since(begun))
 			if busy.Load() {
 				<-time.After(10 * time.Second)
