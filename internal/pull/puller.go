@@ -187,7 +187,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	}
 	list.Knew(p.underWay.known)
 	asked := p.believing.Load() > 0
-	explained := func() bool { return (list.Settled() || asked) && next.OnlyLacks(before, p.Limits) }
+	explained := func() bool { return next.OnlyLacks(before, p.Limits) }
 	if err := p.Cursor.Older(started, list, asked, explained); err != nil {
 		p.Soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, p.Fail(OlderList, err)
@@ -254,9 +254,9 @@ func (p *Puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) 
 	})
 }
 
-// Believe has full refreshes believed that lack only users who were changed just now,
-// until the func is called that it returns: who asked for one knows that they are gone.
-// Else a server may lag behind, which does not have them yet.
+// Believe has full refreshes believed that lack only users, also if one before was taken
+// for older, until the func is called that it returns: who asked for one knows that they
+// are gone.
 func (p *Puller) Believe() (done func()) {
 	p.believing.Add(1)
 	return func() { p.believing.Add(-1) }

@@ -58,11 +58,6 @@ func (t *Tail) Unread(id int64) { t.unread = append(t.unread, id) }
 // sequence meanwhile.
 func (t *Tail) Knew(sequence int64) { t.known = max(t.known, sequence) }
 
-// Settled reports whether the highest sequence that was known at the beginning had
-// been known for as long as a refresh looks back. A server that lags behind may not
-// have a younger one yet.
-func (t *Tail) Settled() bool { return t.from >= t.known }
-
 // Add takes in the next row. It reports whether the row counts: see [absence].
 func (t *Tail) Add(id, sequence int64) (counts bool) {
 	counts = true
