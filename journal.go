@@ -78,9 +78,9 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 		"bad_records", seen.BadRecords, "null_roles", seen.NullRoles, "dropped_grants", seen.DroppedGrants, "conflicts", seen.Conflicts,
 		"late", seen.Late, "took", o.Took.Round(time.Millisecond))
 	j.logLostRoles(seen, gen.Users)
-	j.logHeld(gen, now)
+	j.logHeld(now)
 	if k == refresh.Full {
-		j.logAmbiguous(gen)
+		j.logAmbiguous()
 		j.f.unassigned.Warn(gen.Snapshot)
 	}
 }
@@ -178,9 +178,10 @@ func (j *journal) warnIfStale(now clock.Instant) {
 
 // logHeld logs the held removals that a refresh ended with, if they are others than
 // before.
-func (j *journal) logHeld(gen *snapshot.Generation, now clock.Instant) {
-	h, as := gen.Held, heldAs(gen)
+func (j *journal) logHeld(now clock.Instant) {
 	j.mu.Lock()
+	gen := j.now.Load() // with the lock: another refresh may have ended since
+	h, as := gen.Held, heldAs(gen)
 	before, same := j.held, j.heldAs == as
 	j.held, j.heldAs = h, as
 	j.mu.Unlock()
@@ -210,14 +211,13 @@ func (j *journal) logLostRoles(o RefreshOutcome, users int) {
 
 // logAmbiguous logs the aliases that several users share, if there are others than
 // before.
-func (j *journal) logAmbiguous(gen *snapshot.Generation) {
+func (j *journal) logAmbiguous() {
 	for k := KindAccount; k < kinds; k++ {
 		if !j.cfg.indexed.has(k) {
 			continue
 		}
-		n := gen.Ambiguous(k.field())
 		j.mu.Lock()
-		before := j.ambiguous[k]
+		n, before := j.now.Load().Ambiguous(k.field()), j.ambiguous[k]
 		j.ambiguous[k] = n
 		j.mu.Unlock()
 		switch {

@@ -35,7 +35,7 @@ func TestSimulationNoticesABrokenRule(t *testing.T) {
 		{"walks remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},
 		{"verified moves with contact", simRules{each: rolegate.VerifyEarly}, simPastExpiry},
 		{"bad records are passed over", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simDropsBad{s} }}, simLateChange},
-		{"a refresh that broke off counts", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simNeverFails{s} }}, simClosed},
+		{"a refresh that broke off counts", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simNeverFails{s} }}, simShutOut},
 		{"syncs hold for half as long again", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.SyncHold = 45 * time.Minute }}, simLateRemoval},
 		{"the list expires late", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 70 * time.Minute }}, simPastExpiry},
 		{"the list expires early", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 30 * time.Minute }}, simClosed},
