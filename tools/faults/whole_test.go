@@ -201,7 +201,9 @@ func TestFault68AnOlderListThanTheOneKnown(t *testing.T) {
 func TestFault69AServerThatLagsBehindAnother(t *testing.T) {
 	t.Parallel()
 	sometimes := func(part float64, seed uint64) func(n int, r rolegatetest.Request) bool {
-		return func(n int, _ rolegatetest.Request) bool { return rand.New(rand.NewPCG(seed, uint64(n))).Float64() < part }
+		return func(n int, _ rolegatetest.Request) bool {
+			return rand.New(rand.NewPCG(seed, uint64(n))).Float64() < part
+		}
 	}
 	for name, lags := range map[string]func(n int, r rolegatetest.Request) bool{
 		"every second request":      func(n int, _ rolegatetest.Request) bool { return n%2 == 0 },
