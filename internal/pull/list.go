@@ -106,7 +106,7 @@ func Single(roles *index.RoleSpace, fields index.FieldSet, fill func(*List) erro
 // pullAll reads the whole list, and says whether that counts.
 func (c *List) pullAll(ctx context.Context) error {
 	err := c.p.Read(ctx, 0, func() *List { return c }, func(context.Context) error { return nil })
-	if err == nil && c.structural > 10 && c.structural*100 > c.records {
+	if err == nil && LacksForm(c.structural, c.records) {
 		err = c.p.Fail(Drift, fmt.Errorf("%d of %d records do not have the list's form: it has changed, or this is not the list; the last: %w", c.structural, c.records, c.lastBad))
 	}
 	if err == nil && !c.table.Settle(c.p.Roles) {
@@ -114,6 +114,10 @@ func (c *List) pullAll(ctx context.Context) error {
 	}
 	return err
 }
+
+// LacksForm reports whether so many records without the list's form, of so many, say
+// that it is another list: more than ten, and more than one in a hundred.
+func LacksForm(structural, records int) bool { return structural > 10 && structural*100 > records }
 
 func (p *Puller) tooManyRoles() error {
 	return p.Fail(Drift, fmt.Errorf("more than %d different role codes: roleCode is not what it was", index.MaxRoles))

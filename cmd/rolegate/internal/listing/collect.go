@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/index"
+	"github.com/rolegate/rolegate/internal/pull"
 )
 
 // A User is one user of the list.
@@ -47,9 +49,6 @@ type Stats struct {
 	Repeated      int   // records of a listed user besides the one that counts
 	Highest       int64 // the highest sequence
 }
-
-// maxRoles is how many role codes a gate can tell apart.
-const maxRoles = 1 << 16
 
 // A Collector takes in the records of one pull, and decides about them as a gate does.
 // Only one goroutine uses it.
@@ -122,7 +121,7 @@ func (c *Collector) Take(r rolegate.Record) {
 	for _, g := range c.grants {
 		role, ok := c.role(g.RoleCode)
 		if !ok {
-			c.fail(rolegate.FailureDrift, "more than %d different role codes: roleCode is not what it was", maxRoles)
+			c.fail(rolegate.FailureDrift, "more than %d different role codes: roleCode is not what it was", index.MaxRoles)
 			return
 		}
 		c.buf = binary.AppendVarint(c.buf, g.OrgID)
@@ -173,7 +172,7 @@ func (c *Collector) role(code string) (uint64, bool) {
 	if n, ok := c.roles[code]; ok {
 		return n, true
 	}
-	if len(c.codes) == maxRoles {
+	if len(c.codes) == index.MaxRoles {
 		return 0, false
 	}
 	code = strings.Clone(code) // it may be a piece of a page
@@ -205,7 +204,7 @@ func (c *Collector) Bad() []Bad { return c.bad }
 // highest sequence counts, of equal ones the last, and who is in a bad record is
 // not listed. It fails where a gate would discard the pull.
 func (c *Collector) Finish() (*List, error) {
-	if c.err == nil && c.structural > 10 && c.structural*100 > c.stats.Records {
+	if c.err == nil && pull.LacksForm(c.structural, c.stats.Records) {
 		c.fail(rolegate.FailureDrift, "%d of %d records do not have the list's form: it has changed, or this is not the list", c.structural, c.stats.Records)
 	}
 	if c.err != nil {
