@@ -14,7 +14,7 @@ type Change struct {
 	Added, Removed, Changed []int64
 }
 
-// compare counts what a swap changed, and hands it to Changed. ids calls its
+// compare counts what a publish changed, and hands it to Changed. ids calls its
 // argument for every user who may differ.
 func (p *Puller) compare(next, before *snapshot.Generation, full bool, ids func(look func(id int64))) Outcome {
 	if before == nil {

@@ -125,7 +125,7 @@ func (p *Puller) Full(ctx context.Context, started clock.Instant) (outcome Outco
 		return Outcome{}, err
 	}
 	outcome = list.outcome()
-	next, before, seen, err := p.publishFull(ctx, s, list.tail, syncRan())
+	next, before, seen, err := p.publishFull(ctx, s, list, syncRan())
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -135,10 +135,6 @@ func (p *Puller) Full(ctx context.Context, started clock.Instant) (outcome Outco
 		outcome = outcome.plus(p.compareAll(next, before))
 	}
 	outcome.Held = next.Held.Size()
-	if list.table.Mended > 0 && p.Now.Lock(ctx) == nil {
-		p.fullForDoubt(started)
-		p.Now.Unlock()
-	}
 	if started.Age(p.Clock()) > p.Every/10 {
 		p.Soon(refresh.Incremental) // for what has come since it began
 	}
@@ -167,12 +163,12 @@ func (p *Puller) endFull() {
 
 // publishFull publishes a full refresh. It returns the generation that it
 // replaced, nil if there was none.
-func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refresh.Tail, syncing bool) (next, before *snapshot.Generation, seen Outcome, err error) {
+func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List, syncing bool) (next, before *snapshot.Generation, seen Outcome, err error) {
 	if err := p.Now.Lock(ctx); err != nil {
 		return nil, nil, seen, err
 	}
 	defer p.Now.Unlock()
-	started, began := p.underWay.started, p.underWay.tick
+	started, began, tail := p.underWay.started, p.underWay.tick, list.tail
 	before = p.Now.Load()
 	if before != nil && before.Elsewhere && before.Refreshed.Mono >= started.Mono {
 		return nil, nil, seen, refresh.ErrElsewhere
@@ -181,14 +177,13 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if p.Share != nil {
 		recent = p.rows.After(began - 2*margin)
 	}
-	base := &snapshot.Generation{Snapshot: s, Above: list.Above(), Contact: started, Verified: started, Refreshed: started}
+	base := &snapshot.Generation{Snapshot: s, Above: tail.Above(), Contact: started, Verified: started, Refreshed: started}
 	if next, _, err = p.onTop(base, began); err != nil {
 		return nil, nil, seen, err
 	}
-	list.Knew(p.underWay.known)
-	asked := p.believing.Load() > 0
+	tail.Knew(p.underWay.known)
 	explained := func() bool { return next.OnlyLacks(before, p.Limits) }
-	if err := p.Cursor.Older(started, list, asked, explained); err != nil {
+	if err := p.Cursor.Older(started, tail, p.believing.Load() > 0, explained); err != nil {
 		p.Soon(refresh.Incremental) // does it know what was known?
 		return nil, nil, seen, p.Fail(OlderList, err)
 	}
@@ -197,7 +192,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 			next.Contact = clock.Later(next.Contact, before.Contact)
 		}
 		shown := index.Comparison{Before: before.Snapshot, After: next.Snapshot}
-		seen.Late = p.Cursor.Missed(list, func(id int64) bool {
+		seen.Late = p.Cursor.Missed(tail, func(id int64) bool {
 			found := shown.Look(id)
 			return found == index.UserAdded || found == index.UserChanged
 		})
@@ -206,13 +201,16 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *refre
 	if err := next.HoldBack(before, p.Limits, view, p.Roles, p.Aliases); err != nil {
 		return nil, nil, seen, err
 	}
-	next.Cursor = p.Cursor.Full(started, p.Clock(), list, p.gone(before, next, recent))
+	next.Cursor = p.Cursor.Full(started, p.Clock(), tail, p.gone(before, next, recent))
 	if p.Share != nil && next.Same(before) {
 		p.sameAs = before.Refreshed
 	}
 	p.began = began
 	p.Now.Publish(next)
-	if p.Changed != nil { // they come in the order of the swaps
+	if list.table.Mended > 0 {
+		p.fullForDoubt(started)
+	}
+	if p.Changed != nil { // they come in the order in which lists are published
 		seen = seen.plus(p.compareAll(next, before))
 	}
 	return next, before, seen, nil

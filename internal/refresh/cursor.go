@@ -361,10 +361,10 @@ func (e *OlderError) Error() string {
 // gap earlier has shown the same, with incremental ones between them that have not
 // shown what is known either. What explains it is that just those users are gone who
 // had the highest sequences: nobody is listed again, or with a lower sequence than
-// before; and that no list before this one was taken for older, unless somebody has
-// asked for this one, who knows what it should show. A list without a user has no sequence. An error is returned as well if a
-// list which several servers have shown, some of them lagging, would bring somebody
-// back.
+// before; and no list before this one was taken for older, unless somebody has asked
+// for this one, who knows what it should show. A list without a user has no sequence.
+// An error is returned as well if a list which several servers have shown, some of them
+// lagging, would bring somebody back.
 func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained func() bool) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
