@@ -7,7 +7,8 @@
 // It reads the commit that is checked out, which must be clean, and writes a
 // module proxy into DIR that GOPROXY=file://DIR uses. With --tag it also makes a
 // commit with these go.mod files, which no branch gets, tags it for every module,
-// and prints how to push the tags. Nothing is pushed.
+// and prints how to push the tags, if CHANGELOG.md has the version with its day.
+// Nothing is pushed.
 //
 // Modules that nobody imports stay out: see unpublished.
 package main
@@ -44,6 +45,11 @@ func run(args []string, out io.Writer) error {
 	repo, err := open(".")
 	if err != nil {
 		return err
+	}
+	if *tag {
+		if err := repo.isDated(version); err != nil {
+			return err
+		}
 	}
 	modules, err := repo.modules()
 	if err != nil {

@@ -22,6 +22,7 @@ func house(t *testing.T, change map[string]string) string {
 	folder := t.TempDir()
 	files := map[string]string{
 		"LICENSE":          "a license\n",
+		"CHANGELOG.md":     "# Changelog\n\n## [0.1.0] - 2026-11-30\n\n## [0.0.9], not tagged yet\n",
 		"go.mod":           "module example.com/house\n\ngo 1.26.0\n",
 		"house.go":         "package house\n",
 		"cellar/go.mod":    "module example.com/house/cellar\n\ngo 1.26.0\n\nrequire example.com/house v0.0.0\n\nreplace example.com/house => ../\n",
@@ -108,11 +109,13 @@ func TestReleaseRefuses(t *testing.T) {
 		dirty  bool
 		says   string
 	}{
-		"no version":                        {args: []string{"--to", "x"}, says: "expected a version and a folder"},
-		"no folder":                         {args: []string{"v0.1.0"}, says: "expected a version and a folder"},
-		"half a version":                    {args: []string{"v0.1", "--to", "x"}, says: "expected one such as v0.1.0"},
-		"a version whose path would differ": {args: []string{"v2.0.0", "--to", "x"}, says: "expected one such as v0.1.0"},
-		"changes that are not committed":    {args: []string{"v0.1.0", "--to", "x"}, dirty: true, says: "not committed"},
+		"no version":                            {args: []string{"--to", "x"}, says: "expected a version and a folder"},
+		"no folder":                             {args: []string{"v0.1.0"}, says: "expected a version and a folder"},
+		"half a version":                        {args: []string{"v0.1", "--to", "x"}, says: "expected one such as v0.1.0"},
+		"a version whose path would differ":     {args: []string{"v2.0.0", "--to", "x"}, says: "expected one such as v0.1.0"},
+		"changes that are not committed":        {args: []string{"v0.1.0", "--to", "x"}, dirty: true, says: "not committed"},
+		"a tag that CHANGELOG.md does not know": {args: []string{"v0.2.0", "--to", "x", "--tag"}, says: `expected a line such as "## [0.2.0] - `},
+		"a tag without its day":                 {args: []string{"v0.0.9", "--to", "x", "--tag"}, says: `expected a line such as "## [0.0.9] - `},
 		"a replace of somebody else's module": {args: []string{"v0.1.0", "--to", "x"}, says: "replaces example.org/fork",
 			change: map[string]string{"go.mod": "module example.com/house\n\ngo 1.26.0\n\nreplace example.org/fork => ./fork\n"}},
 		"a module that is not published": {args: []string{"v0.1.0", "--to", "x"}, says: "requires example.com/house/tools@v0.0.0, which is not published",

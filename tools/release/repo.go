@@ -178,6 +178,23 @@ func inOrder(byFolder map[string]*module) ([]*module, error) {
 
 func (m *module) path() string { return m.mod.Module.Mod.Path }
 
+// isDated reports whether CHANGELOG.md has a section for the version, with the day.
+func (r *repo) isDated(version string) error {
+	page, err := os.ReadFile(path.Join(r.folder, "CHANGELOG.md"))
+	if err != nil {
+		return err
+	}
+	heading := "## [" + strings.TrimPrefix(version, "v") + "] - "
+	for line := range strings.Lines(string(page)) {
+		if day, found := strings.CutPrefix(strings.TrimSpace(line), heading); found {
+			if _, err := time.Parse(time.DateOnly, day); err == nil {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("CHANGELOG.md does not say what %s brings: expected a line such as %q, with the day of the release", version, heading+r.at.Format(time.DateOnly))
+}
+
 // tag makes a commit with the published go.mod and go.sum files on top of the one
 // that is checked out, and tags it for each module.
 func (r *repo) tag(made []*published) error {
