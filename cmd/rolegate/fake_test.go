@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
