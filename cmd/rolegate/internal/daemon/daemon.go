@@ -121,7 +121,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		err = d.drain(failed)
 	}
 	d.Logger.Info("shutting down")
-	return errors.Join(err, shutDown(servers))
+	return errors.Join(err, shutDown(servers, d.Logger))
 }
 
 // drain goes on serving until whoever sends requests has seen that the server is

@@ -176,6 +176,7 @@ func (g *generation) end(over <-chan struct{}, next *generation, log *slog.Logge
 		case <-look.C:
 			continue
 		case <-deadline.C:
+			log.Warn("the old gate is closed, although requests by it are under way", "after", patience)
 		case <-over:
 		}
 		break

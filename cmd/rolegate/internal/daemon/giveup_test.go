@@ -87,10 +87,9 @@ func TestReloadIsGivenUp(t *testing.T) {
 		t.Parallel()
 		r := start(t, base)
 		told, _ := r.pending()
-		began := time.Now()
 		require.NoError(t, r.stop())
 		require.ErrorContains(t, <-told, "the server is shutting down")
-		assert.Less(t, time.Since(began), 4*time.Second)
+		assert.NotContains(t, r.log.String(), "broken off", "nobody waits for what hangs")
 	})
 }
 

@@ -205,7 +205,7 @@ const goodbye = 5 * time.Second
 
 // shutDown ends all servers at once. Those that do not come to an end in time
 // are broken off.
-func shutDown(servers []*server) error {
+func shutDown(servers []*server, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	ended := make(chan error, len(servers))
@@ -213,6 +213,7 @@ func shutDown(servers []*server) error {
 		go func() {
 			err := s.server.Shutdown(ctx)
 			if errors.Is(err, context.DeadlineExceeded) {
+				log.Warn("requests that were under way are broken off", "listener", s.name, "after", goodbye)
 				err = s.server.Close()
 			}
 			ended <- err

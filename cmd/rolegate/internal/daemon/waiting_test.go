@@ -47,7 +47,6 @@ func TestReloadWaitsForRequestsOfEarlierGenerations(t *testing.T) {
 func TestReloadsAtOnce(t *testing.T) {
 	t.Parallel()
 	r := start(t, base)
-	began := time.Now()
 	done := make(chan error, 3)
 	r.edit("every: 1h", "every: 50m")
 	r.market.FailNext(1, rolegatetest.Slow(500*time.Millisecond))
@@ -58,7 +57,7 @@ func TestReloadsAtOnce(t *testing.T) {
 		require.NoError(t, <-done)
 	}
 	require.Contains(t, r.log.String(), "new_gate=true")
-	assert.Less(t, time.Since(began), 9*time.Second, "they have waited until the old gate was closed by force")
+	assert.NotContains(t, r.log.String(), "although requests by it are under way")
 }
 
 // A gate that has no keys of the issuer yet would deny everybody who comes with a
@@ -101,8 +100,7 @@ func TestShutdownWaitsForRequestsOfTheOldGate(t *testing.T) {
 	r.edit("every: 1h", "every: 50m")
 	r.again()
 	require.Contains(t, r.log.String(), "new_gate=true")
-	began := time.Now()
 	require.NoError(t, r.stop())
 	assert.Equal(t, http.StatusOK, <-got)
-	assert.Less(t, time.Since(began), 4*time.Second)
+	assert.NotContains(t, r.log.String(), "broken off")
 }
