@@ -76,7 +76,7 @@ type Rule struct {
 	Org func(Resource) (int64, error)
 
 	// When looks at the question once the policy has granted it: "the owner may".
-	// False and a panic deny with condition_failed. It runs in the request's
+	// [Meets] makes one of what properties must be. False and a panic deny with condition_failed. It runs in the request's
 	// goroutine, and concurrently with itself. Nil asks nothing more.
 	When func(Question) bool
 }

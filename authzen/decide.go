@@ -104,11 +104,12 @@ func (e *evaluation) decide(q question) decision {
 		}
 		return denied(unknownResource)
 	}
-	d := rule.Policy.Decide(e.ctx, identity(kind, q.subject.id), e.org(rule, q.resource))
+	id := identity(kind, q.subject.id)
+	d := rule.Policy.Decide(e.ctx, id, e.org(rule, q.resource))
 	switch {
 	case !d.Allowed():
 		return denied(d.Reason.String())
-	case rule.When != nil && !p.holds(e.ctx, rule, q, d.User):
+	case rule.When != nil && !p.holds(e.ctx, rule, q, id, d):
 		return denied(rolegate.ReasonConditionFailed.String())
 	}
 	return decision{Decision: true}

@@ -84,3 +84,14 @@ func ExampleOrgFromID() {
 	// 1542135022016057346 <nil>
 	// resource.id: expected a decimal number above 0, without sign, leading zeros, fraction or exponent
 }
+
+// The owner may edit an essay until it is handed in.
+func ExampleMeets() {
+	when := authzen.Meets(authzen.Condition{Resource: map[string]authzen.Expected{
+		"owner_id": {User: rolegate.KindUserID},
+		"status":   {OneOf: []any{"draft", "review"}},
+	}})
+	rule := authzen.Rule{Resource: "essay", Action: "edit", When: when} // and a Policy
+	fmt.Println(rule.When(authzen.Question{}))
+	// Output: false
+}

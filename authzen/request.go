@@ -24,32 +24,55 @@ type question struct {
 	resource *entity
 	action   *string
 
-	actionProperties, context jsontext.Value
+	actionProperties, context *object
 }
 
 // An entity is a subject or a resource.
 type entity struct {
 	kind, id   string
-	properties jsontext.Value // an object; nil if there are none
+	properties *object
+}
+
+// An object has properties. The nil object has none.
+type object struct {
+	raw jsontext.Value
 
 	// byName has the properties once somebody has asked for one: many items of a
-	// batch may have one large resource in common.
+	// batch may have one large object in common.
 	byName map[string]jsontext.Value
 	read   sync.Once
 }
 
-func (e *entity) property(name string) (value jsontext.Value, ok bool) {
-	e.read.Do(func() {
-		e.byName = map[string]jsontext.Value{}
-		if e.properties != nil {
-			_ = eachMember(e.properties, func(name string, value jsontext.Value) error {
-				e.byName[name] = value.Clone()
-				return nil
-			})
-		}
+// json is the object as it was sent, nil if it was not.
+func (o *object) json() jsontext.Value {
+	if o == nil {
+		return nil
+	}
+	return o.raw
+}
+
+// property is a property as it was sent. It is shared, and may be a megabyte.
+func (o *object) property(name string) (value jsontext.Value, ok bool) {
+	if o == nil {
+		return nil, false
+	}
+	o.read.Do(func() {
+		o.byName = map[string]jsontext.Value{}
+		_ = eachMember(o.raw, func(name string, value jsontext.Value) error {
+			o.byName[name] = value.Clone()
+			return nil
+		})
 	})
-	value, ok = e.byName[name]
+	value, ok = o.byName[name]
 	return value, ok
+}
+
+// readObject reads an object. at names it.
+func readObject(value jsontext.Value, at string) (*object, error) {
+	if value.Kind() != '{' {
+		return nil, bad("The %s must be an object.", at)
+	}
+	return &object{raw: value.Clone()}, nil
 }
 
 // A request is what was sent to an endpoint: one question, or the defaults of
@@ -150,8 +173,8 @@ type top struct {
 // readQuestion reads the members that make a question. With strict an entity that
 // is there must be whole; else it counts as one that lacks something, and is
 // given as the zero entity.
-func readQuestion(object jsontext.Value, where string, strict bool) (t top, err error) {
-	err = eachMember(object, func(name string, value jsontext.Value) (err error) {
+func readQuestion(of jsontext.Value, where string, strict bool) (t top, err error) {
+	err = eachMember(of, func(name string, value jsontext.Value) (err error) {
 		at := where + name
 		switch name {
 		case "subject":
@@ -161,10 +184,7 @@ func readQuestion(object jsontext.Value, where string, strict bool) (t top, err 
 		case "action":
 			t.action, t.actionProperties, err = readAction(value, at, strict)
 		case "context":
-			if value.Kind() != '{' {
-				return bad("The %s must be an object.", at)
-			}
-			t.context = value.Clone()
+			t.context, err = readObject(value, at)
 		case "evaluations":
 			t.items = value.Clone()
 		case "options":
@@ -182,13 +202,13 @@ var (
 	brokenAction = new(string)
 )
 
-func readEntity(object jsontext.Value, at string, strict bool) (*entity, error) {
-	if object.Kind() != '{' {
+func readEntity(of jsontext.Value, at string, strict bool) (*entity, error) {
+	if of.Kind() != '{' {
 		return nil, bad("The %s must be an object.", at)
 	}
 	e := &entity{}
 	var hasKind, hasID bool
-	err := eachMember(object, func(name string, value jsontext.Value) (err error) {
+	err := eachMember(of, func(name string, value jsontext.Value) (err error) {
 		switch name {
 		case "type":
 			hasKind = true
@@ -197,10 +217,7 @@ func readEntity(object jsontext.Value, at string, strict bool) (*entity, error) 
 			hasID = true
 			e.id, err = readString(value, at+".id")
 		case "properties":
-			if value.Kind() != '{' {
-				return bad("The %s must be an object.", at+".properties")
-			}
-			e.properties = value.Clone()
+			e.properties, err = readObject(value, at+".properties")
 		}
 		return err
 	})
@@ -218,23 +235,20 @@ func readEntity(object jsontext.Value, at string, strict bool) (*entity, error) 
 	}
 }
 
-func readAction(object jsontext.Value, at string, strict bool) (action *string, properties jsontext.Value, err error) {
-	if object.Kind() != '{' {
+func readAction(of jsontext.Value, at string, strict bool) (action *string, properties *object, err error) {
+	if of.Kind() != '{' {
 		return nil, nil, bad("The %s must be an object.", at)
 	}
-	err = eachMember(object, func(name string, value jsontext.Value) error {
+	err = eachMember(of, func(name string, value jsontext.Value) (err error) {
 		switch name {
 		case "name":
 			text, err := readString(value, at+".name")
 			action = &text
 			return err
 		case "properties":
-			if value.Kind() != '{' {
-				return bad("The %s must be an object.", at+".properties")
-			}
-			properties = value.Clone()
+			properties, err = readObject(value, at+".properties")
 		}
-		return nil
+		return err
 	})
 	switch {
 	case err != nil:
@@ -344,8 +358,8 @@ func readString(value jsontext.Value, at string) (string, error) {
 
 // eachMember calls f for each member of an object that was found right before.
 // A value is valid until f returns.
-func eachMember(object jsontext.Value, f func(name string, value jsontext.Value) error) error {
-	d := decoder(object)
+func eachMember(of jsontext.Value, f func(name string, value jsontext.Value) error) error {
+	d := decoder(of)
 	_, _ = d.ReadToken() // {
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()

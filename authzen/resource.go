@@ -18,11 +18,16 @@ type Resource struct {
 // Property returns a property as the JSON that was sent, and whether it is
 // there. Numbers have their own digits: they were not rounded.
 func (r Resource) Property(name string) (json []byte, ok bool) {
-	if r.of == nil {
-		return nil, false
-	}
-	value, ok := r.of.property(name)
+	value, ok := r.object().property(name)
 	return value.Clone(), ok
+}
+
+// object is the resource's properties.
+func (r Resource) object() *object {
+	if r.of == nil {
+		return nil
+	}
+	return r.of.properties
 }
 
 // OrgFromID reads the organisation from the id of the resource, for resources
@@ -52,11 +57,7 @@ func OrgFromProperty(name string) func(Resource) (int64, error) {
 		panic("authzen: OrgFromProperty: give the name of a property, such as org_id")
 	}
 	return func(r Resource) (int64, error) {
-		var value jsontext.Value
-		ok := r.of != nil
-		if ok {
-			value, ok = r.of.property(name) // not a copy: it may be a megabyte
-		}
+		value, ok := r.object().property(name) // not a copy: it may be a megabyte
 		if !ok {
 			return 0, fmt.Errorf("resource.properties: %q is missing", name)
 		}

@@ -128,7 +128,7 @@ func TestServerInChinese(t *testing.T) {
 	text, err := os.ReadFile(s.file)
 	require.NoError(t, err)
 	write(t, s.file, strings.Replace(string(text), "refresh:", "refrehs:", 1))
-	assert.Equal(t, called{exitUsage, "", "rolegate: 配置文件有误，继续使用旧配置：" + s.file + "：第 7 行：未知的键 refrehs\n"}, in("reload"))
+	assert.Equal(t, called{exitUsage, "", "rolegate: 配置文件有误，继续使用旧配置：" + s.file + "：第 7 行：未知的键 refrehs：应为 refresh\n"}, in("reload"))
 }
 
 // Everything else that a command says, in Chinese.

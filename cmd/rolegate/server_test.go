@@ -78,6 +78,7 @@ authzen:
   rules:
     - {resource: grades, action: read, any_role: [teacher]}
     - {resource: report, action: write, any_role: [teacher], org: {property: org_id}}
+    - {resource: essay, action: edit, any_role: [teacher], when: [{resource: {owner_id: {user: user_id}}}]}
 control: %SOCKET%
 `
 

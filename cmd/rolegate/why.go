@@ -175,6 +175,9 @@ func explain(w io.Writer, l lang.Language, q control.Question, a *control.Answer
 	default:
 		b.line("asks", "%s", a.Policy)
 	}
+	if a.When {
+		b.line("when", "conditions of the rule on the question must hold too, which why does not see")
+	}
 	if a.OrgErr != "" {
 		b.line("org", "cannot be read from the request: %s", l.Text(a.OrgErr))
 	}

@@ -147,6 +147,14 @@ func TestWhy(t *testing.T) {
   org      8: homeroom
            - AnyRole(teacher) fails
 `},
+		"AuthZEN, with conditions": {[]string{teacherID, "--resource", "essay", "--action", "edit"}, exitOK, "yes: granted (200)\n" + fresh + `  user     1542135022016057002 is on the list
+  asks     AnyRole(teacher)
+  when     conditions of the rule on the question must hold too, which why does not see
+  org      7: teacher
+           + AnyRole(teacher) holds by teacher
+  org      8: homeroom
+           - AnyRole(teacher) fails
+`},
 		"AuthZEN, in another organisation": {[]string{teacherID, "--resource", "report", "--action", "write", "--org", "8"}, exitNo, "no: role_missing (403)\n" + fresh + `  user     1542135022016057002 is on the list
   asks     AnyRole(teacher)
   org      8: homeroom

@@ -56,6 +56,7 @@ type Answer struct {
 	Held    bool   `json:"held,omitempty"`
 	Invalid bool   `json:"invalid_record,omitempty"`
 	Policy  string `json:"policy,omitempty"`
+	When    bool   `json:"when,omitempty"` // the rule has conditions on the question, which was not asked here
 	Org     int64  `json:"org,omitempty,string"`
 	Orgs    []Org  `json:"orgs,omitempty"`
 

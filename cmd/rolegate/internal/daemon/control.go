@@ -107,7 +107,11 @@ func (g *generation) why(r *http.Request, q control.Question) (*control.Answer, 
 				case rule.Org == nil && q.Org != 0:
 					return nil, errors.New("the rule looks at no particular organisation, as org in authzen.rules would have it: leave --org away")
 				}
-				return g.answer(q, rule.Policy.Explain(r.Context(), id, q.Org), g.file.QuestionRoles(q.Resource, q.Action))
+				a, err := g.answer(q, rule.Policy.Explain(r.Context(), id, q.Org), g.file.QuestionRoles(q.Resource, q.Action))
+				if err == nil {
+					a.When = rule.When != nil
+				}
+				return a, err
 			}
 		}
 		return nil, fmt.Errorf("no rule in authzen.rules is for the action %q on the resource %q", q.Action, q.Resource)

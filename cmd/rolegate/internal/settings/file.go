@@ -198,6 +198,7 @@ type AuthZENRule struct {
 	Admit    bool   `yaml:"admit"`
 	Org      *Org   `yaml:"org"`
 	Checks   `yaml:",inline"`
+	When     []When `yaml:"when"` // one of these must hold too
 }
 
 // An Org says where in a resource its organisation is.

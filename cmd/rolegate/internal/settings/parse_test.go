@@ -41,9 +41,9 @@ func TestMistakes(t *testing.T) {
 			"marketplace.token: expected {env: NAME} or {file: PATH}",
 		}},
 		"unknown keys, at any depth": {"markteplace: {}\n" + least + proxy + "[{route: /x, admit: true, any_rol: [a], either: [{shadow: true}]}]}\n", []string{
-			"line 1: unknown key markteplace",
-			"line 3, forward_auth.rules[0]: unknown key any_rol",
-			"line 3, forward_auth.rules[0].either[0]: unknown key shadow",
+			"line 1: unknown key markteplace: expected marketplace",
+			"line 3, forward_auth.rules[0]: unknown key any_rol: expected any_role",
+			"line 3, forward_auth.rules[0].either[0]: unknown key shadow: expected any_role, all_roles or no_role",
 		}},
 		"a key twice": {"marketplace:\n  url: a\n  url: b\n" + "log: {}\nlog: {}\n", []string{
 			"line 5: the key log is there already",
@@ -302,13 +302,13 @@ func TestLoad(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "school", f.Marketplace.AppID)
 
-	put(least + "x: 1\n")
+	put(least + "cache: {x: 1}\n")
 	_, err = settings.Load(file)
-	assert.EqualError(t, err, file+": line 2: unknown key x")
+	assert.EqualError(t, err, file+": line 2, cache: unknown key x: expected file or redis")
 
-	put(least + "x: 1\ny: 2\n")
+	put(least + "cache: {x: 1}\non_deny: {y: 2}\n")
 	_, err = settings.Load(file)
-	assert.EqualError(t, err, file+":\n  line 2: unknown key x\n  line 3: unknown key y")
+	assert.EqualError(t, err, file+":\n  line 2, cache: unknown key x: expected file or redis\n  line 3, on_deny: unknown key y: expected off, wait, per_minute or ttl")
 
 	put("#" + strings.Repeat("x", 4<<20))
 	_, err = settings.Load(file)

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/rolegate/rolegate/internal/typo"
 )
 
 // A mistake is one in the file: on a line, or in a place such as
@@ -156,7 +160,8 @@ func (p *places) refused(err error) {
 	for _, e := range all.Errors {
 		var own *mistake
 		if errors.As(e, &own) {
-			own.place = p.values[position{own.line, own.column}].place
+			where := position{own.line, own.column}
+			own.place = cmp.Or(p.values[where].place, p.keys[where].place)
 			p.wrong = append(p.wrong, own)
 			continue
 		}
@@ -195,10 +200,44 @@ func keyText(key *yaml.Node, message string) string {
 		if typed := typedKey(key.Value); typed != "" {
 			return typed
 		}
+		if known := keysByType()[message[strings.LastIndex(message, ".")+1:]]; known != nil {
+			if meant := typo.Nearest(key.Value, slices.Values(known)); meant != "" {
+				known = []string{meant}
+			}
+			return "unknown " + name + ": expected " + words(known)
+		}
 		return "unknown " + name
 	}
 	return "the " + name + " is there already"
 }
+
+// keysByType has the keys of each section, by the name of its type, which the parser
+// tells.
+var keysByType = sync.OnceValue(func() map[string][]string {
+	all := map[string][]string{}
+	var walk func(of reflect.Type) []string
+	walk = func(of reflect.Type) (keys []string) {
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct {
+			return nil
+		}
+		for i := range of.NumField() {
+			key, inline, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
+			below := walk(of.Field(i).Type)
+			if key != "" {
+				keys = append(keys, key)
+			} else if inline != "" {
+				keys = append(keys, below...)
+			}
+		}
+		all[of.Name()] = keys
+		return keys
+	}
+	walk(reflect.TypeFor[File]())
+	return all
+})
 
 // expected says what was expected, by the Go type at the end of a message.
 func expected(message string) string {

@@ -149,7 +149,12 @@ func (a *AuthZEN) Handler(gate *rolegate.Gate, log *slog.Logger) (*authzen.PDP, 
 			errs = append(errs, fmt.Errorf("authzen.rules[%d], %s %s: %w", i, rule.Action, rule.Resource, err))
 			continue
 		}
-		one := authzen.Rule{Resource: rule.Resource, Action: rule.Action, Policy: policy}
+		when, err := rule.when(gate, a.Subjects)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("authzen.rules[%d], %s %s: %w", i, rule.Action, rule.Resource, err))
+			continue
+		}
+		one := authzen.Rule{Resource: rule.Resource, Action: rule.Action, Policy: policy, When: when}
 		if rule.Org != nil {
 			switch {
 			case rule.Org.ID == (rule.Org.Property != ""):

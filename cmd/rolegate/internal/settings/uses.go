@@ -60,7 +60,7 @@ func (f *File) Roles() (codes []string) {
 	}
 	if a := f.AuthZEN; a != nil {
 		for i := range a.Rules {
-			add(&a.Rules[i].Checks)
+			codes = append(codes, a.Rules[i].roles()...)
 		}
 	}
 	if f.Admin != nil && f.Admin.Console != nil {
@@ -74,6 +74,14 @@ func (c *Checks) roles() []string {
 	codes := slices.Concat(c.AnyRole, c.AllRoles, c.NoRole, c.Everywhere)
 	for _, e := range c.Either {
 		codes = slices.Concat(codes, e.AnyRole, e.AllRoles, e.NoRole)
+	}
+	return codes
+}
+
+func (r *AuthZENRule) roles() []string {
+	codes := r.Checks.roles()
+	for _, w := range r.When {
+		codes = append(codes, w.AnyRole...)
 	}
 	return codes
 }
