@@ -22,7 +22,7 @@ type syncStory struct {
 	gate   *rolegate.Gate
 }
 
-// runs has a sync begin, and the list lack whom it has removed so far.
+// runs has a sync begin, and the list lack the users that it has removed so far.
 func (s syncStory) runs(removed ...int64) {
 	s.sync.set(rolegate.SyncRunning)
 	s.source.Remove(removed...)
@@ -42,7 +42,7 @@ func from(first, last int64) (ids []int64) {
 	return ids
 }
 
-// How long removals are held, and by whom it is counted, when syncs, the shrink
+// How long removals are held, and what counts it, when syncs, the shrink
 // guard and an outage come after each other: never longer than each of them may,
 // and never shorter than what nobody has confirmed.
 func TestSyncHoldAmongOthers(t *testing.T) {

@@ -61,7 +61,7 @@ type mktBreaks struct {
 // A mktGate is a gate beside a random marketplace, and what was wrong with it.
 type mktGate struct {
 	w      *mktWorld
-	rng    *rand.Rand // of when it is asked, and about whom
+	rng    *rand.Rand // of when it is asked, and about which users
 	cfg    rolegate.Config
 	gate   *rolegate.Gate
 	opened moment

@@ -279,7 +279,7 @@ func (w *mktWorld) highest() (seq int64) {
 	return seq
 }
 
-// some returns a listed user about whom no transaction is under way.
+// some returns a listed user that no transaction under way changes.
 func (w *mktWorld) some() *mktPerson {
 	for {
 		if p := w.people[w.rng.IntN(len(w.people))]; p.listed && !p.late {

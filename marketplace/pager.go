@@ -73,7 +73,7 @@ type span struct {
 }
 
 // maxAbsent is how often the page after a full one is asked for again if it lacks
-// even those whom that one has shown last: from another server, which lags behind.
+// even the last users of that one: from another server, which lags behind.
 const maxAbsent = 2
 
 // maxSpans is how often a short page is asked for again before the server is

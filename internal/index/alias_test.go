@@ -131,7 +131,7 @@ func TestAHashIsOnlyAHint(t *testing.T) {
 	users := map[int64]string{1: "ann", 2: "bob", 3: "invalid"}
 	for _, c := range []struct {
 		name string
-		ids  []int64 // whom the hash of ann leads to
+		ids  []int64 // that the hash of ann leads to
 		want []int64
 	}{
 		{"to the one who has it", []int64{1}, []int64{1}},

@@ -28,7 +28,7 @@ func grant(org int64, role uint16) []byte {
 }
 
 // What is read back may have been written by anybody: a file or a replica. There
-// is nobody in it whom no list has, and nothing of them that no user has.
+// is no user in it that no list has, and nothing of them that no user has.
 func TestUsersThatNoListHas(t *testing.T) {
 	t.Parallel()
 	codes := []string{"teacher", "", "pupil"}

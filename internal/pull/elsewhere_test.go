@@ -445,7 +445,7 @@ func TestApply(t *testing.T) {
 		w.apply(began.Add(margin), replication.Entry{From: 20, To: 20, Complete: true})
 		assert.Equal(t, began.Add(margin), w.now.Load().Contact, "that there are none is known all the same")
 	})
-	t.Run("a row of a user whom a full refresh has found gone", func(t *testing.T) {
+	t.Run("a row of a user that a full refresh has found gone", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, sharing).open(users(20)...)
 		_, err := w.shows(append(users(18), user(20, 20, "teacher"))).pass(time.Minute).full()

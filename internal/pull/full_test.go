@@ -227,7 +227,7 @@ func TestAPageAskedForBeforeAFullRefreshBegan(t *testing.T) {
 	_, err := w.increment()
 	require.NoError(t, err)
 	assert.Equal(t, 2, asked, "it is asked for again")
-	assert.NotContains(t, w.listed(), int64(20), "whom a full refresh has found gone")
+	assert.NotContains(t, w.listed(), int64(20), "a full refresh has found user 20 gone")
 	assert.Contains(t, w.listed(), int64(21))
 }
 

@@ -274,7 +274,7 @@ func TestFault96RolesThatAreGone(t *testing.T) {
 	}
 }
 
-// The guard never closes the gate for those whom every full refresh has listed.
+// The guard never closes the gate for users that every full refresh has listed.
 func TestFault97HalvesOfAListThatTakeTurns(t *testing.T) {
 	t.Parallel()
 	for name, half := range map[string]func(n int, id int64) bool{

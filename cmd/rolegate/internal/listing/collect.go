@@ -64,7 +64,7 @@ type Collector struct {
 	buf     []byte
 
 	invalid    map[int64]struct{} // users with a bad record
-	odd        map[int64]struct{} // users of whom something odd was counted
+	odd        map[int64]struct{} // users with something odd that was counted
 	counts     bool               // what is odd about the record at hand counts
 	bad        []Bad
 	structural int // of the bad records that count
