@@ -66,8 +66,8 @@ func BenchmarkDecide(b *testing.B) {
 }
 
 // BenchmarkSwapping measures how many times as much all cores decide together
-// as one alone, while prepared generations are swapped every 10 ms. What one
-// alone does is measured without swaps.
+// as one alone, while prepared generations are published every 10 ms. What one
+// alone does is measured without it.
 func BenchmarkSwapping(b *testing.B) {
 	b.Run("users=100000", func(b *testing.B) { benchmarkSwapping(b, 100_000, 200*time.Millisecond, 15) })
 }
@@ -84,7 +84,7 @@ func benchmarkSwapping(b *testing.B, users int, slice time.Duration, rounds int)
 		generations = append(generations, rolegate.Remember(gate))
 	}
 	// decided is how many decisions so many goroutines make in a slice.
-	decided := func(goroutines int, swaps bool) float64 {
+	decided := func(goroutines int, publishes bool) float64 {
 		ctx, stop := context.WithTimeout(b.Context(), slice)
 		defer stop()
 		counts := make([]int, goroutines*16) // apart from each other
@@ -100,7 +100,7 @@ func benchmarkSwapping(b *testing.B, users int, slice time.Duration, rounds int)
 				counts[k*16] = n
 			})
 		}
-		if swaps {
+		if publishes {
 			tick := time.NewTicker(10 * time.Millisecond)
 			defer tick.Stop()
 			for i := 0; ctx.Err() == nil; i++ {

@@ -19,11 +19,11 @@ func TestRestartKeepsHolds(t *testing.T) {
 		return func(c *rolegate.Config) { c.UpstreamSync = s }
 	}
 	for name, f := range map[string]func(*testing.T, *rolegatetest.Static, *memoryCache, opener){
-		"by the brake": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
+		"by the shrink guard": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
 			after(5 * minutes)
 			source.Set(append(users(10), named(200))...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			before := gate.Status()
 			require.Equal(t, 90, before.Held.Users)
 			source.Fail(errAway)
@@ -45,7 +45,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 		"the first full refresh does not confirm at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			first := gate.Status().Held.Since
 			for range 5 { // nor do five restarts
 				after(10 * time.Second)
@@ -60,7 +60,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 		"the log is told of their end": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			source.Set(users(100)...)
 			var book logBook
 			open(func(c *rolegate.Config) { c.Logger = book.logger() })
@@ -69,7 +69,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			assert.EqualValues(t, 90, book.lines("rolegate: started from the stored index")[0]["held"])
 			assert.Len(t, book.lines("rolegate: no removals are held any more"), 1)
 		},
-		"the brake goes by the stored list": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
+		"the shrink guard goes by the stored list": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			open()
 			source.Set(users(10)...)
 			gate := open()
@@ -82,7 +82,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 		"one who comes back is held no more": func(t *testing.T, source *rolegatetest.Static, cache *memoryCache, open opener) {
 			gate := open()
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			after(10 * time.Second)
 			source.Put(record(50, in(7, "teacher")))
 			require.NoError(t, gate.Refresh(t.Context()))
@@ -96,10 +96,10 @@ func TestRestartKeepsHolds(t *testing.T) {
 			sync.set(rolegate.SyncRunning)
 			gate := open(syncs(sync))
 			source.Remove(100)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			after(10 * minutes)
 			source.Remove(99)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			source.Put(record(100, in(7, "teacher"))) // the first user who was held is back
 			require.NoError(t, gate.Refresh(t.Context()))
 			require.Equal(t, 1, gate.Status().Held.Users)
@@ -120,7 +120,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			sync.set(rolegate.SyncRunning)
 			gate := open(syncs(sync))
 			source.Remove(100)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			sync.set(rolegate.SyncDone)
 			gate = open(syncs(sync))
 			after(0)
@@ -131,7 +131,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			sync.set(rolegate.SyncRunning)
 			gate := open(syncs(sync))
 			source.Remove(100)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			gate = open()
 			after(0)
 			assert.False(t, allowed(gate, 100))
@@ -140,7 +140,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 		"a bad record denies at once": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			gate := open()
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			source.Put(rolegate.Record{UserID: 50, Bad: errors.New("unreadable")})
 			gate = open()
 			after(0)

@@ -180,7 +180,7 @@ func testRestartForgetsRolesThatNobodyHas(t *testing.T) {
 	}
 }
 
-// Who is barred for a bad record stays barred, also for an increment of an
+// Who is denied for a bad record stays denied, also for an increment of an
 // inclusive server that repeats the record from before.
 func TestRestartKeepsBars(t *testing.T) {
 	t.Parallel()

@@ -181,10 +181,10 @@ func TestRestart(t *testing.T) {
 			gate := open()
 			synctest.Wait()
 			source.Recover()
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.True(t, allowed(gate, 200))
-			assert.Equal(t, walks, source.Walks())
+			assert.Equal(t, fulls, source.FullRefreshes())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

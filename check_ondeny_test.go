@@ -58,13 +58,13 @@ func TestRefreshOnDeny(t *testing.T) {
 			source := rolegatetest.NewStatic(record(1))
 			gate := openGate(t, rolegate.Config{Source: source})
 			h := gate.Admit(ok(gate))
-			pulls := source.Increments()
+			pulls := source.IncrementalRefreshes()
 			assert.Equal(t, 403, ask(h, "GET", "/", 2).Code)
-			assert.Equal(t, pulls+1, source.Increments())
+			assert.Equal(t, pulls+1, source.IncrementalRefreshes())
 			source.Put(record(2))
 			after(time.Second)
 			assert.Equal(t, 403, ask(h, "GET", "/", 2).Code)
-			assert.Equal(t, pulls+1, source.Increments())
+			assert.Equal(t, pulls+1, source.IncrementalRefreshes())
 			after(4 * time.Second)
 			assert.Equal(t, 200, ask(h, "GET", "/", 2).Code, "granted within TTL and one refresh")
 		})
@@ -76,15 +76,15 @@ func TestRefreshOnDeny(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			h := gate.Admit(ok(gate))
 			after(time.Second)
-			pulls := source.Increments()
+			pulls := source.IncrementalRefreshes()
 			for id := int64(2); id < 20_000; id++ {
 				require.Equal(t, 403, ask(h, "GET", "/", id).Code)
 			}
-			assert.Equal(t, pulls+15, source.Increments(), "half of PerMinute at once")
+			assert.Equal(t, pulls+15, source.IncrementalRefreshes(), "half of PerMinute at once")
 			assert.Equal(t, 200, ask(h, "GET", "/", 1).Code)
 			after(8 * time.Second) // and TTL is over
 			ask(h, "GET", "/", 2)
-			assert.Equal(t, pulls+16, source.Increments(), "a little later there is one more")
+			assert.Equal(t, pulls+16, source.IncrementalRefreshes(), "a little later there is one more")
 		})
 	})
 	t.Run("never more than PerMinute in any minute", func(t *testing.T) {
@@ -94,11 +94,11 @@ func TestRefreshOnDeny(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source, OnDeny: rolegate.OnDeny{PerMinute: 5}, Refresh: rolegate.Refresh{Every: time.Hour, ResyncEvery: time.Hour}})
 			h := gate.Admit(ok(gate))
 			var counts []int
-			begun := source.Increments()
+			begun := source.IncrementalRefreshes()
 			for second := range 300 {
-				before := source.Increments()
+				before := source.IncrementalRefreshes()
 				ask(h, "GET", "/", int64(1000+second))
-				counts = append(counts, source.Increments()-before)
+				counts = append(counts, source.IncrementalRefreshes()-before)
 				if len(counts) > 60 {
 					counts = counts[1:]
 				}
@@ -109,7 +109,7 @@ func TestRefreshOnDeny(t *testing.T) {
 				require.LessOrEqual(t, sum, 5)
 				after(time.Second)
 			}
-			assert.Equal(t, begun+3+3*5-1, source.Increments(), "three at once, and then three a minute")
+			assert.Equal(t, begun+3+3*5-1, source.IncrementalRefreshes(), "three at once, and then three a minute")
 		})
 	})
 	t.Run("waits for Wait at most", func(t *testing.T) {
@@ -166,10 +166,10 @@ func TestRefreshOnDeny(t *testing.T) {
 					c.change(&cfg)
 				}
 				gate := openGate(t, cfg)
-				pulls := source.Increments()
+				pulls := source.IncrementalRefreshes()
 				assert.Equal(t, c.status, ask(gate.Require(rolegate.AnyRole("admin"), c.option)(ok(gate)), "GET", "/", c.user).Code)
 				gate.Decide(t.Context(), rolegate.UserID(99))
-				assert.Equal(t, pulls, source.Increments())
+				assert.Equal(t, pulls, source.IncrementalRefreshes())
 			})
 		})
 	}
@@ -199,15 +199,15 @@ func TestMaxAge(t *testing.T) {
 			source := rolegatetest.NewStatic(users(50)...)
 			gate := openGate(t, rolegate.Config{Source: source})
 			h := strict(gate)
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			assert.Equal(t, 200, ask(h, "GET", "/", 1).Code)
-			assert.Equal(t, walks, source.Walks(), "young enough")
+			assert.Equal(t, fulls, source.FullRefreshes(), "young enough")
 			after(31 * time.Second)
 			source.Remove(1)
 			assert.Equal(t, 403, ask(h, "GET", "/", 1).Code)
-			assert.Equal(t, walks+1, source.Walks())
+			assert.Equal(t, fulls+1, source.FullRefreshes())
 			assert.Equal(t, 200, ask(h, "GET", "/", 2).Code)
-			assert.Equal(t, walks+1, source.Walks())
+			assert.Equal(t, fulls+1, source.FullRefreshes())
 		})
 	})
 	t.Run("a thousand share one full refresh", func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestMaxAge(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			after(31 * time.Second)
 			source.SetDelay(time.Second)
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			codes := make(chan int, 1000)
 			h := strict(gate)
 			for i := range 1000 {
@@ -226,7 +226,7 @@ func TestMaxAge(t *testing.T) {
 			for range 1000 {
 				require.Equal(t, 200, <-codes)
 			}
-			assert.Equal(t, walks+1, source.Walks())
+			assert.Equal(t, fulls+1, source.FullRefreshes())
 		})
 	})
 	t.Run("too_old when the full refresh is too slow, and not for those who may not pass anyway", func(t *testing.T) {
@@ -237,10 +237,10 @@ func TestMaxAge(t *testing.T) {
 			h := strict(gate)
 			after(31 * time.Second)
 			source.SetDelay(20 * time.Second)
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			assert.Equal(t, 403, ask(h, "GET", "/", 99).Code)
 			assert.Equal(t, 403, ask(h, "GET", "/", 98).Code)
-			assert.Equal(t, walks, source.Walks(), "a stranger cannot make it walk")
+			assert.Equal(t, fulls, source.FullRefreshes(), "a stranger cannot make it refresh")
 			begun := time.Now()
 			w := ask(h, "GET", "/", 1)
 			assert.Equal(t, 503, w.Code)
@@ -262,7 +262,7 @@ func TestMaxAge(t *testing.T) {
 			p := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(30*time.Second))
 			after(31 * time.Second)
 			source.Remove(upTo(20)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, rolegate.ReasonTooOld, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "the removal is held")
 			assert.Equal(t, rolegate.ReasonGranted, p.Decide(t.Context(), rolegate.UserID(21), 0).Reason)
 			source.Put(users(20)...)
@@ -279,12 +279,12 @@ func TestMaxAge(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			h := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Millisecond))(ok(gate))
 			after(time.Minute)
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			for range 60 {
 				ask(h, "GET", "/", 1)
 				after(time.Second)
 			}
-			assert.LessOrEqual(t, source.Walks()-walks, 6)
+			assert.LessOrEqual(t, source.FullRefreshes()-fulls, 6)
 			assert.Positive(t, gate.Status().Decisions[rolegate.ReasonTooOld])
 		})
 	})
@@ -296,9 +296,9 @@ func TestMaxAge(t *testing.T) {
 			p := gate.Policy(rolegate.AnyRole("teacher"), rolegate.MaxAge(30*time.Second))
 			assert.Equal(t, rolegate.ReasonGranted, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
 			after(31 * time.Second)
-			walks := source.Walks()
+			fulls := source.FullRefreshes()
 			assert.Equal(t, rolegate.ReasonTooOld, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
-			assert.Equal(t, walks, source.Walks())
+			assert.Equal(t, fulls, source.FullRefreshes())
 		})
 	})
 	t.Run("mistakes panic", func(t *testing.T) {

@@ -238,7 +238,7 @@ func TestConfigMistakesPullNothing(t *testing.T) {
 	source := rolegatetest.NewStatic()
 	_, err := rolegate.Open(t.Context(), rolegate.Config{Source: source})
 	require.Error(t, err)
-	assert.Zero(t, source.Walks())
+	assert.Zero(t, source.FullRefreshes())
 
 	m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
 	_, err = rolegate.Open(t.Context(), rolegate.Config{

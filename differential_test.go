@@ -339,7 +339,7 @@ func (w *rolesWorld) putSome(n int) {
 
 func (w *rolesWorld) resync() {
 	// A small list of which one user is gone and the rest are bad looks emptied:
-	// the brake is for other tests.
+	// the shrink guard is for other tests.
 	require.NoError(w.t, acceptShrink(w.t.Context(), w.gate))
 	w.known = map[int64]rolegate.Record{}
 	for id := range w.listed {

@@ -66,7 +66,7 @@ func TestEndOnRevokeRemembersAllConditions(t *testing.T) {
 }
 
 // A sync that runs for a part of a full refresh only may have halved the list too.
-func TestASyncDuringAPartOfAWalk(t *testing.T) {
+func TestASyncDuringAPartOfAFullRefresh(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name       string
@@ -105,8 +105,8 @@ func TestASyncDuringAPartOfAWalk(t *testing.T) {
 func TestAPullThatIsCutShortDoesNotCount(t *testing.T) {
 	t.Parallel()
 	for name, pull := range map[string]func(*rolegate.Gate, context.Context) error{
-		"incremental": (*rolegate.Gate).Refresh,
-		"walk":        func(g *rolegate.Gate, ctx context.Context) error { return g.RefreshAll(ctx) },
+		"incremental":  (*rolegate.Gate).Refresh,
+		"full refresh": func(g *rolegate.Gate, ctx context.Context) error { return g.RefreshAll(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -325,7 +325,7 @@ func ExampleGate_Refresh() {
 	// granted
 }
 
-// What was taken away shows only when the whole list is walked.
+// What was taken away shows only when the whole list is refreshed.
 func ExampleGate_RefreshAll() {
 	list := rolegatetest.NewStatic(exampleList...)
 	gate := exampleGateWith(func(c *rolegate.Config) { c.Source = list })

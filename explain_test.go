@@ -209,7 +209,7 @@ func TestExplain(t *testing.T) {
 			orgs: []rolegate.OrgExplanation{{Org: 7, Roles: []string{"pupil"}, Checks: []rolegate.CheckExplanation{
 				{Check: "AnyRole(pupil)", Holds: true, Roles: []string{"pupil"}}}}}},
 		{name: "unlisted", policy: gate.Policy(teacher), id: rolegate.UserID(99), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, wait: 7 * time.Millisecond},
-		{name: "barred", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, invalid: true, wait: 7 * time.Millisecond},
+		{name: "invalid", policy: gate.Policy(teacher), id: rolegate.UserID(5), reason: rolegate.ReasonNotAuthorized, found: rolegate.ReasonNotAuthorized, invalid: true, wait: 7 * time.Millisecond},
 		{name: "ambiguous", policy: gate.Policy(teacher), id: identityOf(rolegate.KindAccount, "twin"), reason: rolegate.ReasonAmbiguous, found: rolegate.ReasonAmbiguous},
 		{name: "not indexed", policy: gate.Policy(teacher), id: identityOf(rolegate.KindEmail, "a@b"), reason: rolegate.ReasonIdentifyFailed, found: rolegate.ReasonIdentifyFailed},
 		{name: "nobody", policy: gate.Policy(teacher), id: rolegate.UserID(0), reason: rolegate.ReasonNoIdentity, found: rolegate.ReasonNoIdentity},

@@ -26,7 +26,7 @@ type syncStory struct {
 func (s syncStory) runs(removed ...int64) {
 	s.sync.set(rolegate.SyncRunning)
 	s.source.Remove(removed...)
-	walkNow(s.T, s.gate)
+	refreshAll(s.T, s.gate)
 }
 
 // ends has it end, and the gate notice.
@@ -67,7 +67,7 @@ func TestSyncHoldAmongOthers(t *testing.T) {
 			s.runs(from(11, most)...)
 			after(2 * minutes)
 			s.ends()
-			walkNow(s.T, s.gate)
+			refreshAll(s.T, s.gate)
 			assert.Equal(s, most, listed(s.gate, most), "a second one a moment later confirms nothing")
 		},
 		"the shrink guard in between does not begin SyncHold anew": func(s syncStory) {
@@ -114,9 +114,9 @@ func TestSyncHoldAmongOthers(t *testing.T) {
 			h := s.gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(90*time.Second))(ok(s.gate))
 			after(75 * time.Second) // the list is young enough, but not as the last whole one
 			s.sync.set(rolegate.SyncDone)
-			before := s.source.Walks()
+			before := s.source.FullRefreshes()
 			assert.Equal(s, 403, ask(h, "GET", "/", 99).Code)
-			assert.Greater(s, s.source.Walks(), before)
+			assert.Greater(s, s.source.FullRefreshes(), before)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestASyncThatComesWithAnErrorHoldsNothing(t *testing.T) {
 		source := rolegatetest.NewStatic(users(100)...)
 		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: runningWithAnError{}})
 		source.Remove(100)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.False(t, allowed(gate, 100))
 	})
 }

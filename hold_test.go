@@ -33,8 +33,8 @@ func listed(gate *rolegate.Gate, n int64) (count int) {
 	return count
 }
 
-// walkNow walks; what it holds back is what these tests are about.
-func walkNow(t *testing.T, gate *rolegate.Gate) {
+// refreshAll makes a full refresh; what it holds back is what these tests are about.
+func refreshAll(t *testing.T, gate *rolegate.Gate) {
 	t.Helper()
 	if err := gate.RefreshAll(t.Context()); !errors.Is(err, rolegate.ErrHeld) {
 		require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestShrinkGuard(t *testing.T) {
 				after(time.Minute)
 				verified := gate.Status().Verified
 				source.Set(users(c.after)...)
-				walkNow(t, gate)
+				refreshAll(t, gate)
 				assert.Equal(t, c.held, listed(gate, c.before))
 				s := gate.Status()
 				if c.held == int(c.after) {
@@ -103,7 +103,7 @@ func TestShrinkGuard(t *testing.T) {
 			list := users(10)
 			list[0].Grants = []rolegate.Grant{in(7, "admin")}
 			source.Set(append(list, record(200, in(7, "teacher")))...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, 100, listed(gate, 100))
 			assert.True(t, allowed(gate, 200))
 			admin := gate.Policy(rolegate.AnyRole("admin"))
@@ -117,7 +117,7 @@ func TestShrinkGuard(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			source.Set(users(95)...)
 			never := func() {
 				for id := int64(1); id <= 95; id++ {
@@ -138,7 +138,7 @@ func TestShrinkGuard(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			source.Put(record(50, in(7, "teacher")))
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.Equal(t, 89, gate.Status().Held.Users)
@@ -151,10 +151,10 @@ func TestShrinkGuard(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.Set(users(60)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			after(14 * minutes)
 			source.Set()
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, 100, gate.Status().Held.Users)
 			after(3 * minutes)
 			assert.Equal(t, 60, listed(gate, 100), "40 are confirmed, 60 are held")
@@ -170,14 +170,14 @@ func TestShrinkGuard(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.Set(users(10)...)
 			for range 20 {
-				walkNow(t, gate)
+				refreshAll(t, gate)
 				after(time.Second)
 			}
 			assert.Equal(t, 100, listed(gate, 100))
 			after(14 * minutes)
 			assert.Equal(t, 100, listed(gate, 100))
 			after(2 * minutes)
-			assert.Equal(t, 10, listed(gate, 100), "early walks do not begin the quarter of an hour anew")
+			assert.Equal(t, 10, listed(gate, 100), "early full refreshes do not begin the quarter of an hour anew")
 		})
 	})
 	t.Run("AcceptShrink applies at once", func(t *testing.T) {
@@ -186,12 +186,12 @@ func TestShrinkGuard(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.Set(users(1)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, 100, listed(gate, 100))
 			require.NoError(t, acceptShrink(t.Context(), gate))
 			assert.Equal(t, 1, listed(gate, 100))
 			source.Set()
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, 1, listed(gate, 100), "it was accepted once, not for good")
 		})
 	})
@@ -205,11 +205,11 @@ func TestShrinkGuard(t *testing.T) {
 			require.ErrorIs(t, acceptShrink(ctx, gate), context.Canceled)
 			synctest.Wait()
 			source.Set(users(1)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.Equal(t, 100, listed(gate, 100))
 		})
 	})
-	t.Run("a bad record denies at once, brake or not", func(t *testing.T) {
+	t.Run("a bad record denies at once, shrink guard or not", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
@@ -217,7 +217,7 @@ func TestShrinkGuard(t *testing.T) {
 			list := users(20)
 			list[0].Sequence, list[0].Bad = 1000, errors.New("roleList: expected an array")
 			source.Set(list...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.False(t, allowed(gate, 1))
 			assert.Equal(t, 99, listed(gate, 100))
 
@@ -288,7 +288,7 @@ func TestShrinkGuard(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			require.ErrorIs(t, gate.AcceptShrink(t.Context(), ""), rolegate.ErrHeldChanged)
 			source.Set(users(60)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			shown := gate.Status().Held.Digest
 			source.Set()
 			require.ErrorIs(t, gate.AcceptShrink(t.Context(), "another"), rolegate.ErrHeldChanged)
@@ -362,7 +362,7 @@ func TestSyncHold(t *testing.T) {
 		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
 			sync.set(rolegate.SyncRunning)
 			source.Remove(100)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			s := gate.Status()
 			assert.True(t, allowed(gate, 100))
 			assert.Equal(t, "sync", s.Held.Cause)
@@ -382,7 +382,7 @@ func TestSyncHold(t *testing.T) {
 		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
 			sync.set(rolegate.SyncRunning)
 			source.Remove(100)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			after(29 * minutes)
 			assert.True(t, allowed(gate, 100))
 			source.Remove(99)
@@ -391,19 +391,19 @@ func TestSyncHold(t *testing.T) {
 			assert.False(t, allowed(gate, 99))
 
 			source.Remove(98)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			assert.True(t, allowed(gate, 98), "none was held, so it may be held again")
 		})
 	})
-	t.Run("what many syncs leave is for the brake", func(t *testing.T) {
+	t.Run("what many syncs leave is for the shrink guard", func(t *testing.T) {
 		t.Parallel()
 		begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
 			sync.set(rolegate.SyncRunning)
 			source.Set(users(10)...)
-			walkNow(t, gate)
+			refreshAll(t, gate)
 			sync.set(rolegate.SyncDone)
 			after(16 * time.Second)
-			assert.Equal(t, 100, listed(gate, 100), "a full refresh during a sync is no witness for the brake")
+			assert.Equal(t, 100, listed(gate, 100), "a full refresh during a sync is no witness for the shrink guard")
 			assert.Equal(t, "shrink_guard", gate.Status().Held.Cause)
 			after(17 * minutes)
 			assert.Equal(t, 10, listed(gate, 100))
@@ -431,7 +431,7 @@ func TestSyncHold(t *testing.T) {
 				ill(sync)
 				source.Remove(100)
 				begun := time.Now()
-				walkNow(t, gate)
+				refreshAll(t, gate)
 				assert.LessOrEqual(t, time.Since(begun), 10*time.Second)
 				assert.False(t, allowed(gate, 100))
 				if sync.hang.Load() || sync.fail.Load() {

@@ -209,7 +209,7 @@ func TestUnheldRoles(t *testing.T) {
 }
 
 // An app makes its guards when Open has returned: a typo in one is told at once,
-// not after the next walk.
+// not after the next full refresh.
 func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 	t.Parallel()
 	const typo = "rolegate: a check names a role that nobody holds: is it a typo?"
@@ -218,7 +218,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		source := rolegatetest.NewStatic(record(1, in(7, "teacher")))
 		gate := openGate(t, quiet(rolegate.Config{Source: source, Logger: book.logger()}))
 		synctest.Wait() // the full refresh is over: its end tells of roles too
-		pulls := source.Walks() + source.Increments()
+		pulls := source.FullRefreshes() + source.IncrementalRefreshes()
 		gate.Require(rolegate.AnyRole("techer"))
 		gate.Require(rolegate.AnyRole("teacher", "techer"))
 		after(time.Second / 2)
@@ -230,7 +230,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 		assert.Equal(t, "banned", typos[0]["role"])
 		assert.Equal(t, "techer", typos[1]["role"])
 		assert.Equal(t, "teacher", typos[1]["nearest"])
-		assert.Equal(t, pulls, source.Walks()+source.Increments(), "without a refresh")
+		assert.Equal(t, pulls, source.FullRefreshes()+source.IncrementalRefreshes(), "without a refresh")
 
 		gate.Require(rolegate.AnyRole("techer"))
 		after(2 * time.Second)

@@ -19,28 +19,28 @@ import (
 type crossingSource struct {
 	list    []rolegate.Record // the first full refresh sees the first user alone
 	news    []rolegate.Record // what increments see from then on
-	walks   atomic.Int32
+	fulls   atomic.Int32
 	waiting chan struct{} // closed when the second full refresh waits
 	goOn    chan struct{} // closed to let it go on
 }
 
 func (s *crossingSource) Pull(_ context.Context, after int64, yield func(rolegate.Record)) error {
 	if after > 0 {
-		if s.walks.Load() > 1 { // none right behind the first full refresh
+		if s.fulls.Load() > 1 { // none right behind the first full refresh
 			for _, r := range s.news {
 				yield(r)
 			}
 		}
 		return nil
 	}
-	if s.walks.Add(1) == 1 {
+	if s.fulls.Add(1) == 1 {
 		yield(s.list[0])
 		return nil
 	}
 	for _, r := range s.list {
 		yield(r)
 	}
-	if s.walks.Load() == 2 {
+	if s.fulls.Load() == 2 {
 		close(s.waiting)
 		<-s.goOn
 	}
@@ -57,13 +57,13 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 		}
 		return gs
 	}
-	both, mine, theirs := []string{"both-1", "both-2", "both-3"}, []string{"walk-1", "walk-2"}, []string{"news-1", "news-2", "news-3"}
+	both, mine, theirs := []string{"both-1", "both-2", "both-3"}, []string{"full-1", "full-2"}, []string{"news-1", "news-2", "news-3"}
 	source := &crossingSource{
 		list: []rolegate.Record{
 			{UserID: 1, Sequence: 1, Grants: grants("known")},
-			{UserID: 2, Sequence: 1, Grants: grants("known", "both-3", "walk-1", "both-2")},
-			{UserID: 3, Sequence: 1, Grants: grants("walk-2", "both-1")},
-			{UserID: 4, Sequence: 1, Account: "with a name", Grants: grants("walk-1", "walk-2", "both-1", "both-2", "both-3", "known")},
+			{UserID: 2, Sequence: 1, Grants: grants("known", "both-3", "full-1", "both-2")},
+			{UserID: 3, Sequence: 1, Grants: grants("full-2", "both-1")},
+			{UserID: 4, Sequence: 1, Account: "with a name", Grants: grants("full-1", "full-2", "both-1", "both-2", "both-3", "known")},
 			{UserID: 5, Sequence: 1},
 		},
 		news: []rolegate.Record{
@@ -73,13 +73,13 @@ func TestOverlappingPullsNumberCodes(t *testing.T) {
 		waiting: make(chan struct{}), goOn: make(chan struct{}),
 	}
 	gate := openGate(t, rolegate.Config{Source: source})
-	walked := make(chan error)
-	go func() { walked <- gate.RefreshAll(t.Context()) }()
+	refreshed := make(chan error)
+	go func() { refreshed <- gate.RefreshAll(t.Context()) }()
 	<-source.waiting
 	require.NoError(t, gate.Refresh(t.Context()))
 	require.True(t, allowed(gate, 7) && !allowed(gate, 2), "the increment was first")
 	close(source.goOn)
-	require.NoError(t, <-walked)
+	require.NoError(t, <-refreshed)
 
 	for _, r := range slices.Concat(source.list, source.news) {
 		d := gate.Decide(t.Context(), rolegate.UserID(r.UserID))

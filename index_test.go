@@ -56,7 +56,7 @@ func withAccounts(source rolegate.Source) rolegate.Config {
 }
 
 // The sizes around which a full refresh is stored otherwise.
-func TestWalksOfManySizes(t *testing.T) {
+func TestFullRefreshesOfManySizes(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int64{0, 1, 2, 3, 4, 5, 8, 9, 255, 256, 257, 4095, 4096, 4097, 16_385, 50_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -107,41 +107,41 @@ func TestIndexGrows(t *testing.T) {
 	assert.Zero(t, gate.Status().Ambiguous[rolegate.KindAccount])
 }
 
-// Walks of a list that grows and shrinks count exactly what differs, whatever
+// Full refreshes of a list that grows and shrinks count exactly what differs, whatever
 // the index was like before.
-func TestWalksCountWhatDiffers(t *testing.T) {
+func TestFullRefreshesCountWhatDiffers(t *testing.T) {
 	t.Parallel()
 	source := rolegatetest.NewStatic(namedUpTo(1000)...)
 	gate := openGate(t, withAccounts(source))
-	walk := func(added, removed, changed int) {
+	full := func(added, removed, changed int) {
 		t.Helper()
 		require.NoError(t, acceptShrink(t.Context(), gate))
 		o := gate.Status().Full.Outcome
 		assert.Equal(t, [3]int{added, removed, changed}, [3]int{o.Added, o.Removed, o.Changed})
 	}
-	walk(0, 0, 0)
+	full(0, 0, 0)
 	source.Remove(1, 500)
 	source.Put(named(1001))
-	walk(1, 2, 0)
+	full(1, 2, 0)
 	r := named(7)
 	r.Grants = append(r.Grants, in(60, "admin"))
 	renamed := named(8)
 	renamed.Account = "another"
 	source.Put(r, renamed)
-	walk(0, 0, 2)
+	full(0, 0, 2)
 	source.Put(namedUpTo(9000)...)
-	walk(8001, 0, 2)
+	full(8001, 0, 2)
 	source.Remove(upTo(8000)...)
-	walk(0, 8000, 0)
+	full(0, 8000, 0)
 	source.Remove(upTo(9000)...)
-	walk(0, 1000, 0)
+	full(0, 1000, 0)
 	source.Put(named(3))
-	walk(1, 0, 0)
+	full(1, 0, 0)
 }
 
 // A user without roles, who is nothing but an id in the index, is listed or
 // invalid all the same.
-func TestWalksTellBarredFromBare(t *testing.T) {
+func TestFullRefreshesTellBarredFromBare(t *testing.T) {
 	t.Parallel()
 	bad := record(1)
 	bad.Bad = errors.New("unreadable")
@@ -159,17 +159,17 @@ func TestWalksTellBarredFromBare(t *testing.T) {
 	}
 }
 
-// A user who is barred stays so while everybody else changes often enough for
+// A user who is denied for a bad record stays so while everybody else changes often enough for
 // the index to be written anew, and a server that is inclusive repeats the
 // record from before.
 func TestBarsOutlastManyChanges(t *testing.T) {
 	t.Parallel()
-	const users, barred = 5000, 4711
-	good := named(barred)
+	const users, invalid = 5000, 4711
+	good := named(invalid)
 	good.Sequence = 0
 	source := rolegatetest.NewStatic(namedUpTo(users)...)
 	gate := openGate(t, withAccounts(source))
-	bad := named(barred)
+	bad := named(invalid)
 	bad.Bad = errors.New("unreadable")
 	source.Put(bad)
 	require.NoError(t, gate.Refresh(t.Context()))
@@ -177,7 +177,7 @@ func TestBarsOutlastManyChanges(t *testing.T) {
 	for round := range 30 {
 		var changed []rolegate.Record
 		for _, id := range upTo(users) {
-			if id != barred && rand.IntN(5) == 0 {
+			if id != invalid && rand.IntN(5) == 0 {
 				r := named(id)
 				r.Grants = append(r.Grants, in(100+int64(round), "admin"))
 				changed = append(changed, r)
@@ -185,13 +185,13 @@ func TestBarsOutlastManyChanges(t *testing.T) {
 		}
 		source.Put(changed...)
 		require.NoError(t, gate.Refresh(t.Context()))
-		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(barred)).Reason)
+		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), rolegate.UserID(invalid)).Reason)
 		assert.Equal(t, rolegate.ReasonNotAuthorized, gate.Decide(t.Context(), identityOf(rolegate.KindAccount, good.Account)).Reason)
 		require.Equal(t, users-1, gate.Status().Users)
 	}
-	source.Put(named(barred))
+	source.Put(named(invalid))
 	require.NoError(t, gate.Refresh(t.Context()))
-	assertHas(t, gate, barred)
+	assertHas(t, gate, invalid)
 	assert.Equal(t, users, gate.Status().Users)
 }
 
@@ -246,7 +246,7 @@ func TestVeryLargeUsers(t *testing.T) {
 
 // A full refresh in which users come many times, each time with other roles: the
 // highest sequence counts, and of equal ones the later, wherever they lie.
-func TestDuplicatesInALongWalk(t *testing.T) {
+func TestDuplicatesInALongFullRefresh(t *testing.T) {
 	t.Parallel()
 	const users, times = 3000, 4
 	var records []rolegate.Record
@@ -271,7 +271,7 @@ func TestDuplicatesInALongWalk(t *testing.T) {
 		d := gate.Decide(t.Context(), rolegate.UserID(id+1))
 		switch {
 		case id%100 == 1:
-			require.Equal(t, rolegate.ReasonNotAuthorized, d.Reason, "user %d is barred by one record", id+1)
+			require.Equal(t, rolegate.ReasonNotAuthorized, d.Reason, "user %d is denied by one record", id+1)
 		case id%100 == 0:
 			require.Equal(t, []rolegate.Grant{in(times, "teacher")}, d.User.Grants(), "user %d: the later", id+1)
 		default:
@@ -282,6 +282,6 @@ func TestDuplicatesInALongWalk(t *testing.T) {
 	assert.Equal(t, users-users/100, s.Users)
 	assert.Equal(t, users-users/100, s.Grants)
 	o := s.Full.Outcome
-	assert.Equal(t, (users-users/100)*(times-1)+users/100, o.Duplicates, "records of a user who was there, and not barred yet")
+	assert.Equal(t, (users-users/100)*(times-1)+users/100, o.Duplicates, "records of a user who was there, and not denied yet")
 	assert.Equal(t, o.Duplicates, o.Conflicts)
 }

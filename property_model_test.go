@@ -144,16 +144,16 @@ type propUser struct {
 type propGate struct {
 	listed                 bool                       // whether there is a list
 	users                  map[int64]propUser         // who may enter, the held ones included
-	barred                 map[int64]bool             // who may not because of a bad record
+	invalid                map[int64]bool             // who may not because of a bad record
 	held                   map[int64]propHold         // who is gone from the list
-	looks                  []time.Time                // walks that are evidence of what is held, the last three
+	looks                  []time.Time                // full refreshes that are evidence of what is held, the last three
 	roles                  map[int64][]rolegate.Grant // of those who are listed, which are gone and count still
 	rolesSince, rolesKnown time.Time                  // when the last of them went, and until when the rest is known
 	cursor                 int64
 	asks                   *refresh.Cursor // from where increments go on; it has tests of its own
 	contact                time.Time
 	verified               time.Time // the last full refresh whose removals are all applied
-	walked                 time.Time // the last full refresh
+	refreshed              time.Time // the last full refresh
 
 	// What is stored is at least as new as this.
 	stored        bool
@@ -204,7 +204,7 @@ func propRead(records []rolegate.Record, after int64, repeats func(r rolegate.Re
 
 // repeats reports whether a record of an incremental refresh says nothing new: what
 // is older than what was read lately of the user; what was known before one was
-// found gone from the list; and what was read of one who is barred.
+// found gone from the list; and what was read of one with an invalid record.
 func (g *propGate) repeats(r rolegate.Record, after int64) bool {
 	seen, ok := g.asks.Seen(r.UserID)
 	_, listed := g.users[r.UserID]
@@ -212,7 +212,7 @@ func (g *propGate) repeats(r rolegate.Record, after int64) bool {
 	switch {
 	case ok && r.Sequence < seen:
 		return true
-	case g.barred[r.UserID]:
+	case g.invalid[r.UserID]:
 		return ok && r.Sequence == seen || r.Sequence <= after
 	default:
 		outdated := g.asks.Outdated(r.UserID, r.Sequence)
@@ -241,10 +241,10 @@ func (g *propGate) apply(said map[int64]propSaid) {
 		delete(g.held, id)
 		if s.bad {
 			delete(g.users, id)
-			g.barred[id] = true
+			g.invalid[id] = true
 		} else {
 			g.users[id] = s.user
-			delete(g.barred, id)
+			delete(g.invalid, id)
 		}
 	}
 }
@@ -252,7 +252,7 @@ func (g *propGate) apply(said map[int64]propSaid) {
 // clone copies it, maps included.
 func (g *propGate) clone() propGate {
 	c := *g
-	c.users, c.barred, c.held, c.roles = maps.Clone(g.users), maps.Clone(g.barred), maps.Clone(g.held), maps.Clone(g.roles)
+	c.users, c.invalid, c.held, c.roles = maps.Clone(g.users), maps.Clone(g.invalid), maps.Clone(g.held), maps.Clone(g.roles)
 	return c
 }
 
@@ -293,14 +293,14 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 		g.looks = nil
 	}
 	g.cursor = g.asks.Highest()
-	if !reflect.DeepEqual(before.users, g.users) || !reflect.DeepEqual(before.barred, g.barred) || !reflect.DeepEqual(before.held, g.held) {
+	if !reflect.DeepEqual(before.users, g.users) || !reflect.DeepEqual(before.invalid, g.invalid) || !reflect.DeepEqual(before.held, g.held) {
 		g.store()
 	}
 	return propDone
 }
 
-// A propWalk is what a full refresh meets.
-type propWalk struct {
+// A propFull is what a full refresh meets.
+type propFull struct {
 	started time.Time
 	at      clock.Instant
 	list    []rolegate.Record
@@ -309,8 +309,8 @@ type propWalk struct {
 	accept  string // what an operator has seen: see propGate.shown
 }
 
-// walk reads the whole list into nothing, and decides about who is gone.
-func (g *propGate) walk(w propWalk) propOutcome {
+// full reads the whole list into nothing, and decides about who is gone.
+func (g *propGate) full(w propFull) propOutcome {
 	if w.broken {
 		return propFailed
 	}
@@ -325,8 +325,8 @@ func (g *propGate) walk(w propWalk) propOutcome {
 		}
 	}
 	next := propGate{
-		listed: true, users: map[int64]propUser{}, barred: map[int64]bool{}, held: map[int64]propHold{},
-		asks: g.asks, contact: w.started, verified: w.started, walked: w.started,
+		listed: true, users: map[int64]propUser{}, invalid: map[int64]bool{}, held: map[int64]propHold{},
+		asks: g.asks, contact: w.started, verified: w.started, refreshed: w.started,
 	}
 	next.apply(said)
 	if err := g.asks.Older(w.at, w.tail, true, func() bool { return g.onlyGone(&next) }); err != nil {
@@ -349,7 +349,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 			next.looks = append(next.looks, w.started)
 			next.looks = next.looks[max(0, len(next.looks)-3):]
 		}
-		held := g.brake(&next, w.started, accepted)
+		held := g.guard(&next, w.started, accepted)
 		next.guardRoles(g, nil, w.started, accepted || len(g.roles) > 0 && next.believes(g.rolesSince, w.started))
 		for id, hold := range held {
 			next.users[id], next.held[id] = g.users[id], hold
@@ -371,7 +371,7 @@ func (g *propGate) walk(w propWalk) propOutcome {
 
 // gone returns those who were known, if only by a bad record, and are not listed.
 func (g *propGate) gone(next *propGate) (ids []int64) {
-	known := maps.Clone(g.barred)
+	known := maps.Clone(g.invalid)
 	for id := range g.users {
 		if known == nil {
 			known = map[int64]bool{}
@@ -379,7 +379,7 @@ func (g *propGate) gone(next *propGate) (ids []int64) {
 		known[id] = true
 	}
 	for id := range known {
-		if _, listed := next.users[id]; !listed && !next.barred[id] {
+		if _, listed := next.users[id]; !listed && !next.invalid[id] {
 			ids = append(ids, id)
 		}
 	}
@@ -428,8 +428,8 @@ func (g *propGate) believes(since, now time.Time) bool {
 	return seen >= 3 && now.Sub(since) >= 15*time.Minute
 }
 
-// brake returns who is gone and must wait for more full refreshes to agree.
-func (g *propGate) brake(next *propGate, started time.Time, accepted bool) map[int64]propHold {
+// guard returns who is gone and must wait for more full refreshes to agree.
+func (g *propGate) guard(next *propGate, started time.Time, accepted bool) map[int64]propHold {
 	wait := map[int64]propHold{}
 	out := 0 // for certain
 	for id := range g.users {
@@ -437,14 +437,14 @@ func (g *propGate) brake(next *propGate, started time.Time, accepted bool) map[i
 		hold, again := g.held[id]
 		switch {
 		case there:
-		case next.barred[id]: // is never held
+		case next.invalid[id]: // is never held
 			out++
 		case again && (accepted || next.believes(hold.since, started)):
 			out++
 		case again:
 			wait[id] = hold
 		default:
-			wait[id] = propHold{since: started, listed: g.walked}
+			wait[id] = propHold{since: started, listed: g.refreshed}
 		}
 	}
 	if !propTooMany(len(wait), len(g.users)-out, len(g.users)) {
@@ -468,7 +468,7 @@ func propReal(grants []rolegate.Grant) []rolegate.Grant {
 
 // guardRoles gives users back what they have lost in a refresh that may be broken. said
 // is what an incremental refresh has said, nil for a full refresh; believed is whether enough
-// walks have seen what was held before.
+// full refreshes have seen what was held before.
 func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now time.Time, believed bool) {
 	lost, again := map[int64][]rolegate.Grant{}, map[int64][]rolegate.Grant{}
 	had := 0
@@ -539,7 +539,7 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 	if len(roles) == 0 {
 		return
 	}
-	g.roles, g.rolesSince, g.rolesKnown = map[int64][]rolegate.Grant{}, now, before.walked
+	g.roles, g.rolesSince, g.rolesKnown = map[int64][]rolegate.Grant{}, now, before.refreshed
 	if still {
 		g.rolesKnown = before.rolesKnown
 		if !news {
@@ -559,8 +559,8 @@ func (g *propGate) store() { g.stored, g.storedCursor, g.storedContact = true, g
 // restart is a new gate that finds the stored index, or not.
 func (g *propGate) restart(usable bool, now time.Time) {
 	g.stored = g.stored && usable
-	if !g.stored || now.Sub(g.walked) > propExpireAfter {
-		*g = propGate{stored: g.stored, walked: g.walked}
+	if !g.stored || now.Sub(g.refreshed) > propExpireAfter {
+		*g = propGate{stored: g.stored, refreshed: g.refreshed}
 	}
 	g.asks = propCursor()
 }
@@ -636,7 +636,7 @@ func (g *propGate) serves(now time.Time) rolegate.Reason {
 	switch {
 	case !g.listed:
 		return rolegate.ReasonNotReady
-	case now.Sub(g.walked) > propExpireAfter:
+	case now.Sub(g.refreshed) > propExpireAfter:
 		return rolegate.ReasonExpired
 	}
 	return rolegate.ReasonGranted
@@ -650,5 +650,5 @@ func (g *propGate) knownFor(id int64) time.Time {
 	if len(g.roles[id]) > 0 {
 		return g.rolesKnown
 	}
-	return g.walked
+	return g.refreshed
 }

@@ -267,7 +267,7 @@ func propFaultText(broken int, meets []propPull) string {
 
 func (m *propMachine) refresh(t *rapid.T) {
 	if !m.model.listed { // then Refresh is a full refresh
-		m.walk(t, false)
+		m.full(t, false)
 		return
 	}
 	broken, meets := m.fault(t, 1)
@@ -284,9 +284,9 @@ func (m *propMachine) refresh(t *rapid.T) {
 	m.ended(want, err)
 }
 
-func (m *propMachine) resync(t *rapid.T) { m.walk(t, rapid.IntRange(0, 3).Draw(t, "accept") == 3) }
+func (m *propMachine) resync(t *rapid.T) { m.full(t, rapid.IntRange(0, 3).Draw(t, "accept") == 3) }
 
-func (m *propMachine) walk(t *rapid.T, accept bool) {
+func (m *propMachine) full(t *rapid.T, accept bool) {
 	broken, meets := m.fault(t, 1)
 	m.tell(t, "a full refresh, %s, with AcceptShrink: %v", propFaultText(broken, meets), accept)
 	meets[0].then = m.meanwhile(t)
@@ -295,11 +295,11 @@ func (m *propMachine) walk(t *rapid.T, accept bool) {
 		shown = m.model.shown()
 		refresh = func(ctx context.Context) error { return m.gate.AcceptShrink(ctx, digest) }
 	}
-	w := propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read()), broken: broken > 0, accept: shown}
+	w := propFull{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read()), broken: broken > 0, accept: shown}
 	m.source.expect(meets...)
 	err := refresh(context.Background())
 	m.settle()
-	m.ended(m.model.walk(w), err)
+	m.ended(m.model.full(w), err)
 }
 
 // meanwhile draws what happens while a full refresh is under way, after it has read the
@@ -378,7 +378,7 @@ func (m *propMachine) restart(t *rapid.T) {
 	m.open(t, here)
 }
 
-// open opens a gate, which walks at once, and waits for that to end.
+// open opens a gate, which makes a full refresh at once, and waits for that to end.
 func (m *propMachine) open(t *rapid.T, here bool) {
 	if m.model.asks == nil {
 		m.model.asks = propCursor()
@@ -386,11 +386,11 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 	if m.model.listed { // it goes on from what was stored
 		m.model.asks.Follow(clock.Instant{}, clock.Instant{}, m.model.storedCursor, nil, nil)
 	}
-	want, w := propFailed, propWalk{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read())}
+	want, w := propFailed, propFull{started: time.Now(), at: clock.Read(), list: m.source.sends(0), tail: m.model.asks.Tail(clock.Read())}
 	if here {
 		broken, meets := m.fault(t, 1)
 		w.broken = broken > 0
-		m.tell(t, "  the gate walks as it opens, %s", propFaultText(broken, meets))
+		m.tell(t, "  the gate makes a full refresh as it opens, %s", propFaultText(broken, meets))
 		m.source.expect(meets...)
 	}
 	cfg := quiet(rolegate.Config{
@@ -404,7 +404,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 	m.gate, m.policies = gate, propPolicies(gate)
 	m.settle()
 	if here {
-		want = m.model.walk(w)
+		want = m.model.full(w)
 	}
 	if want == propFailed && m.model.listed {
 		// An increment that changed nobody need not have been stored: what it
@@ -417,7 +417,7 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 			m.wrong("the contact is of %v after the restart, want %v to %v", s.Contact, m.model.storedContact, m.model.contact)
 		}
 		m.model.cursor, m.model.contact = s.Cursor, s.Contact
-		if s.Cursor != m.model.asks.Highest() { // else it remembers what the walk has shown
+		if s.Cursor != m.model.asks.Highest() { // else it remembers what the full refresh has shown
 			m.model.asks = propCursor()
 		}
 		at := clock.Read().At(s.Contact.UnixNano())

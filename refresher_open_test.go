@@ -74,7 +74,7 @@ func TestOpen(t *testing.T) {
 			until(t, 73*time.Second, func() bool { return allowed(gate, 1) })
 		})
 	})
-	t.Run("Refresh before the first list walks", func(t *testing.T) {
+	t.Run("Refresh before the first list makes a full refresh", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(record(1))
@@ -95,7 +95,7 @@ func TestSharedPulls(t *testing.T) {
 			gate := openGate(t, rolegate.Config{Source: source})
 			source.SetDelay(time.Second)
 			source.Put(record(2))
-			before := source.Increments()
+			before := source.IncrementalRefreshes()
 			answers := make(chan error, 1000)
 			for range 1000 {
 				go func() { answers <- gate.Refresh(t.Context()) }()
@@ -103,7 +103,7 @@ func TestSharedPulls(t *testing.T) {
 			for range 1000 {
 				require.NoError(t, <-answers)
 			}
-			assert.LessOrEqual(t, source.Increments(), before+2, "who comes after it has begun shares the next")
+			assert.LessOrEqual(t, source.IncrementalRefreshes(), before+2, "who comes after it has begun shares the next")
 			assert.True(t, allowed(gate, 2))
 		})
 	})

@@ -186,7 +186,7 @@ func contains(ids []int64, id int64) bool {
 
 // A record that does not say whose it is may have taken something from
 // somebody: a full refresh finds out, but not one a minute.
-func TestAnUnreadableRecordMakesOneWalkDue(t *testing.T) {
+func TestAnUnreadableRecordMakesOneFullRefreshDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &scripted{list: []rolegate.Record{{UserID: 1, Sequence: 1}}}

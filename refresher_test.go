@@ -128,8 +128,8 @@ func TestPromise(t *testing.T) {
 				require.True(t, gate.Status().Full.Running, "the full refresh goes on all the while")
 			}
 			m.Revoke(2000, 500)
-			walks := gate.Status().Full.Succeeded
-			until(t, 2*time.Hour, func() bool { return gate.Status().Full.Succeeded > walks+1 })
+			fulls := gate.Status().Full.Succeeded
+			until(t, 2*time.Hour, func() bool { return gate.Status().Full.Succeeded > fulls+1 })
 			assert.False(t, allowed(gate, 2000))
 			assert.False(t, allowed(gate, 500))
 			assert.True(t, allowed(gate, 2004))
@@ -256,7 +256,7 @@ func TestAges(t *testing.T) {
 	t.Run("contact without a full refresh expires all the same", func(t *testing.T) {
 		t.Parallel()
 		inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
-			m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(http.StatusBadGateway))
+			m.FailWhen(rolegatetest.Request.BeginsFullRefresh, rolegatetest.HTTPStatus(http.StatusBadGateway))
 			after(59 * minutes)
 			assert.Equal(t, rolegate.StateReady, gate.Status().State)
 			assert.Less(t, gate.Status().ContactAge, 70*time.Second)
@@ -309,11 +309,11 @@ func TestClocks(t *testing.T) {
 				assert.GreaterOrEqual(t, gate.Status().VerifiedAge, age, "no age gets younger")
 
 				m.Recover()
-				ask(gate.Admit(ok(gate)), "GET", "/", 1) // a request that finds it expired has it walk at once
+				ask(gate.Admit(ok(gate)), "GET", "/", 1) // a request that finds it expired makes it refresh at once
 				until(t, every*11/10+time.Second, func() bool { return allowed(gate, 1) })
-				walks := gate.Status().Full.Succeeded
+				fulls := gate.Status().Full.Succeeded
 				after(30 * minutes)
-				assert.InDelta(t, walks+3, gate.Status().Full.Succeeded, 1, "the intervals keep")
+				assert.InDelta(t, fulls+3, gate.Status().Full.Succeeded, 1, "the intervals keep")
 			})
 		})
 	}
@@ -348,7 +348,7 @@ func TestASlowPullNeitherOverlapsNorBursts(t *testing.T) {
 		})
 		after(time.Hour)
 		assert.EqualValues(t, 1, most.Load())
-		assert.LessOrEqual(t, pulls.Load(), int64(27), "3 minutes each, some of them the walks', and a rest between them")
+		assert.LessOrEqual(t, pulls.Load(), int64(27), "3 minutes each, some of them the full refreshes', and a rest between them")
 		source.script(func() { source.wait = nil })
 		after(4 * minutes)
 		before := gate.Status().Incremental.Succeeded

@@ -22,8 +22,8 @@ import (
 type twoKinds struct {
 	mu                    sync.Mutex
 	list, news            []rolegate.Record
-	walkErr, incrementErr error
-	walks, increments     int
+	fullErr, incrementErr error
+	fulls, increments     int
 }
 
 func (s *twoKinds) set(change func()) {
@@ -32,20 +32,20 @@ func (s *twoKinds) set(change func()) {
 	change()
 }
 
-func (s *twoKinds) begun() (walks, increments int) {
+func (s *twoKinds) begun() (fulls, increments int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.walks, s.increments
+	return s.fulls, s.increments
 }
 
 func (s *twoKinds) Pull(_ context.Context, after int64, yield func(rolegate.Record)) error {
 	s.mu.Lock()
-	records, err := s.list, s.walkErr
+	records, err := s.list, s.fullErr
 	if after > 0 {
 		records, err = s.news, s.incrementErr
 		s.increments++
 	} else {
-		s.walks++
+		s.fulls++
 	}
 	s.mu.Unlock()
 	for _, r := range records {
@@ -61,7 +61,7 @@ func leaveAlone(d time.Duration) error {
 
 // What an incremental refresh was told keeps a full refresh that becomes due from asking
 // too.
-func TestAWalkThatIsDueLeavesTheSourceAlone(t *testing.T) {
+func TestAFullRefreshThatIsDueLeavesTheSourceAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &twoKinds{list: []rolegate.Record{{UserID: 1, Sequence: 1}}}
@@ -70,25 +70,25 @@ func TestAWalkThatIsDueLeavesTheSourceAlone(t *testing.T) {
 		source.set(func() { source.incrementErr = leaveAlone(5 * time.Minute) })
 		require.Error(t, gate.Refresh(t.Context()))
 		source.set(func() { source.incrementErr = nil })
-		walks, increments := source.begun()
+		fulls, increments := source.begun()
 		after(5*time.Minute - time.Second)
-		nowWalks, nowIncrements := source.begun()
-		assert.Equal(t, [2]int{walks, increments}, [2]int{nowWalks, nowIncrements})
+		nowFulls, nowIncrements := source.begun()
+		assert.Equal(t, [2]int{fulls, increments}, [2]int{nowFulls, nowIncrements})
 		after(2 * time.Second)
-		nowWalks, nowIncrements = source.begun()
-		assert.Greater(t, nowWalks, walks, "it is overdue")
+		nowFulls, nowIncrements = source.begun()
+		assert.Greater(t, nowFulls, fulls, "it is overdue")
 		assert.Greater(t, nowIncrements, increments)
 	})
 }
 
 // A source that was set back makes each incremental refresh ask for a full refresh: not
-// while walks fail and back off.
-func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
+// while full refreshes fail and back off.
+func TestAFullRefreshThatIsAskedForBacksOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &twoKinds{list: []rolegate.Record{{UserID: 1, Sequence: 50}}}
 		gate := openGate(t, rolegate.Config{Source: source})
-		source.set(func() { source.walkErr = errors.New("down") })
+		source.set(func() { source.fullErr = errors.New("down") })
 		until(t, time.Hour, func() bool { return gate.Status().Full.Consecutive == 8 }) // so the next is most of a minute away
 		source.set(func() { source.news = []rolegate.Record{{UserID: 2, Sequence: 10}} })
 		for range 3 {
@@ -103,14 +103,14 @@ func TestAWalkThatIsAskedForBacksOff(t *testing.T) {
 	})
 }
 
-// A machine that slept for less than ExpireAfter walks with the first refresh that
+// A machine that slept for less than ExpireAfter makes a full refresh with the first one that
 // succeeds, and does not wait for a timer that stood still meanwhile.
-func TestAWalkFollowsASleep(t *testing.T) {
+func TestAFullRefreshFollowsASleep(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		slept time.Duration
-		walks uint64
+		fulls uint64
 	}{
 		{"not at all", 0, 1},
 		{"the full refresh is not overdue", 4 * time.Minute, 1},
@@ -129,7 +129,7 @@ func TestAWalkFollowsASleep(t *testing.T) {
 				slept.Store(int64(c.slept))
 				require.NoError(t, gate.Refresh(t.Context()))
 				synctest.Wait()
-				assert.Equal(t, c.walks, gate.Status().Full.Succeeded)
+				assert.Equal(t, c.fulls, gate.Status().Full.Succeeded)
 			})
 		})
 	}

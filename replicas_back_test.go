@@ -16,13 +16,13 @@ import (
 // This file is about what no replica may forget: what its own refreshes have shown,
 // whatever the others have, and however long it was away.
 
-// failingWalks is a source whose full refreshes may fail.
-type failingWalks struct {
+// failingFulls is a source whose full refreshes may fail.
+type failingFulls struct {
 	*rolegatetest.Static
 	failing *atomic.Bool
 }
 
-func (s failingWalks) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+func (s failingFulls) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
 	if after == 0 && s.failing.Load() {
 		return errCutOff
 	}
@@ -104,7 +104,7 @@ func TestNoReplicaAdmitsAUserWhomItHasRemoved(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
 		var failing [2]atomic.Bool
-		g.config = func(c *rolegate.Config) { c.Source = failingWalks{g.source, &failing[len(g.gates)]} }
+		g.config = func(c *rolegate.Config) { c.Source = failingFulls{g.source, &failing[len(g.gates)]} }
 		list := users(60)
 		for i := range list {
 			list[i].Sequence = int64(i + 1)
@@ -131,13 +131,13 @@ func TestNoReplicaAdmitsAUserWhomItHasRemoved(t *testing.T) {
 	})
 }
 
-// A slowWalk takes its time to hand over the list that it has read.
-type slowWalk struct {
+// A slowFull takes its time to hand over the list that it has read.
+type slowFull struct {
 	*rolegatetest.Static
 	slow *atomic.Bool
 }
 
-func (s slowWalk) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+func (s slowFull) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
 	var list []rolegate.Record
 	err := s.Static.Pull(ctx, after, func(r rolegate.Record) { list = append(list, r) })
 	if after == 0 && s.slow.Load() {
@@ -154,7 +154,7 @@ func (s slowWalk) Pull(ctx context.Context, after int64, yield func(rolegate.Rec
 func (g *replicaGroup) addedWhileOtherReads(into time.Duration) {
 	g.t.Helper()
 	var slow atomic.Bool
-	g.config = func(c *rolegate.Config) { c.Source = slowWalk{g.source, &slow} }
+	g.config = func(c *rolegate.Config) { c.Source = slowFull{g.source, &slow} }
 	g.source.Set(users(20)...)
 	g.add()
 	g.add()
@@ -254,7 +254,7 @@ func TestAClockThatIsSetOnOneReplica(t *testing.T) {
 				}
 				wrong := g.add()
 				g.settle(5 * time.Minute)
-				before := g.source.Walks()
+				before := g.source.FullRefreshes()
 				truth := g.gates[0].Status().VerifiedAge
 				set.Store(int64(by))
 				g.settle(3 * time.Second)
@@ -263,7 +263,7 @@ func TestAClockThatIsSetOnOneReplica(t *testing.T) {
 				require.Less(t, wrong.Status().VerifiedAge, truth+10*time.Second)
 				g.settle(4 * time.Minute)
 				require.True(t, g.all(true, 1))
-				require.LessOrEqual(t, g.source.Walks()-before, 2)
+				require.LessOrEqual(t, g.source.FullRefreshes()-before, 2)
 			})
 		})
 	}
@@ -314,7 +314,7 @@ func TestAgesAreTrueWhenTheStoresClockIsPutBack(t *testing.T) {
 		t.Run(back.String(), func(t *testing.T) {
 			t.Parallel()
 			inGroup(t, 2, func(t *testing.T, g *replicaGroup) {
-				walked := time.Now().Add(-3 * time.Second)
+				refreshed := time.Now().Add(-3 * time.Second)
 				g.settle(8 * time.Minute) // the next is not due
 				g.source.Fail(errCutOff)
 				g.settle(40 * time.Minute)
@@ -325,7 +325,7 @@ func TestAgesAreTrueWhenTheStoresClockIsPutBack(t *testing.T) {
 					g.settle(time.Second)
 					for i, gate := range g.gates {
 						if s := gate.Status(); s.Users > 0 {
-							require.GreaterOrEqual(t, s.VerifiedAge, time.Since(walked)-2*time.Second, "replica %d", i)
+							require.GreaterOrEqual(t, s.VerifiedAge, time.Since(refreshed)-2*time.Second, "replica %d", i)
 						}
 					}
 				}

@@ -93,7 +93,7 @@ func (g *replicaGroup) all(allow bool, user int64) bool {
 func TestReplicasShareRefreshes(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 10, func(t *testing.T, g *replicaGroup) {
-		require.Equal(t, 1, g.source.Walks())
+		require.Equal(t, 1, g.source.FullRefreshes())
 		require.True(t, g.all(true, 1))
 		require.True(t, g.all(false, 3))
 		for _, gate := range g.gates {
@@ -101,8 +101,8 @@ func TestReplicasShareRefreshes(t *testing.T) {
 			require.Equal(t, g.gates[0].Status().Users, gate.Status().Users)
 		}
 		g.settle(time.Hour)
-		assert.InDelta(t, 7, g.source.Walks(), 1.5)
-		assert.InDelta(t, 62, g.source.Increments(), 12)
+		assert.InDelta(t, 7, g.source.FullRefreshes(), 1.5)
+		assert.InDelta(t, 62, g.source.IncrementalRefreshes(), 12)
 		_, wrote := g.store.counts()
 		assert.Equal(t, 1, wrote, "a list that has not changed is written once")
 		for _, gate := range g.gates {
@@ -143,14 +143,14 @@ func TestAChangeReachesAllReplicas(t *testing.T) {
 			inGroup(t, 5, func(t *testing.T, g *replicaGroup) {
 				g.settle(5 * time.Second)
 				g.source.Put(record(3, in(7, "teacher")))
-				before := g.source.Walks() + g.source.Increments()
+				before := g.source.FullRefreshes() + g.source.IncrementalRefreshes()
 				began := time.Now()
 				require.NoError(t, refresh(g.gates[3], t.Context()))
 				require.True(t, allowed(g.gates[3], 3))
 				require.Less(t, time.Since(began), 2*time.Second)
 				g.settle(3 * time.Second)
 				require.True(t, g.all(true, 3))
-				require.LessOrEqual(t, g.source.Walks()+g.source.Increments()-before, 2)
+				require.LessOrEqual(t, g.source.FullRefreshes()+g.source.IncrementalRefreshes()-before, 2)
 			})
 		})
 	}
@@ -300,10 +300,10 @@ func TestTheStoreGoesWrong(t *testing.T) {
 				g.source.Put(record(4))
 				g.settle(2 * time.Minute)
 				require.True(t, g.all(true, 4))
-				before := g.source.Walks()
+				before := g.source.FullRefreshes()
 				g.settle(30 * time.Minute)
 				require.Equal(t, 7, g.connected())
-				require.LessOrEqual(t, g.source.Walks()-before, 5, "they share refreshes again")
+				require.LessOrEqual(t, g.source.FullRefreshes()-before, 5, "they share refreshes again")
 				for _, gate := range g.gates {
 					require.Less(t, gate.Status().VerifiedAge, 14*time.Minute)
 				}
@@ -346,12 +346,12 @@ func TestAllReplicasRestartAtOnce(t *testing.T) {
 					g.store.flush()
 				}
 				g.gates, g.caches = nil, nil
-				before := g.source.Walks()
+				before := g.source.FullRefreshes()
 				for range 100 {
 					g.add()
 				}
 				g.settle(time.Minute)
-				require.LessOrEqual(t, g.source.Walks()-before, 2)
+				require.LessOrEqual(t, g.source.FullRefreshes()-before, 2)
 				require.True(t, g.all(true, 1))
 			})
 		})

@@ -381,7 +381,7 @@ func (w *simWorld) regrow(gone []int) {
 }
 
 // hide makes the list seem to end after a part of it, in hundredths. A full refresh
-// that is under way sees all of it: it would lose less than what the brake is
+// that is under way sees all of it: it would lose less than what the shrink guard is
 // for, and nobody promises anything of that.
 func (w *simWorld) hide(percent int) {
 	rows := w.withoutGaps()

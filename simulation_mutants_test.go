@@ -27,19 +27,19 @@ func TestSimulationNoticesABrokenRule(t *testing.T) {
 		rules simRules
 		want  simWrong
 	}{
-		{"the brake is off", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.MaxShrink = 1 }}, simShutOut},
+		{"the shrink guard is off", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.MaxShrink = 1 }}, simShutOut},
 		{"somebody accepts every shrink", simRules{acceptShrink: true}, simShutOut},
 		{"syncs hold nothing", simRules{config: func(cfg *rolegate.Config) { cfg.UpstreamSync = nil }}, simShutOut},
 		{"increments take no role away", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsRoles{Source: s} }}, simLateChange},
-		{"walks remove nobody", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simLateRemoval},
-		{"walks remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},
+		{"full refreshes remove nobody", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simLateRemoval},
+		{"full refreshes remove nobody, ever", simRules{wrap: func(s rolegate.Source) rolegate.Source { return &simKeepsUsers{Source: s} }}, simPastExpiry},
 		{"verified moves with contact", simRules{each: rolegate.VerifyEarly}, simPastExpiry},
 		{"bad records are passed over", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simDropsBad{s} }}, simLateChange},
 		{"a refresh that broke off counts", simRules{wrap: func(s rolegate.Source) rolegate.Source { return simNeverFails{s} }}, simShutOut},
 		{"syncs hold for half as long again", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.SyncHold = 45 * time.Minute }}, simLateRemoval},
 		{"the list expires late", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 70 * time.Minute }}, simPastExpiry},
 		{"the list expires early", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ExpireAfter = 30 * time.Minute }}, simClosed},
-		{"walks are a fifth too rare", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ResyncEvery = 12 * time.Minute }}, simLateRemoval},
+		{"full refreshes are a fifth too rare", simRules{config: func(cfg *rolegate.Config) { cfg.Refresh.ResyncEvery = 12 * time.Minute }}, simLateRemoval},
 		{"increments are a fifth too rare", simRules{config: func(cfg *rolegate.Config) {
 			cfg.Refresh.Every = 72 * time.Second
 			cfg.OnDeny.Off = true
@@ -83,7 +83,7 @@ func (s *simKeepsRoles) Pull(ctx context.Context, after int64, yield func(rolega
 	})
 }
 
-// simKeepsUsers lists in walks everybody who ever was on the list.
+// simKeepsUsers lists in full refreshes everybody who ever was on the list.
 type simKeepsUsers struct {
 	rolegate.Source
 	mu   sync.Mutex

@@ -112,7 +112,7 @@ type simulation struct {
 
 	cfg  rolegate.Config
 	only *simGate // nil if there are replicas
-	due  func(happened moment, within time.Duration, byWalk bool) moment
+	due  func(happened moment, within time.Duration, byFull bool) moment
 
 	lastTrouble func() string
 
@@ -166,7 +166,7 @@ func (s *simulation) run(t *testing.T) {
 		}
 		s.ask(s.only)
 	}, s.resync)
-	s.countWalks(s.only)
+	s.countFulls(s.only)
 }
 
 // goOn calls second every second, and press when an operator presses the button
@@ -228,14 +228,14 @@ func (s *simulation) restart(t *testing.T) {
 	if s.world.ailing() {
 		s.world.counts["restarts without a marketplace"]++
 	}
-	s.countWalks(s.only)
+	s.countFulls(s.only)
 	require.NoError(t, s.only.gate.Close())
 	s.only = s.open(t, s.cfg)
 }
 
-func (s *simulation) countWalks(g *simGate) {
+func (s *simulation) countFulls(g *simGate) {
 	status := g.gate.Status()
-	s.world.counts["walks"] += int(status.Full.Succeeded)
+	s.world.counts["full refreshes"] += int(status.Full.Succeeded)
 	s.world.counts["increments"] += int(status.Incremental.Succeeded)
 	s.world.counts["failed pulls"] += int(status.Full.Failed + status.Incremental.Failed)
 }
@@ -365,7 +365,7 @@ func (s *simulation) check(g *simGate, n int, th simThing, reason rolegate.Reaso
 			s.say(g, simShutOut, n, th, at, p.gained[th])
 		}
 	case rolegate.ReasonNotReady:
-		if at > s.due(g.opened, 2*simWalk, true) {
+		if at > s.due(g.opened, 2*simFull, true) {
 			s.say(g, simClosed, n, th, at, g.opened)
 		}
 	case rolegate.ReasonExpired:

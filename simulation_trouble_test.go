@@ -62,8 +62,8 @@ func (w *simWorld) ail(f simFault) {
 	}
 }
 
-// ailWalks makes walks fail at one of their pages, and increments work.
-func (w *simWorld) ailWalks(f simFault, page int) {
+// ailFulls makes full refreshes fail at one of their pages, and increments work.
+func (w *simWorld) ailFulls(f simFault, page int) {
 	rows := w.withoutGaps()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,7 +72,7 @@ func (w *simWorld) ailWalks(f simFault, page int) {
 		return
 	}
 	if page == 0 {
-		w.mirror.FailWhen(rolegatetest.Request.BeginsWalk, simWireFaults[f])
+		w.mirror.FailWhen(rolegatetest.Request.BeginsFullRefresh, simWireFaults[f])
 		return
 	}
 	middle := rows[len(rows)/2].sequence
@@ -89,10 +89,10 @@ const (
 )
 
 func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
-	isWalk, begun := after == 0, s.w.now()
+	isFull, begun := after == 0, s.w.now()
 	lags := s.w.lags()
 	var buf []rolegate.Record
-	if isWalk {
+	if isFull {
 		buf = make([]rolegate.Record, simPage)
 	}
 	for page := 0; ; page++ {
@@ -100,7 +100,7 @@ func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Re
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		records, fault := s.w.page(buf, after, isWalk, page, begun, lags)
+		records, fault := s.w.page(buf, after, isFull, page, begun, lags)
 		if fault == simHanging {
 			wait(ctx, simPageTimeout)
 		} else {
@@ -119,10 +119,10 @@ func (s simSource) Pull(ctx context.Context, after int64, yield func(rolegate.Re
 }
 
 // page returns what comes after a sequence, or half of it and what went wrong.
-func (w *simWorld) page(buf []rolegate.Record, after int64, isWalk bool, number int, begun moment, lags bool) (records []rolegate.Record, fault simFault) {
+func (w *simWorld) page(buf []rolegate.Record, after int64, isFull bool, number int, begun moment, lags bool) (records []rolegate.Record, fault simFault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.faultAt < 0 || isWalk && number == w.faultAt {
+	if w.faultAt < 0 || isFull && number == w.faultAt {
 		fault = w.fault
 	}
 	limit := simPage
@@ -173,7 +173,7 @@ type simTroubleKind int
 const (
 	simBlip      simTroubleKind = iota // every refresh fails, for seconds
 	simOutage                          // for minutes or hours
-	simWalksFail                       // walks fail, increments work
+	simFullsFail                       // full refreshes fail, increments work
 	simHalf                            // the list lacks more than a third of its end, and nothing says so
 	simSyncHalf                        // it lacks some of its end, and Config.UpstreamSync says why
 	simSyncLong                        // a sync runs for longer than SyncHold; the list is right
@@ -186,7 +186,7 @@ const (
 
 func (k simTroubleKind) String() string {
 	return [simTroubles]string{
-		"blips", "outages", "failing walks", "half-finished lists", "syncs with half-finished lists", "long syncs", "shrinks", "restored backups",
+		"blips", "outages", "failing full refreshes", "half-finished lists", "syncs with half-finished lists", "long syncs", "shrinks", "restored backups",
 		"servers that lag", "lists without roles",
 	}[k]
 }
@@ -195,21 +195,21 @@ func (k simTroubleKind) String() string {
 // the clock of the simulation.
 const (
 	simPull       = time.Second
-	simWalk       = 2 * time.Second
+	simFull       = 2 * time.Second
 	simBoundShown = 66*time.Second + simPull + time.Second
-	simBoundQuiet = 11*time.Minute + 2*simWalk + simConfirm + time.Second // the second opinion if the list looks older
-	simBoundAtAll = time.Hour + simWalk
-	simConfirm    = 63*time.Second + 2*simWalk // the second opinion of an older list
+	simBoundQuiet = 11*time.Minute + 2*simFull + simConfirm + time.Second // the second opinion if the list looks older
+	simBoundAtAll = time.Hour + simFull
+	simConfirm    = 63*time.Second + 2*simFull // the second opinion of an older list
 	simLook       = 5 * time.Minute * 9 / 8 * 11 / 10
-	simGuard      = 15*time.Minute*11/10 + 2*simWalk // the shrink guard, and the look that ends it
+	simGuard      = 15*time.Minute*11/10 + 2*simFull // the shrink guard, and the look that ends it
 	simSyncHold   = 30 * time.Minute
 	simSyncPoll   = 15 * time.Second
 )
 
 // due is by when a gate must know of what happened at that moment: within what
-// is promised, unless the marketplace was not well meanwhile. byWalk is whether
+// is promised, unless the marketplace was not well meanwhile. byFull is whether
 // only a full refresh shows it.
-func (w *simWorld) due(happened moment, within time.Duration, byWalk bool) moment {
+func (w *simWorld) due(happened moment, within time.Duration, byFull bool) moment {
 	d := happened + within
 	// None before has a say: there are three minutes between two of them.
 	first := sort.Search(len(w.troubles), func(i int) bool { return w.troubles[i].to > happened-20*time.Minute })
@@ -218,7 +218,7 @@ func (w *simWorld) due(happened moment, within time.Duration, byWalk bool) momen
 			break
 		}
 		if tr.settled() > happened {
-			d = max(d, tr.delay(d, byWalk))
+			d = max(d, tr.delay(d, byFull))
 		}
 	}
 	return d
@@ -230,7 +230,7 @@ func (tr simTrouble) settled() moment {
 	case simShrunk, simRestored:
 		return tr.from + simBoundQuiet + simGuard
 	case simHalf:
-		return tr.to + simLook + simWalk
+		return tr.to + simLook + simFull
 	case simLags, simCleared:
 		return tr.to + simBoundQuiet
 	default:
@@ -247,46 +247,46 @@ func (tr simTrouble) backOff() time.Duration {
 }
 
 // delay is by when a gate must know what it would otherwise know at d.
-func (tr simTrouble) delay(d moment, byWalk bool) moment {
+func (tr simTrouble) delay(d moment, byFull bool) moment {
 	switch tr.kind {
 	case simBlip, simOutage:
-		return tr.to + tr.backOff() + simWalk
-	case simWalksFail:
-		if byWalk {
-			return tr.to + tr.backOff() + simWalk
+		return tr.to + tr.backOff() + simFull
+	case simFullsFail:
+		if byFull {
+			return tr.to + tr.backOff() + simFull
 		}
 	case simHalf:
-		if byWalk {
-			return tr.to + simLook + simWalk
+		if byFull {
+			return tr.to + simLook + simFull
 		}
 		return tr.to + simBoundShown
 	case simCleared:
-		if byWalk {
-			return tr.to + simLook + simWalk
+		if byFull {
+			return tr.to + simLook + simFull
 		}
 		return tr.to + simBoundQuiet // for a gate that was opened meanwhile, or whose increments showed it
 	case simLags:
-		if byWalk {
+		if byFull {
 			return tr.to + simBoundQuiet
 		}
 		return tr.to + simBoundShown
 	case simSyncHalf, simSyncLong:
-		if byWalk {
+		if byFull {
 			// The first full refresh that sees it begins to hold it.
-			return min(tr.to, d+simSyncHold) + simSyncPoll + 2*simWalk
+			return min(tr.to, d+simSyncHold) + simSyncPoll + 2*simFull
 		}
 		if tr.kind == simSyncHalf {
 			return tr.to + simBoundShown
 		}
 	case simShrunk:
-		if byWalk {
+		if byFull {
 			return d + simGuard
 		}
 	case simRestored:
-		if byWalk {
+		if byFull {
 			return d + simConfirm
 		}
-		return tr.from + simBoundQuiet + simWalk // increments go on from where the old list was
+		return tr.from + simBoundQuiet + simFull // increments go on from where the old list was
 	}
 	return d
 }
@@ -304,11 +304,11 @@ func (w *simWorld) begin() (tr simTrouble, end func()) {
 		tr.kind, tr.planned = simOutage, time.Duration(2*math.Pow(60, w.rng.Float64())*float64(time.Minute))
 		w.ail(fault)
 	case dice < 50:
-		tr.kind, tr.planned = simWalksFail, minutes(5, 110)
+		tr.kind, tr.planned = simFullsFail, minutes(5, 110)
 		if fault == simResting {
 			fault = simUnavailable // who asks to be left alone is left alone by increments too
 		}
-		w.ailWalks(fault, w.rng.IntN(10))
+		w.ailFulls(fault, w.rng.IntN(10))
 	case dice < 72:
 		tr.kind, tr.planned = simHalf, time.Duration(15*math.Pow(50, w.rng.Float64())*float64(time.Second))
 		w.hide(w.rng.IntN(60))
@@ -353,7 +353,7 @@ func (w *simWorld) lastTrouble() string {
 	return "no trouble yet"
 }
 
-// ailing reports whether walks fail.
+// ailing reports whether full refreshes fail.
 func (w *simWorld) ailing() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -211,7 +211,7 @@ func TestReadersSeeOneGeneration(t *testing.T) {
 		}
 	}
 	readers.Wait()
-	assert.Greater(t, gate.Status().Generation, uint64(5), "there were swaps to read through")
+	assert.Greater(t, gate.Status().Generation, uint64(5), "there were lists to read through")
 }
 
 // Counts, not times: these may be asserted anywhere.

@@ -46,13 +46,13 @@ func TestBrakeWaitsForEachUser(t *testing.T) {
 		source := rolegatetest.NewStatic(users(100)...)
 		gate := openGate(t, rolegate.Config{Source: source})
 		source.Set(users(60)...)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		after(14*minutes + 50*time.Second)
 		source.Set() // broken for ten seconds
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, 100, listed(gate, 100))
 		after(15 * time.Second)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, 60, listed(gate, 100), "1..60 were seen gone only 15 s ago")
 	})
 }
@@ -63,12 +63,12 @@ func TestBrakeEverybodyInTwoSteps(t *testing.T) {
 		source := rolegatetest.NewStatic(users(20)...)
 		gate := openGate(t, rolegate.Config{Source: source})
 		source.Set(users(9)...)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, 20, listed(gate, 20))
 		after(14 * minutes)
 		source.Set()
 		after(4 * minutes)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, 9, listed(gate, 20), "9 were seen gone for a moment only, and nobody is left without them")
 	})
 }
@@ -81,27 +81,27 @@ func TestBrakeCountsTheBarred(t *testing.T) {
 		bad := record(1)
 		bad.Bad = fmt.Errorf("x")
 		source.Set(bad)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, 8, listed(gate, 9))
 	})
 }
 
-func TestAHoldMakesNoStormOfWalks(t *testing.T) {
+func TestAHoldMakesNoStormOfFullRefreshes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source, sync := rolegatetest.NewStatic(users(100)...), &syncing{}
 		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		sync.set(rolegate.SyncRunning)
 		source.Remove(100)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		after(14 * time.Minute)
-		before := source.Walks()
+		before := source.FullRefreshes()
 		h := gate.Admit(ok(gate))
 		for i := range 600 { // a flood of unknown ids for ten minutes
 			ask(h, "GET", "/", int64(1000+i))
 			after(time.Second)
 		}
-		assert.LessOrEqual(t, source.Walks()-before, 2)
+		assert.LessOrEqual(t, source.FullRefreshes()-before, 2)
 	})
 }
 
@@ -194,7 +194,7 @@ func TestAHeldUserTakesNoAlias(t *testing.T) {
 		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync, Aliases: []rolegate.Kind{rolegate.KindAccount}})
 		sync.set(rolegate.SyncRunning)
 		source.Set(with(2, "eve"), with(3, "bob")) // the sync has made bob's user anew
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		d := gate.Decide(t.Context(), identityOf(rolegate.KindAccount, "bob"))
 		assert.Equal(t, rolegate.ReasonGranted, d.Reason)
 		assert.EqualValues(t, 3, d.User.ID())
@@ -227,11 +227,11 @@ func TestASourceThatEndsItsGoroutine(t *testing.T) {
 	assert.NoError(t, gate.Close())
 }
 
-func TestMaxAgeShorterThanAWalk(t *testing.T) {
+func TestMaxAgeShorterThanAFullRefresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := rolegatetest.NewStatic(users(100)...)
-		gate := openGate(t, rolegate.Config{Source: &slowWalks{source, 2 * time.Second}})
+		gate := openGate(t, rolegate.Config{Source: &slowFulls{source, 2 * time.Second}})
 		h := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Second))(ok(gate))
 		granted := 0
 		for range 20 {
@@ -250,7 +250,7 @@ func TestTwoOperatorsAcceptAtOnce(t *testing.T) {
 	for range 200 {
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(users(100)...)
-			gate := openGate(t, rolegate.Config{Source: &slowWalks{source, time.Second}})
+			gate := openGate(t, rolegate.Config{Source: &slowFulls{source, time.Second}})
 			go func() { _ = acceptShrink(t.Context(), gate) }()
 			after(500 * time.Millisecond)
 			source.Set(users(1)...)
@@ -354,13 +354,13 @@ func TestChangesComeInOrder(t *testing.T) {
 	assert.IsIncreasing(t, gens)
 }
 
-type slowWalks struct {
+type slowFulls struct {
 	*rolegatetest.Static
 	d time.Duration
 }
 
-func (s *slowWalks) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
-	if after == 0 && s.Walks() > 0 {
+func (s *slowFulls) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if after == 0 && s.FullRefreshes() > 0 {
 		select {
 		case <-time.After(s.d):
 		case <-ctx.Done():
@@ -420,7 +420,7 @@ func TestEverybodyLosesEveryRole(t *testing.T) {
 			list = append(list, record(id))
 		}
 		source.Set(list...)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		assert.Equal(t, rolegate.ReasonGranted, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason, "it is held")
 		require.NoError(t, acceptShrink(t.Context(), gate))
 		assert.Equal(t, rolegate.ReasonRoleMissing, p.Decide(t.Context(), rolegate.UserID(1), 0).Reason)
@@ -436,9 +436,9 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 		gate := openGate(t, rolegate.Config{Source: source, UpstreamSync: sync})
 		sync.set(rolegate.SyncRunning)
 		source.Remove(100)
-		walkNow(t, gate)
+		refreshAll(t, gate)
 		h := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Minute))(ok(gate))
-		before, refused := source.Walks(), 0
+		before, refused := source.FullRefreshes(), 0
 		after(2 * time.Minute)
 		for range 1200 {
 			after(time.Second)
@@ -447,7 +447,7 @@ func TestMaxAgeDuringAHold(t *testing.T) {
 			}
 		}
 		assert.Zero(t, refused, "user 1 is listed throughout, and only user 100 is held")
-		assert.LessOrEqual(t, source.Walks()-before, 25)
+		assert.LessOrEqual(t, source.FullRefreshes()-before, 25)
 	})
 }
 
@@ -458,7 +458,7 @@ func TestContactDoesNotGoBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy atomic.Bool
 		begun := time.Now()
-		source := &slowWalks{rolegatetest.NewStatic(users(3)...), 15 * time.Second}
+		source := &slowFulls{rolegatetest.NewStatic(users(3)...), 15 * time.Second}
 		// Every is so long that no other incremental refresh follows the full one.
 		gate := openGate(t, rolegate.WithClock(rolegate.Config{Source: source, Refresh: rolegate.Refresh{Every: 5 * time.Minute}}, func() (int64, int64) {
 			d := int64(time.Since(begun))

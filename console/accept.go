@@ -23,7 +23,7 @@ func (v *view) review() {
 // acceptWait is how long a browser waits for the full refresh, which goes on without it.
 const acceptWait = time.Minute
 
-// accept walks the list and holds nothing back, if what is held is what the
+// accept makes a full refresh and holds nothing back, if what is held is what the
 // page has shown.
 func (c *console) accept(v *view, r *http.Request, user rolegate.User) (status int) {
 	held := v.Status.Held

@@ -105,7 +105,7 @@ func TestWhyOfSomethingWrong(t *testing.T) {
 	}
 }
 
-// A user whose removal is held, and one who is barred.
+// A user whose removal is held, and one with an invalid record.
 func TestWhyOfTroubledUsers(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, rolegate.Config{}, append(pupils(), rolegate.Record{UserID: 77, Bad: assert.AnError})...)

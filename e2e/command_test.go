@@ -136,7 +136,7 @@ func TestCommandBehindNginx(t *testing.T) {
 	status, _ := c.ask(t, "-X", "POST", fakeURL+"/_fake/grant?user="+fakeGuest+"&org=7&role=teacher")
 	require.Regexp(t, "^20", status)
 	eventually("200", guest, "GET", "/grades")
-	// Taken away shows with the next walk.
+	// Taken away shows with the next full refresh.
 	status, _ = c.ask(t, "-X", "POST", fakeURL+"/_fake/revoke?user="+fakeGuest)
 	require.Regexp(t, "^20", status)
 	eventually("403", guest, "GET", "/")

@@ -134,10 +134,10 @@ type list struct {
 	*rolegatetest.Static
 	key string
 
-	mu      sync.Mutex
-	walking int
-	most    int // walks at once
-	walks   int
+	mu         sync.Mutex
+	refreshing int
+	most       int // full refreshes at once
+	fulls      int
 }
 
 func newList(key string, records ...rolegate.Record) *list {
@@ -166,14 +166,14 @@ func (p *puller) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 		return p.Static.Pull(ctx, after, yield)
 	}
 	p.list.mu.Lock()
-	p.walking++
-	p.walks++
-	p.most = max(p.most, p.walking)
+	p.refreshing++
+	p.fulls++
+	p.most = max(p.most, p.refreshing)
 	p.list.mu.Unlock()
 	defer func() {
 		p.list.mu.Lock()
 		defer p.list.mu.Unlock()
-		p.walking--
+		p.refreshing--
 	}()
 	err := p.Static.Pull(ctx, after, yield)
 	if hold != nil {
@@ -187,9 +187,9 @@ func (p *puller) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	return err
 }
 
-// holdWalks has the full refreshes of this replica take until the returned function is
+// holdFulls has the full refreshes of this replica take until the returned function is
 // called.
-func (p *puller) holdWalks() (release func()) {
+func (p *puller) holdFulls() (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hold := make(chan struct{})
@@ -213,10 +213,10 @@ func (p *puller) since(begun time.Time) (pulls []time.Time) {
 	return pulls
 }
 
-func (l *list) walked() (walks, most int) {
+func (l *list) refreshed() (fulls, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.walks, l.most
+	return l.fulls, l.most
 }
 
 // A replica is a gate in this process, with its way to Redis.
@@ -232,12 +232,12 @@ const faultSecret = "a secret of these tests, for nothing else"
 // A setting is how a replica is set up.
 type setting struct {
 	secret         string
-	refresh, walks time.Duration
+	refresh, fulls time.Duration
 	lease          time.Duration
 }
 
 // quick is how replicas are set up that are to notice everything soon.
-var quick = setting{secret: faultSecret, refresh: time.Second, walks: 5 * time.Second, lease: 3 * time.Second}
+var quick = setting{secret: faultSecret, refresh: time.Second, fulls: 5 * time.Second, lease: 3 * time.Second}
 
 // join starts a replica.
 func (s *store) join(t testing.TB, l *list, as setting) *replica {
@@ -251,7 +251,7 @@ func (s *store) join(t testing.TB, l *list, as setting) *replica {
 			return strconv.ParseInt(r.Header.Get("X-User-Id"), 10, 64)
 		}),
 		OnDeny:  rolegate.OnDeny{Off: true},
-		Refresh: rolegate.Refresh{Every: as.refresh, ResyncEvery: as.walks},
+		Refresh: rolegate.Refresh{Every: as.refresh, ResyncEvery: as.fulls},
 		Cache:   rediscache.New(rediscache.Config{Client: client, Secret: rediscache.Secret(as.secret), Lease: as.lease}),
 	})
 	require.NoError(t, err)

@@ -237,20 +237,20 @@ func TestFault51AnOldBackup(t *testing.T) {
 	})
 }
 
-// Line 52: a lease that runs out in the middle of a walk. The full refresh must come to
-// nothing when somebody else has walked since.
-func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
+// Line 52: a lease that runs out in the middle of a full refresh. The full refresh must come to
+// nothing when somebody else has refreshed since.
+func TestFault52ALeaseRunsOutInMidFullRefresh(t *testing.T) {
 	t.Parallel()
 	onEachRedis(t, func(t *testing.T, s *store) {
 		l := newList("a list", user(1, "teacher"), user(2, "teacher"))
 		seldom := quick
-		seldom.walks = time.Hour
+		seldom.fulls = time.Hour
 		all := []*replica{s.join(t, l, seldom), s.join(t, l, seldom)}
 		old, next := all[0], all[1]
 		inStep(t, all...)
-		walks, _ := l.walked()
+		fulls, _ := l.refreshed()
 
-		release := old.source.holdWalks()
+		release := old.source.holdFulls()
 		defer release()
 		ended := make(chan error, 1)
 		go func() { ended <- old.RefreshAll(context.Background()) }()
@@ -274,9 +274,9 @@ func TestFault52ALeaseRunsOutInMidWalk(t *testing.T) {
 		l.Put(user(3, "teacher"))
 		allLet(t, 3, true, all...)
 		g.judge(t)
-		after, most := l.walked()
-		assert.LessOrEqual(t, most, 2, "walks at once")
-		assert.LessOrEqual(t, after-walks, 3, "that one, its double, and the one that it was begun for")
+		after, most := l.refreshed()
+		assert.LessOrEqual(t, most, 2, "full refreshes at once")
+		assert.LessOrEqual(t, after-fulls, 3, "that one, its double, and the one that it was begun for")
 	})
 }
 
@@ -390,7 +390,7 @@ func (s *store) append(t *testing.T, ours string, rows any) {
 	require.NoError(t, s.client.XAdd(t.Context(), &redis.XAddArgs{Stream: ours + "log", Values: []any{"r", rows}}).Err())
 }
 
-// Line 54: 200 replicas that restart at once. Two walks are enough for all,
+// Line 54: 200 replicas that restart at once. Two full refreshes are enough for all,
 // whether Redis has the index still or not.
 func TestFault54ManyRestartAtOnce(t *testing.T) {
 	for _, kept := range []bool{true, false} {
@@ -409,14 +409,14 @@ func TestFault54ManyRestartAtOnce(t *testing.T) {
 					n = 50 // a miniredis is an interpreter in this process
 				}
 				l.SetDelay(time.Second) // so that a full refresh takes long enough for others to begin one
-				walks, _ := l.walked()
+				fulls, _ := l.refreshed()
 				var all []*replica
 				for range n {
 					all = append(all, s.join(t, l, as))
 				}
 				allLet(t, 1, true, all...)
-				after, most := l.walked()
-				assert.LessOrEqual(t, after-walks, 2)
+				after, most := l.refreshed()
+				assert.LessOrEqual(t, after-fulls, 2)
 				assert.LessOrEqual(t, most, 2)
 			})
 		})

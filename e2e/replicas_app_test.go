@@ -113,7 +113,7 @@ func (a *process) awaitServing(t testing.TB) {
 	}
 }
 
-var swapped = regexp.MustCompile(`msg="the list has changed".* swapped=(\S+)`)
+var published = regexp.MustCompile(`msg="the list has changed".* published=(\S+)`)
 
 func (a *process) read(from io.Reader) {
 	for lines := bufio.NewScanner(from); lines.Scan(); {
@@ -127,7 +127,7 @@ func (a *process) line(text string) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if m := swapped.FindStringSubmatch(text); m != nil {
+	if m := published.FindStringSubmatch(text); m != nil {
 		if at, err := time.Parse(time.RFC3339Nano, m[1]); err == nil {
 			a.changes = append(a.changes, at)
 		}
@@ -147,9 +147,9 @@ func (a *process) last() string {
 	return a.name + ":\n    " + strings.Join(a.tail, "\n    ") + "\n"
 }
 
-// swaps returns when it swapped in the changes that it has told of, but for the
+// publishes returns when it published the changes that it has told of, but for the
 // first so many.
-func (a *process) swaps(but int) []time.Time {
+func (a *process) publishes(but int) []time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.changes[min(but, len(a.changes)):]

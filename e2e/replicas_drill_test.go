@@ -140,15 +140,15 @@ func (d *drill) inStep(t testing.TB) *process {
 		}
 		return ok
 	}, patience, 200*time.Millisecond, "not in step: %s", &lazily{&told})
-	walks := d.market.seen(time.Time{})
-	for _, w := range slices.Backward(walks) {
+	fulls := d.market.seen(time.Time{})
+	for _, w := range slices.Backward(fulls) {
 		for _, a := range d.apps {
 			if a.name == w.who {
 				return a
 			}
 		}
 	}
-	t.Fatal("none of them has walked")
+	t.Fatal("none of them has refreshed")
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 	t.Helper()
 	before := make([]int, len(d.apps))
 	for i, a := range d.apps {
-		before[i] = len(a.swaps(0))
+		before[i] = len(a.publishes(0))
 	}
 	role := fmt.Sprintf("role-%d", d.changed%7) // another one when a user's turn comes again
 	all := make([]rolegatetest.User, users)
@@ -177,7 +177,7 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 	d.market.Put(all...)
 	everywhere := func() bool {
 		for i, a := range d.apps {
-			if len(a.swaps(before[i])) == 0 {
+			if len(a.publishes(before[i])) == 0 {
 				return false
 			}
 		}
@@ -186,12 +186,12 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 	require.Eventually(t, everywhere, patience, 20*time.Millisecond, "a change did not reach everybody")
 	var first time.Time
 	for i, a := range d.apps {
-		if at := a.swaps(before[i])[0]; first.IsZero() || at.Before(first) {
+		if at := a.publishes(before[i])[0]; first.IsZero() || at.Before(first) {
 			first = at
 		}
 	}
 	for i, a := range d.apps {
-		if at := a.swaps(before[i])[0]; !at.Equal(first) {
+		if at := a.publishes(before[i])[0]; !at.Equal(first) {
 			spread = append(spread, at.Sub(first))
 		}
 	}

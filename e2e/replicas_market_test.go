@@ -17,7 +17,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A market is a fake marketplace that knows who asks, and when who walks. Every
+// A market is a fake marketplace that knows who asks, and who makes which full refresh when. Every
 // replica has an access token of its own for that.
 type market struct {
 	*rolegatetest.Marketplace
@@ -25,12 +25,12 @@ type market struct {
 	listed int64 // the sequence of the last user of the first list: what comes after is news
 
 	mu    sync.Mutex
-	walks []*seenWalk
+	fulls []*seenFull
 }
 
-// A seenWalk is a full refresh as the marketplace sees it: from the arrival of the
+// A seenFull is a full refresh as the marketplace sees it: from the arrival of the
 // request for the first page to the end of the last answer from the list.
-type seenWalk struct {
+type seenFull struct {
 	who      string
 	from, to time.Time
 	pages    int
@@ -85,33 +85,33 @@ func (m *market) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.Clone(r.Context())
 	r.URL.RawQuery = query.Encode()
 	if after, _ := strconv.ParseInt(query.Get("lastSequence"), 10, 64); after < m.listed {
-		walk := m.page(who, after)
+		full := m.page(who, after)
 		defer func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			walk.open--
-			walk.to = time.Now()
+			full.open--
+			full.to = time.Now()
 		}()
 	}
 	m.Marketplace.ServeHTTP(w, r)
 }
 
 // page notes that a full refresh is under way.
-func (m *market) page(who string, after int64) *seenWalk {
+func (m *market) page(who string, after int64) *seenFull {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	at := -1
-	for i, w := range m.walks {
+	for i, w := range m.fulls {
 		if w.who == who {
 			at = i
 		}
 	}
 	if after == 0 || at < 0 {
-		m.walks = append(m.walks, &seenWalk{who: who, from: now})
-		at = len(m.walks) - 1
+		m.fulls = append(m.fulls, &seenFull{who: who, from: now})
+		at = len(m.fulls) - 1
 	}
-	w := m.walks[at]
+	w := m.fulls[at]
 	w.pages++
 	w.open++
 	w.to = now
@@ -119,22 +119,22 @@ func (m *market) page(who string, after int64) *seenWalk {
 }
 
 // seen returns the full refreshes that began since then.
-func (m *market) seen(since time.Time) (walks []seenWalk) {
+func (m *market) seen(since time.Time) (fulls []seenFull) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, w := range m.walks {
+	for _, w := range m.fulls {
 		if !w.from.Before(since) {
-			walks = append(walks, *w)
+			fulls = append(fulls, *w)
 		}
 	}
-	return walks
+	return fulls
 }
 
-// walking reports whether that replica is in the middle of a walk.
-func (m *market) walking(who string) bool {
+// refreshing reports whether that replica is in the middle of a full refresh.
+func (m *market) refreshing(who string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, w := range slices.Backward(m.walks) {
+	for _, w := range slices.Backward(m.fulls) {
 		if w.who == who {
 			return w.open > 0 && w.pages > 1
 		}
@@ -144,11 +144,11 @@ func (m *market) walking(who string) bool {
 
 // atOnce returns how many of the full refreshes were under way at the same time, and
 // tells of them.
-func atOnce(walks []seenWalk) (most int, tell string) {
-	for _, w := range walks {
+func atOnce(fulls []seenFull) (most int, tell string) {
+	for _, w := range fulls {
 		n := 0
 		var who []string
-		for _, v := range walks {
+		for _, v := range fulls {
 			if !v.from.After(w.from) && v.to.After(w.from) {
 				n++
 				who = append(who, fmt.Sprintf("%s from %s for %v", v.who, v.from.Format("15:04:05.000"), v.to.Sub(v.from).Round(time.Millisecond)))

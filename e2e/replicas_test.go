@@ -51,7 +51,7 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// All start at once, with nothing in Redis: one of them walks.
+// All start at once, with nothing in Redis: one of them makes a full refresh.
 func startedTogether(t *testing.T, d *drill) {
 	begun := time.Now()
 	for i := range drillReplicas {
@@ -59,15 +59,15 @@ func startedTogether(t *testing.T, d *drill) {
 	}
 	d.up(t, d.apps...)
 	d.inStep(t)
-	walks := d.market.seen(begun)
-	first := walks[0]
-	for _, w := range walks {
-		assert.Equal(t, first.who, w.who, "nobody else walks")
+	fulls := d.market.seen(begun)
+	first := fulls[0]
+	for _, w := range fulls {
+		assert.Equal(t, first.who, w.who, "nobody else makes a full refresh")
 	}
-	t.Logf("ready and in step after %v, with %d walks, of which the first took %v", time.Since(begun).Round(time.Millisecond), len(walks), first.to.Sub(first.from).Round(time.Millisecond))
+	t.Logf("ready and in step after %v, with %d full refreshes, of which the first took %v", time.Since(begun).Round(time.Millisecond), len(fulls), first.to.Sub(first.from).Round(time.Millisecond))
 }
 
-// While all is well, one walks at a time, and a change is seen by all within three
+// While all is well, one makes full refreshes at a time, and a change is seen by all within three
 // seconds of the first that sees it: each asks about once a second.
 func calm(t *testing.T, d *drill) {
 	length, _ := howLong(t)
@@ -76,27 +76,27 @@ func calm(t *testing.T, d *drill) {
 	for time.Since(begun) < length {
 		d.spread = append(d.spread, d.change(t, 1)...)
 	}
-	walks := d.market.seen(begun)
-	most, tell := atOnce(walks)
+	fulls := d.market.seen(begun)
+	most, tell := atOnce(fulls)
 	assert.Equal(t, 1, most, tell)
 	assert.NotEmpty(t, d.spread)
-	t.Logf("%v: %d walks, never two at a time; a change reached the others after %v (median of %d), %v (99 of 100)",
-		time.Since(begun).Round(time.Second), len(walks), quantile(d.spread, 50), len(d.spread), quantile(d.spread, 99))
+	t.Logf("%v: %d full refreshes, never two at a time; a change reached the others after %v (median of %d), %v (99 of 100)",
+		time.Since(begun).Round(time.Second), len(fulls), quantile(d.spread, 50), len(d.spread), quantile(d.spread, 99))
 	assert.Less(t, quantile(d.spread, 99), 3*time.Second)
 }
 
-// One that is killed in the middle of a walk is replaced when its lease is over.
+// One that is killed in the middle of a full refresh is replaced when its lease is over.
 func refresherKilled(t *testing.T, d *drill) {
 	_, times := howLong(t)
 	for range times {
 		d.inStep(t)
-		old := d.walker(t)
+		old := d.fullReader(t)
 		d.watch.stop(old)
 		killed := time.Now()
 		old.kill()
-		next := d.walksAfter(t, old, killed)
+		next := d.fullsAfter(t, old, killed)
 		late := d.watch.lateness(killed)
-		t.Logf("after %s, %s walked %v later", old.name, next.who, next.from.Sub(killed).Round(time.Millisecond))
+		t.Logf("after %s, %s refreshed %v later", old.name, next.who, next.from.Sub(killed).Round(time.Millisecond))
 		assert.Less(t, next.from.Sub(killed), drillLease+2*time.Second+late)
 		again := d.start(t, old.name, old.link)
 		d.replace(old, again)
@@ -107,44 +107,44 @@ func refresherKilled(t *testing.T, d *drill) {
 	}
 }
 
-// walker waits until a replica is in the middle of a walk.
-func (d *drill) walker(t *testing.T) (who *process) {
+// fullReader waits until a replica is in the middle of a full refresh.
+func (d *drill) fullReader(t *testing.T) (who *process) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		for _, a := range d.apps {
-			if d.market.walking(a.name) {
+			if d.market.refreshing(a.name) {
 				who = a
 				return true
 			}
 		}
 		return false
-	}, patience, time.Millisecond, "nobody walks")
+	}, patience, time.Millisecond, "nobody makes a full refresh")
 	return who
 }
 
-// walksAfter waits until another replica walks.
-func (d *drill) walksAfter(t *testing.T, old *process, since time.Time) (walk seenWalk) {
+// fullsAfter waits until another replica makes a full refresh.
+func (d *drill) fullsAfter(t *testing.T, old *process, since time.Time) (full seenFull) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		for _, walk = range d.market.seen(since) {
-			if walk.who != old.name {
+		for _, full = range d.market.seen(since) {
+			if full.who != old.name {
 				return true
 			}
 		}
 		return false
-	}, patience, 20*time.Millisecond, "nobody walks")
-	return walk
+	}, patience, 20*time.Millisecond, "nobody makes a full refresh")
+	return full
 }
 
-// One that is paused for longer than its lease, in the middle of a walk,
+// One that is paused for longer than its lease, in the middle of a full refresh,
 // publishes nothing when it wakes up.
 func refresherPaused(t *testing.T, d *drill) {
 	d.inStep(t)
-	old := d.walker(t)
+	old := d.fullReader(t)
 	paused := time.Now()
 	d.watch.stop(old)
 	require.NoError(t, old.cmd.Process.Signal(syscall.SIGSTOP))
-	next := d.walksAfter(t, old, paused)
+	next := d.fullsAfter(t, old, paused)
 	user := d.revoke(t, d.others(old)...)
 	require.NoError(t, old.cmd.Process.Signal(syscall.SIGCONT))
 	woken := time.Now()
@@ -152,7 +152,7 @@ func refresherPaused(t *testing.T, d *drill) {
 		code, err := old.ask(t.Context(), user, "/grades")
 		return err == nil && code == 403
 	}, patience, 20*time.Millisecond)
-	t.Logf("%s walked %v after %s was paused, which knew of a revocation %v after it woke up", next.who,
+	t.Logf("%s refreshed %v after %s was paused, which knew of a revocation %v after it woke up", next.who,
 		next.from.Sub(paused).Round(time.Millisecond), old.name, time.Since(woken).Round(time.Millisecond))
 	d.watch.begin(old)
 	d.inStep(t)
@@ -197,9 +197,9 @@ func redisAway(t *testing.T, d *drill) {
 	d.revoke(t, d.apps...)
 	d.change(t, 1)
 	t.Logf("each saw a revocation and a change by itself after %v", time.Since(away).Round(time.Millisecond))
-	walks := d.market.seen(away)
-	most, _ := atOnce(walks)
-	t.Logf("%d walks, %d at a time", len(walks), most)
+	fulls := d.market.seen(away)
+	most, _ := atOnce(fulls)
+	t.Logf("%d full refreshes, %d at a time", len(fulls), most)
 	back := time.Now()
 	d.redis.start(t, "--appendonly", "yes")
 	d.inOrder(t, back)

@@ -6,7 +6,7 @@
 // requests, prints what became of each, and goes on serving. With
 // ROLEGATE_BASE_URL, ROLEGATE_APP_ID and ROLEGATE_ACCESS_TOKEN set it uses that
 // marketplace instead, without a full refresh-through. ROLEGATE_REFRESH and
-// ROLEGATE_RESYNC are how often it pulls changes and walks the whole list.
+// ROLEGATE_RESYNC are how often it makes incremental and full refreshes.
 //
 // With -cache FILE it keeps the last good list in that file, so that it serves
 // at once when it is started while the marketplace is away. The folder of the

@@ -92,7 +92,7 @@ func BenchmarkWalk(b *testing.B) {
 	defer c.CloseIdleConnections()
 	for _, way := range []struct {
 		name string
-		walk func(map[int64][]rolegate.Grant) error
+		full func(map[int64][]rolegate.Grant) error
 	}{
 		{"rolegate", func(m map[int64][]rolegate.Grant) error {
 			return c.Pull(b.Context(), 0, func(r rolegate.Record) { m[r.UserID] = slices.Clone(r.Grants) })
@@ -104,7 +104,7 @@ func BenchmarkWalk(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				m := map[int64][]rolegate.Grant{}
-				if err := way.walk(m); err != nil || len(m) != users {
+				if err := way.full(m); err != nil || len(m) != users {
 					b.Fatal(len(m), err)
 				}
 			}

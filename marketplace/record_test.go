@@ -159,7 +159,7 @@ func TestBadRecords(t *testing.T) {
 	t.Parallel()
 	type bad struct {
 		name, json string
-		ids        []int64 // that are barred; nil for user 7, empty for nobody
+		ids        []int64 // with an invalid record; nil for user 7, empty for nobody
 		seq        int64   // -1 for 9
 		why        string  // in the error
 	}

@@ -138,7 +138,7 @@ func TestConcurrentPullsRenewOnce(t *testing.T) {
 	})
 }
 
-func TestTokenChangesInTheMiddleOfAWalk(t *testing.T) {
+func TestTokenChangesInTheMiddleOfAFullRefresh(t *testing.T) {
 	t.Parallel()
 	n := 0
 	var came []string

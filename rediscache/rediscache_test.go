@@ -61,7 +61,7 @@ func TestShare(t *testing.T) {
 	for _, s := range []rolegate.Source{source, down, down} {
 		gates = append(gates, open(t, s, rediscache.Config{Client: newClient(t, addr), Secret: secret}))
 	}
-	require.Equal(t, 1, source.Walks())
+	require.Equal(t, 1, source.FullRefreshes())
 	all := func(id int64, listed bool) func() bool {
 		return func() bool {
 			for _, gate := range gates {
@@ -78,7 +78,7 @@ func TestShare(t *testing.T) {
 	require.NoError(t, gates[0].RefreshAll(t.Context()))
 	require.Eventually(t, all(3, true), time.Minute, 10*time.Millisecond)
 	require.True(t, all(2, false)())
-	require.Equal(t, 2, source.Walks())
+	require.Equal(t, 2, source.FullRefreshes())
 }
 
 // Lists, prefixes and secrets that differ share nothing on one Redis.
@@ -93,7 +93,7 @@ func TestApart(t *testing.T) {
 		source := rolegatetest.NewStatic(user(1))
 		cfg.Client = newClient(t, addr)
 		open(t, source, cfg)
-		require.Equal(t, 1, source.Walks(), name)
+		require.Equal(t, 1, source.FullRefreshes(), name)
 	}
 }
 

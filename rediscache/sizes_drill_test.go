@@ -67,7 +67,7 @@ func TestSizes(t *testing.T) {
 			begun := time.Now()
 			open(t, down, rediscache.Config{Client: newClient(t, m.Addr()), Secret: secret})
 			took := time.Since(begun)
-			require.Equal(t, 1, source.Walks())
+			require.Equal(t, 1, source.FullRefreshes())
 			line := fmt.Sprintf("%d users: a list of %d bytes, a start in %v; rows of", n, bytes("base:*"), took.Round(10*time.Millisecond))
 			for _, k := range []int64{1, 10, 1000} {
 				changed := make([]rolegate.Record, k)

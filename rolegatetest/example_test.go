@@ -49,12 +49,12 @@ func ExampleMarketplace_FailNext() {
 	ask(m, m.Client(), rolegatetest.BaseURL, 0)
 	ask(m, m.Client(), rolegatetest.BaseURL, 0)
 	ask(m, m.Client(), rolegatetest.BaseURL, 12)
-	fmt.Println(m.RequestCount(), "requests,", m.Walks(), "walks")
+	fmt.Println(m.RequestCount(), "requests,", m.FullRefreshes(), "full refreshes")
 	// Output:
 	// 200 {"code":500,"data":{},"message":"系统繁忙","status":"fail"} <nil>
 	// 200 {"code":200,"status":"success","message":"请求成功","data":[]} <nil>
 	// 503 {"code":503,"data":{},"message":"Service Unavailable","status":"fail"} <nil>
-	// 3 requests, 2 walks
+	// 3 requests, 2 full refreshes
 }
 
 // A restored backup gives sequences out a second time.

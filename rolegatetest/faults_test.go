@@ -121,13 +121,13 @@ func TestDropRows(t *testing.T) {
 	c := newReader(m)
 	for n, want := range map[int][]int64{-1: {}, 0: {}, 3: {2, 4, 5}, 100: {2, 4, 5, 6, 7, 8, 9, 10}} {
 		m.Fail(rolegatetest.DropRows(n))
-		got, err := c.walk(t, 0, 2)
+		got, err := c.full(t, 0, 2)
 		require.NoError(t, err)
 		assert.Equal(t, want, ids(got), "DropRows(%d)", n)
 	}
 	assert.Equal(t, 8, m.Len())
 	m.Recover()
-	got, err := c.walk(t, 0, 2)
+	got, err := c.full(t, 0, 2)
 	require.NoError(t, err)
 	assert.Len(t, got, 8)
 }
@@ -138,7 +138,7 @@ func TestStuckPage(t *testing.T) {
 	m.Put(users(1, 10)...)
 	m.Fail(rolegatetest.StuckPage())
 	c := newReader(m)
-	got, err := c.walk(t, 0, 5)
+	got, err := c.full(t, 0, 5)
 	require.ErrorIs(t, err, errStuck)
 	assert.Equal(t, []int64{1, 2, 3, 4, 5, 1, 2, 3, 4, 5}, ids(got))
 	assert.Equal(t, int64(5), m.Requests()[1].After, "as it was asked")
@@ -161,7 +161,7 @@ func TestNoProgress(t *testing.T) {
 	t.Parallel()
 	m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
 	m.Fail(rolegatetest.NoProgress())
-	got, err := newReader(m).walk(t, 0, 3)
+	got, err := newReader(m).full(t, 0, 3)
 	require.ErrorIs(t, err, errStuck)
 	assert.Equal(t, []int64{1, 2, 3, 2, 3, 4}, ids(got))
 	for _, r := range got {
@@ -225,8 +225,8 @@ func TestWhichFaultDecides(t *testing.T) {
 	status := func(after int64) int { return c.get(t.Context(), after, 10).status }
 
 	m.Fail(rolegatetest.HTTPStatus(500))
-	m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(501))
-	m.FailWhen(func(r rolegatetest.Request) bool { return r.After == 7 && m.Walks() > 0 }, nil)
+	m.FailWhen(rolegatetest.Request.BeginsFullRefresh, rolegatetest.HTTPStatus(501))
+	m.FailWhen(func(r rolegatetest.Request) bool { return r.After == 7 && m.FullRefreshes() > 0 }, nil)
 	m.FailNext(2, rolegatetest.HTTPStatus(502))
 	m.FailNext(1, nil)
 	m.FailNext(0, rolegatetest.HTTPStatus(599))
@@ -234,7 +234,7 @@ func TestWhichFaultDecides(t *testing.T) {
 	assert.Equal(t, []int{502, 502, 200, 503, 501, 500, 200, 501}, []int{
 		status(0), status(1), status(0), status(1), status(0), status(1), status(7), status(0),
 	})
-	m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(504))
+	m.FailWhen(rolegatetest.Request.BeginsFullRefresh, rolegatetest.HTTPStatus(504))
 	assert.Equal(t, 504, status(0), "the last one set")
 	m.Fail(rolegatetest.HTTPStatus(505))
 	assert.Equal(t, 505, status(1))

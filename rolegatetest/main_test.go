@@ -99,9 +99,9 @@ func (c *reader) page(t *testing.T, after int64, limit int) []record {
 
 var errStuck = errors.New("a full page does not move on")
 
-// walk reads from after to the end of the list: an empty page, or a short one
+// full reads from after to the end of the list: an empty page, or a short one
 // that does not move on.
-func (c *reader) walk(t *testing.T, after int64, limit int) (records []record, err error) {
+func (c *reader) full(t *testing.T, after int64, limit int) (records []record, err error) {
 	t.Helper()
 	for {
 		rows := c.page(t, after, limit)

@@ -163,7 +163,7 @@ func (m *Marketplace) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.RUnlock()
 
 	req := newRequest(r, m.cfg.Path, token)
-	number := m.log.begin(req, req.BeginsWalk())
+	number := m.log.begin(req, req.BeginsFullRefresh())
 	fault := m.faults.pick(req)
 
 	a := &answer{ResponseWriter: w}

@@ -59,7 +59,7 @@ func TestPageIsSpeltAsDocumented(t *testing.T) {
 	}
 }
 
-func TestWalk100000UsersWithStringIDs(t *testing.T) {
+func TestFullRefresh100000UsersWithStringIDs(t *testing.T) {
 	t.Parallel()
 	const count, first = 100_000, int64(1)<<53 + 1
 	m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{IDs: rolegatetest.IDsString, FirstSequence: 1 << 60})
@@ -67,7 +67,7 @@ func TestWalk100000UsersWithStringIDs(t *testing.T) {
 		m.Grant(first+n, 1<<54+1, "teacher")
 	}
 	c := newReader(m)
-	got, err := c.walk(t, 0, 1000)
+	got, err := c.full(t, 0, 1000)
 	require.NoError(t, err)
 	require.Len(t, got, count)
 	for n, r := range got {
@@ -76,7 +76,7 @@ func TestWalk100000UsersWithStringIDs(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 101, m.RequestCount(), "100 full pages and an empty one")
-	assert.Equal(t, 1, m.Walks())
+	assert.Equal(t, 1, m.FullRefreshes())
 }
 
 func TestCursor(t *testing.T) {
@@ -104,7 +104,7 @@ func TestCursor(t *testing.T) {
 			m.Put(users(1, 2)...)
 			m.PutTied(users(3, 5)...) // one sequence
 			m.Put(users(6, 6)...)
-			got, err := newReader(m).walk(t, 0, tc.limit)
+			got, err := newReader(m).full(t, 0, tc.limit)
 			require.ErrorIs(t, err, tc.err)
 			assert.Equal(t, tc.want, ids(got))
 			assert.Equal(t, tc.requests, m.RequestCount())
@@ -194,7 +194,7 @@ func TestConfigIsKept(t *testing.T) {
 	c := newReader(m)
 	got := c.do(t.Context(), http.MethodGet, "/v2/users?accessToken=AT-3-x", http.Header{"X-App-Id": {"school"}})
 	assert.Contains(t, got.body, `"code":200`)
-	assert.Equal(t, 1, m.Walks())
+	assert.Equal(t, 1, m.FullRefreshes())
 }
 
 func TestSetToken(t *testing.T) {
@@ -247,13 +247,13 @@ func TestRequestsAreRecorded(t *testing.T) {
 		assert.Equal(t, time.Now(), got[0].Time)
 		assert.Equal(t, []int64{0, 2, 200, 2}, []int64{got[0].After, got[0].Limit, int64(got[0].Status), int64(got[0].Rows)})
 		assert.Equal(t, []int64{2, 2, 200, 1}, []int64{got[1].After, got[1].Limit, int64(got[1].Status), int64(got[1].Rows)})
-		assert.True(t, got[0].BeginsWalk() && got[0].TokenOK && !got[0].GoesOn())
-		assert.True(t, got[1].GoesOn() && !got[1].BeginsWalk())
+		assert.True(t, got[0].BeginsFullRefresh() && got[0].TokenOK && !got[0].GoesOn())
+		assert.True(t, got[1].GoesOn() && !got[1].BeginsFullRefresh())
 		assert.Equal(t, "test-app", got[1].AppID)
 		assert.Equal(t, []string{"HEAD", "/elsewhere", "1"}, []string{got[2].Method, got[2].Path, got[2].Header.Get("X-Trace")})
 		assert.Equal(t, 404, got[2].Status)
-		assert.False(t, got[2].TokenOK || got[2].BeginsWalk() || got[2].GoesOn())
-		assert.Equal(t, []int{3, 1}, []int{m.RequestCount(), m.Walks()})
+		assert.False(t, got[2].TokenOK || got[2].BeginsFullRefresh() || got[2].GoesOn())
+		assert.Equal(t, []int{3, 1}, []int{m.RequestCount(), m.FullRefreshes()})
 	})
 }
 
@@ -273,10 +273,10 @@ func TestRecordOfRequestsIsBounded(t *testing.T) {
 	for _, r := range got {
 		assert.Equal(t, 200, r.Status)
 	}
-	assert.Equal(t, []int{10_003, 1}, []int{m.RequestCount(), m.Walks()})
+	assert.Equal(t, []int{10_003, 1}, []int{m.RequestCount(), m.FullRefreshes()})
 	m.ResetRequests()
 	assert.Nil(t, m.Requests())
-	assert.Equal(t, []int{0, 0}, []int{m.RequestCount(), m.Walks()})
+	assert.Equal(t, []int{0, 0}, []int{m.RequestCount(), m.FullRefreshes()})
 }
 
 func TestManyAtOnce(t *testing.T) {

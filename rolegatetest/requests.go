@@ -34,12 +34,12 @@ type Request struct {
 	listed bool // the path is that of the list of users
 }
 
-// BeginsWalk reports whether r asks for the list from its start. As a method
+// BeginsFullRefresh reports whether r asks for the list from its start. As a method
 // expression it is a condition for [Marketplace.FailWhen].
-func (r Request) BeginsWalk() bool { return r.listed && r.After == 0 }
+func (r Request) BeginsFullRefresh() bool { return r.listed && r.After == 0 }
 
 // GoesOn reports whether r asks for what came after some sequence: an
-// incremental refresh, or the second and later pages of a walk. As a method
+// incremental refresh, or the second and later pages of a full refresh. As a method
 // expression it is a condition for [Marketplace.FailWhen].
 func (r Request) GoesOn() bool { return r.listed && r.After > 0 }
 
@@ -67,9 +67,9 @@ func (m *Marketplace) Requests() []Request { return m.log.requests() }
 // RequestCount returns how many requests there were, of every kind.
 func (m *Marketplace) RequestCount() int { return m.log.total() }
 
-// Walks returns how many requests asked for the list from its start: the walks
+// FullRefreshes returns how many requests asked for the list from its start: the full refreshes
 // that were begun, where a first page asked for twice counts twice.
-func (m *Marketplace) Walks() int { return m.log.ofNote() }
+func (m *Marketplace) FullRefreshes() int { return m.log.ofNote() }
 
 // ResetRequests forgets all requests so far and counts from zero again. What
 // is still being answered is forgotten too.

@@ -38,11 +38,11 @@ func TestRoleList(t *testing.T) {
 	var seen []string
 	for _, r := range got {
 		assert.Equal(t, list, r.Path)
-		assert.False(t, r.BeginsWalk() || r.GoesOn(), "no request for users")
+		assert.False(t, r.BeginsFullRefresh() || r.GoesOn(), "no request for users")
 		seen = append(seen, fmt.Sprint(r.Status, r.Rows, r.TokenOK))
 	}
 	assert.Equal(t, []string{"404 0 true", "200 2 true", "200 0 true", "200 0 false", "503 0 true"}, seen)
-	assert.Zero(t, m.Walks())
+	assert.Zero(t, m.FullRefreshes())
 }
 
 func TestRoleListElsewhere(t *testing.T) {

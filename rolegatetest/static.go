@@ -25,7 +25,7 @@ type Static struct {
 	err        error
 	errAfter   int
 	blocked    chan struct{} // closed on release, nil if not blocked
-	walks      int
+	fulls      int
 	increments int
 }
 
@@ -121,7 +121,7 @@ func (s *Static) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 	s.mu.Lock()
 	records, delay, blocked := s.records, s.delay, s.blocked
 	if after == 0 {
-		s.walks++
+		s.fulls++
 	} else {
 		s.increments++
 		records = records[firstAbove(records, after):]
@@ -206,15 +206,15 @@ func (s *Static) Block() (release func()) {
 	})
 }
 
-// Walks returns how many pulls of the whole list (after 0) were begun.
-func (s *Static) Walks() int {
+// FullRefreshes returns how many full refreshes (after 0) were begun.
+func (s *Static) FullRefreshes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.walks
+	return s.fulls
 }
 
-// Increments returns how many incremental refreshes (any other after) were begun.
-func (s *Static) Increments() int {
+// IncrementalRefreshes returns how many incremental refreshes (any other after) were begun.
+func (s *Static) IncrementalRefreshes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.increments

@@ -106,7 +106,7 @@ func TestStaticFails(t *testing.T) {
 	got, err = pulled(t, s, 0)
 	require.NoError(t, err)
 	assert.Len(t, got, 2)
-	assert.Equal(t, []int{3, 1}, []int{s.Walks(), s.Increments()})
+	assert.Equal(t, []int{3, 1}, []int{s.FullRefreshes(), s.IncrementalRefreshes()})
 }
 
 func TestStaticHeldUp(t *testing.T) {

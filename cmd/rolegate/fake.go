@@ -64,7 +64,7 @@ the names and what WHEN can be.`,
   rolegate fake --users 100000 --orgs 50 --roles teacher,parent,pupil
   rolegate fake --ids mixed --page-cap 100 --inclusive --latency 50ms
   rolegate fake --fault http-status=503@p=0.2          # one request of five fails
-  rolegate fake --fault truncated@walk,every=3         # each third full refresh breaks off
+  rolegate fake --fault truncated@full,every=3         # each third full refresh breaks off
   rolegate fake --fault drop-rows=3@from=30s..2m -v    # most users are missing for a while
   curl -d user=1542135022016057005 -d org=8 -d role=teacher http://127.0.0.1:9400/_fake/grant
   curl -d fault=truncated@next=5 http://127.0.0.1:9400/_fake/fault`,

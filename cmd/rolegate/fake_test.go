@@ -297,7 +297,7 @@ func TestFakeMistakes(t *testing.T) {
 		"no port":           {[]string{"--listen", "127.0.0.1"}, `expected host:port, such as 127.0.0.1:9400`},
 		"ids":               {[]string{"--ids", "hex"}, `--ids "hex": expected number, string or mixed`},
 		"a fault":           {[]string{"--fault", "trunkated"}, `--fault "trunkated": expected one of truncated, unterminated, `},
-		"when":              {[]string{"--fault", "hang@never"}, `expected behind the last @ one of always, walk`},
+		"when":              {[]string{"--fault", "hang@never"}, `expected behind the last @ one of always, full`},
 		"a cloud's fault":   {[]string{"--fault", "cloud:hang"}, "expected --cloud-command too"},
 		"users":             {[]string{"--users", "-1"}, "--users -1: expected 0 to 5000000"},
 		"orgs":              {[]string{"--orgs", "0"}, "--orgs 0: expected 1 to 1000000"},
@@ -351,8 +351,8 @@ func TestFakeCompletion(t *testing.T) {
 	for typed, want := range map[string][]string{
 		"":              {"truncated\tthe connection breaks", "slow=2s\t", "list\tlist them all", ":6\n"},
 		"cloud:":        {"cloud:error-r=500\t", "cloud:hang\t"},
-		"hang@":         {"hang@walk\t", "hang@every=3\t", ":4\n"},
-		"hang@walk,":    {"hang@walk,every=3\t"},
+		"hang@":         {"hang@full\t", "hang@every=3\t", ":4\n"},
+		"hang@full,":    {"hang@full,every=3\t"},
 		"cloud:slow=1s": {":6\n"},
 	} {
 		_, out, _ := call(t, "__complete", "fake", "--fault", typed)

@@ -106,7 +106,7 @@ Excel 最多显示 1048576 行。
   rolegate fake --users 100000 --orgs 50 --roles teacher,parent,pupil
   rolegate fake --ids mixed --page-cap 100 --inclusive --latency 50ms
   rolegate fake --fault http-status=503@p=0.2          # 五个请求里有一个失败
-  rolegate fake --fault truncated@walk,every=3         # 每三次全量同步有一次中断
+  rolegate fake --fault truncated@full,every=3         # 每三次全量同步有一次中断
   rolegate fake --fault drop-rows=3@from=30s..2m -v    # 有一段时间缺少大部分用户
   curl -d user=1542135022016057005 -d org=8 -d role=teacher http://127.0.0.1:9400/_fake/grant
   curl -d fault=truncated@next=5 http://127.0.0.1:9400/_fake/fault`},

@@ -164,7 +164,7 @@ func TestMove(t *testing.T) {
 	assert.Empty(t, ask(app["before"], "", "GET", "/grades").Header().Get("WWW-Authenticate"))
 	assert.Equal(t, `Basic realm="school"`, ask(end, "", "GET", "/grades").Header().Get("WWW-Authenticate"))
 
-	// Who is taken off the list is out with the next walk.
+	// Who is taken off the list is out with the next full refresh.
 	_, err = e.routes.DeleteUser("alice")
 	require.NoError(t, err)
 	assert.Equal(t, 403, ask(app["before"], "alice", "GET", "/grades").Code)

@@ -66,11 +66,11 @@ func pulls(interval float64) (at []float64) {
 }
 
 func draw(to io.Writer) error {
-	walks := pulls(resyncEvery)
-	var lastWalk, lastPull float64
-	for _, at := range walks {
+	fulls := pulls(resyncEvery)
+	var lastFull, lastPull float64
+	for _, at := range fulls {
 		if at < downFrom {
-			lastWalk = at
+			lastFull = at
 		}
 	}
 	for _, at := range pulls(every) {
@@ -78,7 +78,7 @@ func draw(to io.Writer) error {
 			lastPull = at
 		}
 	}
-	stale, expired, again := lastPull+staleAfter, lastWalk+expireAfter, downTo+1
+	stale, expired, again := lastPull+staleAfter, lastFull+expireAfter, downTo+1
 
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -108,7 +108,7 @@ text { fill: #ddd } .axis { stroke: #ddd } .serves { fill: #12301f } .warns { fi
 		p(`<line class="faint" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, x(0), x(until), y(limit.age), y(limit.age))
 		p(`<text x="%.1f" y="%.1f">%s (%.0f min)</text>`, x(limit.at), y(limit.age)-5, limit.name, limit.age)
 	}
-	p(`<path class="verified" d="%s"/>`, age(walks))
+	p(`<path class="verified" d="%s"/>`, age(fulls))
 	p(`<path class="contact" d="%s"/>`, age(pulls(every)))
 	p(`<line class="axis" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, x(0), x(until), y(0), y(0))
 	p(`<line class="axis" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, x(0), x(0), y(0), y(most))

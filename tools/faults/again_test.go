@@ -45,7 +45,7 @@ func TestFault72APageThatMeetsWithTheNetwork(t *testing.T) {
 						h.m.Touch(id + 1)
 					}
 				}
-				quiet, walks := h.line.count(), h.m.Walks()
+				quiet, fulls := h.line.count(), h.m.FullRefreshes()
 				require.NoError(t, pull.pull(t.Context(), h.gate))
 				quiet = h.line.count() - quiet
 				for n := 1; n <= 5; n++ {
@@ -70,8 +70,8 @@ func TestFault72APageThatMeetsWithTheNetwork(t *testing.T) {
 					assert.LessOrEqual(t, h.line.count()-sent, quiet+n+2, "page one is not asked for again")
 					h.m.Recover()
 				}
-				if pull.name == "walk" {
-					assert.LessOrEqual(t, h.m.Walks()-walks, 6)
+				if pull.name == "full refresh" {
+					assert.LessOrEqual(t, h.m.FullRefreshes()-fulls, 6)
 				}
 				assert.Empty(t, h.gate.Status().Failures)
 				for id := range int64(pages * rows) {
@@ -90,9 +90,9 @@ func TestFault72APageThatMeetsWithTheNetwork(t *testing.T) {
 			tickRun(t, fmt.Sprintf("%v of all", part), listHouse(1000, pagesOf(10), refreshed(rarely)), func(t *testing.T, h *tickHouse) {
 				h.m.Fail(rolegatetest.Sometimes(part, 7, fault))
 				for range 10 {
-					walks := h.m.Walks()
+					fulls := h.m.FullRefreshes()
 					require.NoError(t, h.gate.RefreshAll(t.Context()))
-					assert.LessOrEqual(t, h.m.Walks()-walks, 3, "a restart is the last resort")
+					assert.LessOrEqual(t, h.m.FullRefreshes()-fulls, 3, "a restart is the last resort")
 				}
 				h.calm(t)
 			})
@@ -187,7 +187,7 @@ func TestFault74ALimitOfRequests(t *testing.T) {
 			h := tickOpen(t, s)
 			took, limit := time.Since(began), time.Duration(c.pages+2)*time.Second/time.Duration(c.perSecond)
 			assert.LessOrEqual(t, took, limit*13/10+15*time.Second, "it opens, and has found out how many are borne")
-			assert.Equal(t, 1, h.m.Walks()-refusedWalks(h), "and begins once")
+			assert.Equal(t, 1, h.m.FullRefreshes()-refusedFulls(h), "and begins once")
 			for range 12 {
 				tickAfter(5 * time.Minute)
 				require.Equal(t, rolegate.StateReady, h.gate.Status().State)
@@ -198,10 +198,10 @@ func TestFault74ALimitOfRequests(t *testing.T) {
 	}
 }
 
-// refusedWalks is how many first pages were refused.
-func refusedWalks(h *tickHouse) (n int) {
+// refusedFulls is how many first pages were refused.
+func refusedFulls(h *tickHouse) (n int) {
 	for _, r := range h.m.Requests() {
-		if r.BeginsWalk() && r.Status == http.StatusTooManyRequests {
+		if r.BeginsFullRefresh() && r.Status == http.StatusTooManyRequests {
 			n++
 		}
 	}

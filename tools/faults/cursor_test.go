@@ -134,9 +134,9 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		h.m.FailWhen(func(r rolegatetest.Request) bool { return r.After > low }, rolegatetest.StuckPage())
 		// The full refresh that follows reads at once, but takes 20 s for its page, and
 		// fails the first time.
-		var walks atomic.Int64
-		h.m.FailWhen(rolegatetest.Request.BeginsWalk, func(w http.ResponseWriter, r *http.Request, normal http.Handler) {
-			if walks.Add(1) == 1 {
+		var fulls atomic.Int64
+		h.m.FailWhen(rolegatetest.Request.BeginsFullRefresh, func(w http.ResponseWriter, r *http.Request, normal http.Handler) {
+			if fulls.Add(1) == 1 {
 				rolegatetest.HTTPStatus(http.StatusInternalServerError)(w, r, normal)
 				return
 			}
@@ -144,8 +144,8 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 		})
 		h.keeps(t, tickPulls[1], rolegate.FailureCursorRegressed)
 		synctest.Wait()
-		assert.EqualValues(t, 1, walks.Load(), "a full refresh follows at once")
-		tickUntil(t, 2*time.Second, func() bool { return walks.Load() == 2 })
+		assert.EqualValues(t, 1, fulls.Load(), "a full refresh follows at once")
+		tickUntil(t, 2*time.Second, func() bool { return fulls.Load() == 2 })
 		tickAfter(9 * time.Second)
 		require.True(t, h.gate.Status().Full.Running)
 		h.kept(t, before, decided)
@@ -191,13 +191,13 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 				source := &tickScript{pull: tickYield(list...)}
 				gate, _ := tickGate(t, rolegate.Config{Source: source})
 				before := gate.Status()
-				var walks atomic.Int64
+				var fulls atomic.Int64
 				source.set(func(ctx context.Context, after int64, yield func(rolegate.Record)) error {
 					if after > 0 {
 						yield(back)
 						return nil
 					}
-					walks.Add(1)
+					fulls.Add(1)
 					if err := tickWait(ctx, 10*time.Second); err != nil {
 						return err
 					}
@@ -207,7 +207,7 @@ func TestFault16UpstreamSetBack(t *testing.T) {
 				require.ErrorAs(t, gate.Refresh(t.Context()), &failed)
 				assert.Equal(t, rolegate.FailureCursorRegressed, failed.Failure)
 				synctest.Wait()
-				require.EqualValues(t, 1, walks.Load(), "at once")
+				require.EqualValues(t, 1, fulls.Load(), "at once")
 				now := gate.Status()
 				assert.Equal(t, before.Contact, now.Contact)
 				assert.Equal(t, int64(20), now.Cursor)
@@ -322,12 +322,12 @@ func TestFault18OnePageOfMany(t *testing.T) {
 					page := 0
 					h.m.FailWhen(func(rolegatetest.Request) bool {
 						page++
-						if pull.name == "walk" {
+						if pull.name == "full refresh" {
 							h.kept(t, before, decided) // in the middle of the refresh
 						}
 						return page >= k // and when it is asked for again
 					}, c.fault)
-					if err := pull.pull(t.Context(), h.gate); err != nil && pull.name == "walk" {
+					if err := pull.pull(t.Context(), h.gate); err != nil && pull.name == "full refresh" {
 						h.failed(t, pull, c.want, err, before, decided)
 					} else if err != nil {
 						now := h.gate.Status()
@@ -341,7 +341,7 @@ func TestFault18OnePageOfMany(t *testing.T) {
 					}
 					h.m.Recover()
 				}
-				if pull.name == "walk" {
+				if pull.name == "full refresh" {
 					assert.GreaterOrEqual(t, pages, 5)
 				} else {
 					assert.GreaterOrEqual(t, pages, 2, "it goes on from the pages that counted")

@@ -17,7 +17,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// An empty list is held by the shrink brake, also with nine users, until a
+// An empty list is held by the shrink guard, also with nine users, until a
 // second full refresh agrees; at the very first start it is believed, and everybody is
 // denied.
 func TestFault19EmptyList(t *testing.T) {
@@ -90,7 +90,7 @@ func TestFault19EmptyList(t *testing.T) {
 	})
 }
 
-// Who is gone from the list is denied right after the swap, and admitted again
+// Who is gone from the list is denied right after the list is published, and admitted again
 // when they are back. A bad record denies its user although a good one says that
 // they are admin, whatever the shrink guard holds.
 func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
@@ -105,7 +105,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 		for range 3 {
 			h.m.Revoke(tickBob)
 			require.NoError(t, h.gate.RefreshAll(t.Context()))
-			assert.False(t, h.allowed(t, tickBob), "right after the swap")
+			assert.False(t, h.allowed(t, tickBob), "right after the list is published")
 			assert.Equal(t, http.StatusForbidden, tickAsk(t, admit, tickBob).Code, "and no refresh on deny brings the user back")
 			require.NoError(t, h.gate.Refresh(t.Context()))
 			assert.False(t, h.allowed(t, tickBob), "nor does an increment")
@@ -165,7 +165,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 		}
 	}
 	record := func(id, sequence int64) rolegate.Record { return tickRecord(id, sequence, "teacher", "admin") }
-	barred := func(id, sequence int64) rolegate.Record {
+	invalid := func(id, sequence int64) rolegate.Record {
 		return rolegate.Record{UserID: id, Sequence: sequence, Bad: errors.New("roleList: expected an array")}
 	}
 	many := func(n int64, more ...rolegate.Record) (list []rolegate.Record) {
@@ -174,12 +174,12 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 		}
 		return append(list, more...)
 	}
-	t.Run("while the brake holds the others", func(t *testing.T) {
+	t.Run("while the shrink guard holds the others", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			source := rolegatetest.NewStatic(many(100)...)
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
-			source.Set(append(many(20), barred(2, 9))...)
+			source.Set(append(many(20), invalid(2, 9))...)
 			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			assert.False(t, tickAllowed(gate, 2), "the record is invalid")
 			assert.True(t, tickAllowed(gate, 90), "the removal is held")
@@ -194,7 +194,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			source.Set(many(20)...)
 			require.ErrorIs(t, gate.RefreshAll(t.Context()), rolegate.ErrHeld)
 			require.True(t, tickAllowed(gate, 90))
-			source.Put(record(90, 6), barred(90, 9))
+			source.Put(record(90, 6), invalid(90, 9))
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.False(t, tickAllowed(gate, 90))
 			assert.Equal(t, 79, gate.Status().Held.Users)
@@ -206,9 +206,9 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 			source := rolegatetest.NewStatic(record(2, 5))
 			gate, _ := tickGate(t, rolegate.Config{Source: source})
 			require.True(t, tickAllowed(gate, 2))
-			source.Set(record(2, 5), barred(2, 9))
+			source.Set(record(2, 5), invalid(2, 9))
 			require.NoError(t, gate.RefreshAll(t.Context()))
-			assert.False(t, tickAllowed(gate, 2), "the brake holds no bad record")
+			assert.False(t, tickAllowed(gate, 2), "the shrink guard holds no bad record")
 			assert.Zero(t, gate.Status().Held)
 		})
 	})
@@ -216,7 +216,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 
 // An increment that began before a full refresh never brings back a user
 // that the full refresh has found gone.
-func TestFault21IncrementBesideAWalk(t *testing.T) {
+func TestFault21IncrementBesideAFullRefresh(t *testing.T) {
 	t.Parallel()
 	list := []rolegate.Record{tickRecord(1, 1, "teacher"), tickRecord(2, 2, "teacher"), tickRecord(3, 3, "teacher")}
 	for name, begin := range map[string]func(gate *rolegate.Gate){
@@ -266,7 +266,7 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 			})
 		}
 	}
-	t.Run("that waits for the swap of the full refresh", func(t *testing.T) {
+	t.Run("that waits for the full refresh to be published", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			// The full refresh has read its list, without 2, and is slow to read what came
@@ -282,12 +282,12 @@ func TestFault21IncrementBesideAWalk(t *testing.T) {
 				}
 				return tickYield(tickRecord(1, 1, "teacher"), tickRecord(3, 4, "teacher"))(ctx, after, yield)
 			})
-			walked := make(chan error, 1)
-			go func() { walked <- gate.RefreshAll(t.Context()) }()
+			refreshed := make(chan error, 1)
+			go func() { refreshed <- gate.RefreshAll(t.Context()) }()
 			tickAfter(10 * time.Second)
 			pulled := make(chan error, 1)
 			go func() { pulled <- gate.Refresh(t.Context()) }()
-			require.NoError(t, <-walked)
+			require.NoError(t, <-refreshed)
 			assert.False(t, tickAllowed(gate, 2))
 			require.NoError(t, <-pulled)
 			assert.False(t, tickAllowed(gate, 2))

@@ -90,7 +90,7 @@ func TestFault46AStoredIndexThatIsDamaged(t *testing.T) {
 		require.NotEmpty(t, status.Cache.Error, what)
 		require.False(t, webAllowed(gate, 666), what)
 		require.True(t, gate.Policy(rolegate.AnyRole("teacher")).Decide(t.Context(), rolegate.UserID(1), 7).Allowed(), what)
-		require.Equal(t, 1, source.Walks(), what)
+		require.Equal(t, 1, source.FullRefreshes(), what)
 		lines := book.lines("rolegate: the stored index is not used; the list comes from the source")
 		require.Len(t, lines, 1, what)
 		require.Equal(t, "WARN", lines[0]["level"], what)
@@ -319,7 +319,7 @@ type webFunc func([]byte) (int, error)
 
 func (f webFunc) Write(b []byte) (int, error) { return f(b) }
 
-// Line 48: a disk that is full or read-only, a folder that is gone. The swap in
+// Line 48: a disk that is full or read-only, a folder that is gone. The list in
 // memory must happen all the same, the failure be counted and told once, and the
 // old file stay; when the disk is well again, the index is stored again.
 func TestFault48TheIndexCannotBeStored(t *testing.T) {
@@ -373,7 +373,7 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 				for id := range int64(3) {
 					source.Put(webUser(id+2, webIn(7, "teacher")))
 					require.NoError(t, gate.Refresh(t.Context()))
-					assert.True(t, webAllowed(gate, id+2), "the swap in memory has happened")
+					assert.True(t, webAllowed(gate, id+2), "the list in memory is published")
 					source.Remove(id + 2)
 					require.NoError(t, gate.RefreshAll(t.Context()))
 					assert.False(t, webAllowed(gate, id+2))

@@ -269,7 +269,7 @@ func (w *keepWorld) goesOn() {
 		require.NoError(w, w.gate.RefreshAll(w.Context()))
 	}
 	assert.True(w, w.has(guest, "teacher"), "the next good pull brings news")
-	assert.False(w, w.admits(guest-1), "the next good walk takes somebody away")
+	assert.False(w, w.admits(guest-1), "the next good full refresh takes somebody away")
 	status := w.gate.Status()
 	assert.Zero(w, status.Incremental.Consecutive)
 	assert.Zero(w, status.Full.Consecutive)

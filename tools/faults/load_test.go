@@ -85,18 +85,18 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 				require.Equal(t, 401, w.ask(h, r, header, nobody))
 				before := webHeap()
 
-				pulls := source.Increments()
+				pulls := source.IncrementalRefreshes()
 				inMinute := make([]int, 0, 60*minutes)
 				for second := range 60 * minutes {
-					begun := source.Increments()
+					begun := source.IncrementalRefreshes()
 					for i := second * ids / (60 * minutes); i < (second+1)*ids/(60*minutes); i++ {
 						if code := w.ask(h, r, header, value(i)); code != 403 {
 							t.Fatalf("unknown id %d: %d", i, code)
 						}
 					}
-					now := source.Increments()
+					now := source.IncrementalRefreshes()
 					require.Equal(t, 200, w.ask(h, r, header, somebody))
-					require.Equal(t, now, source.Increments(), "a known user causes no refresh")
+					require.Equal(t, now, source.IncrementalRefreshes(), "a known user causes no refresh")
 					inMinute = append(inMinute, now-begun)
 					<-time.After(time.Second)
 				}
@@ -107,8 +107,8 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 					}
 					require.LessOrEqual(t, sum, perMinute, "in the minute that ends with second %d", i)
 				}
-				assert.LessOrEqual(t, source.Increments()-pulls, perMinute*minutes)
-				assert.GreaterOrEqual(t, source.Increments()-pulls, perMinute/2*(minutes+1), "those that it may make, it makes: half at once, and the other half by and by")
+				assert.LessOrEqual(t, source.IncrementalRefreshes()-pulls, perMinute*minutes)
+				assert.GreaterOrEqual(t, source.IncrementalRefreshes()-pulls, perMinute/2*(minutes+1), "those that it may make, it makes: half at once, and the other half by and by")
 
 				after := webHeap()
 				assert.Less(t, after, before+2<<20, "%d ids, and %d bytes", ids, int64(after-before))
@@ -131,7 +131,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 			source.SetDelay(30 * time.Second)
 			flood := func(wave int) {
 				var waiting sync.WaitGroup
-				pulls := source.Increments()
+				pulls := source.IncrementalRefreshes()
 				for i := range each {
 					waiting.Go(func() {
 						w, id := new(webStatusOnly), strconv.Itoa(wave*each+i+2)
@@ -146,7 +146,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 					require.Equal(t, 200, w.ask(h, r, "X-User-Id", "1"))
 				}
 				assert.Zero(t, time.Since(begun), "known users wait for none of it")
-				assert.LessOrEqual(t, source.Increments()-pulls, 2, "they all wait for one, beside the one that is due")
+				assert.LessOrEqual(t, source.IncrementalRefreshes()-pulls, 2, "they all wait for one, beside the one that is due")
 				waiting.Wait()
 			}
 			flood(0) // memory that goroutines had is kept for others
@@ -236,10 +236,10 @@ func (l webList) Pull(ctx context.Context, after int64, yield func(rolegate.Reco
 const webMostHeap = 200*webMany + 16<<20
 
 // Line 57: a full refresh of a million users while serving. The heap must stay
-// bounded, and every request be answered meanwhile: none waits for the walk.
+// bounded, and every request be answered meanwhile: none waits for the full refresh.
 //
 // It measures memory, and so does not run beside other tests.
-func TestFault57AWalkOfAMillionUsersWhileServing(t *testing.T) {
+func TestFault57AFullRefreshOfAMillionUsersWhileServing(t *testing.T) {
 	var answered, refused atomic.Int64
 	halves := make(chan int64, 16)
 	first := true

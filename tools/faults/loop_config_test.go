@@ -151,7 +151,7 @@ func TestFault31ConfigWithMistakes(t *testing.T) {
 			cfg.Source, cfg.Refresh.Every = source, -1
 			refused(t, cfg)
 			synctest.Wait()
-			assert.Zero(t, source.Walks())
+			assert.Zero(t, source.FullRefreshes())
 		})
 	})
 	t.Run("zero is the default", func(t *testing.T) {

@@ -135,7 +135,7 @@ func TestFault26StaleAndExpired(t *testing.T) {
 		})
 	}
 	tickRun(t, "contact, but no full refresh", tickSetup{}, func(t *testing.T, h *tickHouse) {
-		h.m.FailWhen(rolegatetest.Request.BeginsWalk, rolegatetest.HTTPStatus(http.StatusBadGateway))
+		h.m.FailWhen(rolegatetest.Request.BeginsFullRefresh, rolegatetest.HTTPStatus(http.StatusBadGateway))
 		tickAfter(time.Hour - time.Second)
 		assert.Equal(t, rolegate.StateReady, h.gate.Status().State)
 		assert.Equal(t, http.StatusOK, tickAsk(t, h.gate.Admit(tickOK), tickAlice).Code)
@@ -293,10 +293,10 @@ func TestFault28SlowPulls(t *testing.T) {
 			slow.quiet(t, 1, 30*time.Minute, tickEvery*9/10, gate)
 		})
 	})
-	t.Run("walk", func(t *testing.T) {
+	t.Run("full refresh", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			slow := tickSlowSource{walks: 25 * time.Minute}
+			slow := tickSlowSource{fulls: 25 * time.Minute}
 			gate, _ := tickGate(t, rolegate.Config{Source: &slow})
 			slow.on.Store(true)
 			tickAfter(5 * time.Hour)
@@ -313,7 +313,7 @@ func TestFault28SlowPulls(t *testing.T) {
 	t.Run("asked for beside the loop", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			slow := tickSlowSource{increments: 90 * time.Second, walks: 90 * time.Second}
+			slow := tickSlowSource{increments: 90 * time.Second, fulls: 90 * time.Second}
 			gate, _ := tickGate(t, rolegate.Config{Source: &slow})
 			slow.on.Store(true)
 			var wg sync.WaitGroup
@@ -334,9 +334,9 @@ func TestFault28SlowPulls(t *testing.T) {
 }
 
 // A tickSlowSource has one user and takes its time, and notes when it was asked:
-// for walks at 0, for increments at 1.
+// for full refreshes at 0, for increments at 1.
 type tickSlowSource struct {
-	walks, increments time.Duration
+	fulls, increments time.Duration
 	on                atomic.Bool
 	under, most       [2]atomic.Int64
 
@@ -345,7 +345,7 @@ type tickSlowSource struct {
 }
 
 func (s *tickSlowSource) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
-	kind, takes := 0, s.walks
+	kind, takes := 0, s.fulls
 	if after > 0 {
 		kind, takes = 1, s.increments
 	}
@@ -363,7 +363,7 @@ func (s *tickSlowSource) Pull(ctx context.Context, after int64, yield func(roleg
 }
 
 // quiet checks that for a while no refresh of that kind comes sooner than after
-// gap. Walks have an increment of their own at their end, which does not count.
+// gap. Full refreshes have an increment of their own at their end, which does not count.
 func (s *tickSlowSource) quiet(t *testing.T, kind int, d, gap time.Duration, gate *rolegate.Gate) {
 	t.Helper()
 	s.mu.Lock()

@@ -257,7 +257,7 @@ func TestFault89ManyInvalidRecords(t *testing.T) {
 						h.m.Raw(id+2, fmt.Sprintf(c.odd, id+2, h.m.Sequence()))
 					}
 					err := pull.pull(t.Context(), h.gate)
-					if c.structural && odd > 10 && pull.name == "walk" {
+					if c.structural && odd > 10 && pull.name == "full refresh" {
 						refuses(t, err, rolegate.FailureDrift)
 						assert.True(t, h.allowed(t, 2), "the list stays")
 					} else {

@@ -23,7 +23,7 @@ import (
 // webSeen is what the Where of a guard has seen of the user.
 type webSeen struct{}
 
-// Line 32: a thousand readers ask while the index is swapped under them. Each
+// Line 32: a thousand readers ask while lists are published under them. Each
 // request must see one generation from beginning to end, and nobody may be off
 // the list for a moment.
 //
@@ -31,7 +31,7 @@ type webSeen struct{}
 // nowhere else, so that a request that saw two of them would find the roles in
 // two organisations, or none.
 func TestFault32ReadersWhileTheIndexIsSwapped(t *testing.T) {
-	const readers, users, swaps = 1000, 200, 200
+	const readers, users, lists = 1000, 200, 200
 	generation := func(n int64) []rolegate.Record {
 		all := make([]rolegate.Record, users)
 		for i := range all {
@@ -83,7 +83,7 @@ func TestFault32ReadersWhileTheIndexIsSwapped(t *testing.T) {
 			}
 		})
 	}
-	for n := range int64(swaps) {
+	for n := range int64(lists) {
 		before := requests.Load()
 		source.Set(generation(n + 2)...)
 		pull := gate.Refresh // by an increment, or by a full refresh
@@ -94,13 +94,13 @@ func TestFault32ReadersWhileTheIndexIsSwapped(t *testing.T) {
 		if status := gate.Status(); status.Users != users {
 			t.Errorf("%d users are listed", status.Users)
 		}
-		for requests.Load() < before+readers/10 { // some of them between each two swaps
+		for requests.Load() < before+readers/10 { // some of them between each two lists
 			runtime.Gosched()
 		}
 	}
 	stop.Store(true)
 	all.Wait()
-	assert.GreaterOrEqual(t, gate.Status().Generation, uint64(swaps+1))
+	assert.GreaterOrEqual(t, gate.Status().Generation, uint64(lists+1))
 	assert.Zero(t, refused.Load(), "of %d requests", requests.Load())
 	assert.Zero(t, unlisted.Load(), "somebody was off the list for a moment")
 	assert.Zero(t, torn.Load(), "a request saw two generations")

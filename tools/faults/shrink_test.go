@@ -117,14 +117,14 @@ func TestFault94ANameThatSeveralHave(t *testing.T) {
 				}
 				require.NoError(t, h.gate.Refresh(t.Context()))
 				tickAfter(15 * time.Second)
-				walks := h.m.Walks()
+				fulls := h.m.FullRefreshes()
 				for range 60 {
 					tickAfter(time.Minute)
 					h.m.Touch(1000)
 					require.Equal(t, 403, h.status(alias.name(77)))
 					require.Equal(t, 200, h.status(alias.name(5)))
 				}
-				assert.LessOrEqual(t, h.m.Walks()-walks, 8, "no more full refreshes than ever")
+				assert.LessOrEqual(t, h.m.FullRefreshes()-fulls, 8, "no more full refreshes than ever")
 				assert.Len(t, h.book.warnings("several users share an alias"), 1, "told once")
 			})
 		}
@@ -235,7 +235,7 @@ func TestFault96RolesThatAreGone(t *testing.T) {
 	} {
 		for _, pull := range tickPulls {
 			s := listHouse(40)
-			s.marketplace.QuietRoleLoss = pull.name == "walk"
+			s.marketplace.QuietRoleLoss = pull.name == "full refresh"
 			list := s.list
 			s.list = func(m *rolegatetest.Marketplace) {
 				list(m)

@@ -136,12 +136,12 @@ type tickPull struct {
 }
 
 var tickPulls = []tickPull{
-	{"walk", func(ctx context.Context, gate *rolegate.Gate) error { return gate.RefreshAll(ctx) }},
+	{"full refresh", func(ctx context.Context, gate *rolegate.Gate) error { return gate.RefreshAll(ctx) }},
 	{"incremental", func(ctx context.Context, gate *rolegate.Gate) error { return gate.Refresh(ctx) }},
 }
 
 func (p tickPull) status(s rolegate.Status) rolegate.RefreshStatus {
-	if p.name == "walk" {
+	if p.name == "full refresh" {
 		return s.Full
 	}
 	return s.Incremental

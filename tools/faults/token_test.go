@@ -251,7 +251,7 @@ func TestFault23TokenSourceFails(t *testing.T) {
 
 // A token that changes in the middle of a full refresh: the full refresh goes on with the new
 // one, and nothing is mixed between apps.
-func TestFault24TokenChangesInAWalk(t *testing.T) {
+func TestFault24TokenChangesInAFullRefresh(t *testing.T) {
 	t.Parallel()
 	many := func(m *rolegatetest.Marketplace) {
 		for id := int64(100); id < 130; id++ {

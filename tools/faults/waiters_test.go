@@ -32,7 +32,7 @@ func TestFault33Waiters(t *testing.T) {
 				gate, _ := tickGate(t, rolegate.Config{Source: source})
 				source.Put(tickRecord(2, 0, "teacher"))
 				source.SetDelay(10 * time.Second)
-				began, pulls := time.Now(), source.Walks()+source.Increments()
+				began, pulls := time.Now(), source.FullRefreshes()+source.IncrementalRefreshes()
 				ctx, cancel := context.WithCancel(t.Context())
 				first, others := make(chan error, 1), make(chan error, many)
 				go func() { first <- pull.pull(ctx, gate) }()
@@ -48,7 +48,7 @@ func TestFault33Waiters(t *testing.T) {
 					assert.NoError(t, <-others)
 				}
 				assert.True(t, tickAllowed(gate, 2))
-				assert.LessOrEqual(t, source.Walks()+source.Increments()-pulls, 4, "shared: the one that was under way and the next, of a full refresh with its increment")
+				assert.LessOrEqual(t, source.FullRefreshes()+source.IncrementalRefreshes()-pulls, 4, "shared: the one that was under way and the next, of a full refresh with its increment")
 			})
 		})
 		t.Run("all but the last give up: "+pull.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestFault33Waiters(t *testing.T) {
 		}
 	}
 	// Requests wait for a shared pull too: on deny for an increment, with MaxAge
-	// for a walk.
+	// for a full refresh.
 	for name, c := range map[string]struct {
 		guard func(gate *rolegate.Gate) func(http.Handler) http.Handler
 		user  int64
@@ -269,14 +269,14 @@ func TestFault35BlockingHook(t *testing.T) {
 			gate, _ := tickGate(t, rolegate.Config{Source: source, RoleCodes: func(context.Context) ([]string, error) { block(); return nil, nil }})
 			guard := gate.Require(rolegate.AnyRole("teacher", "headmistress"))
 			began := time.Now()
-			walked := make(chan error, 1)
-			go func() { walked <- gate.RefreshAll(t.Context()) }()
+			refreshed := make(chan error, 1)
+			go func() { refreshed <- gate.RefreshAll(t.Context()) }()
 			synctest.Wait()
 			source.Put(tickRecord(2, 0, "teacher"))
 			require.NoError(t, gate.Refresh(t.Context()))
 			assert.Equal(t, http.StatusOK, tickAsk(t, guard(tickOK), 2).Code)
 			assert.Zero(t, time.Since(began))
-			require.NoError(t, <-walked)
+			require.NoError(t, <-refreshed)
 			assert.LessOrEqual(t, time.Since(began), 15*time.Second, "the full refresh that asks has a deadline of its own")
 			tickAfter(time.Minute)
 		})

@@ -65,7 +65,7 @@ func TestFault66ManyUsersWithOneSequence(t *testing.T) {
 					sent := s.requests.Load()
 					err := pull.pull(t.Context(), gate)
 					older := strings.Contains(fmt.Sprint(err), "older_list")
-					if pull.name == "walk" && older { // the numbers went down: believed later
+					if pull.name == "full refresh" && older { // the numbers went down: believed later
 						tickAfter(2 * time.Minute)
 						sent = s.requests.Load()
 						err = pull.pull(t.Context(), gate)
@@ -208,7 +208,7 @@ func TestFault69AServerThatLagsBehindAnother(t *testing.T) {
 	for name, lags := range map[string]func(n int, r rolegatetest.Request) bool{
 		"every second request":      func(n int, _ rolegatetest.Request) bool { return n%2 == 0 },
 		"two requests of three":     func(n int, _ rolegatetest.Request) bool { return n%3 > 0 },
-		"the first page of each":    func(_ int, r rolegatetest.Request) bool { return r.BeginsWalk() },
+		"the first page of each":    func(_ int, r rolegatetest.Request) bool { return r.BeginsFullRefresh() },
 		"one in ten, by chance":     sometimes(0.1, 1),
 		"half of them, by chance":   sometimes(0.5, 2),
 		"two of three, by chance":   sometimes(0.66, 3),

@@ -75,10 +75,10 @@ func TestFault09Ids(t *testing.T) {
 			}
 		})
 	})
-	bad := func(name string, spelling keepSpelling, barred ...int64) {
+	bad := func(name string, spelling keepSpelling, invalid ...int64) {
 		t.Run("bad: "+name, func(t *testing.T) {
 			t.Parallel()
-			keepBad(t, spelling, barred...)
+			keepBad(t, spelling, invalid...)
 		})
 	}
 	for name, value := range keepNoIDs {

@@ -66,11 +66,11 @@ func keepWithSequence(value string) keepSpelling {
 }
 
 // keepBad requires that the teacher's record, spelt like that, denies the users
-// who are barred by it and nobody else: in an incremental refresh, in a full refresh, and in
+// who are denied by it and nobody else: in an incremental refresh, in a full refresh, and in
 // the first list; and that a good record ends it.
-func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
+func keepBad(t *testing.T, spelling keepSpelling, invalid ...int64) {
 	t.Helper()
-	bads := len(barred)
+	bads := len(invalid)
 	if bads == 0 {
 		bads = 1 // no user is named: the good record is gone, and that is that
 	}
@@ -83,7 +83,7 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 			w.Helper()
 			for guard, status := range w.decisions() {
 				user := int64(guard[0] - '0')
-				if user == keepTeacher || slices.Contains(barred, user) {
+				if user == keepTeacher || slices.Contains(invalid, user) {
 					assert.Equal(w, http.StatusForbidden, status, "user %s", guard)
 				} else {
 					assert.Equal(w, want[guard], status, "user %s", guard)
@@ -102,7 +102,7 @@ func keepBad(t *testing.T, spelling keepSpelling, barred ...int64) {
 		require.NoError(w, w.gate.RefreshAll(w.Context()))
 		assert.GreaterOrEqual(w, w.gate.Status().Full.Outcome.BadRecords, bads)
 		denied()
-		assert.Zero(w, w.gate.Status().Held.Users, "no brake holds it up")
+		assert.Zero(w, w.gate.Status().Held.Users, "no shrink guard holds it up")
 		assert.Empty(w, w.gate.Status().Failures, "the refresh itself is good")
 
 		before := w.gate
@@ -127,7 +127,7 @@ func TestFault07DoubledKeys(t *testing.T) {
 	admin := `[{"orgId":7,"roleCode":"admin"}]`
 	for name, c := range map[string]struct {
 		spelling keepSpelling
-		barred   []int64
+		invalid  []int64
 	}{
 		"roleList twice, the worse one first":   {keepWith(`"roleList":` + admin), []int64{bob}},
 		"roleList twice, the worse one last":    {keepWithLast(`"roleList":` + admin), []int64{bob}},
@@ -162,7 +162,7 @@ func TestFault07DoubledKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			keepBad(t, c.spelling, c.barred...)
+			keepBad(t, c.spelling, c.invalid...)
 		})
 	}
 	t.Run("in the envelope", func(t *testing.T) {

@@ -178,7 +178,7 @@ type phase struct {
 	names  []string
 	fault  rolegatetest.Fault // nil when it is calm
 	chance float64            // that a request meets with it
-	which  string             // "walks", "increments" or "all" requests
+	which  string             // "full refreshes", "increments" or "all" requests
 	met    atomic.Bool        // whether one has
 }
 
@@ -195,7 +195,7 @@ func newWeather(seed uint64, m *rolegatetest.Marketplace, t *truth, keep func() 
 func (w *weather) meet(rw http.ResponseWriter, r *http.Request, normal http.Handler) {
 	p := w.now.Load()
 	first := r.URL.Query().Get("lastSequence") == "0"
-	if p == nil || p.fault == nil || p.which == "walks" && !first || p.which == "increments" && first || !w.hits(p) {
+	if p == nil || p.fault == nil || p.which == "full refreshes" && !first || p.which == "increments" && first || !w.hits(p) {
 		w.record(rw, r, normal)
 		return
 	}
@@ -273,7 +273,7 @@ func (w *weather) change(ctx context.Context) {
 		switch {
 		case time.Now().After(outage):
 			// No full refresh for longer than a route's MaxAge, while grants go on.
-			p.names, p.fault, p.chance, p.which = []string{"outage"}, rolegatetest.HTTPStatus(http.StatusBadGateway), 1, "walks"
+			p.names, p.fault, p.chance, p.which = []string{"outage"}, rolegatetest.HTTPStatus(http.StatusBadGateway), 1, "full refreshes"
 			length = exams.maxAge + time.Second
 			outage = time.Now().Add(time.Duration(30+w.rnd.IntN(60)) * time.Second)
 		case w.rnd.IntN(2) == 0:
@@ -307,7 +307,7 @@ func (w *weather) change(ctx context.Context) {
 // there is one.
 func (w *weather) brew(p *phase) (told func()) {
 	p.chance = []float64{1, 1, 1, 0.5, 0.1}[w.rnd.IntN(5)]
-	p.which = []string{"all", "all", "all", "walks", "increments"}[w.rnd.IntN(5)]
+	p.which = []string{"all", "all", "all", "full refreshes", "increments"}[w.rnd.IntN(5)]
 	lies := false
 	for range 1 + w.rnd.IntN(3)*w.rnd.IntN(2) {
 		if len(w.deck) == 0 {

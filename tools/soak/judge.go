@@ -77,7 +77,7 @@ type claim struct {
 	read              int64
 	verified, contact int64
 	generation        uint64
-	walks, pulls      uint64 // that succeeded
+	fulls, pulls      uint64 // that succeeded
 	held              int
 }
 
@@ -163,7 +163,7 @@ func (t *truth) judge(x *exchange) (verdict, string) {
 	case x.status == http.StatusServiceUnavailable && x.route.maxAge > 0:
 		// It was young enough even when the answer had come.
 		if x.got-x.claim.verified < int64(x.route.maxAge) {
-			return wrong, "too_old, although the list was walked within the route's MaxAge"
+			return wrong, "too_old, although the list was refreshed within the route's MaxAge"
 		}
 		return tooOld, ""
 	case x.status == http.StatusServiceUnavailable && x.got-x.claim.verified > int64(expireAfter):

@@ -334,7 +334,7 @@ func (s *soak) summarize(out io.Writer) {
 		v[admitted], v[refused], v[excused], v[tooOld], v[unidentified], v[wrong], s.ended)
 	fmt.Fprintf(out, "changes     %d, %d bad records, %d restored backups\n", s.town.changes.Load(), s.town.bads.Load(), s.town.undone.Load())
 	c := s.said.Load()
-	fmt.Fprintf(out, "pulls       %d incremental, %d walks succeeded; generation %d; at most %d removals held\n", c.pulls, c.walks, c.generation, s.reader.heldMost)
+	fmt.Fprintf(out, "pulls       %d incremental, %d full refreshes succeeded; generation %d; at most %d removals held\n", c.pulls, c.fulls, c.generation, s.reader.heldMost)
 	fmt.Fprintf(out, "failed     %s\n", counts(s.reader.failures))
 	fmt.Fprintf(out, "verified    %v to %v ago\n", s.reader.agesMin.Round(time.Millisecond), s.reader.agesMax.Round(time.Millisecond))
 	s.weather.mu.Lock()

@@ -212,7 +212,7 @@ type truth struct {
 
 // A span is a time in which the marketplace's answers were no whole list, though
 // they looked like one, or in which it was set back to an earlier state. What a
-// gate has read then, it may believe until it has walked the list again.
+// gate has read then, it may believe until it has refreshed the list again.
 type span struct{ from, to int64 }
 
 // lie begins such a time, and ends it when the func that it returns is called.

@@ -81,7 +81,7 @@ func (r *statusReader) read(ctx context.Context) (bool, error) {
 	}
 	r.take(claim{
 		read: x.got, verified: text.Verified.UnixNano(), contact: text.Contact.UnixNano(), generation: text.Generation,
-		walks: text.Full.Succeeded, pulls: text.Incremental.Succeeded, held: text.Held.Users,
+		fulls: text.Full.Succeeded, pulls: text.Incremental.Succeeded, held: text.Held.Users,
 	}, text.Failures)
 	return true, nil
 }

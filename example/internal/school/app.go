@@ -35,7 +35,7 @@ func routes(gate *rolegate.Gate) chi.Router {
 			Handle("/console", console.New(gate, console.Config{Routes: chiroutes.Lister(r), Name: "example"}))
 
 		// For the few routes on which a revocation must count at once: the list
-		// must have been walked within the last five seconds, or is now.
+		// must have been refreshed within the last five seconds, or is now.
 		r.With(gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(5*time.Second))).
 			Get("/exams", app.exams)
 		// A stream ends when its user loses the role that opened it.

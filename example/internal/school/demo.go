@@ -87,7 +87,7 @@ type step struct {
 
 func (d *demo) steps(gate *rolegate.Gate) []step {
 	get, post := http.MethodGet, http.MethodPost
-	walk := func(ctx context.Context) error {
+	full := func(ctx context.Context) error {
 		if err := gate.RefreshAll(ctx); !errors.Is(err, rolegate.ErrHeld) {
 			return err
 		}
@@ -126,7 +126,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 			return gate.Refresh(ctx)
 		}},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
-		{event: "… a full refresh does.", do: walk},
+		{event: "… a full refresh does.", do: full},
 		{who: "teacher", user: teacher, method: get, path: "/grades"},
 
 		{event: "The guest reads a stream. Then the guest is taken off the list; the next full refresh ends it.", do: func(ctx context.Context) error {
@@ -137,16 +137,16 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		{event: "The marketplace answers with a fraction of its list. What is missing is held, not removed.", do: func(ctx context.Context) error {
 			d.market.Fail(rolegatetest.DropRows(3))
 			defer d.market.Recover()
-			return walk(ctx)
+			return full(ctx)
 		}},
 		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
-		{event: "The whole list is back: nobody has noticed.", do: walk},
+		{event: "The whole list is back: nobody has noticed.", do: full},
 		{who: "pupil", user: firstPupil, method: get, path: "/grades"},
 
 		{event: "An organisation sync is running; a pupil is missing meanwhile.", do: func(ctx context.Context) error {
 			d.cloud.Running("正在同步数据中...!")
 			d.market.Revoke(firstPupil)
-			return walk(ctx)
+			return full(ctx)
 		}},
 		{who: "pupil", user: firstPupil, method: get, path: "/"},
 		{event: "The sync is done, and the pupil is still missing.", do: func(ctx context.Context) error {
@@ -164,7 +164,7 @@ func (d *demo) steps(gate *rolegate.Gate) []step {
 		}},
 		{who: "admin", user: admin, method: get, path: "/status"},
 		{who: "homeroom teacher", user: homeroom, method: get, path: "/grades"},
-		{event: "… and comes back. A route with MaxAge has the list walked when it is older than that.", do: func(ctx context.Context) error {
+		{event: "… and comes back. A route with MaxAge has the list refreshed when it is older than that.", do: func(ctx context.Context) error {
 			d.market.Recover()
 			return gate.RefreshAll(ctx)
 		}},

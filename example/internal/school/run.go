@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	cfg := set.config()
 	cfg.Logger = slog.New(log)
 	cfg.OnChange = func(c rolegate.Change) {
-		cfg.Logger.Info("the list has changed", "walk", c.Full, "added", len(c.Added), "removed", len(c.Removed), "changed", len(c.Changed), "swapped", c.Time)
+		cfg.Logger.Info("the list has changed", "full", c.Full, "added", len(c.Added), "removed", len(c.Removed), "changed", len(c.Changed), "published", c.Time)
 	}
 	gate, err := rolegate.Open(ctx, cfg)
 	if err != nil {

@@ -155,7 +155,7 @@ func TestReload(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit    func(*run)
 		refused string // what the log says, "" if it is taken
-		walks   int    // of all gates
+		fulls   int    // of all gates
 		grades  int    // what the teacher gets for GET /grades afterwards
 	}{
 		"a rule with a role more": {func(r *run) {
@@ -203,7 +203,7 @@ func TestReload(t *testing.T) {
 				assert.Equal(t, "0", r.metric("rolegate_settings_last_reload_successful"))
 			}
 			if !strings.Contains(name, "token that") && !strings.Contains(name, "away") {
-				assert.Equal(t, c.walks, r.market.Walks())
+				assert.Equal(t, c.fulls, r.market.FullRefreshes())
 			}
 			assert.Equal(t, c.grades, r.passes(teacher, "GET", "/grades"))
 			assert.Equal(t, 200, r.passes(teacher, "GET", "/"))
@@ -237,7 +237,7 @@ func TestReloadDeniesNobodyMeanwhile(t *testing.T) {
 	users.Wait()
 	assert.Zero(t, refused.Load(), r.log)
 	assert.Positive(t, asked.Load())
-	assert.Equal(t, 7, r.market.Walks(), "each was another gate")
+	assert.Equal(t, 7, r.market.FullRefreshes(), "each was another gate")
 	assert.NotContains(t, r.log.String(), "refused: the old settings go on")
 }
 

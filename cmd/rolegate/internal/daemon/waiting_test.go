@@ -17,9 +17,9 @@ import (
 
 // waits has a teacher's request wait for a full refresh, and returns what it will be
 // answered.
-func (r *run) waits(walk time.Duration) <-chan int {
+func (r *run) waits(full time.Duration) <-chan int {
 	r.t.Helper()
-	r.market.FailNext(1, rolegatetest.Slow(walk))
+	r.market.FailNext(1, rolegatetest.Slow(full))
 	before, got := r.market.RequestCount(), make(chan int, 1)
 	go func() { got <- r.passes(teacher, "GET", "/exams") }()
 	require.Eventually(r.t, func() bool { return r.market.RequestCount() > before }, 10*time.Second, time.Millisecond)

@@ -300,7 +300,7 @@ var english = map[string]text{
 	},
 	"cursor.short_pages": {
 		"a page has %[1]d users where %[2]d were asked for, and more follow",
-		"The server caps its pages. rolegate walks on; a full refresh takes more requests.",
+		"The server caps its pages. rolegate reads on; a full refresh takes more requests.",
 	},
 
 	"roles.held": {"role codes: %[1]d; most held: %[2]s", ""},

@@ -92,14 +92,14 @@ func newFaults(seed uint64) *faults {
 }
 
 // add notes a fault and returns what decides whether it strikes.
-func (f *faults) add(fault *Fault) (strikes func(walk, goesOn bool) bool) {
+func (f *faults) add(fault *Fault) (strikes func(full, goesOn bool) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.on = append(f.on, fault)
-	return func(walk, goesOn bool) bool {
+	return func(full, goesOn bool) bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		q := &asked{walk: walk, goesOn: goesOn, since: time.Since(f.start), random: f.random}
+		q := &asked{full: full, goesOn: goesOn, since: time.Since(f.start), random: f.random}
 		if fault.closed {
 			return false
 		}

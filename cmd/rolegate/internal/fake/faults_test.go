@@ -24,8 +24,8 @@ import (
 func TestParseFault(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{
-		"truncated", "slow", "slow=1m30s", "drop-rows=0", "body=", "body=a=b,c", "trailing=x@walk", "body=a@b@always", "error-envelope=-1",
-		"http-status=599@every=1", "hang@p=1", "hang@p=0.001", "hang@from=0s", "hang@from=30s..2m", "html@walk,every=3", "html@next=2,increment",
+		"truncated", "slow", "slow=1m30s", "drop-rows=0", "body=", "body=a=b,c", "trailing=x@full", "body=a@b@always", "error-envelope=-1",
+		"http-status=599@every=1", "hang@p=1", "hang@p=0.001", "hang@from=0s", "hang@from=30s..2m", "html@full,every=3", "html@next=2,increment",
 		"cloud:error-r=401", "cloud:hang@next=1", "cloud:http-status", "retry-after=90s",
 	} {
 		t.Run(good, func(t *testing.T) {
@@ -53,10 +53,10 @@ func TestParseFault(t *testing.T) {
 		"http-status=600":       "expected an HTTP status from 201 to 599",
 		"error-envelope=many":   "expected a code such as 500",
 		"drop-rows=-1":          "expected a number of users, 0 or more",
-		"hang@":                 "expected behind the last @ one of always, walk, ",
-		"hang@sometimes":        "expected behind the last @ one of always, walk, ",
-		"hang@walk=3":           "expected behind the last @ one of always, walk, ",
-		"hang@every":            "expected behind the last @ one of always, walk, ",
+		"hang@":                 "expected behind the last @ one of always, full, ",
+		"hang@sometimes":        "expected behind the last @ one of always, full, ",
+		"hang@full=3":           "expected behind the last @ one of always, full, ",
+		"hang@every":            "expected behind the last @ one of always, full, ",
 		"hang@every=0":          "expected a whole number above 0, such as every=3",
 		"hang@next=-1":          "expected a whole number above 0, such as next=5",
 		"hang@p=0":              "expected a probability above 0 and up to 1",
@@ -66,9 +66,9 @@ func TestParseFault(t *testing.T) {
 		"hang@from=2m..30s":     "expected times since the start",
 		"hang@from=30s..":       "expected times since the start",
 		"hang@from=-1s":         "expected times since the start",
-		"hang@walk,":            "expected behind the last @ one of ",
-		"cloud:hang@walk":       "云上指挥 is not asked for a list",
-		"cloud:hang@p=1,walk":   "云上指挥 is not asked for a list",
+		"hang@full,":            "expected behind the last @ one of ",
+		"cloud:hang@full":       "云上指挥 is not asked for a list",
+		"cloud:hang@p=1,full":   "云上指挥 is not asked for a list",
 		"body=who@example.test": "@always",
 	} {
 		t.Run("bad "+bad, func(t *testing.T) {
@@ -174,11 +174,11 @@ func TestWhen(t *testing.T) {
 		"always":                       {faults: []string{"http-status"}, after: []int{0, 1, 2}, want: "xxx"},
 		"each third":                   {faults: []string{"http-status@every=3"}, after: []int{0, 1, 2, 3, 4, 5, 6}, want: "..x..x."},
 		"the next two":                 {faults: []string{"http-status@next=2"}, after: []int{0, 1, 2, 3}, want: "xx.."},
-		"walks":                        {faults: []string{"http-status@walk"}, after: []int{0, 1, 0, 2}, want: "x.x."},
+		"full refreshes":               {faults: []string{"http-status@full"}, after: []int{0, 1, 0, 2}, want: "x.x."},
 		"increments":                   {faults: []string{"http-status@increment"}, after: []int{0, 1, 0, 2}, want: ".x.x"},
-		"each second full refresh":     {faults: []string{"http-status@walk,every=2"}, after: []int{0, 1, 0, 1, 0, 0}, want: "..x..x"},
-		"the next full refresh":        {faults: []string{"http-status@walk,next=1"}, after: []int{1, 0, 0}, want: ".x."},
-		"a full refresh if it is next": {faults: []string{"http-status@next=1,walk"}, after: []int{1, 0, 0}, want: "..."},
+		"each second full refresh":     {faults: []string{"http-status@full,every=2"}, after: []int{0, 1, 0, 1, 0, 0}, want: "..x..x"},
+		"the next full refresh":        {faults: []string{"http-status@full,next=1"}, after: []int{1, 0, 0}, want: ".x."},
+		"a full refresh if it is next": {faults: []string{"http-status@next=1,full"}, after: []int{1, 0, 0}, want: "..."},
 		"certainly":                    {faults: []string{"http-status@p=1"}, after: []int{0, 0}, want: "xx"},
 		"the last one counts":          {faults: []string{"http-status", "http-status=404@every=2"}, after: []int{0, 0, 0, 0}, want: "x4x4"},
 		"the first is asked when not":  {faults: []string{"http-status@next=1", "http-status=404@next=1"}, after: []int{0, 0, 0}, want: "4x."},
@@ -218,7 +218,7 @@ func TestWhenInTime(t *testing.T) {
 
 func FuzzParseFault(f *testing.F) {
 	for _, seed := range []string{
-		"truncated", "slow=2s@every=3", "cloud:error-r=500@p=0.5", "body=a@b@always", "hang@from=30s..2m", "drop-rows=3@walk,next=1", "=@", "@@", "cloud:",
+		"truncated", "slow=2s@every=3", "cloud:error-r=500@p=0.5", "body=a@b@always", "hang@from=30s..2m", "drop-rows=3@full,next=1", "=@", "@@", "cloud:",
 	} {
 		f.Add(seed)
 	}

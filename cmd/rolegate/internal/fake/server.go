@@ -99,7 +99,7 @@ func (s *Server) Fail(f *Fault) error {
 	if f.cloud {
 		s.cloud.FailWhen(func(rolegatetest.CloudRequest) bool { return strikes(false, false) }, fault)
 	} else {
-		s.market.FailWhen(func(q rolegatetest.Request) bool { return strikes(q.BeginsWalk(), q.GoesOn()) }, fault)
+		s.market.FailWhen(func(q rolegatetest.Request) bool { return strikes(q.BeginsFullRefresh(), q.GoesOn()) }, fault)
 	}
 	return nil
 }

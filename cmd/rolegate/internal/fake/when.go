@@ -13,7 +13,7 @@ import (
 func Whens() [][2]string {
 	return [][2]string{
 		{"always", "every request, as without any @"},
-		{"walk", "requests for the list from its start"},
+		{"full", "requests for the list from its start"},
 		{"increment", "requests for what came after some sequence: incremental refreshes, and a full refresh's later pages"},
 		{"next=5", "the next 5 requests"},
 		{"every=3", "each third request"},
@@ -25,7 +25,7 @@ func Whens() [][2]string {
 
 // asked is what a condition is asked about.
 type asked struct {
-	walk, goesOn bool
+	full, goesOn bool
 	since        time.Duration // since the start
 	random       *rand.Rand
 }
@@ -56,8 +56,8 @@ func parseCondition(s string) (condition, error) {
 	switch {
 	case s == "always":
 		return &every{n: 1}, nil
-	case s == "walk":
-		return kindOfPull{walk: true}, nil
+	case s == "full":
+		return kindOfPull{full: true}, nil
 	case s == "increment":
 		return kindOfPull{}, nil
 	case name == "every" && given:
@@ -88,12 +88,12 @@ func parseCondition(s string) (condition, error) {
 	return nil, fmt.Errorf("when is %q? expected behind the last @ one of %s, or several with commas; a text with an @ in it needs @always behind it", s, strings.Join(forms, ", "))
 }
 
-// kindOfPull strikes walks or else what goes on from a sequence.
-type kindOfPull struct{ walk bool }
+// kindOfPull strikes full refreshes or else what goes on from a sequence.
+type kindOfPull struct{ full bool }
 
 func (k kindOfPull) holds(q *asked) (holds, last bool) {
-	if k.walk {
-		return q.walk, false
+	if k.full {
+		return q.full, false
 	}
 	return q.goesOn, false
 }
