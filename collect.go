@@ -27,6 +27,8 @@ type RefreshOutcome struct {
 	Late          int `json:"late"`           // of a full one: changes that incremental ones should have shown
 
 	Held int `json:"held"` // users whose removal is held back: see Status.Held
+
+	Repeated int `json:"repeated_pages"` // pages that were asked for again: see RefreshStatus.Repeated
 }
 
 // read reads the source from behind that sequence into what list returns. It calls

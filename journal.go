@@ -32,11 +32,14 @@ type journal struct {
 	stale     bool // that the list is stale
 }
 
-// oddities are what an operator should look at in the list.
-type oddities struct{ bad, conflicts, dropped, nullRoles int }
+// oddities are what an operator should look at in the list, or on the way to it.
+type oddities struct {
+	bad, conflicts, dropped, nullRoles int
+	repeated                           bool // pages had to be asked for again
+}
 
 func (o RefreshOutcome) oddities() oddities {
-	return oddities{o.BadRecords, o.Conflicts, o.DroppedGrants, o.NullRoles}
+	return oddities{o.BadRecords, o.Conflicts, o.DroppedGrants, o.NullRoles, o.Repeated > 0}
 }
 
 // trouble reports whether they concern who may enter.
@@ -76,7 +79,7 @@ func (j *journal) ended(k refresh.Kind, o refresh.Outcome) {
 	j.log.Log(j.f.tasks.Context(), level, "rolegate: refreshed", "kind", k, "users", gen.Users,
 		"added", seen.Added, "removed", seen.Removed, "changed", seen.Changed,
 		"bad_records", seen.BadRecords, "null_roles", seen.NullRoles, "dropped_grants", seen.DroppedGrants, "conflicts", seen.Conflicts,
-		"late", seen.Late, "took", o.Took.Round(time.Millisecond))
+		"late", seen.Late, "repeated_pages", seen.Repeated, "took", o.Took.Round(time.Millisecond))
 	j.logLostRoles(seen, gen.Users)
 	j.logHeld(now)
 	if k == refresh.Full {

@@ -13,6 +13,7 @@ import (
 	"github.com/rolegate/rolegate/internal/panics"
 	"github.com/rolegate/rolegate/internal/pull"
 	"github.com/rolegate/rolegate/internal/refresh"
+	"github.com/rolegate/rolegate/internal/retries"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
@@ -29,6 +30,7 @@ type refresher struct {
 	changes    *refresh.Queue[Change] // nil without OnChange
 	journal    *journal
 	unassigned *refresh.Unassigned
+	retries    [refresh.Kinds]retries.Counts
 	persist    *refresh.Persist // nil without a Cache, and with one that replicas share
 	replica    *replica         // nil without one that replicas share
 
@@ -160,6 +162,8 @@ func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) err
 		if source, ok := f.cfg.Source.(IdleConnectionCloser); ok && f.pull.Cursor.Doubts() > 0 {
 			source.CloseIdleConnections() // of several servers behind one address, another may answer
 		}
+		again := &f.retries[k]
+		ctx, before := retries.With(ctx, again), again.Pages.Load()
 		var outcome pull.Outcome
 		err := panics.Call("the source", func() (err error) {
 			if k == refresh.Full {
@@ -178,6 +182,7 @@ func (f *refresher) run(k refresh.Kind) func(context.Context, clock.Instant) err
 			return &PullError{Failure: FailurePanic, Err: err}
 		}
 		if err == nil {
+			outcome.Repeated = int(again.Pages.Load() - before)
 			f.journal.outcome(k, RefreshOutcome(outcome))
 		}
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -324,4 +325,58 @@ func TestTheLogTellsOfSharedAliases(t *testing.T) {
 		require.Len(t, lines, 1)
 		assert.EqualValues(t, 1, lines[0]["aliases"])
 	})
+}
+
+func TestStatusCountsWhatIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	refused := rolegatetest.HTTPStatus(401)
+	for _, c := range []struct {
+		name                    string
+		fails                   []rolegatetest.Fault
+		later                   rolegatetest.Fault // when the full refresh is over
+		lives                   time.Duration      // each token
+		last, full, incremental int                // pages that were asked for again
+		tokens                  uint64
+		wrong                   bool // the full refresh fails
+	}{
+		{name: "nothing goes wrong"},
+		{name: "a page that went wrong", fails: []rolegatetest.Fault{rolegatetest.HTTPStatus(502)}, last: 1, full: 1},
+		{name: "a token that was refused", fails: []rolegatetest.Fault{refused}, last: 1, full: 1, tokens: 1},
+		{name: "the second is refused too", fails: []rolegatetest.Fault{refused, refused}, full: 1, tokens: 2, wrong: true},
+		{name: "a page of an incremental refresh", later: rolegatetest.HTTPStatus(503), incremental: 1},
+		{name: "tokens that end", lives: 65 * time.Second, tokens: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := rolegatetest.NewMarketplace(rolegatetest.MarketplaceConfig{})
+				m.Grant(1, 7, "teacher")
+				gate := openGate(t, rolegate.Config{
+					Source: marketplace.New(marketplace.Config{
+						BaseURL: rolegatetest.BaseURL, AppID: m.AppID(), Transport: m.Transport(),
+						Token: marketplace.ExpiringTokenFunc(func(context.Context) (string, time.Time, error) {
+							if c.lives == 0 {
+								return m.Token(), time.Time{}, nil
+							}
+							return m.Token(), time.Now().Add(c.lives), nil
+						}),
+					}),
+					Refresh: rolegate.Refresh{Every: time.Hour, ResyncEvery: time.Hour, ExpireAfter: 3 * time.Hour},
+				})
+				time.Sleep(time.Minute)
+				for _, f := range c.fails {
+					m.FailNext(1, f)
+				}
+				assert.Equal(t, c.wrong, gate.RefreshAll(t.Context()) != nil)
+				if c.later != nil {
+					m.FailNext(1, c.later)
+				}
+				require.NoError(t, gate.Refresh(t.Context()))
+				s := gate.Status()
+				assert.Equal(t, c.last, s.Full.Outcome.Repeated)
+				assert.Equal(t, []uint64{uint64(c.full), uint64(c.incremental)}, []uint64{s.Full.Repeated, s.Incremental.Repeated})
+				assert.Equal(t, c.tokens, s.TokenRenewals)
+			})
+		})
+	}
 }

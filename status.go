@@ -54,6 +54,10 @@ type Status struct {
 	Incremental RefreshStatus `json:"incremental"`
 	Full        RefreshStatus `json:"full"`
 
+	// TokenRenewals counts the access tokens that were asked for after the first,
+	// because one was refused or about to end. Only a marketplace.Client counts them.
+	TokenRenewals uint64 `json:"token_renewals"`
+
 	// Failures counts the refreshes that failed, by reason.
 	Failures map[Failure]uint64 `json:"failures"`
 
@@ -130,6 +134,10 @@ type RefreshStatus struct {
 
 	Succeeded uint64 `json:"succeeded"`
 	Failed    uint64 `json:"failed"`
+
+	// Repeated counts the pages that were asked for again, because the reply was
+	// missing, spoilt or a refusal. Only a marketplace.Client counts them.
+	Repeated uint64 `json:"repeated_pages"`
 
 	// Consecutive counts the failures since the last success. Failure and
 	// Error tell of the last failure, and are kept when a later pull succeeds.
@@ -303,6 +311,9 @@ func (f *refresher) fill(s *Status) {
 	s.Failures, outcomes = f.journal.counts()
 	s.Incremental = f.pullStatus(refresh.Incremental, outcomes[refresh.Incremental])
 	s.Full = f.pullStatus(refresh.Full, outcomes[refresh.Full])
+	for k := range f.retries {
+		s.TokenRenewals += f.retries[k].Tokens.Load()
+	}
 	checked := f.sync.Status()
 	s.Sync = SyncStatus{State: SyncState(checked.Report.State), Text: checked.Report.Text, Checked: checked.Checked, Failed: checked.Failed, Error: checked.Error}
 	s.Replica, s.Cache = f.replica.status()
@@ -317,7 +328,7 @@ func (f *refresher) pullStatus(k refresh.Kind, last RefreshOutcome) RefreshStatu
 	s := RefreshStatus{
 		Running: of.Running, Started: of.Started.Time(), Last: of.Last.Time(), Duration: of.Took,
 		Succeeded: of.Succeeded, Failed: of.Failed, Consecutive: of.Consecutive, FailedAt: of.FailedAt.Time(),
-		Outcome: last, NextIn: f.loop.Until(k),
+		Outcome: last, NextIn: f.loop.Until(k), Repeated: f.retries[k].Pages.Load(),
 	}
 	if of.Err != nil {
 		s.Failure, s.Error = failureOf(of.Err), of.Err.Error()

@@ -111,6 +111,7 @@ var texts = map[string][2]string{
 	"pull.dropped":        {"%s incomplete roles dropped", "丢弃 %s 个不完整的角色"},
 	"pull.late":           {"%s seen late: raise Refresh.LookBack", "%s 项晚到：请调大 Refresh.LookBack"},
 	"pull.null_roles":     {"%s with null for roles", "%s 个角色列表为 null"},
+	"pull.repeated_pages": {"pages asked for again: %s", "重新请求 %s 页"},
 	"pull.conflicts":      {"%s contradictory", "%s 条相互矛盾"},
 	"pull.failed":         {"Failed", "失败"},
 	"pull.unseen":         {"and %s before it, too fast to be seen one by one", "此前还有 %s 次，间隔过短未逐一记录"},

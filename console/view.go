@@ -284,6 +284,7 @@ func (v *view) parts(o rolegate.RefreshOutcome) (parts []pullPart) {
 		{"added", "pull.added", o.Added}, {"removed", "pull.removed", o.Removed}, {"changed", "pull.changed", o.Changed},
 		{"warn", "pull.held", o.Held}, {"warn", "pull.lost_all_roles", o.LostAllRoles}, {"warn", "pull.bad", o.BadRecords}, {"warn", "pull.conflicts", o.Conflicts},
 		{"warn", "pull.dropped", o.DroppedGrants}, {"warn", "pull.late", o.Late}, {"quiet", "pull.null_roles", o.NullRoles},
+		{"quiet", "pull.repeated_pages", o.Repeated},
 	} {
 		if p.n > 0 {
 			parts = append(parts, pullPart{p.class, v.T(p.text, group(uint64(p.n)))})

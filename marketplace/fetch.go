@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/retries"
 	"github.com/rolegate/rolegate/internal/wire"
 )
 
@@ -69,6 +70,7 @@ func (f *fetcher) fetch(ctx context.Context, parameters string, patient bool) (r
 		if err := a.again(ctx, t, tok); err != nil {
 			return reply{}, err
 		}
+		retries.Page(ctx)
 	}
 }
 

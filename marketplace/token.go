@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/retries"
 	"github.com/rolegate/rolegate/internal/wire"
 )
 
@@ -151,6 +152,7 @@ type tokens struct {
 	secrets   *wire.Secrets
 	cell      *wire.Cell[token]
 	suspicion *rate.Limiter
+	given     bool // the source has returned a token before
 }
 
 func newTokens(source TokenSource, timeout time.Duration, s *wire.Secrets) *tokens {
@@ -221,5 +223,9 @@ func (t *tokens) ask(ctx context.Context, _ token) (tok token, err error) {
 		}
 		tok.renewAt = tok.expiry.Add(-min(renewBefore, life/10))
 	}
+	if t.given {
+		retries.Token(ctx)
+	}
+	t.given = true
 	return tok, nil
 }

@@ -104,6 +104,10 @@ var catalogue = []struct {
 		}},
 	{"sync_duration_seconds", gauge, []string{"kind"}, "Duration of the last refresh that ended.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(p.Duration.Seconds(), kind) })},
+	{"sync_repeated_pages_total", counter, []string{"kind"}, "Pages that were asked for again, because the reply was missing, spoilt or a refusal.",
+		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(float64(p.Repeated), kind) })},
+	{"sync_token_renewals_total", counter, nil, "Access tokens that were asked for after the first, because one was refused or about to end.",
+		func(s *rolegate.Status, set set) { set(float64(s.TokenRenewals)) }},
 	{"sync_running", gauge, []string{"kind"}, "1 while a refresh is running.",
 		pulls(func(p rolegate.RefreshStatus, kind string, set set) { set(truth(p.Running), kind) })},
 	{"sync_last_success_timestamp_seconds", gauge, []string{"kind"}, "Start of the last refresh that succeeded, 0 before the first.",
@@ -127,6 +131,7 @@ var catalogue = []struct {
 			set(float64(o.Duplicates), kind, "duplicates")
 			set(float64(o.Conflicts), kind, "conflicts")
 			set(float64(o.Held), kind, "held")
+			set(float64(o.Repeated), kind, "repeated_pages")
 		})},
 
 	{"upstream_sync_state", gauge, []string{"state"}, "1 for what Config.UpstreamSync said last of the sync upstream, 0 for the others.",

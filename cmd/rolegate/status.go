@@ -123,6 +123,7 @@ type pull struct {
 	Running     bool    `json:"running"`
 	Succeeded   uint64  `json:"succeeded"`
 	Failed      uint64  `json:"failed"`
+	Repeated    uint64  `json:"repeated_pages"`
 	Consecutive int     `json:"consecutive_failures"`
 	Failure     string  `json:"failure"`
 	Error       string  `json:"error"`
@@ -225,6 +226,9 @@ func (p *pull) text(b *page, what string) {
 	b.line(what, "%d succeeded, %d failed; %s", p.Succeeded, p.Failed, next)
 	if p.Consecutive > 0 {
 		b.line("", "%d in a row failed, the last with: %s", p.Consecutive, b.Text(p.Error))
+	}
+	if p.Repeated > 0 {
+		b.line("", "pages that were asked for again: %d", p.Repeated)
 	}
 }
 

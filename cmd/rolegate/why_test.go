@@ -271,6 +271,7 @@ func TestNotReady(t *testing.T) {
   changes    0 succeeded, 0 failed; .*
   full       0 succeeded, \d+ failed; .*
              \d+ in a row failed, the last with: .*HTTP status 502.*
+             pages that were asked for again: \d+
 `, c.out)
 	assert.Equal(t, called{exitNo, `no: not_ready (503)
   route    GET /grades is ruled by GET /grades

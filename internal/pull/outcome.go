@@ -17,6 +17,8 @@ type Outcome struct {
 	Late          int // of a full one: changes that incremental ones should have shown
 
 	Held int // users whose removal is held back
+
+	Repeated int // pages that were asked for again; who calls the puller counts them
 }
 
 // Changes reports whether the refresh changed anything.

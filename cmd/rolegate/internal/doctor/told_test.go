@@ -86,6 +86,7 @@ func TestEachKindIsTold(t *testing.T) {
 		{"bad_records", func(o rolegate.RefreshOutcome) int { return o.BadRecords }, kind{name: "an invalid record", set: raw(`{"userId":9,"lastSequence":9,"roleList":{}}`), log: `"bad_records":1`, console: [2]string{"1 unreadable", "1 条无法解析"}, doctor: "ids.bad", advice: "Tell the marketplace"}},
 		{"null_roles", func(o rolegate.RefreshOutcome) int { return o.NullRoles }, kind{name: "null for roles", set: raw(`{"userId":9,"lastSequence":9,"roleList":null}`), log: `"null_roles":1`, console: [2]string{"1 with null for roles", "1 个角色列表为 null"}, doctor: "ids.null_roles", advice: "without roles"}},
 		{"dropped_grants", func(o rolegate.RefreshOutcome) int { return o.DroppedGrants }, kind{name: "a role of no organisation", set: raw(`{"userId":9,"lastSequence":9,"roleList":[{"roleCode":"a"}]}`), log: `"dropped_grants":1`, console: [2]string{"1 incomplete roles dropped", "丢弃 1 个不完整的角色"}, doctor: "roles.dropped", advice: "fix them"}},
+		{"repeated_pages", func(o rolegate.RefreshOutcome) int { return o.Repeated }, kind{name: "a page that went wrong", set: func(m *rolegatetest.Marketplace) { m.FailNext(1, rolegatetest.HTTPStatus(502)) }, log: `"repeated_pages":1`, console: [2]string{"pages asked for again: 1", "重新请求 1 页"}}},
 		{"removed", func(o rolegate.RefreshOutcome) int { return o.Removed }, kind{name: "a removal", set: func(m *rolegatetest.Marketplace) { m.Revoke(9) }, log: `"removed":1`, console: [2]string{"1 removed", "移除 1"}}},
 	} {
 		status, metric := outcome(k.item, k.of)

@@ -44,6 +44,7 @@ var commandTexts = map[string]string{
 	"shared store unavailable: it refreshes by itself":                       "共享存储不可用，自行同步",
 	"the next is due in %s":                                                  "下一次在 %[1]s后",
 	"one is running":                                                         "正在进行",
+	"pages that were asked for again: %d":                                    "重新请求的页数：%[1]d",
 	"%d succeeded, %d failed; %s":                                            "成功 %[1]d 次，失败 %[2]d 次；%[3]s",
 	"%d in a row failed, the last with: %s":                                  "连续失败 %[1]d 次，最近一次的原因：%[2]s",
 	"the last incremental refresh failed":                                    "最近一次增量同步失败",
