@@ -141,7 +141,7 @@ func TestFullRefreshesCountWhatDiffers(t *testing.T) {
 
 // A user without roles, who is nothing but an id in the index, is listed or
 // invalid all the same.
-func TestFullRefreshesTellBarredFromBare(t *testing.T) {
+func TestFullRefreshesTellInvalidFromBare(t *testing.T) {
 	t.Parallel()
 	bad := record(1)
 	bad.Bad = errors.New("unreadable")

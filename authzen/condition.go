@@ -41,7 +41,7 @@ type Expected struct {
 	// missing, so that a caller who leaves it out passes: prefer OneOf.
 	NoneOf []any
 
-	// User is what the property must be of the user whom the question is about:
+	// User is what the property must be of the user in question:
 	// with [rolegate.KindUserID] the marketplace's number, as a text or a number;
 	// with another kind, their name of that kind, if the subject was named by it.
 	User rolegate.Kind
@@ -128,7 +128,7 @@ func (e Expected) compile() (func(q Question, value jsontext.Value, there bool) 
 	}, nil
 }
 
-// isUser compares a property with the user whom a question is about. Names of
+// isUser compares a property with the user in question. Names of
 // another kind than that by which they were found are not known here: another
 // user could have the same one.
 func (e Expected) isUser(q Question, value jsontext.Value, there bool) bool {

@@ -51,7 +51,7 @@ Role codes that the new settings name and nobody has are told; the exit code is 
 			out := cmd.OutOrStdout()
 			fmt.Fprintln(out, l.Sprintf("the settings are in use"))
 			for _, r := range told.UnassignedRoles {
-				fmt.Fprintln(out, oneLine(unheld(l, r)))
+				fmt.Fprintln(out, oneLine(unassigned(l, r)))
 			}
 			return nil
 		},

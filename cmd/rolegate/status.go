@@ -256,8 +256,8 @@ func (s *status) failing(l lang.Language) string {
 	return strings.Join(all, l.Sprintf(" and "))
 }
 
-// unheld says of a role that a rule names it and nobody has it.
-func unheld(l lang.Language, r rolegate.UnassignedRole) string {
+// unassigned says of a role that a rule names it and nobody has it.
+func unassigned(l lang.Language, r rolegate.UnassignedRole) string {
 	switch {
 	case r.Known:
 		return l.Sprintf("nobody has %q, which the platform knows", r.Code)

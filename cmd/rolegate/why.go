@@ -195,7 +195,7 @@ func explain(w io.Writer, l lang.Language, q control.Question, a *control.Answer
 		}
 	}
 	for _, r := range a.UnassignedRoles {
-		b.line("note", "%s", unheld(l, r))
+		b.line("note", "%s", unassigned(l, r))
 	}
 	if a.MaxAge > 0 {
 		b.line("age", "revocations must be known up to %s ago, and are up to %s ago", seconds(a.MaxAge), seconds(a.Age))

@@ -23,9 +23,9 @@ var errTooMany = errors.New("the mutants do not compile")
 // build makes the test program of a package, with the mutants of those files in
 // it. A mutant that does not compile is left out.
 func (p *loaded) build(tmp string, files []string) ([]mutant, *suite, error) {
-	barred := map[int]bool{}
+	excluded := map[int]bool{}
 	for range 40 {
-		mutants, err := p.overlay(tmp, files, barred)
+		mutants, err := p.overlay(tmp, files, excluded)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -35,7 +35,7 @@ func (p *loaded) build(tmp string, files []string) ([]mutant, *suite, error) {
 			output, err = tests.build(tmp)
 		}
 		if err == nil {
-			for id := range barred {
+			for id := range excluded {
 				mutants[id-1].status = notViable
 			}
 			return mutants, tests, nil
@@ -45,7 +45,7 @@ func (p *loaded) build(tmp string, files []string) ([]mutant, *suite, error) {
 			return nil, nil, fmt.Errorf("%s: %w\n%s", p.folder, errTooMany, wrong)
 		}
 		for _, id := range more {
-			barred[id] = true
+			excluded[id] = true
 		}
 	}
 	return nil, nil, fmt.Errorf("%s: %w", p.folder, errTooMany)
@@ -207,7 +207,7 @@ func load(folder string) (*loaded, error) {
 }
 
 // overlay writes the mutated files for the go command's flag -overlay.
-func (p *loaded) overlay(tmp string, files []string, barred map[int]bool) (mutants []mutant, err error) {
+func (p *loaded) overlay(tmp string, files []string, excluded map[int]bool) (mutants []mutant, err error) {
 	replace := map[string]string{}
 	write := func(name, text string) error {
 		to := filepath.Join(tmp, strings.ReplaceAll(name, "/", "-"))
@@ -220,7 +220,7 @@ func (p *loaded) overlay(tmp string, files []string, barred map[int]bool) (mutan
 		}
 		s := &schema{
 			source: newSource(name, p.data[name], p.set, p.files[name]), data: p.data[name],
-			info: p.info, pkg: p.pkg, first: len(mutants) + 1, barred: barred,
+			info: p.info, pkg: p.pkg, first: len(mutants) + 1, excluded: excluded,
 		}
 		if err := write(name, s.rewrite()); err != nil {
 			return nil, err

@@ -14,12 +14,12 @@ import (
 // it was, so that the text grows with the square of its depth at most.
 type schema struct {
 	*source
-	data   []byte
-	info   *types.Info
-	pkg    *types.Package
-	first  int          // the number of the first mutant
-	barred map[int]bool // numbers of mutants that do not compile
-	all    []mutant
+	data     []byte
+	info     *types.Info
+	pkg      *types.Package
+	first    int          // the number of the first mutant
+	excluded map[int]bool // numbers of mutants that do not compile
+	all      []mutant
 
 	parents map[ast.Node]ast.Node
 	marks   map[ast.Node][]numbered
@@ -31,7 +31,7 @@ type numbered struct {
 	id int
 }
 
-// rewrite returns the file with all mutants but the barred.
+// rewrite returns the file with all mutants but the excluded ones.
 func (s *schema) rewrite() string {
 	s.parents, s.marks = map[ast.Node]ast.Node{}, map[ast.Node][]numbered{}
 	var path []ast.Node
@@ -97,7 +97,7 @@ func (s *schema) add(n ast.Node, at token.Pos, to swap) {
 	}
 	id := s.first + len(s.all)
 	s.all = append(s.all, mutant{key: key{s.name, s.function(pos.Line), to.kind, text}, line: pos.Line, column: pos.Column})
-	if !s.barred[id] {
+	if !s.excluded[id] {
 		s.marks[n] = append(s.marks[n], numbered{to, id})
 	}
 }

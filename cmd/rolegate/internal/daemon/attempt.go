@@ -33,8 +33,8 @@ type reloadAsk struct {
 
 // A reloaded is what has become of it.
 type reloaded struct {
-	unheld []rolegate.UnassignedRole
-	err    error
+	unassigned []rolegate.UnassignedRole
+	err        error
 }
 
 // An attempt makes a generation of the settings file, which may have to wait for
@@ -119,7 +119,7 @@ func (d *daemon) finish(ctx context.Context, t *attempt) {
 	told := reloaded{err: t.err}
 	if t.err == nil {
 		d.use(t.old, t.next)
-		told.unheld = t.next.gate.Status().UnassignedRoles
+		told.unassigned = t.next.gate.Status().UnassignedRoles
 	} else {
 		d.reloads.failed()
 		if givenUp(t.err) {

@@ -45,7 +45,7 @@ func (d *daemon) control(g *generation) http.Handler {
 			case got.err != nil:
 				http.Error(w, got.err.Error(), http.StatusUnprocessableEntity)
 			default:
-				answer(w, http.StatusOK, control.Reloaded{UnassignedRoles: got.unheld})
+				answer(w, http.StatusOK, control.Reloaded{UnassignedRoles: got.unassigned})
 			}
 		case <-r.Context().Done():
 		}

@@ -64,7 +64,7 @@ func (d *doctor) roles(ctx context.Context, p *page) {
 	d.alike(codes)
 	platform := d.platformRoles(ctx)
 	if d.Path != "" && users > 0 {
-		d.unheld(p, codes, platform)
+		d.unassigned(p, codes, platform)
 	}
 }
 
@@ -119,9 +119,9 @@ func (d *doctor) platformRoles(ctx context.Context) []string {
 	return codes
 }
 
-// unheld says which codes rules name and nobody on the page holds, nor a role
+// unassigned says which codes rules name and nobody on the page holds, nor a role
 // that includes them.
-func (d *doctor) unheld(p *page, held, platform []string) {
+func (d *doctor) unassigned(p *page, held, platform []string) {
 	named := d.file.Roles()
 	if len(named) == 0 {
 		return
