@@ -367,6 +367,11 @@ func TestPathOrgNeedsOneWildcardOfItsName(t *testing.T) {
 		{"routed below another", "/orgs/7/members/9", func(r chi.Router) {
 			r.Route("/orgs/{id}", func(r chi.Router) { r.With(check).Get("/members/{id}", org.ServeHTTP) })
 		}, ""},
+		{"a ServeMux below", "/orgs/7/members/9", func(r chi.Router) {
+			mux := http.NewServeMux()
+			mux.Handle("/orgs/{org}/members/{id}", check(org))
+			r.Handle("/orgs/{id}/*", mux)
+		}, ""},
 		{"named apart", "/orgs/7/members/9", func(r chi.Router) { r.Mount("/orgs/{id}", members("member", check(org))) }, "7"},
 		{"guarded where there is one", "/orgs/7/members/9", func(r chi.Router) { r.With(check).Mount("/orgs/{id}", members("id", org)) }, "7"},
 		{"one alone", "/members/9", func(r chi.Router) { r.Mount("/", members("id", check(org))) }, "9"},

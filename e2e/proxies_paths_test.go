@@ -35,6 +35,8 @@ func TestProxiesPaths(t *testing.T) {
 			{"an encoded blank", 1, "GET /files/a%20b+c", 200, "/files/a%20b+c"},
 			{"an encoded letter", 1, "GET /%67rades/5", 200, "/%67rades/5"},
 			{"small hexadecimal digits", 1, "GET /files/%e5%bc%a0", 200, "/files/%e5%bc%a0"},
+			{"brackets, which browsers do not encode", 1, "GET /files/Klasse%20[3].pdf", 200, "/files/Klasse%20[3].pdf"},
+			{"other bytes that they do not encode", 1, "GET /files/a|b^c", 200, "/files/a|b^c"},
 			{"HEAD is what GET is", 1, "HEAD /grades/5", 200, "/grades/5"},
 
 			{"nobody", 0, "GET /", 401, ""},
@@ -79,7 +81,7 @@ func TestProxiesPaths(t *testing.T) {
 				if c.want == 200 {
 					assert.Equal(t, 200, answer.StatusCode, text)
 					require.Len(t, seen, 1)
-					assert.Equal(t, c.behind, seen[0].RequestURI)
+					assert.Equal(t, c.behind, encodedByGo.Replace(seen[0].RequestURI))
 					assert.Equal(t, "school.example", seen[0].Host)
 					return
 				}
@@ -99,6 +101,10 @@ func TestProxiesPaths(t *testing.T) {
 		}
 	})
 }
+
+// encodedByGo are bytes that browsers leave as they are in a path, and proxies that
+// are written in Go encode.
+var encodedByGo = strings.NewReplacer("%7C", "|", "%5E", "^")
 
 // badRequests are what a proxy may refuse with 400 before it asks. An OPTIONS of
 // everything is about the proxy itself.

@@ -58,7 +58,7 @@ func (h *Handler) deny(header http.Header, r *http.Request, d rolegate.Denial) [
 // for. That is a path of the same site: it begins with one slash, and has no
 // backslash, or it would not have got here.
 func (h *Handler) sendToLogin(header http.Header, r *http.Request) {
-	if h.login.to.Path == r.URL.Path && (h.login.to.Host == "" || h.login.to.Host == r.Host) {
+	if browser.LeadsBack(h.login.to.String(), r) {
 		if h.toldLoop.Swap(true) {
 			return
 		}

@@ -43,6 +43,7 @@ func TestLogin(t *testing.T) {
 			{"no login page", "", "", about(0, "/grades/5"), nil, 401, ""},
 			{"the login page is guarded", "/login", "", about(0, "/login?return_to=/x"), nil, 401, ""},
 			{"the login page is guarded, on this host", "https://school.example/login", "", about(0, "/login"), nil, 401, ""},
+			{"the login page is guarded, on this host in capitals and with its port", "https://School.example:443/login", "", about(0, "/login"), nil, 401, ""},
 			{"the same path on another host", "https://login.example/login", "", about(0, "/login"), nil, 401, "https://login.example/login?return_to=%2Flogin"},
 			{"an ambiguous path", "/login", "", about(0, "//evil.example"), nil, 403, ""},
 		} {

@@ -20,7 +20,8 @@ func parseURI(uri string) (_ *url.URL, used encodedSet, err error) {
 		}
 	}
 	u, err := url.ParseRequestURI(uri)
-	if err != nil || u.Host != "" || u.EscapedPath() != path {
+	plain, perr := url.PathUnescape(path)
+	if err != nil || perr != nil || u.Host != "" || u.Path != plain {
 		return nil, 0, ambiguous("net/http reads another path in it") // cannot be, after all that
 	}
 	return u, used, nil
@@ -107,10 +108,12 @@ func isEscape(s string) bool {
 	return len(s) > 2 && s[0] == '%' && unhex(s[1]) <= 15 && unhex(s[2]) <= 15
 }
 
-// isPathByte reports whether c may stand in a segment as it is (RFC 3986 §3.3).
-// The semicolon may too, but some servers cut a segment there.
+// isPathByte reports whether c may stand in a segment as it is: by RFC 3986 §3.3,
+// or since browsers do not encode it in a path (URL standard §1.3), as in a file's
+// name "Klasse [3].pdf", and nobody takes it for anything but itself. The semicolon
+// may too by the RFC, but some servers cut a segment there.
 func isPathByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,=:@", c) >= 0
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~!$&'()*+,=:@[]|^", c) >= 0
 }
 
 func unhex(c byte) byte {

@@ -34,7 +34,25 @@ func LeadsBack(location string, r *http.Request) bool {
 		return false
 	}
 	to, err := page.Parse(location)
-	return err == nil && to.Path == page.Path && (to.Host == "" || strings.EqualFold(to.Host, r.Host))
+	return err == nil && to.Path == page.Path && (to.Host == "" || sameHost(to.Host, r.Host))
+}
+
+// sameHost compares hosts as a browser does, with ports only where both have one
+// that is not the usual: proxies such as nginx leave it out.
+func sameHost(a, b string) bool {
+	a, portA := cutPort(a)
+	b, portB := cutPort(b)
+	return strings.EqualFold(a, b) && (portA == portB || portA == "" || portB == "")
+}
+
+func cutPort(host string) (name, port string) {
+	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
+		host, port = host[:end], host[end+1:]
+	}
+	if port == "80" || port == "443" {
+		port = ""
+	}
+	return host, port
 }
 
 // Blank cuts a URL behind the first parameter of its query that has no value, such

@@ -62,6 +62,8 @@ func TestLeadsBack(t *testing.T) {
 		{"by a name below it", "login", "/a/login", "", true},
 		{"by a name elsewhere", "login", "/a/grades", "", false},
 		{"by its whole URL", "https://School.example/login", "/login", "", true},
+		{"by its whole URL, with the usual port", "https://school.example:443/login", "/login", "", true},
+		{"by its whole URL, with a port that a proxy may have left out", "http://school.example:8000/login", "/login", "", true},
 		{"on another site", "https://sso.example/login", "/login", "", false},
 		{"below a router that cuts the path", "/login", "/app/login", "/app", false},
 		{"below it, in full", "/app/login", "/app/login", "/app", true},

@@ -48,7 +48,9 @@ func Route(r *http.Request) string {
 
 // IsTwice reports whether a route of chi has two wildcards of that name, as
 // /orgs/{id} has that mounts /members/{id}: the inner one's value is what the request
-// has then. http.ServeMux and chi refuse such a pattern, but not one made of two.
+// has then. http.ServeMux and chi refuse such a pattern, but not one made of two. A
+// ServeMux below a chi router tells nothing of it, but that the request has another
+// value than chi has found.
 func IsTwice(r *http.Request, name string) bool {
 	c := chi.RouteContext(r.Context())
 	if c == nil {
@@ -60,7 +62,7 @@ func IsTwice(r *http.Request, name string) bool {
 			n++
 		}
 	}
-	return n > 1
+	return n > 1 || n == 1 && c.URLParam(name) != r.PathValue(name)
 }
 
 // SetPathValues gives a request the n parameters that another router has found. One

@@ -105,6 +105,21 @@ func TestIsTwice(t *testing.T) {
 	assert.False(t, ask("/orgs/{id}", "/members/{member}", "/orgs/7/members/9", "member"))
 	assert.False(t, ask("/orgs/{id}", "/members/{member}", "/orgs/7/members/9", "other"))
 	assert.False(t, request.IsTwice(httptest.NewRequest("GET", "/orgs/7", nil), "id"), "it is of no router of chi's")
+
+	// A ServeMux below a router of chi.
+	below := func(pattern, inner, path string) (twice bool) {
+		mux, r := http.NewServeMux(), chi.NewRouter()
+		mux.HandleFunc(inner, func(_ http.ResponseWriter, r *http.Request) { twice = request.IsTwice(r, "id") })
+		r.Handle(pattern, mux)
+		res := httptest.NewRecorder()
+		r.ServeHTTP(res, httptest.NewRequest("GET", path, nil))
+		assert.Equal(t, 200, res.Code, path)
+		return twice
+	}
+	assert.True(t, below("/orgs/{id}/*", "/orgs/{org}/members/{id}", "/orgs/7/members/9"))
+	assert.False(t, below("/orgs/{id}/*", "/orgs/{org}/members/{member}", "/orgs/7/members/9"))
+	assert.False(t, below("/orgs/{org}/*", "/orgs/{org}/members/{id}", "/orgs/7/members/9"))
+	assert.False(t, below("/orgs/{id}/*", "/orgs/{org}/members/{member}", "/orgs/7%2F8/members/9"), "an encoded one is no other")
 }
 
 func TestSuitsRefusal(t *testing.T) {
