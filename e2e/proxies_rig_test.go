@@ -85,7 +85,7 @@ func eachProxy(t *testing.T, test func(*testing.T, *rig)) {
 		t.Run("stub of "+kind.String(), func(t *testing.T) {
 			t.Parallel()
 			test(t, newRig(t, kind, func(app, auth string) string {
-				s := startStub(kind, app, auth)
+				s := startStub(t, kind, app, auth)
 				t.Cleanup(s.Close)
 				return s.Listener.Addr().String()
 			}))

@@ -3,40 +3,58 @@
 package e2e
 
 import (
-	"bufio"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"slices"
+	"os"
+	"path/filepath"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/rolegate/rolegate/forwardauth"
 )
 
-// Traefik and Envoy are not in Debian. These stubs ask as they do, so that the
-// tests of the others run with them too; what the programs themselves make of a
-// strange request is not tested.
-//
-// Traefik: pkg/middlewares/auth/forward.go of v3, without trustForwardHeader.
-// Envoy: ext_authz over HTTP with a path_prefix, the allowed_headers of docs/proxies.md and
-// allowed_upstream_headers x-rolegate-*, without a body.
+// Traefik and Envoy are not in Debian. Stubs of them read the files that
+// docs/proxies.md shows, and do with each key what the documentation of the program
+// says, and nothing that no key says. A key that a stub does not know is a mistake.
+// What the programs themselves make of a strange request is not tested by these.
 
-const stubPrefix = "/check"
+// A stub asks the gate, and says what the app gets of a request that may pass.
+type stub interface {
+	// ask asks about a request of a client's, in which it may change what the
+	// program changes before.
+	ask(r *http.Request, auth string) (*http.Response, error)
 
-var rolegateHeaders = []string{
-	forwardauth.UserHeader, forwardauth.AccountHeader, forwardauth.OrgHeader, forwardauth.RolesHeader, forwardauth.DecisionHeader,
+	// refusal is the status of a refusal, 0 if the answer lets pass. Without an
+	// answer it is that of an error.
+	refusal(answer *http.Response) int
+
+	// copies reports whether a header of the answer takes the place of a client's.
+	copies(name string) bool
+
+	// after changes what goes to the app.
+	after(h http.Header)
+}
+
+// stubs has what makes each stub of its files, the configuration first.
+var stubs = map[forwardauth.Proxy]struct {
+	files []string
+	read  func(t *testing.T, files []string) stub
+}{
+	forwardauth.Traefik: {[]string{"traefik.yaml", "traefik-dynamic.yaml"}, readTraefik},
+	forwardauth.Envoy:   {[]string{"envoy.yaml"}, readEnvoy},
 }
 
 // startStub returns a proxy that asks as this one does.
-func startStub(kind forwardauth.Proxy, app, auth string) *httptest.Server {
-	ask := askAsTraefik
-	if kind == forwardauth.Envoy {
-		ask = askAsEnvoy
-	}
+func startStub(t *testing.T, kind forwardauth.Proxy, app, auth string) *httptest.Server {
+	t.Helper()
+	s := stubs[kind].read(t, stubs[kind].files)
 	to := &url.URL{Scheme: "http", Host: app}
 	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to)
@@ -45,90 +63,47 @@ func startStub(kind forwardauth.Proxy, app, auth string) *httptest.Server {
 		r.SetXForwarded()
 	}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := ask(r, auth)
+		answer, err := s.ask(r, auth)
 		if err != nil {
-			w.WriteHeader(map[forwardauth.Proxy]int{forwardauth.Traefik: http.StatusInternalServerError, forwardauth.Envoy: http.StatusForbidden}[kind])
+			w.WriteHeader(s.refusal(nil))
 			return
 		}
 		defer answer.Body.Close()
-		letPass := answer.StatusCode/100 == 2
-		if kind == forwardauth.Envoy {
-			letPass = answer.StatusCode == http.StatusOK
-			if answer.StatusCode >= 500 {
-				answer.StatusCode = http.StatusForbidden
-			}
-		}
-		if !letPass {
+		if status := s.refusal(answer); status != 0 {
 			maps.Copy(w.Header(), answer.Header)
-			w.WriteHeader(answer.StatusCode)
+			w.WriteHeader(status)
 			_, _ = io.Copy(w, answer.Body)
 			return
 		}
 		for _, name := range rolegateHeaders {
-			r.Header.Del(name)
-			if values, ok := answer.Header[name]; ok {
-				r.Header[name] = values
-			}
-		}
-		for name := range r.Header { // as docs/proxies.md says
-			if strings.Contains(name, "_") && kind == forwardauth.Envoy || slices.Contains([]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"}, name) {
+			if s.copies(name) {
 				r.Header.Del(name)
+				if values, ok := answer.Header[name]; ok {
+					r.Header[name] = values
+				}
 			}
 		}
-		if kind == forwardauth.Envoy && r.Header.Get("Upgrade") != "websocket" {
-			r.Header.Del("Upgrade") // upgrade_configs names the only ones that it knows
-		}
+		s.after(r.Header)
 		pass.ServeHTTP(w, r)
 	}))
 }
 
-func askAsTraefik(r *http.Request, auth string) (*http.Response, error) {
-	q, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "http://"+auth+"/", nil)
-	if err != nil {
-		return nil, err
-	}
-	q.Header = r.Header.Clone()
-	for _, list := range r.Header["Connection"] {
-		for name := range strings.SplitSeq(list, ",") {
-			q.Header.Del(strings.TrimSpace(name))
-		}
-	}
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailers", "Transfer-Encoding", "Upgrade", "Content-Length"} {
-		q.Header.Del(name)
-	}
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	q.Header.Set("X-Forwarded-For", host)
-	q.Header.Set("X-Forwarded-Method", r.Method)
-	q.Header.Set("X-Forwarded-Proto", "http")
-	q.Header.Set("X-Forwarded-Host", r.Host)
-	q.Header.Set("X-Forwarded-Uri", r.URL.RequestURI())
-	transport := &http.Transport{DisableKeepAlives: true}
-	return transport.RoundTrip(q)
+var rolegateHeaders = []string{
+	forwardauth.UserHeader, forwardauth.AccountHeader, forwardauth.OrgHeader, forwardauth.RolesHeader, forwardauth.DecisionHeader,
 }
 
-func askAsEnvoy(r *http.Request, auth string) (*http.Response, error) {
-	conn, err := net.Dial("tcp", auth)
-	if err != nil {
-		return nil, err
-	}
-	lines := []string{r.Method + " " + stubPrefix + r.RequestURI + " HTTP/1.1", "Host: " + r.Host, "Content-Length: 0", "Connection: close"}
-	for _, name := range []string{"Authorization", "Cookie", "Accept", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "X-Requested-With", "Turbo-Frame", "Hx-Request", "Origin", "Access-Control-Request-Method"} {
-		for _, value := range r.Header[name] {
-			lines = append(lines, name+": "+value)
-		}
-	}
-	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.Method})
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{answer.Body, conn}
-	return answer, nil
+// readYAML reads a file of docs/proxies.
+func readYAML(t *testing.T, name string, into any) {
+	t.Helper()
+	f, err := os.Open(filepath.Join("..", "docs", "proxies", name))
+	require.NoError(t, err)
+	defer f.Close()
+	d := yaml.NewDecoder(f)
+	d.KnownFields(true)
+	require.NoError(t, d.Decode(into), name)
+}
+
+// dropUnderscores removes the headers that CGI and WSGI cannot tell from others.
+func dropUnderscores(h http.Header) {
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return strings.Contains(name, "_") })
 }

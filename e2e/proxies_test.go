@@ -48,9 +48,6 @@ func TestProxiesSpoofedHeaders(t *testing.T) {
 					return
 				}
 				require.Len(t, seen, 1)
-				if g.kind == forwardauth.Traefik && strings.Contains(c.name, "underscores") {
-					return // it passes them on: docs/proxies.md says so
-				}
 				if _, there := seen[0].Header[forwardauth.UserHeader]; !there && (g.kind == forwardauth.Traefik || g.kind == forwardauth.Envoy) {
 					return // what Connection names was dropped: the app must take that for nobody
 				}
@@ -219,9 +216,6 @@ func TestProxiesWebSocket(t *testing.T) {
 // requests that nobody judges.
 func TestProxiesOtherUpgrades(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
-		if g.kind == forwardauth.Traefik {
-			return // it passes them on: docs/proxies.md says so
-		}
 		for _, lines := range [][]string{
 			{"Upgrade: h2c"}, {"Upgrade: H2C"}, {"Upgrade: h2c, websocket"}, {"Upgrade: websocket, h2c"},
 			{"Upgrade: h2c", "Upgrade: websocket"}, {"Upgrade: websocket", "Upgrade: h2c"}, {"Upgrade: TLS/1.0"}, {"Upgrade: websocket/h2c"},
