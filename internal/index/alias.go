@@ -69,7 +69,8 @@ func appendAliasBlock(dst []byte, refs []aliasRef) []byte {
 
 // FindAlias returns the place of the user who has that alias, and how many such
 // users there are; it stops counting at 2, since then nobody enters by it. It
-// passes over the users in except.
+// passes over the users in except, but over maxExcept of them at most: more who
+// share an alias would cost each decision too much, and nobody enters by it.
 func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (at Place, found int) {
 	x := &s.aliases[f]
 	if len(x.dir) == 0 || text == "" {
@@ -81,7 +82,11 @@ func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (
 		return at, 0
 	}
 	block := aliasBlock(x.at(address))
-	for i := block.first(uint32(hash)); i < block.len() && block.hash(i) == uint32(hash) && found < 2; i++ {
+	first := block.first(uint32(hash))
+	for i := first; i < block.len() && block.hash(i) == uint32(hash) && found < 2; i++ {
+		if i-first > maxExcept {
+			return at, 2
+		}
 		id := block.id(i)
 		if it, ok := s.Find(id); ok && string(s.Field(it, f)) == text && (except == nil || !except(id)) {
 			at, found = it, found+1
@@ -89,6 +94,9 @@ func (s *Snapshot) FindAlias(f Field, text string, except func(id int64) bool) (
 	}
 	return at, found
 }
+
+// maxExcept is more than the users who share an alias because each was made anew.
+const maxExcept = 64
 
 // WithText returns where the users are who have that string, the lowest most ids of
 // them, ascending. It asks the index of aliases or, if the field has none, looks at

@@ -166,3 +166,39 @@ func TestAHashIsOnlyAHint(t *testing.T) {
 		})
 	}
 }
+
+// However many users share an alias, and are passed over, a look-up asks about few.
+func TestFindAliasIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		sharing, held int
+		found         int
+	}{
+		{"nobody is passed over", 2, 0, 2},
+		{"all but one", 5, 4, 1},
+		{"as many as may be", maxExcept + 1, maxExcept, 1},
+		{"one more", maxExcept + 2, maxExcept + 1, 2},
+		{"everybody", 5, 5, 0},
+		{"very many", 20_000, 19_999, 2},
+		{"very many, and everybody", 20_000, 20_000, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			roles, _ := NewRoleSpace(nil)
+			users := map[int64]string{}
+			for id := range int64(c.sharing) {
+				users[id+1] = "wang"
+			}
+			s, err := NewSnapshot(named(t, roles, users), roles, accounts)
+			require.NoError(t, err)
+			asked := 0
+			at, found := s.FindAlias(FieldAccount, "wang", func(id int64) bool { asked++; return id <= int64(c.held) })
+			assert.Equal(t, c.found, found)
+			assert.LessOrEqual(t, asked, maxExcept+1)
+			if found == 1 {
+				assert.EqualValues(t, c.held+1, s.ID(at))
+			}
+		})
+	}
+}
