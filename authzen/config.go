@@ -112,6 +112,7 @@ func New(cfg Config) (*PDP, error) {
 	indexed := cfg.Gate.Status().Ambiguous // has a key for each kind but the user id
 	for _, name := range slices.Sorted(maps.Keys(cfg.Subjects)) {
 		kind := cfg.Subjects[name]
+		p.longest = max(p.longest, len(name))
 		_, ok := indexed[kind]
 		switch {
 		case name == "":
@@ -137,6 +138,7 @@ func New(cfg Config) (*PDP, error) {
 			wrong("Rules: rule %d (%q on %q) has no policy: make one with gate.Policy(…)", i+1, rule.Action, rule.Resource)
 		}
 		p.rules[at], p.types[rule.Resource] = rule, true
+		p.longest = max(p.longest, len(rule.Resource), len(rule.Action))
 		p.actions[rule.Resource] = append(p.actions[rule.Resource], rule.Action)
 	}
 	if err := p.publish(cfg.URL); err != nil {

@@ -93,13 +93,13 @@ func (e *evaluation) decide(q question) decision {
 	if q.lacks() != "" {
 		return denied(incomplete)
 	}
-	kind, ok := p.subjects[q.subject.kind]
+	kind, ok := p.subjects[p.name(q.subject.kind)]
 	if !ok {
 		return denied(unknownSubject)
 	}
-	rule, ok := p.rules[target{q.resource.kind, *q.action}]
+	rule, ok := p.rules[target{p.name(q.resource.kind), p.name(*q.action)}]
 	if !ok {
-		if p.types[q.resource.kind] {
+		if p.types[p.name(q.resource.kind)] {
 			return denied(unknownAction)
 		}
 		return denied(unknownResource)
@@ -115,8 +115,24 @@ func (e *evaluation) decide(q question) decision {
 	return decision{Decision: true}
 }
 
+// name is a type or an action to look for, "" if it is longer than all that are
+// known: the items of a batch may have one of a megabyte in common.
+func (p *PDP) name(of string) string {
+	if len(of) > p.longest {
+		return ""
+	}
+	return of
+}
+
+// maxID is how long the id of a subject may be: no system's are longer, and the items
+// of a batch may have one of a megabyte in common.
+const maxID = 4096
+
 // identity is the user that a subject's id names. An id that no user can have is nobody.
 func identity(kind rolegate.Kind, id string) rolegate.Identity {
+	if len(id) > maxID {
+		return rolegate.Identity{}
+	}
 	found, err := rolegate.NewIdentity(kind, id)
 	if err != nil {
 		return rolegate.Identity{}

@@ -182,6 +182,29 @@ func TestConcurrency(t *testing.T) {
 	running.Wait()
 }
 
+// A subject's id that is too long for any is nobody's, and names that are longer than
+// all known ones are unknown, without being looked for.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	longest := strings.Repeat("a", 4096)
+	gate := openGate(t, func(c *rolegate.Config) {
+		c.Source = rolegatetest.NewStatic(rolegate.Record{UserID: 1, Sequence: 1, Account: longest})
+	})
+	cfg := config(gate)
+	cfg.Rules = []authzen.Rule{{Resource: "record", Action: "read", Policy: gate.Policy(rolegate.Listed())}}
+	pdp := newPDP(t, cfg)
+	for _, c := range []struct{ name, question, want string }{
+		{"the longest id", q("account", longest, "read", "record"), yes},
+		{"a longer one", q("account", longest+"a", "read", "record"), no("no_identity")},
+		{"a type of subject", q("account"+longest, "1", "read", "record"), no("unknown_subject_type")},
+		{"an action", q("user", "1", "read"+longest, "record"), no("unknown_action")},
+		{"a type of resource", q("user", "1", "read", "record"+longest), no("unknown_resource_type")},
+		{"all of them", q(longest, longest+longest, longest, longest), no("unknown_subject_type")},
+	} {
+		assert.Equal(t, c.want, post(pdp, single, c.question).Body.String(), c.name)
+	}
+}
+
 // What an app's own func sees of a resource.
 func TestResource(t *testing.T) {
 	t.Parallel()

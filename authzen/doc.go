@@ -46,7 +46,8 @@
 //
 // # What a request may contain
 //
-// A Content-Type of application/json, and at most 1 MiB. The JSON is read
+// A Content-Type of application/json, and at most 1 MiB, of which the id of a
+// subject that is anybody has at most 4,096 bytes. The JSON is read
 // strictly, as the specification's security considerations ask (I-JSON, RFC
 // 7493): a name twice in one object, at any depth, is refused, so are bytes
 // that are not UTF-8 and unpaired surrogates; null is none of the types that

@@ -42,6 +42,7 @@ type PDP struct {
 	actions   map[string][]string // of each type, in the order of the rules
 	paths     map[string]http.HandlerFunc
 	metadata  []byte // nil without a URL
+	longest   int    // of the names in subjects and rules
 	limit     int    // items of a batch
 	challenge string
 	log       *slog.Logger
