@@ -96,12 +96,15 @@ func SuitsRefusal(name string) bool {
 	}
 	// Of an app's own headers those that make proxies cache, send or hide
 	// something do not.
-	if !strings.HasPrefix(name, "X-") {
+	own, found := strings.CutPrefix(name, "X-")
+	if !found {
 		return false
 	}
-	for _, family := range []string{"X-Accel-", "X-Cache", "X-Sendfile", "X-Lighttpd-", "X-Litespeed-"} {
-		if strings.HasPrefix(name, family) {
-			return false
+	for word := range strings.SplitSeq(own, "-") {
+		for _, family := range []string{"Accel", "Archive", "Cache", "Cdn", "Lighttpd", "Litespeed", "Reproxy", "Sendfile", "Surrogate", "Ttl", "Varnish"} {
+			if strings.HasPrefix(word, family) {
+				return false
+			}
 		}
 	}
 	return true

@@ -130,6 +130,9 @@ func TestSuitsRefusal(t *testing.T) {
 		"Cache-Control": false, "Cdn-Cache-Control": false, "Surrogate-Control": false, "Etag": false, "Last-Modified": false, "Expires": false,
 		"Content-Type": false, "Content-Length": false, "Content-Disposition": false, "Location": false, "Link": false,
 		"X-Accel-Redirect": false, "X-Sendfile": false, "X-Cache-Key": false, "x-accel-expires": false, "X-Litespeed-Cache": false,
+		"X-Varnish-Ttl": false, "X-Ttl": false, "X-Surrogate-Key": false, "X-Cdn-Cache": false, "X-Proxy-Cache": false, "X-Cacheable": false,
+		"X-Reproxy-Url": false, "X-Archive-Files": false, "X-Lighttpd-Send-File": false, "X-Sendfile2": false,
+		"X-Served-By": true, "X-Ratelimit-Remaining": true, "X-Download-Options": true, "X-": true,
 	} {
 		assert.Equal(t, want, request.SuitsRefusal(name), name)
 	}
