@@ -118,7 +118,7 @@ func TestServeCheck(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	write(t, file, strings.Replace(string(text), "refresh:", "refrehs:", 1))
-	wrong := called{exitUsage, "", "rolegate: " + file + ": line 7: unknown key refrehs\n"}
+	wrong := called{exitUsage, "", "rolegate: " + file + ": line 7: unknown key refrehs: expected refresh\n"}
 	assert.Equal(t, wrong, calls(t, "serve", "-c", file, "--check"))
 	assert.Equal(t, wrong, calls(t, "serve", "-c", file), "nor does it serve")
 
