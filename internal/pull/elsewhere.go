@@ -24,7 +24,7 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 		return before, false, nil
 	}
 	began := base.Refreshed.Mono + margin
-	recent := p.rows.After(base.Refreshed.Mono - 2*margin)
+	recent := p.recent(before, base.Refreshed.Mono)
 	next, rows, err := p.onTop(base, began)
 	if err != nil {
 		return nil, false, err
@@ -34,11 +34,14 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	}
 	p.Cursor.Gone(p.gone(before, next, recent))
 	p.Cursor.Follow(p.Clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
-		_, ok := base.Find(id)
+		_, ok := base.Place(id) // or an invalid record of theirs
 		return ok
 	})
 	p.Cursor.Page(p.Clock(), sequencesOf(rows), true)
 	next.Cursor = p.Cursor.Highest()
+	if base.Contact.Mono > began {
+		next.RowsUntil = base.Contact
+	}
 	p.began, p.outdated = began, p.tick()
 	p.Now.Publish(next)
 	if p.Changed != nil {
@@ -90,6 +93,7 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 	list := p.collectRows(0, 0)
 	list.elsewhere = true
 	for _, row := range rows {
+		row.Known = e.Known.Mono
 		p.rows.Add(row)
 		if !p.counts(gen, row) {
 			continue

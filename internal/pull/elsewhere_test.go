@@ -262,6 +262,110 @@ func TestWhoWasReadJustBeforeAFullRefresh(t *testing.T) {
 	}
 }
 
+// Who was added after a base had begun is not taken for gone when that replaces a list
+// that has them: a row of theirs may have been asked for before, or may have come with
+// another base. Otherwise nobody believes the rows of theirs until the next full refresh.
+func TestWhoWasAddedSinceABaseBegan(t *testing.T) {
+	t.Parallel()
+	const others = time.Minute
+	for _, c := range []struct {
+		name   string
+		adopts func(w *world) // the list of before, and then a base without user 21
+		back   bool
+	}{
+		{"the row was asked for before that, and came after", func(w *world) {
+			var gen *snapshot.Generation
+			w.read = func(int64) {
+				w.read = nil
+				gen = w.pass(others).base(users(20)...)
+				w.pass(others)
+			}
+			_, err := w.shows([]record{user(21, 21, "new")}).increment()
+			require.NoError(w.t, err)
+			require.Contains(w.t, w.listed(), int64(21))
+			require.True(w.t, w.adopt(gen))
+		}, true},
+		{"so was that of another replica", func(w *world) {
+			asked := w.pass(others).at
+			gen := w.pass(others).base(users(20)...)
+			w.apply(asked, replication.Entry{From: 20, To: 21, Known: w.pass(others).at}, row(21, 21, "new"))
+			require.Contains(w.t, w.listed(), int64(21))
+			require.True(w.t, w.adopt(gen))
+		}, true},
+		{"the row came with a base that began earlier", func(w *world) {
+			first := w.pass(others).base(users(21)...)
+			second := w.pass(others).base(users(20)...)
+			first.Contact = w.pass(others).at
+			require.True(w.t, w.adopt(first))
+			require.True(w.t, w.adopt(second))
+		}, true},
+		{"and that base had it when the other began", func(w *world) {
+			first := w.pass(others).base(users(21)...)
+			first.Contact = w.pass(others).at
+			second := w.pass(others).base(users(20)...)
+			require.True(w.t, w.adopt(first))
+			require.True(w.t, w.adopt(second))
+		}, false},
+		{"the base had the user from the start", func(w *world) {
+			require.True(w.t, w.adopt(w.pass(others).base(users(21)...)))
+			require.True(w.t, w.adopt(w.pass(others).base(users(20)...)))
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(20)...)
+			c.adopts(w)
+			require.NotContains(t, w.listed(), int64(21))
+			_, err := w.shows([]record{user(21, 21, "new")}).pass(2 * margin).increment()
+			require.NoError(t, err)
+			assert.Equal(t, c.back, ids(w.listed())[21])
+		})
+	}
+}
+
+// A base says who was gone when it began. So a replica that has never seen them, or has
+// not for long, does not believe a server that lags behind.
+func TestABaseSaysWhoIsGone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		had  []record
+		away time.Duration
+	}{
+		{"to one that has just started", nil, 0},
+		{"to one that was away", users(5), time.Hour},
+		{"to one that has not seen them", users(20), time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			from := newWorld(t, sharing).open(users(20)...)
+			w := newWorld(t, sharing)
+			if c.had != nil {
+				w.open(c.had...)
+			}
+			from.at = w.pass(c.away).at
+			for _, n := range []int64{21, 22} {
+				_, err := from.shows([]record{user(n, n, "teacher")}).increment()
+				require.NoError(t, err)
+			}
+			_, err := from.pass(5 * margin).shows(users(21)).full()
+			require.NoError(t, err)
+			require.Equal(t, int64(22), from.now.Load().Above[22], "it is gone")
+			gen := *from.now.Load()
+			w.at = from.pass(margin).at
+			require.True(t, w.adopt(&gen))
+
+			_, err = w.shows([]record{user(22, 22, "short")}).pass(2 * margin).increment()
+			require.NoError(t, err)
+			assert.NotContains(t, w.listed(), int64(22))
+			assert.Less(t, int64(5), w.asked[0], "it need not ask for what it has missed")
+			_, err = w.shows([]record{user(22, 23, "again")}).increment()
+			require.NoError(t, err)
+			assert.Contains(t, w.listed(), int64(22), "a newer row counts")
+		})
+	}
+}
+
 // Up to when everything is known: an incremental refresh that began so soon after a
 // full one that clocks cannot tell says nothing of it.
 func TestContactOfAFullRefresh(t *testing.T) {

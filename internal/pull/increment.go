@@ -197,7 +197,9 @@ func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, m
 		f.known = max(f.known, rows.most)
 	}
 	if p.underWay != nil || p.Share != nil {
+		now := p.Clock().Mono
 		for _, row := range rows.rows {
+			row.Known = now
 			p.rows.Add(row)
 		}
 	}

@@ -173,9 +173,9 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	if before != nil && before.Elsewhere && before.Refreshed.Mono >= started.Mono {
 		return nil, nil, seen, refresh.ErrElsewhere
 	}
-	var recent []snapshot.Row
+	recent := func(int64) bool { return false }
 	if p.Share != nil {
-		recent = p.rows.After(began - 2*margin)
+		recent = p.recent(before, began)
 	}
 	base := &snapshot.Generation{Snapshot: s, Above: tail.Above(), Contact: started, Verified: started, Refreshed: started}
 	if next, _, err = p.onTop(base, began); err != nil {
@@ -204,6 +204,9 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	next.Cursor = p.Cursor.Full(started, p.Clock(), tail, p.gone(before, next, recent))
 	if p.Share != nil && next.Same(before) {
 		p.sameAs = before.Refreshed
+	}
+	if p.Share != nil {
+		p.Cursor.AddGone(next.Above)
 	}
 	p.began = began
 	p.Now.Publish(next)
@@ -237,18 +240,27 @@ func (p *Puller) onTop(base *snapshot.Generation, began int64) (next *snapshot.G
 	return next, rows, nil
 }
 
-// gone returns the users that a list does not have any more, but for those of the
-// recent rows: they were read by another replica, or before another one's list, and at
-// about the time when that began. Whether before or after it the clocks cannot tell, so
-// that the next row of theirs counts.
-func (p *Puller) gone(before, next *snapshot.Generation, recent []snapshot.Row) []int64 {
-	doubtful := sequencesOf(recent)
+// recent returns whether a row of a user may have come since a full refresh began, or at
+// about that time, as far as clocks tell. It may have been asked for long before, by a
+// process or machine that was suspended.
+func (p *Puller) recent(before *snapshot.Generation, began int64) func(id int64) bool {
+	since := began - 2*margin
+	if before != nil && before.RowsUntil != (clock.Instant{}) && before.RowsUntil.Mono > since {
+		return func(int64) bool { return true }
+	}
+	users := p.rows.KnownSince(since)
+	return func(id int64) bool { return users[id] }
+}
+
+// gone returns the users that a list does not have any more, but for those with a recent
+// row: they may have been added since that began, so that the next row of theirs counts.
+func (p *Puller) gone(before, next *snapshot.Generation, recent func(id int64) bool) []int64 {
 	return slices.DeleteFunc(next.Removed(before), func(id int64) bool {
-		_, is := doubtful[id]
-		if is {
+		if recent(id) {
 			p.Cursor.Doubt(id)
+			return true
 		}
-		return is
+		return false
 	})
 }
 

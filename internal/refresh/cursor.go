@@ -269,15 +269,36 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64, moves bool) {
 	c.advance(at, highest)
 }
 
+// AddGone adds users who were removed, and for each the highest sequence that was
+// known when a full refresh had found them gone.
+func (c *Cursor) AddGone(to map[int64]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, a := range c.gone {
+		if a.known > 0 { // or it says nothing
+			to[id] = max(to[id], a.known)
+		}
+	}
+}
+
 // Follow takes in, at that moment, a full refresh that somebody else has made: up to
 // when it knows what has changed, the highest sequence that it knows, by user those
-// that were new when it began, and who is listed.
+// that were new when it began, also of users who were gone, and who is listed. A cursor
+// that has missed what came before that asks for nothing below those: a server that lags
+// behind would show users who are gone since.
 func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int64]int64, listed func(id int64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	away := c.done == (clock.Instant{}) || c.done.Age(contact) > c.lookBack
 	c.complete(contact)
+	low := highest
 	for id, sequence := range above {
-		c.recent[id] = max(c.recent[id], sequence)
+		low = min(low, sequence-1)
+		if listed(id) {
+			c.recent[id] = max(c.recent[id], sequence)
+		} else {
+			c.remove([]int64{id}, sequence)
+		}
 	}
 	if highest < c.highest { // it went by an older list, or whoever had that is gone
 		maps.DeleteFunc(c.recent, func(id, sequence int64) bool { return sequence > highest && listed(id) })
@@ -285,11 +306,14 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 		c.known = append(c.known, knownSequence{at, highest})
 		maps.DeleteFunc(c.gone, func(id int64, _ absence) bool { return listed(id) })
 		clear(c.latest)
-		c.highest, c.outliers, c.older = highest, nil, nil
-		return
+		c.highest, c.outliers = highest, nil
 	}
 	c.older = nil // the source still has what is known
 	c.advance(at, highest)
+	if away {
+		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence <= low })
+		c.known = slices.Insert(c.known, 0, knownSequence{contact.Add(-c.lookBack), low})
+	}
 }
 
 // Confirmed says that a full refresh which somebody else has made has found the list

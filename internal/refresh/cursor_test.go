@@ -678,3 +678,35 @@ func TestCursorFollows(t *testing.T) {
 	_, ok = c.Seen(2)
 	assert.True(t, ok, "it is gone: what lags behind does not bring it back")
 }
+
+// A replica that was away asks for no more than one that has just started: a server that
+// lags behind would show it users who are gone since, and were never known here.
+func TestCursorFollowsAfterItWasAway(t *testing.T) {
+	t.Parallel()
+	listed := func(id int64) bool { return id != 9 }
+	above := map[int64]int64{1: 118, 9: 117}
+	for _, c := range []struct {
+		name  string
+		knows func(c *refresh.Cursor)
+		above map[int64]int64
+		from  int64
+	}{
+		{"it has just started", func(*refresh.Cursor) {}, above, 116},
+		{"it has just started, and nothing was new", func(*refresh.Cursor) {}, nil, 120},
+		{"it was away", func(c *refresh.Cursor) { full(c, minute(0), 100) }, above, 116},
+		{"it was away, and nothing was new", func(c *refresh.Cursor) { full(c, minute(0), 100) }, nil, 120},
+		{"it was away, and the list is an older one", func(c *refresh.Cursor) { full(c, minute(0), 130) }, above, 116},
+		{"it was there", func(c *refresh.Cursor) { full(c, minute(28), 110) }, above, 110},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cursor := newCursor()
+			c.knows(cursor)
+			cursor.Follow(minute(31), minute(30), 120, c.above, listed)
+			assert.Equal(t, c.from, cursor.From())
+			assert.EqualValues(t, 120, cursor.Highest())
+			assert.Equal(t, c.above != nil, cursor.Outdated(9, 117), "it was gone")
+			assert.False(t, cursor.Outdated(9, 118))
+		})
+	}
+}

@@ -31,7 +31,11 @@
 //     before it: its From is not above the cursor. Otherwise its rows count, and
 //     the next incremental refresh is due as if there had been none.
 //   - Users who are missing from a base of another replica are told to the cursor
-//     (refresh.Cursor.Gone), or a server that lags behind brings them back.
+//     (refresh.Cursor.Gone), or a server that lags behind brings them back. But not
+//     whose row may have come since that base began, by Known of an Entry or with a base
+//     that was published with rows on top: they may have been added since.
+//   - A base says who was gone when it began, and a replica that was away, or has just
+//     started, asks for nothing from before that: it does not know who was gone then.
 //   - A base does not put the cursor back behind what was known when it began,
 //     unless the source itself went back: the users with the highest sequences
 //     may just be gone. What an incremental refresh has read is known from its end
@@ -59,4 +63,7 @@
 //   - That a virtual machine was frozen, with both of its clocks, while the store was
 //     away or its clock was set too. Until its wall clock is set right, ages are too
 //     young by as much, as they are without a store.
+//
+// Nor does anything say which of two rows with one sequence is newer, if a server of the
+// source lags behind: the one that was read later counts.
 package replication

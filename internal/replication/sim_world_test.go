@@ -145,6 +145,7 @@ type simMarket struct {
 	down    bool
 	again   time.Duration // what it answers then
 	lag     time.Duration
+	behind  time.Duration // one of three servers of it lags that much
 	slow    time.Duration // how long a full refresh takes
 	well    time.Duration // since when it is
 	changes int
@@ -188,25 +189,31 @@ func (m *simMarket) live() {
 	m.w.after(m.w.between(time.Second, 40*time.Second), m.live)
 }
 
-// view is what the marketplace says of a user: it may lag behind itself.
-func (m *simMarket) view(user int) simRow {
-	if m.lag == 0 {
+// meets draws the server that a refresh meets with: by how much it lags.
+func (m *simMarket) meets() time.Duration {
+	if m.behind > 0 && m.w.rng.IntN(3) == 0 {
+		return m.behind
+	}
+	return m.lag
+}
+
+// view is what a server of the marketplace says of a user.
+func (m *simMarket) view(user int, lag time.Duration) simRow {
+	if lag == 0 {
 		return m.now[user]
 	}
 	h := m.history[user]
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].at <= m.w.now-m.lag {
-			return h[i].simRow
-		}
+	i := len(h) - 1
+	for ; i > 0 && h[i].at > m.w.now-lag; i-- { // a list of nobody is for the shrink guard to decide
 	}
-	return simRow{user: user}
+	return h[i].simRow
 }
 
-// page returns the next listed users by sequence, n of them at most.
-func (m *simMarket) page(above int64, n int) []simRow {
+// page returns the next users by sequence that a server lists, n of them at most.
+func (m *simMarket) page(above int64, n int, lag time.Duration) []simRow {
 	var rows []simRow
 	for user := range simUsers {
-		if r := m.view(user); r.may != 0 && r.sequence > above {
+		if r := m.view(user, lag); r.may != 0 && r.sequence > above {
 			rows = append(rows, r)
 		}
 	}
@@ -216,11 +223,8 @@ func (m *simMarket) page(above int64, n int) []simRow {
 
 // A simList is a base as the store has it.
 type simList struct {
-	users           [simUsers]simRow
-	cursor          int64
-	began, contact  int64 // by the store's clock
-	trueBegan, upTo time.Duration
-	unsure          bool // see simStore.unsure
+	simContent
+	began, contact int64 // by the store's clock
 }
 
 // A simEntry is an entry of the log.
@@ -378,7 +382,7 @@ func (s *simStore) publish(id int, b replication.Base, epoch string, list *simLi
 		d.list = list
 	} else {
 		s.count["bases confirmed"]++
-		if list.users != d.list.users {
+		if !sameUsers(&list.users, &d.list.users) {
 			s.wrong(simConfirmed)
 		}
 		kept := *d.list

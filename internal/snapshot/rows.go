@@ -27,6 +27,10 @@ type Row struct {
 	// clock that all share whose rows are put together.
 	Read int64
 
+	// Known is when the row had come, by the same clock: what it says was so at some
+	// time between the two. It is not encoded.
+	Known int64
+
 	Grants       []RowGrant // of an invalid record none
 	Text         [index.NumFields]string
 	DroppedGrant bool // there was another grant, which could not be understood
@@ -122,6 +126,17 @@ func (r *Rows) After(began int64) (rows []Row) {
 	return rows
 }
 
+// KnownSince returns the users whose row has come since then.
+func (r *Rows) KnownSince(at int64) map[int64]bool {
+	users := map[int64]bool{}
+	for id, rows := range r.byUser {
+		if slices.ContainsFunc(rows, func(row Row) bool { return row.Known > at }) {
+			users[id] = true
+		}
+	}
+	return users
+}
+
 // Forget drops the rows that count beside no base which began then or later.
 func (r *Rows) Forget(began int64) {
 	for id, rows := range r.byUser {
@@ -132,12 +147,12 @@ func (r *Rows) Forget(began int64) {
 	}
 }
 
-// Shift applies by to when each row was read.
+// Shift applies by to when each row was read, and had come.
 func (r *Rows) Shift(by func(int64) int64) {
 	for id, rows := range r.byUser {
 		rows = slices.Clone(rows)
 		for i := range rows {
-			rows[i].Read = by(rows[i].Read)
+			rows[i].Read, rows[i].Known = by(rows[i].Read), by(rows[i].Known)
 		}
 		r.byUser[id] = rows
 	}

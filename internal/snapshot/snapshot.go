@@ -24,9 +24,14 @@ type Generation struct {
 	// and Elsewhere whether another replica has made that.
 	Touched, Elsewhere bool
 
+	// RowsUntil is up to when rows may be in it that came with a base of another
+	// replica, and that nothing else says of: the zero instant if there are none.
+	RowsUntil clock.Instant
+
 	// Above has for each user that the last full refresh has shown with a sequence
 	// above that from which an incremental refresh would have asked when it began,
-	// the highest such sequence.
+	// the highest such sequence; and for each who was removed shortly before, the
+	// highest that was known then.
 	Above map[int64]int64
 }
 
@@ -64,6 +69,9 @@ func (gen *Generation) Apply(rows *index.Builder, roles *index.RoleSpace, aliase
 func (gen *Generation) Shifted(by func(clock.Instant) clock.Instant) *Generation {
 	next := *gen
 	next.Contact, next.Verified, next.Refreshed = by(gen.Contact), by(gen.Verified), by(gen.Refreshed)
+	if gen.RowsUntil != (clock.Instant{}) {
+		next.RowsUntil = by(gen.RowsUntil)
+	}
 	if gen.Held == nil {
 		return &next
 	}
