@@ -37,7 +37,8 @@ const (
 	// jitter, and the longest wait for another replica.
 	shownWithin = loadResync*11/10 + 2*loadLease*12/10 + 3*time.Second
 
-	loadRate = 2000 // requests a second
+	loadRate    = 2000 // requests a second
+	loadCallers = 64   // requests at once: a refused one may wait for a refresh
 
 	// links is how many things at most follow from each other, each of which the
 	// machine may do as late as it does what paces the requests.
@@ -65,6 +66,7 @@ type load struct {
 	wrong   map[string]int
 	answers int
 	late    time.Duration // of what paces the requests
+	lasted  time.Duration // for how long it has
 }
 
 // A replica is one of the gates, and what it has told.
@@ -172,10 +174,10 @@ func (l *load) forget(gone *replica) {
 }
 
 // turn is whose the request with that number is.
-func (l *load) turn(n int) *replica {
+func (l *load) turn(n int64) *replica {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.replica[n%len(l.replica)]
+	r := l.replica[n%int64(len(l.replica))]
 	r.requests.Add(1)
 	return r
 }
@@ -186,41 +188,55 @@ func (l *load) all() []*replica {
 	return append([]*replica(nil), l.replica...)
 }
 
+// A request is the one with that number, and who it is for.
+type request struct {
+	n  int64
+	to *replica
+}
+
 // run changes the marketplace and sends requests, until the function is called that
-// it returns.
+// it returns. What the machine is late with is made up for.
 func (l *load) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	due := make(chan request, loadRate/4) // those above it are left out
+	for range loadCallers {
+		running.Go(func() {
+			c := newCaller()
+			for q := range due {
+				q.to.ask(c, q.n)
+				q.to.requests.Done()
+			}
+		})
+	}
 	running.Go(func() {
+		defer close(due)
 		const every = 10 * time.Millisecond
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		most := make(chan struct{}, 256) // requests at once; those above it are left out
-		last := time.Now()
-		for n := 0; ; {
+		began := time.Now()
+		last, n := began, int64(0)
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
+			now := time.Now()
 			l.mu.Lock()
-			l.late = max(l.late, time.Since(last)-every)
+			l.late, l.lasted = max(l.late, now.Sub(last)-every), now.Sub(began)
 			l.mu.Unlock()
-			last = time.Now()
-			for range loadRate / int(time.Second/every) {
+			last = now
+			for n < int64(now.Sub(began).Seconds()*loadRate) {
 				n++
 				if n%(loadRate/4) == 0 {
-					l.change(int64(n / (loadRate / 4)))
+					l.change(n / (loadRate / 4))
 				}
+				q := request{n, l.turn(n)}
 				select {
-				case most <- struct{}{}:
-					r, request := l.turn(n), int64(n)
-					running.Go(func() {
-						r.ask(request)
-						r.requests.Done()
-						<-most
-					})
+				case due <- q:
 				default:
+					q.to.requests.Done()
 				}
 			}
 		}
@@ -229,6 +245,46 @@ func (l *load) run() (stop func()) {
 		cancel()
 		running.Wait()
 	}
+}
+
+// rate is how many requests a second were answered.
+func (l *load) rate() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return float64(l.answers) / l.lasted.Seconds()
+}
+
+// A caller sends one request after the other, without a connection. It is the
+// http.ResponseWriter of its requests.
+type caller struct {
+	request *http.Request
+	user    []string
+	header  http.Header
+	code    int
+	body    bytes.Buffer
+}
+
+func newCaller() *caller {
+	c := &caller{request: httptest.NewRequest(http.MethodGet, "/", nil), user: []string{""}, header: http.Header{}}
+	c.request.Header["X-User-Id"] = c.user
+	return c
+}
+
+// Header returns the header of the answer.
+func (c *caller) Header() http.Header { return c.header }
+
+// WriteHeader notes the status.
+func (c *caller) WriteHeader(code int) { c.code = code }
+
+// Write notes the body.
+func (c *caller) Write(p []byte) (int, error) { return c.body.Write(p) }
+
+// ask sends the request of a user.
+func (c *caller) ask(to http.Handler, user int64) {
+	clear(c.header)
+	c.body.Reset()
+	c.code, c.user[0] = http.StatusOK, strconv.FormatInt(user, 10)
+	to.ServeHTTP(c, c.request)
 }
 
 // change revokes one user and grants another access.
@@ -246,14 +302,11 @@ func (l *load) change(n int64) {
 }
 
 // ask sends the request number n, and checks the answer.
-func (r *replica) ask(n int64) {
+func (r *replica) ask(c *caller, n int64) {
 	group := []int64{stays, stays, leaves, comes, stranger}[n/3%5]
 	user := group + n/15%perGroup
 	begun := time.Now()
-	req := httptest.NewRequest(http.MethodGet, "/", nil)
-	req.Header.Set("X-User-Id", strconv.FormatInt(user, 10))
-	w := httptest.NewRecorder()
-	r.admit.ServeHTTP(w, req)
+	c.ask(r.admit, user)
 	l := r.of
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -267,11 +320,11 @@ func (r *replica) ask(n int64) {
 		before, after = after, before
 	}
 	switch {
-	case w.Code != before && w.Code != after:
-		l.wrong[fmt.Sprint("answered ", w.Code, w.Body)]++
-	case !is && w.Code == after:
+	case c.code != before && c.code != after:
+		l.wrong[fmt.Sprint("answered ", c.code, c.body.String())]++
+	case !is && c.code == after:
 		l.wrong["went by what was never so"]++
-	case w.Code == after:
+	case c.code == after:
 		if !has {
 			r.turned[user] = time.Now()
 		}
