@@ -25,6 +25,11 @@ type simContent struct {
 	trueBegan, upTo time.Duration
 	asOf            time.Duration // what the server knew that the base was read from
 	unsure          bool          // see simStore.unsure
+
+	// blind is whether rows are in it that a replica has asked for which was away, and had
+	// made a list by itself since. It looks back to before that, for what may have been
+	// committed late, and has not seen who was gone meanwhile.
+	blind bool
 }
 
 // A simOwn is what requests are answered by: a base, and rows on top.
@@ -41,6 +46,7 @@ type simRead struct {
 	known int64 // when the answer was there
 	rows  []simRow
 	true  time.Duration
+	blind bool // see simContent
 }
 
 // A simFull is a full refresh that is under way.
@@ -116,6 +122,9 @@ func (r *simReplica) onTop(base *simOwn, began int64) (sequences map[int64]int64
 	}
 	r.reads = slices.DeleteFunc(r.reads, func(read simRead) bool { return read.at <= began })
 	sequences = map[int64]int64{}
+	for _, read := range r.reads {
+		base.blind = base.blind || read.blind
+	}
 	for user, row := range r.since(began) {
 		if row.sequence == 0 {
 			continue
@@ -304,6 +313,7 @@ func (r *simReplica) increment(then func(error)) {
 			return
 		}
 		read := simRead{at: asked.Mono, known: now.Mono, true: at}
+		read.blind = !r.own.elsewhere && above < m.sequence && m.shown[above] < at-3*simLookBack
 		e := replication.Entry{From: above, To: above, Complete: true}
 		most := int64(0)
 		for _, row := range m.page(above, simUsers, lag) {
@@ -328,6 +338,7 @@ func (r *simReplica) increment(then func(error)) {
 			f.known = max(f.known, most)
 		}
 		r.reads = append(r.reads, read)
+		r.own.blind = r.own.blind || read.blind
 		r.put(read.rows, asked, above, e.Complete, true, at)
 		r.g.check(r)
 		e.Rows = binary.LittleEndian.AppendUint64(nil, uint64(len(r.g.reads)))
@@ -344,7 +355,8 @@ func (r *simReplica) apply(e *replication.Entry, read *simRead) {
 		return
 	}
 	moves := e.From <= r.cursor.Highest() || r.g.broken.gaps
-	r.reads = append(r.reads, simRead{at, e.Known.Mono, read.rows, read.true})
+	r.reads = append(r.reads, simRead{at, e.Known.Mono, read.rows, read.true, read.blind})
+	r.own.blind = r.own.blind || read.blind
 	newest := r.since(r.began)
 	var rows []simRow
 	for _, row := range read.rows {

@@ -15,15 +15,16 @@ import (
 const (
 	simUsers = 24
 
-	simEvery   = time.Minute
-	simResync  = 10 * time.Minute
-	simExpire  = time.Hour
-	simLease   = 10 * time.Second
-	simLogCap  = 3
-	simMaxLag  = 5 * time.Second
-	simEpoch   = int64(1_800_000_000_000_000_000) // of the store's clock
-	simSlack   = 2500 * time.Millisecond
-	simForever = time.Duration(1 << 62)
+	simEvery    = time.Minute
+	simResync   = 10 * time.Minute
+	simExpire   = time.Hour
+	simLookBack = 2 * time.Minute
+	simLease    = 10 * time.Second
+	simLogCap   = 3
+	simMaxLag   = 5 * time.Second
+	simEpoch    = int64(1_800_000_000_000_000_000) // of the store's clock
+	simSlack    = 2500 * time.Millisecond
+	simForever  = time.Duration(1 << 62)
 )
 
 // A simEvent is something that is going to happen.
@@ -136,6 +137,7 @@ type simChange struct {
 type simMarket struct {
 	w        *simWorld
 	sequence int64
+	shown    []time.Duration // when each sequence came after that
 	history  [simUsers][]simChange
 	now      [simUsers]simRow
 	gained   [simUsers][simBits]time.Duration
@@ -167,6 +169,7 @@ func (m *simMarket) set(user int, may uint8, shown bool) {
 	}
 	if shown {
 		m.sequence++
+		m.shown = append(m.shown, m.w.now)
 		row.sequence = m.sequence
 	}
 	row.user, row.may = user, may

@@ -41,9 +41,8 @@ type work struct {
 	until   int64 // the end of the lease, on the monotonic clock
 
 	demand, self bool
-	raise        bool          // others are to be told of the demand
 	asked        clock.Instant // when it was demanded last
-	wanted       int64         // the same by the store's clock, once that was told
+	wanted       int64         // the same by the store's clock, once others were told
 	bound, alone int64         // when it does not wait any more, and when not if the store does not answer
 	was          Own           // when the waiting began
 	asking       bool          // a Sync has been sent since

@@ -49,7 +49,7 @@ func (s *State) due(e *Event) {
 	bound := s.cfg.Bound[e.Kind]
 	if e.Demand {
 		bound = s.cfg.DemandBound
-		w.demand, w.raise, w.asked, w.wanted = true, true, e.Now, 0
+		w.demand, w.asked, w.wanted = true, e.Now, 0
 	}
 	w.self, w.asking = w.self || e.Self, false
 	if !w.waiting {
@@ -124,7 +124,7 @@ func (s State) sync(e *Event, to []Action) (State, []Action) {
 	for k := range s.work {
 		w := &s.work[k]
 		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain(&e.Own))
-		a.Raise = a.Raise || w.raise
+		a.Raise = a.Raise || w.demand && w.wanted == 0
 		w.asking = true
 	}
 	a.Want[Full] = a.Want[Full] || s.repairing && e.Now.Mono >= s.repairAt && !s.work[Full].running
@@ -154,8 +154,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 	mono, wall, set := s.clock.read(e)
 	if set {
 		s.base, s.tried = Base{}, Base{}
-		s.work[Full].raise = s.work[Full].demand
-		s.work[Full].wanted = 0
+		s.work[Full].wanted = 0 // others are to be told again
 	}
 	if mono != 0 || wall != 0 {
 		a := Action{Type: Shift, Mono: mono, Wall: wall, Before: s.clock.movedAt}
@@ -185,8 +184,8 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		if w.leased {
 			w.until = e.Sent.Mono + int64(s.cfg.Lease)
 		}
-		if w.raise && w.asking {
-			w.raise, w.wanted = false, r.Time
+		if w.demand && w.asking && w.wanted == 0 {
+			w.wanted = r.Time
 		}
 		switch {
 		case !w.waiting || w.running:
