@@ -156,12 +156,17 @@ func decideWith(gen *snapshot.Generation, d *Decision, p *Policy, id Identity, w
 		return
 	}
 	d.Org = where.id
-	conditions := conditions{p: p, user: d.User, r: r}
-	verdict, passed := p.program.Run(d.User.subject(), where.id, func(i int) bool { return conditions.ask(i) })
+	var asked *conditions
+	var ask func(int) bool
+	if len(p.wheres) > 0 {
+		asked = &conditions{p: p, user: d.User, r: r}
+		ask = asked.ask
+	}
+	verdict, passed := p.program.Run(d.User.subject(), where.id, ask)
 	d.conditions = passed
 	switch {
-	case conditions.err != nil:
-		d.Reason, d.err = ReasonConditionFailed, conditions.err
+	case asked != nil && asked.err != nil:
+		d.Reason, d.err = ReasonConditionFailed, asked.err
 		return // and no Shadow lets it pass
 	case verdict == policy.RoleMissing:
 		d.Reason = ReasonRoleMissing

@@ -40,7 +40,8 @@ type Evaluation struct {
 // and only if everything before it holds. held are the conditions that did. It
 // does not allocate.
 func (p *Program) Run(s Subject, org int64, ask func(condition int) bool) (v Verdict, held uint64) {
-	e := p.Begin(s, org, ask)
+	e := Evaluation{p: p, subject: s, org: org, ask: ask}
+	e.begin()
 	v = e.Verdict()
 	return v, e.passed
 }
@@ -48,16 +49,22 @@ func (p *Program) Run(s Subject, org int64, ask func(condition int) bool) (v Ver
 // Begin prepares an evaluation: see Run.
 func (p *Program) Begin(s Subject, org int64, ask func(condition int) bool) Evaluation {
 	e := Evaluation{p: p, subject: s, org: org, ask: ask}
-	if org == 0 && p.none || p.everywhere != 0 {
-		for i := range s.Grants.Len() {
-			terms := e.Fulfils(s.Grants.Role(i))
+	e.begin()
+	return e
+}
+
+// begin looks at all organisations, if a check does.
+func (e *Evaluation) begin() {
+	if p := e.p; e.org == 0 && p.none || p.everywhere != 0 {
+		gs := e.subject.Grants
+		for i := range gs.Len() {
+			terms := e.Fulfils(gs.Role(i))
 			e.all |= terms
 			if terms&p.everywhere != 0 {
 				e.spread |= terms
 			}
 		}
 	}
-	return e
 }
 
 // Verdict evaluates all checks.

@@ -30,15 +30,13 @@ type stripe struct {
 	_ [size - Width*8]byte
 }
 
-// Add adds one to each of the counts. It does not allocate.
-func (c *Counters) Add(counts ...int) {
+// Add adds one to a count. It does not allocate.
+func (c *Counters) Add(i int) {
 	s, ok := c.pool.Get().(*stripe)
 	if !ok {
 		s = &c.stripes[c.next.Add(1)%stripes]
 	}
-	for _, i := range counts {
-		s.n[i].Add(1)
-	}
+	s.n[i].Add(1)
 	c.pool.Put(s)
 }
 
