@@ -27,7 +27,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A list of 100,000 users, of whom 50 change each second, at a marketplace that
+// A list of 100,000 users, 50 of them changed each second, at a marketplace that
 // allows 20 requests a second and answers one in a hundred with 502.
 const (
 	limUsers   = 100_000
@@ -153,7 +153,7 @@ func (l *limit) run(t *testing.T, length time.Duration) {
 
 		l.admin = l.gate.Policy(rolegate.AnyRole("admin"))
 		l.guard = l.gate.Require(rolegate.AnyRole("teacher"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-		rng := rand.New(rand.NewPCG(l.seed, 31)) // of when it is asked, and about whom
+		rng := rand.New(rand.NewPCG(l.seed, 31)) // of when it is asked, and for which user
 		timer := time.NewTimer(0)
 		defer timer.Stop()
 		for next := moment(opened); next < length; {
