@@ -216,7 +216,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		want, at, unsure := a.Base, a.At, false
 		r.call(func() bool {
 			list, base = g.store.data.list, g.store.data.base
-			unsure = list != nil && g.store.unsure(r, list)
+			unsure = list != nil && (list.unsure || g.store.unsure(r, list.trueBegan))
 			return true
 		}, func(done, _ bool) {
 			done = done && base == want
@@ -230,7 +230,9 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		return true
 	case replication.Apply:
 		for _, e := range a.Entries {
-			r.apply(&e, &g.reads[binary.LittleEndian.Uint64(e.Rows)])
+			read := &g.reads[binary.LittleEndian.Uint64(e.Rows)]
+			r.own.unsure = r.own.unsure || g.store.unsure(r, read.true)
+			r.apply(&e, read)
 		}
 		return true
 	case replication.Publish:

@@ -271,12 +271,12 @@ func (s *simStore) setClock(by time.Duration) {
 	s.backs = append(s.backs, simPutBack{s.w.now, s.data.epoch})
 }
 
-// unsure reports whether a list is from before the clock was put back, and this
-// replica has never read the clock of before: nor has anybody else come yet who has.
-// Then nothing that a replica can read says that the list is older than it looks.
-func (s *simStore) unsure(r *simReplica, list *simList) bool {
-	return list.unsure || slices.ContainsFunc(s.backs, func(back simPutBack) bool {
-		return back.epoch == s.data.epoch && list.trueBegan < back.at && back.at < r.epochAt
+// unsure reports whether what was read then is from before the clock was put back, and
+// this replica has never read the clock of before: nor has anybody else come yet who
+// has. Then nothing that a replica can read says that it is older than it looks.
+func (s *simStore) unsure(r *simReplica, read time.Duration) bool {
+	return slices.ContainsFunc(s.backs, func(back simPutBack) bool {
+		return back.epoch == s.data.epoch && read < back.at && back.at < r.epochAt
 	})
 }
 
