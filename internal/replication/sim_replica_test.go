@@ -2,17 +2,39 @@ package replication_test
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
-	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/replication"
 )
 
-// This file is one replica of the simulation: the loop of a gate without Redis, and
-// the calls that a shell makes.
+// This file is one replica of the simulation: the loop of a gate without Redis,
+// what requests are answered by, and the calls that a shell makes.
+
+// A simOwn is what requests are answered by: a base, and rows on top.
+type simOwn struct {
+	replication.Own
+	users           [simUsers]simRow
+	cursor          int64
+	first           int64     // the cursor when its base had begun
+	listed, before  int64     // the cursor that its base came with, and the base before that
+	recent          []simRead // what was read since the base began
+	trueBegan, upTo time.Duration
+	unsure          bool // see simStore.unsure
+}
+
+// A simRead is what one incremental refresh has read, on this replica's clocks.
+type simRead struct {
+	at       clock.Instant // it has seen no less than there was then
+	known    clock.Instant // and no more than there was then
+	from, to int64
+	complete bool
+	counts   bool // nothing was missing before it
+	rows     []simRow
+	true     time.Duration
+}
 
 // A simBreak is what of a replica a mutant breaks.
 type simBreak struct {
@@ -23,8 +45,6 @@ type simBreak struct {
 	gaps    bool                                        // believes to know what it has missed
 	deaf    bool                                        // what another publishes does not move what is due
 	begun   bool                                        // does not measure anew when what is under way began
-	hasty   bool                                        // takes who was added since a base began for gone
-	trusts  bool                                        // believes every server of the marketplace
 }
 
 // A simLoop is when a gate refreshes.
@@ -38,19 +58,17 @@ type simLoop struct {
 	demanded time.Duration
 	demand   bool
 	soon     bool
-	helps    bool          // somebody else's demand
-	misses   bool          // what incremental refreshes have not shown
-	tried    clock.Instant // when the last began that was not complete
-	ran      int64         // when it ran last, on the monotonic clock
+	helps    bool  // somebody else's demand
+	ran      int64 // when it ran last, on the monotonic clock
 }
 
 // A simReplica is a process.
 type simReplica struct {
-	g     *simGroup
-	id    int
-	birth time.Duration
-	state replication.State
-	simLists
+	g       *simGroup
+	id      int
+	birth   time.Duration
+	state   replication.State
+	own     simOwn
 	loops   [replication.Kinds]simLoop
 	dead    bool
 	paused  time.Duration // until then
@@ -70,6 +88,8 @@ type simReplica struct {
 
 	polling    simPoll
 	publishing int // bases at once
+
+	begun []*clock.Instant // when the refreshes began that are under way
 }
 
 func (r *simReplica) now() clock.Instant {
@@ -139,17 +159,10 @@ func (r *simReplica) plan() {
 		}
 		due := now.Mono
 		if at := r.own.Began; r.own.Loaded && !l.soon {
-			interval, sooner := l.interval, r.cursor.Again()
 			if k == int(replication.Incremental) {
-				at, sooner = r.own.Contact, r.cursor.Doubts()
+				at = r.own.Contact
 			}
-			if sooner > 0 {
-				interval = min(interval, sooner)
-			}
-			if l.tried != (clock.Instant{}) {
-				at = clock.Later(at, l.tried)
-			}
-			due = now.Mono + int64(float64(interval)*l.jitter) - int64(at.Age(now))
+			due = now.Mono + int64(float64(l.interval)*l.jitter) - int64(at.Age(now))
 		}
 		if r.g.broken.deaf {
 			due = l.ran + int64(l.interval)
@@ -203,7 +216,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		if l.demand {
 			g.count["demands met by others"]++
 		}
-		l.waiting, l.demand, l.helps, l.misses = false, false, false, false
+		l.waiting, l.demand, l.helps = false, false, false
 	case replication.Soon:
 		g.count["helped"]++
 		r.loops[a.Kind].soon, r.loops[a.Kind].helps = true, true
@@ -216,7 +229,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		want, at, unsure := a.Base, a.At, false
 		r.call(func() bool {
 			list, base = g.store.data.list, g.store.data.base
-			unsure = list != nil && (list.unsure || g.store.unsure(r, list.trueBegan))
+			unsure = list != nil && g.store.unsure(r, list)
 			return true
 		}, func(done, _ bool) {
 			done = done && base == want
@@ -226,13 +239,16 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 			r.tell(replication.Event{Type: replication.Loaded, Failed: !done})
 		})
 	case replication.Confirm:
-		r.confirm(a.At, g.began[a.Base])
+		r.own.trueBegan, r.own.unsure = g.began[a.Base], false
+		r.own.upTo = max(r.own.upTo, r.own.trueBegan)
+		r.own.Began, r.own.Contact = a.At, clock.Later(r.own.Contact, a.At)
+		g.moved(r)
+		r.rest(replication.Full)
 		return true
 	case replication.Apply:
 		for _, e := range a.Entries {
-			read := &g.reads[binary.LittleEndian.Uint64(e.Rows)]
-			r.own.unsure = r.own.unsure || g.store.unsure(r, read.true)
-			r.apply(&e, read)
+			read := g.reads[binary.LittleEndian.Uint64(e.Rows)]
+			r.put(simRead{at: e.At, known: e.Known, from: e.From, to: e.To, complete: e.Complete, rows: read.rows, true: read.true})
 		}
 		return true
 	case replication.Publish:
@@ -242,7 +258,16 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		r.call(func() bool { g.store.append(entry, epoch); return true }, func(bool, bool) {})
 	case replication.Shift:
 		g.count["shifts"]++
-		r.shift(a.Shifted)
+		r.own.Began, r.own.Contact = a.Shifted(r.own.Began), a.Shifted(r.own.Contact)
+		for i := range r.own.recent {
+			read := &r.own.recent[i]
+			read.at, read.known = a.Shifted(read.at), a.Shifted(read.known)
+		}
+		for _, began := range r.begun {
+			if !g.broken.begun {
+				*began = a.Shifted(*began)
+			}
+		}
 		return true
 	}
 	return false
@@ -251,7 +276,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 // publish publishes what requests are answered by.
 func (r *simReplica) publish(b replication.Base, epoch string) {
 	g := r.g
-	list := &simList{simContent: r.own.simContent}
+	list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo, unsure: r.own.unsure}
 	list.contact = b.Began + (r.own.Contact.Mono - r.own.Began.Mono)
 	var base replication.Base
 	if r.publishing++; r.publishing > 1 {
@@ -343,32 +368,179 @@ func (r *simReplica) refresh(k replication.Kind) {
 		r.later(0, func() { r.g.suspend(r, false) })
 	}
 	if k == replication.Incremental {
-		r.increment(func(err error) { r.ran(k, err, clock.Instant{}) })
+		r.increment(func(failed bool) { r.ran(k, failed, clock.Instant{}) })
 		return
 	}
-	r.full()
+	began, at := r.begin(), r.g.now
+	var pages func(cursor int64, list []simRow)
+	m := &r.g.market
+	pages = func(cursor int64, list []simRow) {
+		if m.down {
+			r.end(began)
+			r.ran(k, true, clock.Instant{})
+			return
+		}
+		rows := m.page(cursor, simUsers/2)
+		list = append(list, rows...)
+		if len(rows) == simUsers/2 {
+			r.later(m.slow/2+r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(rows[len(rows)-1].sequence, list) })
+			return
+		}
+		same := r.takeFull(list, r.end(began), at)
+		r.ran(k, false, same)
+	}
+	r.later(r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(0, nil) })
+}
+
+// begin notes that a refresh begins. Its beginning is measured anew with all else.
+func (r *simReplica) begin() *clock.Instant {
+	now := r.now()
+	r.begun = append(r.begun, &now)
+	return &now
+}
+
+// end returns when a refresh has begun that ends now.
+func (r *simReplica) end(began *clock.Instant) clock.Instant {
+	r.begun = slices.DeleteFunc(r.begun, func(other *clock.Instant) bool { return other == began })
+	return *began
+}
+
+// takeFull takes the list that a full refresh has read.
+func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Duration) (same clock.Instant) {
+	if r.own.Loaded && r.own.Began.Mono >= began.Mono {
+		return same // another replica's is later
+	}
+	var next [simUsers]simRow
+	var cursor int64
+	for _, row := range list {
+		if row.sequence >= next[row.user].sequence {
+			next[row.user] = row
+		}
+		cursor = max(cursor, row.sequence)
+	}
+	before := r.own
+	r.replace(next, cursor, began, began, at, at, false)
+	if before.Loaded && !before.Touched && before.users == r.own.users {
+		same = before.Began
+	}
+	return same
+}
+
+// take takes the list of another replica, unless it is no later.
+func (r *simReplica) take(list *simList, at clock.Instant, unsure bool) bool {
+	if r.own.Loaded && at.Mono <= r.own.Began.Mono && !r.g.broken.back {
+		return false
+	}
+	contact := at.Add(time.Duration(list.contact - list.began))
+	r.replace(list.users, list.cursor, at, contact, list.trueBegan, list.upTo, unsure)
+	r.own.listed = list.cursor
+	r.g.count["loads"]++
+	r.rest(replication.Full)
+	return true
+}
+
+// replace makes that the base, and puts on top what was read since.
+func (r *simReplica) replace(users [simUsers]simRow, cursor int64, began, contact clock.Instant, trueBegan, upTo time.Duration, unsure bool) {
+	// What was known when the full refresh began, that has seen too.
+	recent := r.own.recent
+	cursor = max(cursor, r.own.first)
+	for _, read := range recent {
+		if read.counts && read.known.Mono <= began.Mono {
+			cursor = max(cursor, read.to)
+		}
+	}
+	r.own = simOwn{
+		first: cursor, listed: cursor, before: r.own.listed,
+		Own:   replication.Own{Loaded: true, Began: began, Contact: contact},
+		users: users, cursor: cursor, trueBegan: trueBegan, upTo: upTo, unsure: unsure,
+	}
+	r.g.moved(r)
+	for _, read := range recent {
+		if read.at.Mono > began.Mono+int64(replication.Margin) || r.g.broken.resurge {
+			r.put(read)
+		}
+	}
+	r.g.check(r)
+}
+
+// put puts rows on top.
+func (r *simReplica) put(read simRead) {
+	own := &r.own
+	read.counts = read.from <= own.cursor || r.g.broken.gaps
+	own.recent = append(own.recent, read)
+	for _, row := range read.rows {
+		if row.sequence > own.users[row.user].sequence {
+			own.users[row.user], own.Touched = row, true
+		}
+	}
+	if !read.counts {
+		return // there is something between that it does not know
+	}
+	own.cursor = max(own.cursor, read.to)
+	if read.complete && read.at.Mono > own.Contact.Mono {
+		own.Contact, own.upTo = read.at, max(own.upTo, read.true)
+		r.rest(replication.Incremental)
+	}
+}
+
+// increment reads what was added and changed, on this replica.
+func (r *simReplica) increment(then func(failed bool)) {
+	from, at, begun := r.lookBack(r.now()), r.g.now, r.begin()
+	r.later(r.g.between(5*time.Millisecond, 50*time.Millisecond), func() {
+		m, began := &r.g.market, r.end(begun)
+		if m.down {
+			then(true)
+			return
+		}
+		read := simRead{at: began, known: r.now(), from: from, to: from, complete: true, true: at}
+		read.rows = m.page(from, simUsers)
+		for _, row := range read.rows {
+			read.to = max(read.to, row.sequence)
+		}
+		if r.own.Began.Mono >= began.Mono {
+			then(false) // the base is later
+			return
+		}
+		r.put(read)
+		r.g.check(r)
+		rows := binary.LittleEndian.AppendUint64(nil, uint64(len(r.g.reads)))
+		r.g.reads = append(r.g.reads, read)
+		r.tell(replication.Event{Type: replication.Read, At: began, Entry: replication.Entry{From: from, To: read.to, Complete: true, Rows: rows}})
+		then(false)
+	})
+}
+
+// lookBack is the cursor that was known two minutes ago. It is one that others know
+// too: what this replica alone has seen higher does not help them.
+func (r *simReplica) lookBack(now clock.Instant) int64 {
+	then := now.Mono - int64(2*time.Minute)
+	from := min(r.own.before, r.own.listed)
+	if r.own.Began.Mono <= then {
+		from = r.own.listed
+	}
+	for _, read := range r.own.recent {
+		if read.counts && read.known.Mono <= then {
+			from = max(from, read.to)
+		}
+	}
+	return from
 }
 
 // ran ends a refresh that the loop has made.
-func (r *simReplica) ran(k replication.Kind, err error, same clock.Instant) {
+func (r *simReplica) ran(k replication.Kind, failed bool, same clock.Instant) {
 	l := &r.loops[k]
-	e := replication.Event{Type: replication.Ran, Kind: k, Failed: err != nil, SameAs: same}
-	if err != nil {
+	e := replication.Event{Type: replication.Ran, Kind: k, Failed: failed, SameAs: same}
+	if failed {
 		r.g.failures++
 		l.failed++
 		d := min(time.Minute, time.Second<<min(l.failed-1, 10))
 		e.Again = r.g.market.again
-		if older, ok := errors.AsType[*refresh.OlderError](err); ok {
-			r.g.count["lists doubted"]++
-			r.g.fulls = nil // another one decides it
-			e.Again = older.Again * 21 / 20
-		}
 		l.retry = r.now().Mono + int64(max(e.Again, time.Duration(float64(d)*(0.8+0.4*r.g.rng.Float64()))))
 		l.soon = l.soon || l.demand
 	} else {
 		r.rest(k)
 	}
-	l.running, l.demand, l.helps, l.misses, l.ran = false, false, false, false, r.now().Mono
+	l.running, l.demand, l.helps, l.ran = false, false, false, r.now().Mono
 	r.tell(e)
 }
 
@@ -376,5 +548,5 @@ func (r *simReplica) ran(k replication.Kind, err error, same clock.Instant) {
 // counts too.
 func (r *simReplica) rest(k replication.Kind) {
 	l := &r.loops[k]
-	l.jitter, l.failed, l.retry, l.soon, l.helps, l.misses = 0.9+0.2*r.g.rng.Float64(), 0, math.MinInt64, false, false, false
+	l.jitter, l.failed, l.retry, l.soon, l.helps = 0.9+0.2*r.g.rng.Float64(), 0, math.MinInt64, false, false
 }

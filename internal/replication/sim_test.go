@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/replication"
 )
 
@@ -27,7 +26,6 @@ const (
 	simTooMany   = "refreshed more often than one gate would"
 	simUnready   = "had no list, or an expired one, although all was well"
 	simLate      = "a demand was not met although all was well"
-	simReturned  = "let somebody in again who was known to be gone"
 	simNotBefore = "a demand was met by a refresh that began before it"
 )
 
@@ -103,8 +101,6 @@ func (g *simGroup) wrong(r *simReplica, what string) {
 func (g *simGroup) start() *simReplica {
 	g.started++
 	r := &simReplica{g: g, id: g.started, birth: g.now - g.between(-time.Hour, time.Hour), calm: g.now}
-	r.cursor = refresh.NewCursor(simLookBack, time.Minute)
-	r.began, r.outdated = math.MinInt64, math.MinInt64
 	r.state = replication.New(replication.Config{
 		Lease: simLease, Bound: [replication.Kinds]time.Duration{simBoundIncremental, simBoundFull}, DemandBound: 10 * time.Second,
 	}, g.rng.Uint64())
@@ -156,7 +152,7 @@ func (g *simGroup) want() {
 func (g *simGroup) deny() {
 	r := g.any()
 	if r.own.Loaded && !r.loops[replication.Incremental].running {
-		r.when(func() { r.increment(func(error) {}) })
+		r.when(func() { r.increment(func(bool) {}) })
 	}
 	g.after(g.between(time.Second, 10*time.Minute), g.deny)
 }
@@ -232,16 +228,11 @@ func (g *simGroup) trouble() {
 		func() { g.suspend(one, true) },
 		func() {
 			m.down, m.again = true, []time.Duration{0, 0, 20 * time.Second, time.Minute}[g.rng.IntN(4)]
-			g.during(g.between(time.Second, 30*time.Minute), func() { m.down, m.well = false, max(m.well, g.now+m.again) })
+			g.during(g.between(time.Second, 30*time.Minute), func() { m.down, m.well = false, g.now+m.again })
 		},
 		func() {
 			m.lag = g.between(100*time.Millisecond, simMaxLag)
-			g.during(g.between(time.Minute, 20*time.Minute), func() { m.lag, m.well = 0, max(m.well, g.now) })
-		},
-		func() {
-			m.behind = g.between(time.Minute, 40*time.Minute)
-			// What came last may have been taken for gone: the next full refresh has it.
-			g.during(g.between(5*time.Minute, time.Hour), func() { m.behind, m.well = 0, g.now+simQuietBound })
+			g.during(g.between(time.Minute, 20*time.Minute), func() { m.lag, m.well = 0, g.now })
 		},
 		func() {
 			m.slow = g.between(time.Second, simFullTime)
@@ -271,12 +262,12 @@ func (s *simStore) setClock(by time.Duration) {
 	s.backs = append(s.backs, simPutBack{s.w.now, s.data.epoch})
 }
 
-// unsure reports whether what was read then is from before the clock was put back, and
-// this replica has never read the clock of before: nor has anybody else come yet who
-// has. Then nothing that a replica can read says that it is older than it looks.
-func (s *simStore) unsure(r *simReplica, read time.Duration) bool {
-	return slices.ContainsFunc(s.backs, func(back simPutBack) bool {
-		return back.epoch == s.data.epoch && read < back.at && back.at < r.epochAt
+// unsure reports whether a list is from before the clock was put back, and this
+// replica has never read the clock of before: nor has anybody else come yet who has.
+// Then nothing that a replica can read says that the list is older than it looks.
+func (s *simStore) unsure(r *simReplica, list *simList) bool {
+	return list.unsure || slices.ContainsFunc(s.backs, func(back simPutBack) bool {
+		return back.epoch == s.data.epoch && list.trueBegan < back.at && back.at < r.epochAt
 	})
 }
 
@@ -340,42 +331,16 @@ func (g *simGroup) moved(r *simReplica) {
 	g.newest[r] = r.own.trueBegan
 }
 
-// returned checks that nobody is let in again who was lost before what the lists are
-// of, that of before and that of now. Of two rows with the same sequence nothing says
-// which is newer; see also simContent.blind.
-func (g *simGroup) returned(r *simReplica, before *[simUsers]simRow, asOf time.Duration) {
-	m := &g.market
-	if r.own.blind {
-		return
-	}
-	for user := range simUsers {
-		if was := before[user]; was.may != 0 && was.sequence == r.own.users[user].sequence {
-			continue
-		}
-		for bit := range simBits {
-			is, was, has := m.now[user].may>>bit&1 != 0, before[user].may>>bit&1 != 0, r.own.users[user].may>>bit&1 != 0
-			if has && !was && !is && m.lost[user][bit] < asOf-2*simMaxLag-simSlack {
-				g.detail = fmt.Sprint(user, bit, m.lost[user][bit], before[user], r.own.users[user], m.now[user])
-				g.wrong(r, simReturned)
-			}
-		}
-	}
-}
-
 // refreshes counts a refresh that the loop of a replica makes. A demand, of its own
 // or of another replica, is one more, and moves the next.
 func (g *simGroup) refreshes(r *simReplica, k replication.Kind) {
-	all, interval, l := &g.incs, simEvery, &r.loops[k]
-	if k == replication.Incremental && (l.misses || r.cursor.Doubts() > 0) {
-		*all = nil // it looks whether the marketplace has gone back
-		return
-	}
+	all, interval := &g.incs, simEvery
 	if k == replication.Full {
 		all, interval = &g.fulls, simResync
 		before := g.fullAt
 		g.fullAt = g.now
-		if l.demand || l.helps || l.misses {
-			if l.helps && !l.demand && g.calm() > 2*interval && !g.demanded(before) {
+		if l := &r.loops[k]; l.demand || l.helps {
+			if !l.demand && g.calm() > 2*interval && !g.demanded(before) {
 				g.wrong(r, simTooMany+" (for others)")
 			}
 			g.quiet = max(g.quiet, g.now-simResync)
@@ -419,7 +384,7 @@ func (g *simGroup) check(r *simReplica) {
 	}
 	m, own := &g.market, &r.own
 	now := r.now()
-	well := !m.down && m.lag == 0 && m.behind == 0
+	well := !m.down && m.lag == 0
 	since := max(m.well, r.calm, r.jumped) // since when the bounds of a gate hold
 	if !own.Loaded || own.Began.Age(now) > simExpire {
 		if well && min(g.now-since-simRecovery, g.calm()) > 2*simBoundFull {

@@ -15,16 +15,15 @@ import (
 const (
 	simUsers = 24
 
-	simEvery    = time.Minute
-	simResync   = 10 * time.Minute
-	simExpire   = time.Hour
-	simLookBack = 2 * time.Minute
-	simLease    = 10 * time.Second
-	simLogCap   = 3
-	simMaxLag   = 5 * time.Second
-	simEpoch    = int64(1_800_000_000_000_000_000) // of the store's clock
-	simSlack    = 2500 * time.Millisecond
-	simForever  = time.Duration(1 << 62)
+	simEvery   = time.Minute
+	simResync  = 10 * time.Minute
+	simExpire  = time.Hour
+	simLease   = 10 * time.Second
+	simLogCap  = 3
+	simMaxLag  = 5 * time.Second
+	simEpoch   = int64(1_800_000_000_000_000_000) // of the store's clock
+	simSlack   = 2500 * time.Millisecond
+	simForever = time.Duration(1 << 62)
 )
 
 // A simEvent is something that is going to happen.
@@ -137,7 +136,6 @@ type simChange struct {
 type simMarket struct {
 	w        *simWorld
 	sequence int64
-	shown    []time.Duration // when each sequence came after that
 	history  [simUsers][]simChange
 	now      [simUsers]simRow
 	gained   [simUsers][simBits]time.Duration
@@ -147,7 +145,6 @@ type simMarket struct {
 	down    bool
 	again   time.Duration // what it answers then
 	lag     time.Duration
-	behind  time.Duration // one of three servers of it lags that much
 	slow    time.Duration // how long a full refresh takes
 	well    time.Duration // since when it is
 	changes int
@@ -169,7 +166,6 @@ func (m *simMarket) set(user int, may uint8, shown bool) {
 	}
 	if shown {
 		m.sequence++
-		m.shown = append(m.shown, m.w.now)
 		row.sequence = m.sequence
 	}
 	row.user, row.may = user, may
@@ -192,31 +188,25 @@ func (m *simMarket) live() {
 	m.w.after(m.w.between(time.Second, 40*time.Second), m.live)
 }
 
-// meets draws the server that a refresh meets with: by how much it lags.
-func (m *simMarket) meets() time.Duration {
-	if m.behind > 0 && m.w.rng.IntN(3) == 0 {
-		return m.behind
-	}
-	return m.lag
-}
-
-// view is what a server of the marketplace says of a user.
-func (m *simMarket) view(user int, lag time.Duration) simRow {
-	if lag == 0 {
+// view is what the marketplace says of a user: it may lag behind itself.
+func (m *simMarket) view(user int) simRow {
+	if m.lag == 0 {
 		return m.now[user]
 	}
 	h := m.history[user]
-	i := len(h) - 1
-	for ; i > 0 && h[i].at > m.w.now-lag; i-- { // a list of nobody is for the shrink guard to decide
+	for i := len(h) - 1; i >= 0; i-- {
+		if h[i].at <= m.w.now-m.lag {
+			return h[i].simRow
+		}
 	}
-	return h[i].simRow
+	return simRow{user: user}
 }
 
-// page returns the next users by sequence that a server lists, n of them at most.
-func (m *simMarket) page(above int64, n int, lag time.Duration) []simRow {
+// page returns the next listed users by sequence, n of them at most.
+func (m *simMarket) page(above int64, n int) []simRow {
 	var rows []simRow
 	for user := range simUsers {
-		if r := m.view(user, lag); r.may != 0 && r.sequence > above {
+		if r := m.view(user); r.may != 0 && r.sequence > above {
 			rows = append(rows, r)
 		}
 	}
@@ -226,8 +216,11 @@ func (m *simMarket) page(above int64, n int, lag time.Duration) []simRow {
 
 // A simList is a base as the store has it.
 type simList struct {
-	simContent
-	began, contact int64 // by the store's clock
+	users           [simUsers]simRow
+	cursor          int64
+	began, contact  int64 // by the store's clock
+	trueBegan, upTo time.Duration
+	unsure          bool // see simStore.unsure
 }
 
 // A simEntry is an entry of the log.
@@ -385,7 +378,7 @@ func (s *simStore) publish(id int, b replication.Base, epoch string, list *simLi
 		d.list = list
 	} else {
 		s.count["bases confirmed"]++
-		if !sameUsers(&list.users, &d.list.users) {
+		if list.users != d.list.users {
 			s.wrong(simConfirmed)
 		}
 		kept := *d.list

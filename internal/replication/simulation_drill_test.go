@@ -67,8 +67,6 @@ func TestMutants(t *testing.T) {
 		{"puts no rows on top", dropping(replication.Apply), simRules{}, []string{simTooMany + " (incremental)", simRefused}},
 		{"measures nothing anew", dropping(replication.Shift), simRules{}, []string{simOld, simUnready}},
 		{"does not measure anew when a refresh began that is under way", simBreak{begun: true}, simRules{}, []string{simBack}},
-		{"believes every server of the marketplace", simBreak{trusts: true}, simRules{}, []string{simReturned}},
-		{"takes who was added since a base began for gone", simBreak{hasty: true}, simRules{}, []string{simRefused}},
 		{"tells its own wall clock for the store's", simBreak{action: func(r *simReplica, a *replication.Action) bool {
 			if a.Type == replication.Append || a.Type == replication.Publish {
 				a.Entry.Read += int64(r.skew) + int64(5*time.Second)

@@ -55,7 +55,7 @@ func TestSimulationSeesEverything(t *testing.T) {
 		}
 	}
 	for _, what := range []string{
-		"bases written", "bases confirmed", "loads", "demands", "demands met by others", "helped", "shifts", "lists doubted",
+		"bases written", "bases confirmed", "loads", "demands", "demands met by others", "helped", "shifts",
 		"full refreshes", "incremental refreshes",
 	} {
 		assert.Positive(t, count[what], what)
