@@ -94,6 +94,23 @@ func (t *Table) eachUser(f func(id int64, at Place)) {
 	})
 }
 
+// Any reports whether f is true for a user, of those whose record is valid. It looks
+// no further than the first.
+func (t *Table) Any(f func(at Place) bool) bool {
+	for _, address := range t.dir {
+		if address == 0 {
+			continue
+		}
+		b := userBlock(t.at(address))
+		for i := range b.len() {
+			if b.marks(i)&invalid == 0 && f(Place{address: address, i: uint32(i)}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Each calls f for every user, those with an invalid record too.
 func (t *Table) Each(f func(id int64, at Place, invalid bool)) {
 	for _, address := range t.dir {

@@ -225,12 +225,9 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 	return gen.putBack(index.NewCopier(gen.Fields, &gen.Table), held.Grants, roles, aliases)
 }
 
-// somebodyHas looks at every user.
-func (gen *Generation) somebodyHas(role uint16) (has bool) {
-	gen.Each(func(_ int64, at index.Place, invalid bool) {
-		has = has || !invalid && hasRole(gen.Snapshot.Grants(at), role)
-	})
-	return has
+// somebodyHas looks at users until one has the role.
+func (gen *Generation) somebodyHas(role uint16) bool {
+	return gen.Any(func(at index.Place) bool { return hasRole(gen.Snapshot.Grants(at), role) })
 }
 
 func hasRole(gs index.Grants, role uint16) bool {
