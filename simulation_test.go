@@ -234,6 +234,7 @@ func (s *simulation) restart(t *testing.T) {
 }
 
 func (s *simulation) countFulls(g *simGate) {
+	synctest.Wait() // a request goes on when the list is published, before the refresh is counted
 	status := g.gate.Status()
 	s.world.counts["full refreshes"] += int(status.Full.Succeeded)
 	s.world.counts["increments"] += int(status.Incremental.Succeeded)
