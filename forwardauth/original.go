@@ -3,6 +3,8 @@ package forwardauth
 import (
 	"net/http"
 	"strings"
+
+	"github.com/rolegate/rolegate/internal/browser"
 )
 
 // An original is the request that a proxy asks about, as the proxy named it.
@@ -43,10 +45,8 @@ func (o original) checkURL(values []string) error {
 
 // hostname is a host in lower case and without its port, as nginx' $host.
 func hostname(host string) string {
-	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
-		host = host[:end]
-	}
-	return strings.ToLower(host)
+	name, _ := browser.CutPort(host)
+	return strings.ToLower(name)
 }
 
 // readPrefixed reads an original request that is the request itself, but for a

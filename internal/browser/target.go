@@ -40,19 +40,18 @@ func LeadsBack(location string, r *http.Request) bool {
 // sameHost compares hosts as a browser does, with ports only where both have one
 // that is not the usual: proxies such as nginx leave it out.
 func sameHost(a, b string) bool {
-	a, portA := cutPort(a)
-	b, portB := cutPort(b)
-	return strings.EqualFold(a, b) && (portA == portB || portA == "" || portB == "")
+	a, portA := CutPort(a)
+	b, portB := CutPort(b)
+	unusual := func(port string) bool { return port != "" && port != "80" && port != "443" }
+	return strings.EqualFold(a, b) && (portA == portB || !unusual(portA) || !unusual(portB))
 }
 
-func cutPort(host string) (name, port string) {
+// CutPort cuts the port off a host; it is "" if there is none.
+func CutPort(host string) (name, port string) {
 	if end := strings.LastIndexByte(host, ':'); end > strings.LastIndexByte(host, ']') {
-		host, port = host[:end], host[end+1:]
+		return host[:end], host[end+1:]
 	}
-	if port == "80" || port == "443" {
-		port = ""
-	}
-	return host, port
+	return host, ""
 }
 
 // Blank cuts a URL behind the first parameter of its query that has no value, such
