@@ -76,8 +76,9 @@ type Rule struct {
 	Org func(Resource) (int64, error)
 
 	// When looks at the question once the policy has granted it: "the owner may".
-	// [Meets] makes one of what properties must be. False and a panic deny with condition_failed. It runs in the request's
-	// goroutine, and concurrently with itself. Nil asks nothing more.
+	// [Meets] makes one of what properties must be. False and a panic deny with
+	// condition_failed. It runs in the request's goroutine, and concurrently with
+	// itself. Nil asks nothing more.
 	When func(Question) bool
 }
 

@@ -67,8 +67,8 @@ func (m *Marketplace) Requests() []Request { return m.log.requests() }
 // RequestCount returns how many requests there were, of every kind.
 func (m *Marketplace) RequestCount() int { return m.log.total() }
 
-// FullRefreshes returns how many requests asked for the list from its start: the full refreshes
-// that were begun, where a first page asked for twice counts twice.
+// FullRefreshes returns how many full refreshes were begun: requests for the list from
+// its start. A first page that is asked for twice counts twice.
 func (m *Marketplace) FullRefreshes() int { return m.log.ofNote() }
 
 // ResetRequests forgets all requests so far and counts from zero again. What

@@ -7,14 +7,14 @@ import (
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
 
-// A Change is what a publish changed: the users, by id ascending.
+// A Change is what a new list changes: the users, by id ascending.
 type Change struct {
 	Next, Before            *snapshot.Generation
 	Full                    bool // by a full refresh
 	Added, Removed, Changed []int64
 }
 
-// compare counts what a publish changed, and hands it to Changed. ids calls its
+// compare counts what a new list changes, and hands it to Changed. ids calls its
 // argument for every user who may differ.
 func (p *Puller) compare(next, before *snapshot.Generation, full bool, ids func(look func(id int64))) Outcome {
 	if before == nil {

@@ -73,7 +73,7 @@ func TestRestartWithoutTheMarketplace(t *testing.T) {
 	}, patience, often, "a full refresh is due at once")
 }
 
-// The full refresh-through ends with a command that works.
+// The walk-through ends with a command that works.
 func TestRestartOfTheWalkThrough(t *testing.T) {
 	file := ownFile(t)
 	first := start(t, nil, "-cache", file)
@@ -96,7 +96,7 @@ func TestRestartOfTheWalkThrough(t *testing.T) {
 	}
 	second.end(t)
 
-	// Another full refresh-through has another marketplace: it starts with its own list.
+	// Another walk-through has another marketplace: it starts with its own list.
 	third := start(t, nil, "-cache", file)
 	require.Eventually(t, third.walkedThrough, patience, often, third.stderr)
 	assert.False(t, gateStatus(t, third, client, admin).Cache.Loaded)

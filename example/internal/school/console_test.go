@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The full refresh-through ends with an address that opens the console in a browser,
+// The walk-through ends with an address that opens the console in a browser,
 // and in no other.
 func TestTheConsoleInABrowser(t *testing.T) {
 	p := start(t, nil)

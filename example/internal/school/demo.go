@@ -73,7 +73,7 @@ func startDemo(s *settings) (*demo, error) {
 	return &demo{market: m, cloud: c, stop: func() { stopMarket(); stopCloud() }}, nil
 }
 
-// A step is one request of the full refresh-through, or something that happens at the
+// A step is one request of the walk-through, or something that happens at the
 // marketplace and what the gate makes of it.
 type step struct {
 	who    string

@@ -1,5 +1,5 @@
 // Package school is the app of the example commands: a school behind a
-// rolegate.Gate, and a full refresh-through that shows what becomes of requests.
+// rolegate.Gate, and a walk-through that shows what becomes of requests.
 package school
 
 import (
