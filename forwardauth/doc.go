@@ -31,11 +31,13 @@
 // then matched: one with an empty, "." or ".." segment, with a semicolon or a
 // backslash, with an encoded slash, backslash, dot, semicolon, percent sign,
 // question mark, hash or control byte, with bytes that a URL does not have, or
-// that does not decode to UTF-8. So is a target that is no path, the method
-// CONNECT, a method or host that is not in its usual case, and a request in
-// which one of these is missing or there twice. [Handler.Encoded] lets some of
-// these bytes stand for a rule that needs them. A pattern that no request could
-// match is a mistake, when it is registered.
+// that does not decode to UTF-8. So is /%61dmin where a pattern says /admin: an app
+// that matches a path before it decodes it, as with chi or Express, takes it for
+// another. So is a target that is no path, the method CONNECT, a method or host
+// that is not in its usual case, and a request in which one of these is missing or
+// there twice. [Handler.Encoded] lets some of these bytes stand for a rule that
+// needs them. A pattern that no request could match is a mistake, when it is
+// registered.
 //
 // That is enough for an app that matches paths as ServeMux does. An app that
 // takes /Grades or /grades/ for /grades needs rules that say so: give no

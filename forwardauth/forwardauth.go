@@ -221,9 +221,9 @@ func (h *Handler) add(pattern string, p *rolegate.Policy, encoded encodedSet) {
 	if err := checkPattern(pattern, encoded); err != nil {
 		panic(fmt.Sprintf("rolegate: forwardauth: the pattern %q can match no request: %v", pattern, err))
 	}
-	guard := p.Wrap(http.HandlerFunc(h.allow))
+	guard, fixed := p.Wrap(http.HandlerFunc(h.allow)), fixedSegments(pattern)
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		*w.(*match) = match{guard: guard, policy: p, request: r, encoded: encoded}
+		*w.(*match) = match{guard: guard, policy: p, request: r, encoded: encoded, fixed: fixed}
 	})
 	h.note(Rule{Pattern: pattern, Policy: p, Encoded: encoded.String()})
 }
@@ -243,6 +243,7 @@ type match struct {
 	policy  *rolegate.Policy
 	request *http.Request // with the pattern and its path values
 	encoded encodedSet    // what the rule lets stand in a path
+	fixed   []bool        // see fixedSegments
 }
 
 func (*match) Header() http.Header         { return http.Header{} }
@@ -302,6 +303,8 @@ func matchIn(mux *http.ServeMux, request *http.Request, used encodedSet) (m matc
 		return match{}, ambiguous("the path has an encoded slash, backslash, semicolon, percent sign, question mark or hash, or a semicolon, and no rule for it that lets this stand")
 	case m.guard == nil:
 		return m, &denial{"unlisted", "no pattern matches the method, host and path, or only that of another path to which http.ServeMux would redirect"}
+	case !isWrittenPlainly(request.RequestURI, m.fixed):
+		return match{}, ambiguous("the path has a byte encoded that the pattern has as it is: an app that matches paths before it decodes them would take it for another one")
 	}
 	return m, nil
 }

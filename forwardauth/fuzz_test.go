@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/go-chi/chi/v5"
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/forwardauth"
@@ -17,9 +20,45 @@ var patterns = []string{
 	"/files/{path...}", "/files/{dir}/index", "/%61bc", "/a%20b/", "admin.example/", "admin.example/grades/{id}", "DELETE /x",
 }
 
+// wildcard is a wildcard of http.ServeMux that takes the rest of a path.
+var wildcard = regexp.MustCompile(`\{[a-z]+\.\.\.\}$`)
+
+// chiApp is the app in chi, which matches the path as it was sent, and knows no hosts.
+func chiApp(handle func(pattern string) http.HandlerFunc) http.Handler {
+	r := chi.NewRouter()
+	for _, pattern := range patterns {
+		method, path, found := strings.Cut(pattern, " ")
+		if !found {
+			method, path = "", pattern
+		}
+		path, _ = url.PathUnescape(path)
+		if path[0] != '/' || strings.Contains(path, " ") { // of which chi says that it is behind a method
+			continue
+		}
+		switch {
+		case strings.HasSuffix(path, "/{$}"):
+			path = strings.TrimSuffix(path, "{$}")
+		case strings.HasSuffix(path, "/"):
+			path += "*"
+		default:
+			path = wildcard.ReplaceAllString(path, "*")
+		}
+		switch h := handle(pattern); method {
+		case "":
+			r.Handle(path, h)
+		case http.MethodGet:
+			r.Head(path, h)
+			fallthrough
+		default:
+			r.Method(method, path, h)
+		}
+	}
+	return r
+}
+
 // FuzzOriginal asks about any target, method and host: what is let pass is what
 // net/http's server, given the same as a request, routes to the same pattern
-// with the same path values.
+// with the same path values. chi routes it there too, or nowhere.
 func FuzzOriginal(f *testing.F) {
 	for _, uri := range []string{
 		"/", "/grades/5", "/grades/%35?x=1", "/grades/5/", "/admin", "/admin/", "//admin/", "/admin/../grades/5", "/%61dmin/", "/admin%2f", "/admin;x", "/files/a/b",
@@ -30,6 +69,7 @@ func FuzzOriginal(f *testing.F) {
 	for _, uri := range []string{
 		"/files/100%25.pdf", "/files/Klasse%20%233.pdf", "/files/a;b.txt", "/files/a;jsessionid=1/b", "/files/group%2Fname", "/files/..%2fadmin", "/files/..;/admin",
 		"/files/%252e%252e%252fadmin", "/files/a%5c..%5cb", "/files/a%3f", "/files/%2f%2fa", "/files/%2e%2e%3fx", "/files/a%25%32%66b", "/admin;/users", "/admin%2fusers",
+		"/%67rades/5", "/admin/%75sers", "/files/a/%69ndex", "/files/a/ind%65x", "/%61bc", "/abc/%61", "/orgs/7/report%73", "/files/%5B3%5D/%7c",
 	} {
 		f.Add("GET", "school.example", uri)
 	}
@@ -62,10 +102,23 @@ func FuzzOriginal(f *testing.F) {
 	for _, pattern := range patterns {
 		app.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) { routed = r })
 	}
+	var elsewhere string          // where chi routes it
+	values := map[string]string{} // of its wildcards
+	inChi := chiApp(func(pattern string) http.HandlerFunc {
+		return func(_ http.ResponseWriter, r *http.Request) {
+			elsewhere = pattern
+			clear(values)
+			for i, params := 0, chi.RouteContext(r.Context()).URLParams; i < len(params.Keys); i++ {
+				if values[params.Keys[i]] = params.Values[i]; r.URL.RawPath != "" {
+					values[params.Keys[i]], _ = url.PathUnescape(params.Values[i])
+				}
+			}
+		}
+	})
 
 	f.Fuzz(func(t *testing.T, method, host, uri string) {
 		for proxy, h := range handlers {
-			judged, routed = nil, nil
+			judged, routed, elsewhere = nil, nil, ""
 			w := serve(h, question{method, host, uri, 1}.request(proxy))
 			if w.Code != http.StatusOK {
 				if judged != nil || w.Code != http.StatusForbidden {
@@ -77,6 +130,7 @@ func FuzzOriginal(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%v: net/http does not read %q: %v", proxy, uri, err)
 			}
+			serve(inChi, r.Clone(t.Context()))
 			serve(app, r)
 			if routed == nil || routed.Pattern != judged.Pattern {
 				t.Fatalf("%v: %q was judged as %q, and is routed to %+v", proxy, uri, judged.Pattern, routed)
@@ -84,6 +138,20 @@ func FuzzOriginal(f *testing.F) {
 			for _, name := range []string{"id", "term", "orgID", "page", "path", "dir"} {
 				if a, b := judged.PathValue(name), routed.PathValue(name); a != b {
 					t.Fatalf("%v: %q: %s is %q for the gate and %q for the app", proxy, uri, name, a, b)
+				}
+			}
+			// chi is not asked about patterns with a host or a blank.
+			if host, _, _ := strings.Cut(judged.Pattern, "/"); !strings.Contains(host, ".") && !strings.Contains(judged.Pattern, "%20") && elsewhere != "" {
+				if elsewhere != judged.Pattern {
+					t.Fatalf("%v: %q was judged as %q, and chi routes it to %q", proxy, uri, judged.Pattern, elsewhere)
+				}
+				for name, value := range values {
+					if name == "*" {
+						name = "path"
+					}
+					if want := judged.PathValue(name); want != value && !strings.HasSuffix(judged.Pattern, "/") {
+						t.Fatalf("%v: %q: %s is %q for the gate and %q for chi", proxy, uri, name, want, value)
+					}
 				}
 			}
 			// Whoever decodes the path once more, or cuts it at what a rule lets stand,

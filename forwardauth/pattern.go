@@ -63,6 +63,48 @@ func checkPatternPath(path string, encoded encodedSet) error {
 	return nil
 }
 
+// fixedSegments says which segments of a pattern's path are no wildcards.
+func fixedSegments(pattern string) (fixed []bool) {
+	_, path, _ := strings.Cut(pattern, "/")
+	for segment := range strings.SplitSeq(path, "/") {
+		fixed = append(fixed, segment != "" && segment[0] != '{')
+	}
+	return fixed
+}
+
+// isWrittenPlainly reports whether a target has the fixed segments of the pattern
+// that it matches as browsers write them. http.ServeMux takes "/%70ublic" for
+// "/public"; chi, Express and others match a path before they decode it, and take
+// it for a value of "/{name}".
+func isWrittenPlainly(uri string, fixed []bool) bool {
+	path, _, _ := strings.Cut(uri, "?")
+	segments := strings.Split(path[1:], "/")
+	for i := range min(len(fixed), len(segments)) {
+		if fixed[i] && hasNeedlessEscape(segments[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasNeedlessEscape reports whether a byte is encoded that browsers leave as it is,
+// or is encoded in small letters, which they do not write. Proxies that are written
+// in Go encode some of those that browsers leave.
+func hasNeedlessEscape(segment string) bool {
+	for {
+		at := strings.IndexByte(segment, '%')
+		if at < 0 {
+			return false
+		}
+		hex := segment[at+1 : at+3]
+		c := unhex(hex[0])<<4 | unhex(hex[1])
+		if hex != strings.ToUpper(hex) || isPathByte(c) && strings.IndexByte("[]|^", c) < 0 {
+			return true
+		}
+		segment = segment[at+3:]
+	}
+}
+
 // muxHasMethods reports whether http.ServeMux knows methods and wildcards, as it
 // has since Go 1.22, but for GODEBUG=httpmuxgo121=1.
 func muxHasMethods() bool {

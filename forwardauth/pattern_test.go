@@ -104,3 +104,57 @@ func TestHostsOfRules(t *testing.T) {
 		assert.Equal(t, want, serve(h, question{http.MethodGet, host, "/", 1}.request(forwardauth.Nginx)).Code, host)
 	}
 }
+
+// What a pattern has as it is must stand in the path as browsers write it: chi,
+// Express and others match paths before they decode them, and would take
+// "/files/%70ublic" for a value of "/files/{name}".
+func TestFixedSegmentsAreWrittenPlainly(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, nil)
+	for _, c := range []struct {
+		name, pattern, uri string
+		want               int
+	}{
+		{"as it is", "/files/public", "/files/public", 200},
+		{"with a query", "/files/public", "/files/public?x=%70/%70", 200},
+		{"a letter", "/files/public", "/files/%70ublic", 403},
+		{"the last letter", "/files/public", "/files/publi%63", 403},
+		{"a letter in front of a wildcard", "/files/{name}", "/%66iles/x", 403},
+		{"a letter behind a wildcard", "/files/{name}/edit", "/files/x/ed%69t", 403},
+		{"a letter in front of a rest", "/files/{path...}", "/f%69les/x", 403},
+		{"a letter in front of a slash", "/files/", "/f%69les/x", 403},
+		{"a letter in front of the end", "/files/{$}", "/f%69les/", 403},
+		{"a digit", "/v1/x", "/v%31/x", 403},
+		{"a hyphen", "/a-b", "/a%2Db", 403},
+		{"a tilde", "/~a", "/%7Ea", 403},
+		{"an at sign", "/@me", "/%40me", 403},
+		{"a plus sign", "/a+b", "/a%2Bb", 403},
+		{"Chinese", "/公开", "/%E5%85%AC%E5%BC%80", 200},
+		{"Chinese, in small letters", "/公开", "/%e5%85%ac%e5%bc%80", 403},
+		{"a blank", "/a%20b", "/a%20b", 200},
+		{"a bracket, which Go encodes", "/[3]", "/%5B3%5D", 200},
+		{"a bracket", "/[3]", "/[3]", 200},
+		{"a bar, in small letters", "/a|b", "/a%7cb", 403},
+		{"a pattern that has it encoded", "/%61bc", "/abc", 200},
+		{"a pattern that has it encoded, sent so", "/%61bc", "/%61bc", 403},
+		{"a value", "/files/{name}", "/files/%70ublic", 200},
+		{"a value, Chinese in small letters", "/files/{name}", "/files/%e5%bc%a0", 200},
+		{"a value in the rest", "/files/{path...}", "/files/a/%70ublic", 200},
+		{"a value below a slash", "/files/", "/files/%70ublic", 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, proxy := range allProxies {
+				h := newHandler(t, gate, proxy, prefixed(proxy))
+				h.Admit("GET school.example" + c.pattern)
+				h.Preflight("school.example" + c.pattern)
+				assert.Equal(t, c.want, serve(h, about(1, c.uri).request(proxy)).Code, proxy)
+				assert.Equal(t, c.want != 200, h.Explain(t.Context(), "GET", "school.example", c.uri, rolegate.UserID(1)).Denied != nil, proxy)
+				preflight := question{"OPTIONS", "school.example", c.uri, 0}.request(proxy)
+				preflight.Header.Set("Origin", "https://app.example")
+				preflight.Header.Set("Access-Control-Request-Method", "POST")
+				assert.Equal(t, c.want, serve(h, preflight).Code, proxy)
+			}
+		})
+	}
+}

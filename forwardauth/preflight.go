@@ -28,9 +28,9 @@ func (h *Handler) Preflight(pattern string) {
 	if err := checkPattern(pattern, 0); err != nil {
 		panic(fmt.Sprintf("rolegate: forwardauth: the pattern %q can match no request: %v", pattern, err))
 	}
-	guard := http.HandlerFunc(h.allowPreflight)
+	guard, fixed := http.HandlerFunc(h.allowPreflight), fixedSegments(pattern)
 	h.preflights.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		*w.(*match) = match{guard: guard, request: r}
+		*w.(*match) = match{guard: guard, request: r, fixed: fixed}
 	})
 	h.note(Rule{Pattern: pattern})
 }
