@@ -61,6 +61,13 @@ func startStub(t *testing.T, kind forwardauth.Proxy, app, auth string) *httptest
 		r.Out.Host = r.In.Host
 		r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 		r.SetXForwarded()
+		// These ReverseProxy would remove.
+		if values, there := r.In.Header["Forwarded"]; there {
+			r.Out.Header["Forwarded"] = values
+		}
+		if kind == forwardauth.Envoy {
+			r.Out.Header["X-Forwarded-Host"] = r.In.Header["X-Forwarded-Host"]
+		}
 	}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := s.ask(r, auth)

@@ -34,6 +34,7 @@ func TestProxiesSpoofedHeaders(t *testing.T) {
 			{"the gate's headers named in Connection", 1, []string{"Connection: close, X-Rolegate-User, X-Rolegate-Roles"}, 0},
 			{"the session named in Connection", 1, []string{"Connection: Cookie, X-Original-URI, X-Forwarded-Uri, X-Original-Method, X-Forwarded-Method"}, 0},
 			{"an override of the method and the path", 1, []string{"X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X-Method-Override: DELETE", "X-Original-URL: /admin/", "X-Rewrite-URL: /admin/"}, 200},
+			{"an override of the host and what is before the path", 1, []string{"X-Forwarded-Host: admin.example", "x-forwarded-host: admin.example", "X-Forwarded-Prefix: /admin", "Forwarded: host=admin.example;proto=https"}, 200},
 			{"nobody, who names a user", 0, []string{"X-Rolegate-User: 2", "X-User-Id: 1"}, 401},
 			{"a user, who names another", 3, []string{"X-User-Id: 1", "X-Rolegate-User: 1", "X-Forwarded-User: 1"}, 403},
 		} {
@@ -52,8 +53,11 @@ func TestProxiesSpoofedHeaders(t *testing.T) {
 					return // what Connection names was dropped: the app must take that for nobody
 				}
 				checkCopied(t, seen[0])
-				for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"} {
+				for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Prefix", "Forwarded"} {
 					assert.Empty(t, seen[0].Header[name], name)
+				}
+				if hosts, there := seen[0].Header["X-Forwarded-Host"]; there {
+					assert.Equal(t, []string{"school.example"}, hosts, "the proxy's own")
 				}
 			})
 		}
