@@ -59,6 +59,7 @@ func startStub(t *testing.T, kind forwardauth.Proxy, app, auth string) *httptest
 	pass := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(to)
 		r.Out.Host = r.In.Host
+		r.Out.URL.RawQuery = r.In.URL.RawQuery // also what Go does not parse
 		r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 		r.SetXForwarded()
 		// These ReverseProxy would remove.
