@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Claims are those of a token that is believed, as the JSON that the issuer wrote.
@@ -56,10 +57,11 @@ func (c *Claims) UnmarshalJSON(data []byte) error {
 // maxClaims is how many claims a token may have: each is compared with the others.
 const maxClaims = 256
 
-// Text reads a claim that is a string, and not empty.
+// Text reads a claim that is a string, and not empty. What is no UTF-8, or half a
+// surrogate, reads as U+FFFD: two users' names could be one, and are refused.
 func (c Claims) Text(name string) (string, error) {
 	var text *string
-	if json.Unmarshal(c[name], &text) != nil || text == nil || *text == "" {
+	if json.Unmarshal(c[name], &text) != nil || text == nil || *text == "" || strings.ContainsRune(*text, utf8.RuneError) {
 		return "", refusal("claim")
 	}
 	return *text, nil

@@ -309,6 +309,9 @@ func TestClaims(t *testing.T) {
 		{"third user id", thirdUserID, map[string]any{"x": "4711"}, 200},
 		{"third user id as a number", thirdUserID, map[string]any{"x": 4711}, 200},
 		{"third user id with a fraction", thirdUserID, map[string]any{"x": number("4711.0")}, 401},
+		{"third user id with half a surrogate", thirdUserID, map[string]any{"x": number(`"4711\ud800"`)}, 401},
+		{"third user id that is no UTF-8", thirdUserID, map[string]any{"x": number("\"4711\xff\"")}, 401},
+		{"account with what stands for such a byte", account, map[string]any{"x": "wangfang\ufffd"}, 401},
 		{"third user id unknown", thirdUserID, map[string]any{"x": "4712"}, 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {

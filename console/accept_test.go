@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -108,6 +109,21 @@ func TestForgedForms(t *testing.T) {
 		}, "out of date"},
 		{"without a token", with(form, "token", ""), nil, "out of date"},
 		{"another token", with(form, "token", other), nil, "out of date"},
+		{"as plain text", form, header("Content-Type", "text/plain"), "out of date"},
+		{"as JSON", form, header("Content-Type", "application/json"), "out of date"},
+		{"in parts", form, header("Content-Type", "multipart/form-data; boundary=x"), "out of date"},
+		{"without a type", form, func(r *http.Request) { r.Header.Del("Content-Type") }, "out of date"},
+		{"in the query alone", form, func(r *http.Request) {
+			text, _ := io.ReadAll(r.Body)
+			r.URL.RawQuery, r.Body, r.ContentLength = string(text), http.NoBody, 0
+		}, "out of date"},
+		{"the token in the query alone", with(form, "token", ""), func(r *http.Request) {
+			cookies := r.Cookies()
+			r.URL.RawQuery = "token=" + cookies[0].Value
+		}, "out of date"},
+		{"another site's word twice", form, func(r *http.Request) {
+			r.Header["Sec-Fetch-Site"] = []string{"cross-site", "same-origin"}
+		}, "another site"},
 		{"an empty cookie and token", with(form, "token", ""), header("Cookie", cookie+"="), "out of date"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
