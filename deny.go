@@ -39,6 +39,10 @@ type Denial struct {
 	// Reason is why.
 	Reason Reason
 
+	// Language is what the request's Accept-Language likes better, "en" or "zh";
+	// "" if it says nothing of either. It chooses the Message: a DenyFunc may set it.
+	Language string
+
 	// ID names this decision: the operator finds it in the log, with what the
 	// client is not told.
 	ID string
@@ -53,8 +57,8 @@ type Denial struct {
 	Body   []byte
 }
 
-// DenyProblem answers with application/problem+json (RFC 9457). It is the
-// default.
+// DenyProblem answers with application/problem+json (RFC 9457), in Chinese to a
+// request that prefers it. It is the default.
 func DenyProblem(h http.Header, _ *http.Request, d Denial) []byte {
 	h.Set("Content-Type", "application/problem+json")
 	return mustJSON(struct {
@@ -101,21 +105,26 @@ func DenyRedirect(loginURL string, otherwise DenyFunc) DenyFunc {
 	}
 }
 
-// Message is a sentence for the client: the same for every reason that has the
-// status.
+// Message is a sentence for the client, in Chinese if Language is "zh" and else in
+// English: the same for every reason that has the status.
 func (d Denial) Message() string {
+	english, chinese := "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.",
+		"无法确认您的身份。如果问题持续出现，请联系管理员，并提供判定编号。"
 	switch d.Status {
 	case http.StatusUnauthorized:
-		return "You are not logged in."
+		english, chinese = "You are not logged in.", "您尚未登录。"
 	case http.StatusForbidden:
-		return "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id."
+		english, chinese = "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.",
+			"您没有权限执行此操作。如有疑问，请联系管理员，并提供判定编号。"
 	case http.StatusServiceUnavailable:
-		return "Authorization is temporarily unavailable. Try again later."
+		english, chinese = "Authorization is temporarily unavailable. Try again later.", "暂时无法确认您的权限，请稍后再试。"
 	case statusClientGone:
-		return "The request was cancelled."
-	default:
-		return "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id."
+		english, chinese = "The request was cancelled.", "请求已取消。"
 	}
+	if d.Language == "zh" {
+		return chinese
+	}
+	return english
 }
 
 func mustJSON(v any) []byte {

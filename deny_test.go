@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -119,76 +118,105 @@ func newDenyApp(t *testing.T, change func(*rolegate.Config)) *denyApp {
 
 var denyID = regexp.MustCompile(`[A-Z2-7]{26}`)
 
-// denyExact is what each shape writes for each status, ID in the place of the
-// decision's id.
-var denyExact = map[string]map[int]string{
-	"DenyProblem": {
-		401: `{"type":"about:blank","title":"Unauthorized","status":401,"detail":"You are not logged in.","decision":"ID"}`,
-		403: `{"type":"about:blank","title":"Forbidden","status":403,"detail":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","decision":"ID"}`,
-		500: `{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.","decision":"ID"}`,
-		503: `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Authorization is temporarily unavailable. Try again later.","decision":"ID"}`,
+// denySentences is what a refusal says, by language and status.
+var denySentences = map[string]map[int]string{
+	"en": {
+		401: "You are not logged in.",
+		403: "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.",
+		499: "The request was cancelled.",
+		500: "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.",
+		503: "Authorization is temporarily unavailable. Try again later.",
 	},
-	"DenyEnvelope": {
-		401: `{"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"ID"}}`,
-		403: `{"code":403,"status":"fail","message":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","data":{"decision":"ID"}}`,
-		500: `{"code":500,"status":"error","message":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.","data":{"decision":"ID"}}`,
-		503: `{"code":503,"status":"error","message":"Authorization is temporarily unavailable. Try again later.","data":{"decision":"ID"}}`,
+	"zh": {
+		401: "您尚未登录。",
+		403: "您没有权限执行此操作。如有疑问，请联系管理员，并提供判定编号。",
+		499: "请求已取消。",
+		500: "无法确认您的身份。如果问题持续出现，请联系管理员，并提供判定编号。",
+		503: "暂时无法确认您的权限，请稍后再试。",
 	},
-	"DenyBladeX": {
-		401: `{"code":401,"success":false,"data":{"decision":"ID"},"msg":"You are not logged in."}`,
-		403: `{"code":403,"success":false,"data":{"decision":"ID"},"msg":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id."}`,
-		500: `{"code":500,"success":false,"data":{"decision":"ID"},"msg":"Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id."}`,
-		503: `{"code":503,"success":false,"data":{"decision":"ID"},"msg":"Authorization is temporarily unavailable. Try again later."}`,
-	},
+}
+
+// denyExact is what each shape writes for each status, in a language, ID in the place
+// of the decision's id.
+func denyExact(shape, language string, status int) string {
+	says := denySentences[language][status]
+	switch shape {
+	case "DenyEnvelope":
+		return fmt.Sprintf(`{"code":%d,"status":"%s","message":"%s","data":{"decision":"ID"}}`, status, map[bool]string{false: "fail", true: "error"}[status >= 500], says)
+	case "DenyBladeX":
+		return fmt.Sprintf(`{"code":%d,"success":false,"data":{"decision":"ID"},"msg":"%s"}`, status, says)
+	}
+	return fmt.Sprintf(`{"type":"about:blank","title":"%s","status":%d,"detail":"%s","decision":"ID"}`, http.StatusText(status), status, says)
+}
+
+func TestDenialMessage(t *testing.T) {
+	t.Parallel()
+	for language, says := range denySentences {
+		for status, text := range says {
+			assert.Equal(t, text, rolegate.Denial{Status: status, Language: language}.Message())
+		}
+	}
+	assert.Equal(t, denySentences["en"][403], rolegate.Denial{Status: 403, Language: "fr"}.Message())
 }
 
 func TestDenyShapes(t *testing.T) {
 	t.Parallel()
-	denyExact := maps.Clone(denyExact)
-	denyExact["default"] = denyExact["DenyProblem"]
-	denyExact["DenyRedirect"] = denyExact["DenyProblem"] // for whoever is no browser
-	denyExact["DenyRedirect, DenyBladeX"] = denyExact["DenyBladeX"]
-	for name, deny := range map[string]rolegate.DenyFunc{
-		"default": nil, "DenyProblem": rolegate.DenyProblem, "DenyEnvelope": marketplace.DenyEnvelope, "DenyBladeX": cloudcommand.DenyBladeX,
-		"DenyRedirect": rolegate.DenyRedirect("/login", nil), "DenyRedirect, DenyBladeX": rolegate.DenyRedirect("/login", cloudcommand.DenyBladeX),
+	for _, c := range []struct {
+		name  string
+		deny  rolegate.DenyFunc
+		shape string
+		says  map[string]string // the language, by Accept-Language
+	}{
+		{"default", nil, "DenyProblem", map[string]string{"": "en", "zh-CN,zh;q=0.9,en;q=0.8": "zh", "en-GB": "en", "fr": "en"}},
+		{"DenyProblem", rolegate.DenyProblem, "DenyProblem", map[string]string{"": "en", "zh": "zh"}},
+		{"DenyEnvelope", marketplace.DenyEnvelope, "DenyEnvelope", map[string]string{"": "zh", "zh": "zh", "en-GB": "en", "fr": "zh"}},
+		{"DenyBladeX", cloudcommand.DenyBladeX, "DenyBladeX", map[string]string{"": "zh", "zh": "zh", "en": "en", "fr": "zh"}},
+		{"DenyRedirect", rolegate.DenyRedirect("/login", nil), "DenyProblem", map[string]string{"": "en", "zh": "zh"}}, // for whoever is no browser
+		{"DenyRedirect, DenyBladeX", rolegate.DenyRedirect("/login", cloudcommand.DenyBladeX), "DenyBladeX", map[string]string{"": "zh", "en": "en"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			app := newDenyApp(t, func(c *rolegate.Config) { c.Deny = deny })
-			seen := map[string]bool{}
-			answers := map[int]*httptest.ResponseRecorder{}
-			for _, c := range denyRefusals {
-				for _, method := range []string{"GET", "POST"} {
-					w := ask(app, method, c.path, c.user)
-					require.Equal(t, c.reason.Status(), w.Code, c.name)
-					ids := denyID.FindAllString(w.Body.String(), -1)
-					require.Len(t, ids, 1)
-					assert.False(t, seen[ids[0]], "an id is used once")
-					seen[ids[0]] = true
-					body := strings.Replace(w.Body.String(), ids[0], "ID", 1)
-					assert.Equal(t, denyExact[name][w.Code]+"\n", body, c.name)
+		for accept, language := range c.says {
+			t.Run(c.name+" "+accept, func(t *testing.T) {
+				t.Parallel()
+				app := newDenyApp(t, func(cfg *rolegate.Config) { cfg.Deny = c.deny })
+				shape := c.shape
+				seen := map[string]bool{}
+				answers := map[int]*httptest.ResponseRecorder{}
+				for _, c := range denyRefusals {
+					for _, method := range []string{"GET", "POST"} {
+						w := ask(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							r.Header.Set("Accept-Language", accept)
+							app.ServeHTTP(w, r)
+						}), method, c.path, c.user)
+						require.Equal(t, c.reason.Status(), w.Code, c.name)
+						ids := denyID.FindAllString(w.Body.String(), -1)
+						require.Len(t, ids, 1)
+						assert.False(t, seen[ids[0]], "an id is used once")
+						seen[ids[0]] = true
+						body := strings.Replace(w.Body.String(), ids[0], "ID", 1)
+						assert.Equal(t, denyExact(shape, language, w.Code)+"\n", body, c.name)
 
-					h := w.Header()
-					if w.Code == 503 {
-						seconds, err := strconv.Atoi(h.Get("Retry-After"))
-						assert.NoError(t, err)
-						assert.GreaterOrEqual(t, seconds, 1)
-						h.Set("Retry-After", "N")
+						h := w.Header()
+						if w.Code == 503 {
+							seconds, err := strconv.Atoi(h.Get("Retry-After"))
+							assert.NoError(t, err)
+							assert.GreaterOrEqual(t, seconds, 1)
+							h.Set("Retry-After", "N")
+						}
+						assert.Equal(t, w.Code == 401, h.Get("WWW-Authenticate") == "Bearer")
+						assert.Equal(t, w.Code == 503, h.Get("Retry-After") != "")
+						assert.Equal(t, "no-store", h.Get("Cache-Control"))
+						assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
+						assert.Equal(t, strconv.Itoa(w.Body.Len()), h.Get("Content-Length"))
+						if first := answers[w.Code]; first != nil {
+							assert.Equal(t, first.Header(), w.Header(), "%s: the same headers for every reason of a status", c.name)
+						} else {
+							answers[w.Code] = w
+						}
+						assert.NotContains(t, w.Body.String()+fmt.Sprint(h), c.reason.String(), "the reason is the operator's to know")
 					}
-					assert.Equal(t, w.Code == 401, h.Get("WWW-Authenticate") == "Bearer")
-					assert.Equal(t, w.Code == 503, h.Get("Retry-After") != "")
-					assert.Equal(t, "no-store", h.Get("Cache-Control"))
-					assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
-					assert.Equal(t, strconv.Itoa(w.Body.Len()), h.Get("Content-Length"))
-					if first := answers[w.Code]; first != nil {
-						assert.Equal(t, first.Header(), w.Header(), "%s: the same headers for every reason of a status", c.name)
-					} else {
-						answers[w.Code] = w
-					}
-					assert.NotContains(t, w.Body.String()+fmt.Sprint(h), c.reason.String(), "the reason is the operator's to know")
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -325,7 +353,7 @@ func TestDenyFuncsThatAreWrong(t *testing.T) {
 				assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 				switch c.body {
 				case "":
-					assert.Equal(t, denyExact["DenyProblem"][resp.StatusCode]+"\n", denyID.ReplaceAllString(string(body), "ID"))
+					assert.Equal(t, denyExact("DenyProblem", "en", resp.StatusCode)+"\n", denyID.ReplaceAllString(string(body), "ID"))
 					assert.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
 					assert.Empty(t, resp.Header.Get("X-Half"))
 				case "none":

@@ -9,15 +9,18 @@ import (
 	"github.com/rolegate/rolegate/marketplace"
 )
 
-// The default: problem details, as of RFC 9457.
+// The default: problem details, as of RFC 9457, in English or Chinese.
 func ExampleDenyProblem() {
 	gate := exampleGate()
 	defer gate.Close()
 
 	exampleAnswer(gate.Admit(examplePage), "Cookie", "session=99")
+	exampleAnswer(gate.Admit(examplePage), "Accept-Language", "zh-CN,zh;q=0.9,en;q=0.8")
 	// Output:
 	// 403  application/problem+json
 	// {"type":"about:blank","title":"Forbidden","status":403,"detail":"You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.","decision":"…"}
+	// 401  application/problem+json
+	// {"type":"about:blank","title":"Unauthorized","status":401,"detail":"您尚未登录。","decision":"…"}
 }
 
 func ExampleConfig_deny() {
@@ -27,7 +30,7 @@ func ExampleConfig_deny() {
 	exampleAnswer(gate.Admit(examplePage))
 	// Output:
 	// 401  application/json
-	// {"code":401,"status":"fail","message":"You are not logged in.","data":{"decision":"…"}}
+	// {"code":401,"status":"fail","message":"您尚未登录。","data":{"decision":"…"}}
 }
 
 func ExampleConfig_denyBladeX() {
@@ -37,7 +40,7 @@ func ExampleConfig_denyBladeX() {
 	exampleAnswer(gate.Admit(examplePage))
 	// Output:
 	// 401  application/json
-	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"您尚未登录。"}
 }
 
 // A browser that is not logged in is sent to the login page; a script gets its
@@ -50,9 +53,9 @@ func ExampleDenyRedirect() {
 	exampleAnswer(gate.Admit(examplePage), "Sec-Fetch-Mode", "cors")
 	// Output:
 	// 303 /login application/json
-	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"您尚未登录。"}
 	// 401  application/json
-	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"您尚未登录。"}
 }
 
 // One guard among others: pages send browsers to the login page, the interface
@@ -70,7 +73,7 @@ func ExampleDenyWith() {
 	// 303 /login application/problem+json
 	// {"type":"about:blank","title":"Unauthorized","status":401,"detail":"You are not logged in.","decision":"…"}
 	// 401  application/json
-	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"You are not logged in."}
+	// {"code":401,"success":false,"data":{"decision":"…"},"msg":"您尚未登录。"}
 }
 
 // A shape of the app's own. It need not care for the status, which the gate

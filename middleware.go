@@ -127,7 +127,7 @@ func (g *Gate) deny(r *http.Request, p *Policy, id Identity, d Decision) *Denial
 	if away {
 		status = http.StatusServiceUnavailable
 	}
-	denial := Denial{Status: status, Reason: d.Reason, ID: rand.Text()}
+	denial := Denial{Status: status, Reason: d.Reason, ID: rand.Text(), Language: browser.Language(r.Header.Get("Accept-Language"))}
 	h := http.Header{
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},

@@ -9,8 +9,12 @@ import (
 
 // DenyBladeX shapes refusals, for rolegate.Config.Deny, as BladeX does, on which
 // 云上指挥 is built: {"code":403,"success":false,"data":{"decision":"…"},"msg":"…"}.
+// The msg is Chinese unless the request prefers English.
 func DenyBladeX(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
 	h.Set("Content-Type", "application/json")
+	if d.Language == "" {
+		d.Language = "zh"
+	}
 	type data struct {
 		Decision string `json:"decision"`
 	}

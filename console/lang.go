@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/text/language"
+	"github.com/rolegate/rolegate/internal/browser"
 )
 
 // A lang is a language of the page.
@@ -21,21 +21,13 @@ const (
 // Tag is the language as BCP 47 names it.
 func (l lang) Tag() string { return [...]string{"en", "zh-CN"}[l] }
 
-// languages has the page's languages in the order of their constants.
-var languages = language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese})
-
-// langOf chooses what an Accept-Language header likes best (RFC 9110 §12.5.4):
-// English if it likes neither.
+// langOf chooses what an Accept-Language header likes better: English if it likes
+// neither.
 func langOf(header string) lang {
-	tags, _, err := language.ParseAcceptLanguage(header)
-	if err != nil {
-		return english
+	if browser.Language(header) == "zh" {
+		return chinese
 	}
-	_, i, confidence := languages.Match(tags...)
-	if confidence == language.No {
-		return english
-	}
-	return lang(i)
+	return english
 }
 
 // T is the text of that name, with what belongs into it.

@@ -46,7 +46,7 @@
 // # Who is asking
 //
 // Config.Identify of the gate is called with the original request as far as it
-// is known: its method, URL, host, and of its headers Authorization, Cookie and
+// is known: its method, URL, host, and of its headers Accept-Language, Authorization, Cookie and
 // those that Config.Headers names (with LoginURL, also those that tell a page
 // from a script), without body, and with no TLS state. The
 // RemoteAddr is the proxy's. The proxy passes a client's headers on, so that

@@ -64,7 +64,8 @@ type Config struct {
 	Prefix string
 
 	// Headers are the headers of the original request that Config.Identify of
-	// the gate, a Where and an InOrg can see, besides Authorization and Cookie.
+	// the gate, a Where and an InOrg can see, besides Accept-Language, Authorization
+	// and Cookie.
 	// A client chooses what is in them, unless the proxy removes that.
 	Headers []string
 
@@ -161,7 +162,7 @@ func New(gate *rolegate.Gate, cfg Config) (*Handler, error) {
 	if !muxHasMethods() {
 		wrong("GODEBUG has httpmuxgo121=1: http.ServeMux takes \"GET /grades/{id}\" for a path then, and no rule would match: remove it from the environment, go.mod and //go:debug lines")
 	}
-	headers := []string{"Authorization", "Cookie"}
+	headers := []string{"Accept-Language", "Authorization", "Cookie"}
 	for _, name := range cfg.Headers {
 		key := textproto.CanonicalMIMEHeaderKey(name)
 		if !httpguts.ValidHeaderFieldName(name) || key == "Host" || isOurs(key) {
@@ -323,7 +324,7 @@ func (h *Handler) refuse(a *answer, r *http.Request, err error) {
 	}
 	a.Header().Set("Cache-Control", "no-store")
 	a.Header().Set("X-Content-Type-Options", "nosniff")
-	body := denyProblem(a.Header(), r, rolegate.Denial{Status: http.StatusForbidden, ID: id})
+	body := denyProblem(a.Header(), r, rolegate.Denial{Status: http.StatusForbidden, ID: id, Language: browser.Language(r.Header.Get("Accept-Language"))})
 	a.WriteHeader(http.StatusForbidden)
 	_, _ = a.Write(body)
 

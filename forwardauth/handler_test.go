@@ -136,6 +136,25 @@ func TestDeny(t *testing.T) {
 	}
 }
 
+// Each refusal is in the language of the client, with a rule or without.
+func TestLanguage(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, nil)
+	for _, proxy := range allProxies {
+		h := newHandler(t, gate, proxy, prefixed(proxy))
+		h.Handle("GET /grades/{id}", rolegate.AnyRole("teacher"))
+		for accept, want := range map[string]string{"": "You do not have permission", "zh-CN,zh;q=0.9": "您没有权限执行此操作", "en": "You do not have permission"} {
+			for _, path := range []string{"/grades/5", "/settings"} {
+				r := about(3, path).request(proxy)
+				r.Header.Set("Accept-Language", accept)
+				w := serve(h, r)
+				assert.Equal(t, http.StatusForbidden, w.Code)
+				assert.Contains(t, w.Body.String(), want, "%v %s %s", proxy, accept, path)
+			}
+		}
+	}
+}
+
 // All 403s are alike, whether a rule was asked or not.
 func TestForbiddenIsAlike(t *testing.T) {
 	t.Parallel()

@@ -9,9 +9,13 @@ import (
 
 // DenyEnvelope shapes refusals, for rolegate.Config.Deny, as the marketplace
 // shapes its own answers:
-// {"code":403,"status":"fail","message":"…","data":{"decision":"…"}}.
+// {"code":403,"status":"fail","message":"…","data":{"decision":"…"}}. The message is
+// Chinese unless the request prefers English.
 func DenyEnvelope(h http.Header, _ *http.Request, d rolegate.Denial) []byte {
 	h.Set("Content-Type", "application/json")
+	if d.Language == "" {
+		d.Language = "zh"
+	}
 	status := "fail"
 	if d.Status >= http.StatusInternalServerError {
 		status = "error"

@@ -1,5 +1,6 @@
 // Package browser tells a browser that opens a page from a script that reads an
-// answer. It serves what sends people to a login page.
+// answer, and knows which language it wants. It serves what sends people to a login
+// page, and what people read.
 package browser
 
 import (
