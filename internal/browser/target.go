@@ -17,14 +17,24 @@ func target(r *http.Request) string {
 
 // Return is where a browser may be sent back to after a login: the path and query
 // that it asked for, on the same site. It is "" if that could be read as the
-// address of another site.
+// address of another site, also by a script that takes the path out of it: that of
+// /.//other.example is //other.example. Browsers ask for no path with dots.
 func Return(r *http.Request) string {
 	to := target(r)
 	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '\\' }) {
 		return ""
 	}
+	path, _, _ := strings.Cut(to, "?")
+	for segment := range strings.SplitSeq(path, "/") {
+		if plain := dots.Replace(segment); plain == "." || plain == ".." {
+			return ""
+		}
+	}
 	return to
 }
+
+// dots are those that browsers take for one (URL standard §4.1).
+var dots = strings.NewReplacer("%2e", ".", "%2E", ".")
 
 // LeadsBack reports whether a Location leads to the very page that was asked for,
 // whatever its query: a browser that is sent there would be sent there again.
