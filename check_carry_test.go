@@ -66,7 +66,18 @@ func TestRequestAfterTheHandler(t *testing.T) {
 			assert.Equal(t, before, r.Context(), c.field)
 			return r
 		}
+		panics := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handler(w, r)
+			panic("the app's")
+		})
+		recovers := func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer func() { assert.NotNil(t, recover()) }()
+				h.ServeHTTP(w, r)
+			})
+		}
 		bare := after(handler)
+		assert.Equal(t, bare, after(recovers(gate.Admit(panics))), "%s, in front of a panic", c.field)
 		assert.Equal(t, bare, after(gate.Admit(handler)), c.field)
 		assert.Equal(t, bare, after(gate.Admit(gate.Require(rolegate.AnyRole("teacher"))(handler))), c.field)
 	}
