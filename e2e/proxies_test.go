@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,6 +32,15 @@ func TestProxiesSpoofedHeaders(t *testing.T) {
 		}{
 			{"the user", 1, []string{"X-Rolegate-User: 2", "x-rolegate-user: 2", "X-ROLEGATE-ACCOUNT: admin", "X-Rolegate-Roles: 7:admin", "X-Rolegate-Org: 7", "X-Rolegate-Decision: mine"}, 200},
 			{"the user with underscores", 1, []string{"X_Rolegate_User: 2", "X-Rolegate_User: 2", "x_rolegate-user: 2", "X_ROLEGATE_ROLES: 7:admin"}, 200},
+			{"the user behind a bare line feed", 1, []string{"X-A: b\nX-Rolegate-User: 2"}, 0},
+			{"the user behind a bare carriage return", 1, []string{"X-A: b\rX-Rolegate-User: 2"}, 0},
+			{"the user in a folded line", 1, []string{"X-A: b", " X-Rolegate-User: 2"}, 0},
+			{"the user in front of a blank", 1, []string{"X-Rolegate-User : 2"}, 0},
+			{"the user in front of a tab", 1, []string{"X-Rolegate-User\t: 2"}, 0},
+			{"the user behind a NUL", 1, []string{"X-A: b\x00", "X-Rolegate-User\x00: 2"}, 0},
+			{"the user behind a long header", 1, []string{"X-A: " + strings.Repeat("a", 7000), "X-Rolegate-User: 2"}, 0},
+			{"the user behind many headers", 1, append(slices.Repeat([]string{"X-A: b"}, 95), "X-Rolegate-User: 2"), 0},
+			{"the user in a trailer", 1, []string{"Host: school.example", "Trailer: X-Rolegate-User", "TE: trailers", "Transfer-Encoding: chunked", "", "0", "X-Rolegate-User: 2"}, 0},
 			{"the gate's headers named in Connection", 1, []string{"Connection: close, X-Rolegate-User, X-Rolegate-Roles"}, 0},
 			{"the session named in Connection", 1, []string{"Connection: Cookie, X-Original-URI, X-Forwarded-Uri, X-Original-Method, X-Forwarded-Method"}, 0},
 			{"an override of the method and the path", 1, []string{"X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X-Method-Override: DELETE", "X-Original-URL: /admin/", "X-Rewrite-URL: /admin/"}, 200},
