@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rolegate/rolegate/forwardauth"
 )
 
 // A browser that nobody is logged in with goes to the login page, with the page
@@ -27,6 +29,19 @@ func TestProxiesLogin(t *testing.T) {
 		answer, _ = g.get(t, 3, "/grades/5", "Accept: text/html")
 		assert.Equal(t, http.StatusForbidden, answer.StatusCode, "another login would not help")
 		assert.Empty(t, g.app.take())
+	})
+}
+
+// A refusal speaks the language of the client, where the proxy hands its body on.
+func TestProxiesLanguage(t *testing.T) {
+	eachProxy(t, func(t *testing.T, g *rig) {
+		for language, want := range map[string]string{"zh-CN,zh;q=0.9": "没有权限", "en": "You do not have permission"} {
+			answer, text := g.get(t, 3, "/grades/5", "Accept-Language: "+language)
+			assert.Equal(t, http.StatusForbidden, answer.StatusCode)
+			if g.kind != forwardauth.Nginx && g.kind != forwardauth.HAProxy {
+				assert.Contains(t, text, want)
+			}
+		}
 	})
 }
 
