@@ -13,6 +13,8 @@
 // is written, and a connection that a WebSocket has taken over is closed, until
 // the handler has returned. So it is when the server shuts down, if that calls
 // [rolegate.Gate.EndStreams].
+//
+// [Routes] lists an engine's routes, for a test that finds those that nothing guards.
 package gingate
 
 import (
@@ -44,33 +46,40 @@ func Require(gate *rolegate.Gate, options ...rolegate.Option) gin.HandlerFunc {
 type admissionKey struct{}
 
 // Guard makes a handler of a policy that was compiled before.
-func Guard(p *rolegate.Policy) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		outer, writer, before := c.Request, c.Writer, admission(c)
-		outer.Pattern = c.FullPath()
-		request.SetPathValues(outer, len(c.Params), func(i int) (name, value string) { return c.Params[i].Key, c.Params[i].Value })
-		a, denial := p.Check(outer)
-		if denial != nil {
-			denial.ServeHTTP(c.Writer, outer)
-			c.Abort()
-			return
-		}
-		defer func() {
-			a.End()
-			c.Request, c.Writer = outer, writer
-			c.Set(admissionKey{}, before)
-		}()
-		c.Request = a.Request()
-		a.KeepPrivate(c.Writer.Header())
-		if a.Context().Done() != outer.Context().Done() {
-			c.Writer = newEndingWriter(writer, a.Context())
-		}
-		if a.Org == 0 && before != nil && before.User.ID() == a.User.ID() {
-			a.Org = before.Org // the guard outside has checked it
-		}
-		c.Set(admissionKey{}, &a)
-		c.Next()
+func Guard(p *rolegate.Policy) gin.HandlerFunc { return guard{p}.handle }
+
+type guard struct{ policy *rolegate.Policy }
+
+func (g guard) handle(c *gin.Context) {
+	if c.Request == nil { // only Routes asks without one
+		c.Set(policyKey{}, g.policy)
+		c.Abort()
+		return
 	}
+	outer, writer, before := c.Request, c.Writer, admission(c)
+	outer.Pattern = c.FullPath()
+	request.SetPathValues(outer, len(c.Params), func(i int) (name, value string) { return c.Params[i].Key, c.Params[i].Value })
+	a, denial := g.policy.Check(outer)
+	if denial != nil {
+		denial.ServeHTTP(c.Writer, outer)
+		c.Abort()
+		return
+	}
+	defer func() {
+		a.End()
+		c.Request, c.Writer = outer, writer
+		c.Set(admissionKey{}, before)
+	}()
+	c.Request = a.Request()
+	a.KeepPrivate(c.Writer.Header())
+	if a.Context().Done() != outer.Context().Done() {
+		c.Writer = newEndingWriter(writer, a.Context())
+	}
+	if a.Org == 0 && before != nil && before.User.ID() == a.User.ID() {
+		a.Org = before.Org // the guard outside has checked it
+	}
+	c.Set(admissionKey{}, &a)
+	c.Next()
 }
 
 func admission(c *gin.Context) *rolegate.Admission {
