@@ -22,6 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/chiroutes"
+	"github.com/rolegate/rolegate/gingate"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -102,6 +104,12 @@ func TestRoutes(t *testing.T) {
 		{"org_id": "8", "roles": ["pupil"], "permissions": [], "conditional": []}]}`, w.Body.String())
 	_, err := newSchool([]byte("short"))
 	assert.ErrorContains(t, err, "32")
+}
+
+// Permissions at /me guards itself, inside gin.WrapH.
+func TestRoutesAreGuarded(t *testing.T) {
+	s, gate, _ := newApp(t)
+	rolegatetest.RequireGuarded(t, chiroutes.Must(gingate.Routes(s.routes(gate).(*gin.Engine))), "POST /login", "GET /me")
 }
 
 // bearer is a token of that user's.

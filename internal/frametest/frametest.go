@@ -14,6 +14,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -191,6 +192,16 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			assert.NoError(t, <-outer, "the context of the middleware outside, after the handler")
 		})
 	}
+	t.Run("nobody is admitted anywhere", func(t *testing.T) {
+		server, err := url.Parse(address)
+		require.NoError(t, err)
+		proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }, Transport: client.Transport}
+		routes := []string{"GET /me", "GET /grades", "GET /orgs/:orgID", "GET /permissions", "POST /upload", "GET /stream", "GET /socket"}
+		rolegatetest.RequireRefused(t, gate, proxy, routes)
+		for range routes {
+			assert.NoError(t, <-outer)
+		}
+	})
 	t.Run("what the front end asks", func(t *testing.T) {
 		a := ask(t, client, "GET", address+"/permissions?org=7", "1", nil, "")
 		assert.Equal(t, 200, a.Status)
