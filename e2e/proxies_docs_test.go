@@ -46,7 +46,7 @@ const passwords = "nginx-password.conf"
 // that are about who is asking.
 func assertSame(t *testing.T, plain, login string) {
 	t.Helper()
-	about := regexp.MustCompile(`auth_basic|X-User-Id|[Aa]uthorization|\$http_cookie|^ *#|^$`)
+	about := regexp.MustCompile(`auth_basic|X-User-Id|[Aa]uthorization|\$http_cookie|\$http_sec_websocket_protocol|^ *#|^$`)
 	lines := func(text string) (left []string) {
 		for line := range strings.Lines(text) {
 			if line = strings.TrimRight(line, "\n"); !about.MatchString(line) {

@@ -150,7 +150,7 @@ func newRig(t *testing.T, kind forwardauth.Proxy, start func(app, auth string) (
 // rules are what the tests of all proxies ask for.
 func rules(t *testing.T, gate *rolegate.Gate, kind forwardauth.Proxy) *forwardauth.Handler {
 	t.Helper()
-	cfg := forwardauth.Config{Proxy: kind, Trusted: rolegate.Loopback(), Logger: slog.New(slog.DiscardHandler), LoginURL: "/login?app=school"}
+	cfg := forwardauth.Config{Proxy: kind, Trusted: rolegate.Loopback(), Logger: slog.New(slog.DiscardHandler), LoginURL: "/login?app=school", Headers: []string{"Sec-WebSocket-Protocol"}}
 	if kind == forwardauth.Envoy {
 		cfg.Prefix = stubPrefix
 	}
@@ -188,9 +188,12 @@ func listed() []rolegate.Record {
 	return []rolegate.Record{one, user(2, "admin"), {UserID: 3}, teacherIn(4, 100), teacherIn(5, 560), teacherIn(6, 3000)}
 }
 
-// session reads who is asking from a cookie, or a token.
+// session reads who is asking from a cookie, or a token in a header or a subprotocol.
 func session(r *http.Request) (int64, error) {
 	text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer user-")
+	if protocol, token, found := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ","); found && protocol == "bearer" {
+		text, ok = strings.CutPrefix(strings.TrimSpace(token), "user-")
+	}
 	if c, err := r.Cookie("session"); err == nil {
 		text, ok = strings.CutPrefix(c.Value, "user-")
 	}

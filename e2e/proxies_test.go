@@ -226,6 +226,26 @@ func TestProxiesWebSocket(t *testing.T) {
 	})
 }
 
+// A script can give a token for a WebSocket as a subprotocol alone.
+func TestProxiesSubprotocol(t *testing.T) {
+	eachProxy(t, func(t *testing.T, g *rig) {
+		ctx := within(t, 20*time.Second)
+		for token, want := range map[string]int{"user-1": http.StatusSwitchingProtocols, "user-3": http.StatusForbidden, "none": http.StatusUnauthorized} {
+			conn, answer, err := websocket.Dial(ctx, "ws://"+g.addr+"/ws", &websocket.DialOptions{Subprotocols: []string{"bearer", token}})
+			require.NotNil(t, answer, "%v", err)
+			assert.Equal(t, want, answer.StatusCode)
+			seen := g.app.take()
+			if err != nil {
+				assert.Empty(t, seen)
+				continue
+			}
+			conn.CloseNow()
+			require.Len(t, seen, 1)
+			checkCopied(t, seen[0])
+		}
+	})
+}
+
 // No other upgrade reaches the app: HTTP/2 without TLS would be a tunnel for
 // requests that nobody judges.
 func TestProxiesOtherUpgrades(t *testing.T) {

@@ -17,8 +17,8 @@ local wanted = {
 
 -- Who is asking, what tells a page from a script, and a CORS preflight.
 local passed = {
-    "authorization", "cookie", "accept", "sec-fetch-mode", "sec-fetch-dest", "x-requested-with",
-    "turbo-frame", "hx-request", "origin", "access-control-request-method",
+    "authorization", "cookie", "sec-websocket-protocol", "accept", "sec-fetch-mode", "sec-fetch-dest",
+    "x-requested-with", "turbo-frame", "hx-request", "origin", "access-control-request-method",
 }
 
 -- add writes a header line, and fails on what would be more than one.
