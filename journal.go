@@ -195,6 +195,9 @@ func (j *journal) logHeld(now clock.Instant) {
 	case h == nil && before != nil:
 		j.log.Info("rolegate: no removals are held any more", "were", before.Size(), "lost_roles", before.LostRoles(), "cause", before.Cause)
 	case h == nil:
+	case h.Cause == snapshot.HeldByDoubt && h.LostRoles() == 0:
+		j.log.Info("rolegate: users are missing from a list that may be of a server which lags behind: they are admitted until another full refresh agrees",
+			"users", h.Size(), "again_in", j.f.loop.Until(refresh.Full).Round(time.Second))
 	case h.Cause == snapshot.HeldBySync:
 		j.log.Warn("rolegate: removals are held while a sync is running upstream", "users", h.Size(), "held_for", h.Since.Age(now).Round(time.Second),
 			"at_most", j.cfg.Refresh.SyncHold)

@@ -48,6 +48,7 @@ func TestSimulationOfMarketplacesNoticesABrokenRule(t *testing.T) {
 	}{
 		{"incremental refreshes do not look back", mktBreaks{config: func(c *rolegate.Config) { c.Refresh.LookBack = time.Millisecond }}, []string{mktRefused, mktLateGrant}},
 		{"a batch that cannot be read past is not noticed", mktBreaks{world: func(w *mktWorld) { w.hidesTies = true }}, []string{mktWentBack, mktRefused}},
+		{"who is missing from a list that may lack them is taken out", mktBreaks{gate: rolegate.BelieveLists}, []string{mktWentBack, mktRefused}},
 		{"older lists are applied", mktBreaks{source: func(s *mktSource) rolegate.Source { return &mktHidesAge{mktSource: s} }}, []string{mktWentBack, mktRefused}},
 		{"a page that goes wrong ends the refresh", mktBreaks{client: func(w *mktWorld, c *marketplace.Config) { c.Transport = mktFinal{w} }}, []string{mktGivesUp}},
 		{"tokens are not renewed", mktBreaks{client: func(w *mktWorld, c *marketplace.Config) { c.Token = marketplace.StaticToken(w.issue()) }}, []string{mktClosed}},

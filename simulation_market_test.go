@@ -21,14 +21,23 @@ import (
 // the marketplace meant when: see mktGate.check.
 func TestSimulationOfMarketplaces(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(20)
+	seeds, found := uint64(20), mktFound
 	if simUnderRaceDetector() {
-		seeds = 5
+		seeds, found = 5, nil
 	}
 	for seed := range seeds {
 		tryMarketplace(t, seed)
 	}
+	for _, seed := range found {
+		tryMarketplace(t, seed)
+	}
 }
+
+// mktFound are seeds that did not hold once: a full refresh that had met with servers
+// which lag by minutes took out who was changed meanwhile; in 930 an incremental one that
+// had failed was tried again too late, and in 747 somebody was held who was gone for
+// certain.
+var mktFound = []uint64{44, 309, 381, 402, 747, 930, 988}
 
 // A seed repeats a marketplace exactly, and what the gate makes of it.
 func TestSimulationOfMarketplacesRepeats(t *testing.T) {
@@ -56,11 +65,13 @@ type mktBreaks struct {
 	client func(*mktWorld, *marketplace.Config)
 	config func(*rolegate.Config)
 	source func(*mktSource) rolegate.Source
+	gate   func(*rolegate.Gate)
 }
 
 // A mktGate is a gate beside a random marketplace, and what was wrong with it.
 type mktGate struct {
 	w      *mktWorld
+	breaks mktBreaks
 	rng    *rand.Rand // of when it is asked, and about which users
 	cfg    rolegate.Config
 	gate   *rolegate.Gate
@@ -84,7 +95,7 @@ func runMarketplace(t *testing.T, seed uint64, breaks mktBreaks) (g *mktGate) {
 		if breaks.world != nil {
 			breaks.world(w)
 		}
-		g = &mktGate{w: w, rng: rand.New(rand.NewPCG(seed, 13)), wrong: map[string]int{}}
+		g = &mktGate{w: w, breaks: breaks, rng: rand.New(rand.NewPCG(seed, 13)), wrong: map[string]int{}}
 		source := newMktSource(w, breaks.client)
 		g.cfg = quiet(rolegate.Config{
 			Source: source, Aliases: []rolegate.Kind{rolegate.KindAccount},
@@ -107,6 +118,9 @@ func (g *mktGate) run(t *testing.T) {
 	g.gate, err = rolegate.Open(t.Context(), g.cfg)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, g.gate.Close()) }()
+	if g.breaks.gate != nil {
+		g.breaks.gate(g.gate)
+	}
 	g.opened = g.w.now()
 	for th := 1; th < mktThings; th++ {
 		g.may[th] = g.gate.Policy(rolegate.AnyRole(mktCodes[th]))
@@ -278,7 +292,7 @@ func (g *mktGate) judge() {
 	switch {
 	case !g.status.State.Serving():
 		g.say(nil, 0, mktClosed, 0)
-	case g.status.Held.Users > 0 && w.rules.lag == 0:
+	case g.status.Held.Users > 0 && w.rules.lag == 0 && !g.doubts():
 		g.say(nil, 0, mktHolds, 0)
 	}
 	for k, pulls := range w.pulls {
@@ -288,6 +302,12 @@ func (g *mktGate) judge() {
 			g.judgePull(p)
 		}
 	}
+}
+
+// doubts reports whether removals are in doubt because whoever had the highest sequence
+// has gone lately: by the formula, until a second full refresh a minute later.
+func (g *mktGate) doubts() bool {
+	return g.status.Held.Cause == "doubt" && g.now <= g.due(g.w.lastSeq, true)
 }
 
 func (g *mktGate) judgePull(p *mktPull) {

@@ -105,7 +105,8 @@ type HeldStatus struct {
 	Since     time.Time `json:"since"`      // start of the refresh that first held them
 
 	// Cause is why: "shrink_guard" for too many at once, which more full refreshes
-	// must confirm, and "sync" while one is running upstream.
+	// must confirm; "sync" while one is running upstream; and "doubt" if the list may
+	// lack users because a server lags behind, which takes about a minute.
 	Cause string `json:"cause,omitempty"`
 
 	// Digest names exactly what is held, "" if nothing is: [Gate.AcceptShrink]

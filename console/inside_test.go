@@ -73,7 +73,7 @@ func TestTextsOfTheGatesWords(t *testing.T) {
 		names = append(names, "sync."+s.String())
 	}
 	names = append(names, "replica.connected", "replica.unavailable", "replica.since")
-	for _, c := range []string{"shrink_guard", "sync"} {
+	for _, c := range []string{"shrink_guard", "sync", "doubt"} {
 		names = append(names, "held."+c)
 	}
 	for _, k := range []pullKind{incremental, full, followed} {

@@ -66,6 +66,7 @@ var texts = map[string][2]string{
 	// Held removals.
 	"held.title":        {"Removals of %s are held back", "暂缓移除 %s"},
 	"held.shrink_guard": {"The last refresh would have removed very many users or roles at once. They are admitted as before until Refresh.ShrinkHold is over and three full refreshes agree.", "最近一次同步要移除的用户或角色过多。在 Refresh.ShrinkHold 期满且有三次全量同步一致之前，这些用户仍可凭原有角色进入。"},
+	"held.doubt":        {"They are missing from a list that may be of a server which lags behind. They are admitted until another full refresh agrees, in about a minute.", "最近一次同步里没有这些用户，但读到的可能是一台落后的服务器。在下一次全量同步（约一分钟后）确认之前，这些用户仍可进入。"},
 	"held.sync":         {"An organisation sync is running upstream. They are admitted until it has ended.", "上游正在同步组织用户。同步结束之前，这些用户仍可进入。"},
 	"held.roles":        {"roles of %s", "%s的角色"},
 	"held.both":         {"%s and of %s", "%s，以及%s"},

@@ -92,6 +92,10 @@ func TestTheWayThroughAList(t *testing.T) {
 		{"two pages of one size, as a server gives them", all, 20, []string{"1-5", "5-9", "1-5", "9"}, "0 4 0 8", ""},
 		{"two pages of one size, of a list that grew", all, 20, []string{"1-5", "5-9", "1-9"}, "0 4 0", ""},
 		{"two short pages of news", 7, 20, []string{"8-12", "12-14"}, "7 11", ""},
+		{"nothing behind a full page, whichever server is asked", all, 20, []string{"1-20", ""}, "0 19 19 19", ""},
+		{"nothing behind a full page, of a server that lags behind", all, 20, []string{"1-20", "", "20-22", "22"}, "0 19 19 21", ""},
+		{"nothing behind a full page so short that it may be the list", all, 9, []string{"1-9", ""}, "0 8", ""},
+		{"nothing behind a full page of news", 7, 20, []string{"8-27", ""}, "7 26", ""},
 		{"a full page of news", 7, 5, []string{"8-12", "12-14", "14"}, "7 11 13", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

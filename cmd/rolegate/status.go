@@ -172,9 +172,12 @@ func (s *status) text(l lang.Language) string {
 		b.line("decisions", "%s", strings.Join(decisions, ", "))
 	}
 	if s.Held.Users > 0 {
-		if s.Held.Cause == "sync" {
+		switch s.Held.Cause {
+		case "sync":
 			b.line("held", "%s gone from the list may pass still (a sync is running)", users(l, s.Held.Users))
-		} else {
+		case "doubt":
+			b.line("held", "%s gone from the list may pass still (a server may lag behind: another full refresh must agree)", users(l, s.Held.Users))
+		default:
 			b.line("held", "%s gone from the list may pass still (too many at once: further full refreshes must agree)", users(l, s.Held.Users))
 		}
 	}

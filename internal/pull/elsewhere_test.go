@@ -348,7 +348,9 @@ func TestABaseSaysWhoIsGone(t *testing.T) {
 				_, err := from.shows([]record{user(n, n, "teacher")}).increment()
 				require.NoError(t, err)
 			}
+			done := from.Believe() // or it would be in doubt
 			_, err := from.pass(5 * margin).shows(users(21)).full()
+			done()
 			require.NoError(t, err)
 			require.Equal(t, int64(22), from.now.Load().Above[22], "it is gone")
 			gen := *from.now.Load()

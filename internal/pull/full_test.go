@@ -209,7 +209,7 @@ func TestIncrementsBesideAFullRefresh(t *testing.T) {
 
 func TestAPageAskedForBeforeAFullRefreshBegan(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).open(users(20)...)
+	w := newWorld(t).open(append(users(20), user(99, 99, "teacher"))...)
 	asked := 0
 	w.read = func(after int64) {
 		if after == 0 {
@@ -219,11 +219,11 @@ func TestAPageAskedForBeforeAFullRefreshBegan(t *testing.T) {
 			return
 		}
 		pages := w.pages
-		_, err := w.shows(users(19)).full() // user 20 is gone
+		_, err := w.shows(append(users(19), user(99, 99, "teacher"))).full() // user 20 is gone
 		require.NoError(t, err)
 		w.shows(pages...)
 	}
-	w.pages = [][]record{{user(20, 20, "teacher"), user(21, 21, "new")}}
+	w.pages = [][]record{{user(20, 20, "teacher"), user(21, 100, "new")}}
 	_, err := w.increment()
 	require.NoError(t, err)
 	assert.Equal(t, 2, asked, "it is asked for again")

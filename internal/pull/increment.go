@@ -238,8 +238,12 @@ func (p *Puller) fullForDoubt(now clock.Instant) {
 
 // fullForMissed makes a full refresh due because two incremental ones in a row did not
 // show the highest sequence known; and again after twice as many. One may have met a
-// server that lags behind. It needs the lock.
+// server that lags behind. If a full one has not shown it either, the next is due
+// when it can confirm that. It needs the lock.
 func (p *Puller) fullForMissed() {
+	if p.Cursor.Doubts() > 0 {
+		return
+	}
 	p.missed++
 	if p.missed >= 2 && p.missed&(p.missed-1) == 0 {
 		p.Soon(refresh.Full)

@@ -236,6 +236,7 @@ func (c *List) repeats(r *Record) bool {
 	gen := c.p.Now.Load()
 	seen, ok := c.p.Cursor.Seen(r.ID)
 	if ok && r.Sequence < seen {
+		c.p.Cursor.Lags()
 		return true
 	}
 	if gen.Invalid(r.ID) {

@@ -197,7 +197,10 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 			return found == index.UserAdded || found == index.UserChanged
 		})
 	}
-	view := snapshot.RemovalContext{Started: started, Syncing: syncing, Accept: p.Accepted(before)}
+	view := snapshot.RemovalContext{
+		Started: started, Syncing: syncing, Accept: p.Accepted(before),
+		Mixed: tail.Doubt() == refresh.Mixed, Behind: tail.Doubt() == refresh.Behind, Doubts: tail.Doubts,
+	}
 	if err := next.HoldBack(before, p.Limits, view, p.Roles, p.Aliases); err != nil {
 		return nil, nil, seen, err
 	}
@@ -210,6 +213,9 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	}
 	p.began = began
 	p.Now.Publish(next)
+	if tail.Doubt() == refresh.Behind {
+		p.Soon(refresh.Incremental) // does it know what was known?
+	}
 	if list.table.Mended > 0 {
 		p.fullForDoubt(started)
 	}

@@ -36,6 +36,7 @@ type Cursor struct {
 	gone      map[int64]absence  // users who were removed, for as long as a row of theirs can come that is as old
 	returning bool               // the last full refresh has listed some of them again
 	older     *olderList         // what the last full refresh showed, if that was older than what is known
+	lags      bool               // some server was seen to lag behind
 }
 
 // A knownSequence is the highest sequence that was known from a moment on.
@@ -132,6 +133,14 @@ func (c *Cursor) Moves(sequence int64) bool {
 	defer c.mu.Unlock()
 	_, out := c.outliers[sequence]
 	return !out
+}
+
+// Lags says that a refresh has shown a user as they were before what is known: some
+// server lags behind.
+func (c *Cursor) Lags() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lags = true
 }
 
 // Seen returns the highest sequence that was seen lately of that user. ok is
@@ -385,14 +394,20 @@ func (e *OlderError) Error() string {
 // gap earlier has shown the same, with incremental ones between them that have not
 // shown what is known either. What explains it is that just those users are gone who
 // had the highest sequences: nobody is listed again, or with a lower sequence than
-// before; and no list before this one was taken for older, unless somebody has asked
-// for this one, who knows what it should show. A list without a user has no sequence.
+// before. A list without a user has no sequence.
 // An error is returned as well if a list which several servers have shown, some of them
 // lagging, would bring somebody back.
+//
+// A list that is not older may lack users all the same who are listed: see [Doubt].
+// What is explained is in doubt until a second refresh confirms it if the highest
+// sequence has come to be known within the time that refreshes look back, or if a server
+// was ever seen to lag behind; unless somebody has asked for this refresh, who knows
+// what it should show.
 func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained func() bool) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	shown, _ := list.highest(c.outliers)
+	c.lags = c.lags || list.mixed() || list.regressed()
 	defer func() {
 		if err != nil {
 			c.returned(started, list, false) // a second one may confirm it
@@ -403,13 +418,32 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained 
 		return nil
 	case list.mixed() && list.believes():
 		return &OlderError{Shown: shown, Known: min(list.known, shown), Again: c.gap}
-	case shown >= list.known, (c.older == nil || asked) && len(list.again) == 0 && !list.regressed() && explained():
+	case shown >= list.known:
+		c.older = nil
+		if list.mixed() && !asked {
+			list.doubt = Mixed
+		}
+		return nil
+	}
+	lacks := len(list.again) == 0 && !list.regressed() && explained()
+	confirmed := c.older != nil && shown >= c.older.highest && c.older.confirmed(c.older.started.Age(started), c.gap)
+	if lacks && (asked || confirmed || c.older == nil && list.settled() && !c.lags) {
 		c.older = nil
 		return nil
-	case c.older != nil && c.older.confirmed(c.older.started.Age(started), c.gap) && shown >= c.older.highest:
+	}
+	if confirmed {
 		return nil
-	case c.older == nil || shown < c.older.highest:
+	}
+	if c.older == nil || shown < c.older.highest {
 		c.older = &olderList{started: started, highest: shown}
+	}
+	if lacks {
+		list.doubt = Behind
+		if !c.lags {
+			list.beyond = maps.Clone(c.recent)
+			maps.DeleteFunc(list.beyond, func(_, sequence int64) bool { return sequence <= shown })
+		}
+		return nil
 	}
 	return &OlderError{Shown: shown, Known: list.known, Again: c.gap}
 }
@@ -429,7 +463,7 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 	known := c.highest
 	c.outliers = outliers
 	c.complete(started)
-	if c.older != nil { // it was confirmed: this is another list
+	if c.older != nil && list.doubt == Whole { // it was confirmed: this is another list
 		c.older = nil
 		clear(c.recent)
 		clear(c.gone)
@@ -445,7 +479,7 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 	}
 	c.returned(started, list, true)
 	c.remove(gone, max(known, highest))
-	if highest < list.known && c.highest == list.known { // whoever had that is gone
+	if list.doubt == Whole && highest < list.known && c.highest == list.known { // whoever had that is gone
 		c.highest, c.known = highest, nil
 	}
 	c.advance(at, highest)

@@ -519,7 +519,9 @@ func TestCursorOlderLists(t *testing.T) {
 		c := newCursor()
 		full(c, minute(0), 99, 100)
 		require.Error(t, older(c, 10, false, 95))
-		require.Error(t, older(c, 10.5, true, 95))
+		require.NoError(t, older(c, 10.5, true, 95))
+		assert.EqualValues(t, 100, c.Highest(), "whoever is missing may be listed")
+		assert.Positive(t, c.Doubts())
 	})
 	t.Run("who is listed again in one that is not applied is noted", func(t *testing.T) {
 		t.Parallel()
@@ -602,6 +604,28 @@ func TestCursorOlderLists(t *testing.T) {
 		full(c, minute(0), 99, 100)
 		require.NoError(t, older(c, 10, true, 99))
 		assert.EqualValues(t, 99, c.Highest())
+		assert.Zero(t, c.Doubts())
+	})
+	t.Run("whoever was changed just now is gone", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99)
+		pull(c, minute(10), 100)
+		require.NoError(t, older(c, 10.1, true, 99))
+		assert.EqualValues(t, 100, c.Highest())
+	})
+	t.Run("whoever had the highest sequence is gone, where some server lags behind", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100)
+		c.Lags()
+		require.NoError(t, older(c, 10, true, 99))
+		assert.EqualValues(t, 100, c.Highest(), "or the list ends with a page of a server that lags behind")
+		assert.EqualValues(t, 99, c.From(), "it is asked for what it should have")
+		look(c, minute(10.5))
+		require.NoError(t, older(c, 11, true, 99))
+		assert.EqualValues(t, 99, c.Highest())
+		assert.Zero(t, c.Doubts())
 	})
 	t.Run("nobody is left", func(t *testing.T) {
 		t.Parallel()
@@ -707,6 +731,61 @@ func TestCursorFollowsAfterItWasAway(t *testing.T) {
 			assert.EqualValues(t, 120, cursor.Highest())
 			assert.Equal(t, c.above != nil, cursor.Outdated(9, 117), "it was gone")
 			assert.False(t, cursor.Outdated(9, 118))
+		})
+	}
+}
+
+// Where the pages of one list are of servers that do not agree, a user may be on none
+// of them.
+func TestCursorDoubts(t *testing.T) {
+	t.Parallel()
+	explained, not := func() bool { return true }, never
+	look15 := func(c *refresh.Cursor) { look(c, minute(10.5)) }
+	list := func(c *refresh.Cursor, at float64, rows ...int64) *refresh.Tail {
+		list := c.Tail(minute(at))
+		for _, sequence := range rows {
+			if sequence == 199 {
+				list.Add(99, sequence)
+				continue
+			}
+			list.Add(sequence, sequence)
+		}
+		return list
+	}
+	changed := func(c *refresh.Cursor) { c.Page(minute(10.5), map[int64]int64{99: 199}, true) }
+	for _, c := range []struct {
+		name      string
+		meanwhile func(*refresh.Cursor) // between a list at minute 10 that ends with 99 and the one at minute 11
+		rows      []int64
+		asked     bool
+		explained func() bool
+		want      refresh.Doubt
+	}{
+		{"all is shown", nil, []int64{98, 99, 100}, false, not, refresh.Whole},
+		{"more is shown", look15, []int64{98, 99, 201}, false, not, refresh.Whole},
+		{"the highest is missing again, and nobody has looked", nil, []int64{98, 99}, false, explained, refresh.Behind},
+		{"the highest is missing again", look15, []int64{98, 99}, false, explained, refresh.Whole},
+		{"more is missing", look15, []int64{98}, false, explained, refresh.Behind},
+		{"the source has shown the highest meanwhile", func(c *refresh.Cursor) { pull(c, minute(10.5), 100); look(c, minute(10.6)) }, []int64{98, 99}, false, explained, refresh.Behind},
+		{"somebody knows what is missing", nil, []int64{98, 99}, true, explained, refresh.Whole},
+		{"somebody is shown twice", changed, []int64{98, 99, 100, 199}, false, not, refresh.Mixed},
+		{"somebody is shown twice, and somebody knows it", changed, []int64{98, 99, 100, 199}, true, not, refresh.Whole},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cursor := newCursor()
+			full(cursor, minute(0), 98, 99, 100)
+			cursor.Lags()
+			first := list(cursor, 10, 98, 99)
+			require.NoError(t, cursor.Older(minute(10), first, false, explained))
+			assert.Equal(t, refresh.Behind, first.Doubt())
+			cursor.Full(minute(10), minute(10), first, nil)
+			if c.meanwhile != nil {
+				c.meanwhile(cursor)
+			}
+			second := list(cursor, 11, c.rows...)
+			require.NoError(t, cursor.Older(minute(11), second, c.asked, c.explained))
+			assert.Equal(t, c.want, second.Doubt())
 		})
 	}
 }

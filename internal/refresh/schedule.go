@@ -19,10 +19,12 @@ func (b BackOff) After(failures int) time.Duration {
 }
 
 // backOffFor is the back-off of a refresh that is due at intervals: it begins at
-// a second and goes up to a minute. Faster intervals back off from themselves
-// to ten times as long.
+// a second and goes up to a minute, but no further than that the next one comes when
+// it would have come without the failure. Intervals below a second back off from
+// themselves to ten times as long, up to a second.
 func backOffFor(interval time.Duration) BackOff {
-	return BackOff{First: min(time.Second, interval), Longest: min(time.Minute, interval*10)}
+	longest := max(interval*9/10, min(interval*10, time.Second)) // it is jittered by a fifth, and the interval by a tenth
+	return BackOff{First: min(time.Second, interval), Longest: min(time.Minute, longest)}
 }
 
 // Jitter returns d made longer or shorter by up to part of it, by a number from

@@ -29,6 +29,41 @@ type Tail struct {
 	latest latest          // the cursor's, when the refresh began
 	lower  map[int64]int64 // of them, the highest sequence below that, of those who are listed with one
 	same   map[int64]bool  // those who are listed with that or a higher one
+
+	doubt  Doubt           // see [Tail.Doubt]
+	beyond map[int64]int64 // if nobody else is in doubt, who had a higher sequence than it shows
+}
+
+// A Doubt is why a list that is not older may lack users who are listed. Where the
+// pages of one come from several servers, of which one lags behind, a user who was
+// changed meanwhile is on none of them: gone already from where the one server had
+// them, and not yet where the other has them now.
+type Doubt uint8
+
+const (
+	Whole Doubt = iota // it is not known that it may lack anybody
+
+	// Mixed is that some of its pages are of a server that lags behind. Who is missing
+	// from a second list, that began later, is gone.
+	Mixed
+
+	// Behind is that it does not show the highest sequence known, and lacks whoever had
+	// it: they are gone, or it ends with a page of a server that lags behind. One server
+	// shows the same when the user who was changed last is taken off. Who is
+	// missing is gone if that is confirmed as an older list is, or is missing from a
+	// list that shows what is known.
+	Behind
+)
+
+// Doubt returns whether the list may lack users who are listed, once [Cursor.Older] has
+// taken it in.
+func (t *Tail) Doubt() Doubt { return t.doubt }
+
+// Doubts reports whether it may lack that user: as long as no server was seen to lag
+// behind, only who had a higher sequence than it shows.
+func (t *Tail) Doubts(id int64) bool {
+	_, is := t.beyond[id]
+	return t.doubt != Whole && (is || t.beyond == nil)
 }
 
 type userRow struct{ id, sequence int64 }
@@ -57,6 +92,10 @@ func (t *Tail) Unread(id int64) { t.unread = append(t.unread, id) }
 // Knew says that a refresh which had asked before this one began has shown that
 // sequence meanwhile.
 func (t *Tail) Knew(sequence int64) { t.known = max(t.known, sequence) }
+
+// settled reports whether the highest sequence that was known at the beginning had been
+// known for as long as refreshes look back.
+func (t *Tail) settled() bool { return t.from >= t.known }
 
 // Add takes in the next row. It reports whether the row counts: see [absence].
 func (t *Tail) Add(id, sequence int64) (counts bool) {

@@ -151,7 +151,7 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 			Contact: at.Draw(t, "contact"), Verified: at.Draw(t, "verified"), Refreshed: at.Draw(t, "refreshed"),
 		}
 		if len(held)+len(lost) > 0 {
-			gen.Held = &snapshot.HeldRemovals{Users: held, Looks: rapid.SliceOfN(at, 0, 3).Draw(t, "looks"), Cause: rapid.SampledFrom([]string{snapshot.HeldByShrinkGuard, snapshot.HeldBySync}).Draw(t, "cause")}
+			gen.Held = &snapshot.HeldRemovals{Users: held, Looks: rapid.SliceOfN(at, 0, 3).Draw(t, "looks"), Cause: rapid.SampledFrom([]string{snapshot.HeldByShrinkGuard, snapshot.HeldBySync, snapshot.HeldByDoubt}).Draw(t, "cause")}
 			if gen.Held.Cause == snapshot.HeldBySync || rapid.Bool().Draw(t, "after a sync") {
 				gen.Held.SyncSince = at.Draw(t, "for a sync since")
 			}

@@ -85,7 +85,7 @@ func decodeHold(payload []byte, codes []string) (*StoredHold, error) {
 	switch {
 	case r.short || h.syncSince < 0 || len(h.users) == 0 && !h.hasGrants:
 		return nil, wrong
-	case h.cause != HeldByShrinkGuard && (h.cause != HeldBySync || h.syncSince == 0):
+	case h.cause != HeldByShrinkGuard && h.cause != HeldByDoubt && (h.cause != HeldBySync || h.syncSince == 0):
 		return nil, wrong
 	case h.hasGrants != (h.grantsSince > 0) || h.hasGrants != (h.grantsKnow > 0):
 		return nil, wrong

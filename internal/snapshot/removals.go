@@ -59,6 +59,7 @@ type HeldUser struct {
 const (
 	HeldByShrinkGuard = "shrink_guard" // too many at once: more full refreshes must agree
 	HeldBySync        = "sync"         // a sync is running upstream
+	HeldByDoubt       = "doubt"        // the list may lack users who are listed: another must agree, see doubt.go
 )
 
 // Has reports whether the user's removal is held.
@@ -212,7 +213,10 @@ func (l Limits) SyncHoldLasts(since, now clock.Instant) bool { return since.Age(
 // NextLook returns in how long a full refresh is to begin, so that what is held
 // is decided as soon as it can be; ResyncEvery if nothing is.
 func (l Limits) NextLook(h *HeldRemovals, now clock.Instant) time.Duration {
-	if h == nil || h.Cause != HeldByShrinkGuard {
+	switch {
+	case h != nil && h.Cause == HeldByDoubt:
+		return min(l.ConfirmAfter, l.ResyncEvery)
+	case h == nil || h.Cause == HeldBySync:
 		return l.ResyncEvery
 	}
 	next := max(l.ShrinkHold/agreeing, l.ConfirmAfter)
@@ -236,6 +240,12 @@ func (l Limits) NextLook(h *HeldRemovals, now clock.Instant) time.Duration {
 type RemovalContext struct {
 	Started clock.Instant // when the refresh began
 	Syncing bool          // a sync ran when the refresh began or ended
+
+	// Mixed and Behind say that the list may lack users who are listed, because a
+	// server lags behind: some of its pages are of that one; or it does not show the
+	// highest sequence known. Doubts reports of which users that holds; nil is all.
+	Mixed, Behind bool
+	Doubts        func(id int64) bool
 
 	// Accept is the digest of what an operator has seen and accepted, "" for
 	// nothing: see [Generation.HeldDigest]. What is held and has that digest is
@@ -277,7 +287,7 @@ func (gen *Generation) HoldBack(before *Generation, l Limits, c RemovalContext, 
 	if gen.Held == nil {
 		return nil
 	}
-	gen.Verified = before.Verified // what was taken away is not all known to requests
+	gen.Verified = held.verifiedDespite(before.Verified) // what was taken away is not all known to requests
 	kept := index.NewCopier(gen.Fields, &gen.Table)
 	for id := range held.Users {
 		at, _ := before.Find(id)
@@ -327,8 +337,11 @@ func decide(gone map[int64]struct{}, invalid int, before *Generation, l Limits, 
 		}
 	}
 	left := before.Users - out - (len(gone) - len(fresh))
-	if l.TooMany(len(fresh), left, before.Users) {
+	switch {
+	case l.TooMany(len(fresh), left, before.Users):
 		held.hold(fresh, before, c)
+	case c.Mixed || c.Behind:
+		held.doubt(gone, before, l, c)
 	}
 	return held
 }

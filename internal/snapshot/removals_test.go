@@ -215,6 +215,10 @@ func TestNextLook(t *testing.T) {
 	young.Users[1] = snapshot.HeldUser{Missing: clock.Instant{}.Add(2 * time.Minute)}
 	sync := missing(12 * time.Minute)
 	sync.Cause = snapshot.HeldBySync
+	doubt := missing(12 * time.Minute)
+	doubt.Cause = snapshot.HeldByDoubt
+	often := usual
+	often.ResyncEvery = 20 * time.Second
 	short := usual
 	short.ShrinkHold = 2 * time.Minute
 	for _, c := range []struct {
@@ -226,6 +230,8 @@ func TestNextLook(t *testing.T) {
 	}{
 		{"nothing is held", nil, usual, start, 10 * time.Minute},
 		{"held for a sync", sync, usual, start, 10 * time.Minute},
+		{"in doubt", doubt, usual, start, time.Minute},
+		{"in doubt, and full refreshes are frequent", doubt, often, start, 20 * time.Second},
 		{"a third of the hold", missing(0), usual, start, 5 * time.Minute},
 		{"when the hold ends", missing(12 * time.Minute), usual, start, 3 * time.Minute},
 		{"when the first of several ends", missing(0, 13*time.Minute, 11*time.Minute), usual, start, 2 * time.Minute},

@@ -32,6 +32,7 @@ var commandTexts = map[string]string{
 	"%s; last contact %s ago, revocations known up to %s ago (%s at most)":                            "%[1]s；距上次同步 %[2]s，距上次全量校验 %[3]s（上限 %[4]s）",
 	"%s gone from the list may pass still (a sync is running)":                                        "%[1]s已不在列表里，但仍可放行（上游正在同步）",
 	"%s gone from the list may pass still (too many at once: further full refreshes must agree)":      "%[1]s已不在列表里，但仍可放行（同时消失的太多，须由后续的全量同步确认）",
+	"%s gone from the list may pass still (a server may lag behind: another full refresh must agree)": "%[1]s已不在列表里，但仍可放行（某台服务器可能落后，须由下一次全量同步确认）",
 	"%s who have lost roles have them still (too many at once: further full refreshes must agree)":    "%[1]s失去了角色，但仍按原有角色放行（同时失去的太多，须由后续的全量同步确认）",
 	"invalid records: %d; roles dropped as incomplete: %d; null for roles: %d; changes seen late: %d": "无法解析的记录：%[1]d；因不完整而丢弃的角色：%[2]d；角色列表为 null：%[3]d；晚到的变更：%[4]d",
 	"running: %s":                  "正在进行：%[1]s",

@@ -1,0 +1,49 @@
+package snapshot
+
+import "github.com/rolegate/rolegate/internal/clock"
+
+// This file is what a full refresh does about users who are gone from a list that may
+// lack users who are listed: see [RemovalContext]. All else in the list counts, and
+// they stay as they are known until a later list decides. It decides user by user:
+//   - who is listed again is not held, and neither is who has a new row;
+//   - who is missing from a list that lacks nobody is gone;
+//   - who is missing from two mixed ones, of which the second began ConfirmAfter
+//     later, is gone;
+//   - of who is missing from another one that is behind, nothing is known still.
+//
+// Meanwhile they are known as of the last list that had them (see
+// [Generation.KnownFor]), and so is what was taken away of all.
+
+// doubt holds the removal of those of the users who are gone who may be listed.
+func (h *HeldRemovals) doubt(gone map[int64]struct{}, before *Generation, l Limits, c RemovalContext) {
+	h.Cause = HeldByDoubt
+	doubtful := map[int64]struct{}{}
+	for id := range gone {
+		if c.Doubts != nil && !c.Doubts(id) {
+			continue
+		}
+		if c.Behind || h.missingSince(id, before, c).Age(c.Started) < slack(l.ConfirmAfter) {
+			doubtful[id] = struct{}{}
+		}
+	}
+	if len(doubtful) == 0 {
+		h.Cause = HeldByShrinkGuard // what is held of roles is
+	}
+	h.hold(doubtful, before, c)
+}
+
+// verifiedDespite returns up to when all is known that was taken away, while the removal
+// of users is in doubt: up to when the last full refresh began that saw all of them
+// listed.
+func (h *HeldRemovals) verifiedDespite(before clock.Instant) clock.Instant {
+	if h.Cause != HeldByDoubt || h.LostRoles() > 0 {
+		return before
+	}
+	listed := clock.Instant{}
+	for _, u := range h.Users {
+		if listed == (clock.Instant{}) || u.Listed.Mono < listed.Mono {
+			listed = u.Listed
+		}
+	}
+	return clock.Later(before, listed)
+}
