@@ -135,8 +135,8 @@ func (p *Puller) Full(ctx context.Context, started clock.Instant) (outcome Outco
 		outcome = outcome.plus(p.compareAll(next, before))
 	}
 	outcome.Held = next.Held.Size()
-	if started.Age(p.Clock()) > p.Every/10 {
-		p.Soon(refresh.Incremental) // for what has come since it began
+	if started.Age(p.Clock()) > p.Every/10 || list.tail.Doubt() == refresh.Behind {
+		p.Soon(refresh.Incremental) // for what has come since it began, and whether the source knows what was known
 	}
 	return outcome, nil
 }
@@ -213,9 +213,6 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	}
 	p.began = began
 	p.Now.Publish(next)
-	if tail.Doubt() == refresh.Behind {
-		p.Soon(refresh.Incremental) // does it know what was known?
-	}
 	if list.table.Mended > 0 {
 		p.fullForDoubt(started)
 	}
