@@ -164,7 +164,7 @@ type Refresh struct {
 	// remove at once: 0.3 by default, and always 9 users. More, or all of them,
 	// is what a broken import looks like, and is held: see ShrinkHold. So is the
 	// loss of all roles by as many users, and that of a role by all of the ten or
-	// more who had it.
+	// more who had it. What is taken away within twice ShrinkHold counts together.
 	MaxShrink float64
 
 	// ShrinkHold is how long removals are held that MaxShrink does not allow: 15

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"sync"
@@ -149,6 +150,7 @@ type propGate struct {
 	looks                  []time.Time                // full refreshes that are evidence of what is held, the last three
 	roles                  map[int64][]rolegate.Grant // of those who are listed, which are gone and count still
 	rolesSince, rolesKnown time.Time                  // when the last of them went, and until when the rest is known
+	lately                 propLately
 	cursor                 int64
 	asks                   *refresh.Cursor // from where increments go on; it has tests of its own
 	contact                time.Time
@@ -164,6 +166,44 @@ type propGate struct {
 // A propHold is a user who is gone from the list: since a full refresh of when, and the last
 // one that listed them.
 type propHold struct{ since, listed time.Time }
+
+// A propLately is what was taken away within half an hour, and when: who is gone, who has
+// lost all their roles, and who has lost which role altogether. What was held does not
+// count.
+type propLately struct {
+	users, bare map[int64]time.Time
+	roles       map[propRole]time.Time
+	sizes       []propSize // of the list, when something was taken away
+}
+
+type propSize struct {
+	at    time.Time
+	users int
+}
+
+type propRole struct {
+	id   int64
+	code string
+}
+
+// recent copies what counts still.
+func (l propLately) recent(now time.Time) propLately {
+	r := propLately{maps.Clone(l.users), maps.Clone(l.bare), maps.Clone(l.roles), slices.Clone(l.sizes)}
+	if r.users == nil {
+		r = propLately{map[int64]time.Time{}, map[int64]time.Time{}, map[propRole]time.Time{}, nil}
+	}
+	r.sizes = slices.DeleteFunc(r.sizes, func(s propSize) bool { return now.Sub(s.at) >= 30*time.Minute })
+	maps.DeleteFunc(r.users, func(_ int64, at time.Time) bool { return now.Sub(at) >= 30*time.Minute })
+	maps.DeleteFunc(r.bare, func(_ int64, at time.Time) bool { return now.Sub(at) >= 30*time.Minute })
+	maps.DeleteFunc(r.roles, func(_ propRole, at time.Time) bool { return now.Sub(at) >= 30*time.Minute })
+	return r
+}
+
+// any reports whether anything was taken away at that moment.
+func (l propLately) any(now time.Time) bool {
+	at := slices.Concat(slices.Collect(maps.Values(l.users)), slices.Collect(maps.Values(l.bare)), slices.Collect(maps.Values(l.roles)))
+	return slices.ContainsFunc(at, now.Equal)
+}
 
 // propSaid is what one refresh says of a user.
 type propSaid struct {
@@ -349,6 +389,7 @@ func (g *propGate) full(w propFull) propOutcome {
 			next.looks = append(next.looks, w.started)
 			next.looks = next.looks[max(0, len(next.looks)-3):]
 		}
+		next.lately = g.lately.recent(w.started)
 		held := g.guard(&next, w.started, accepted)
 		next.guardRoles(g, nil, w.started, accepted || len(g.roles) > 0 && next.believes(g.rolesSince, w.started))
 		for id, hold := range held {
@@ -447,10 +488,23 @@ func (g *propGate) guard(next *propGate, started time.Time, accepted bool) map[i
 			wait[id] = propHold{since: started, listed: g.refreshed}
 		}
 	}
-	if !propTooMany(len(wait), len(g.users)-out, len(g.users)) {
-		return nil
+	lately := 0
+	for id := range next.lately.users {
+		_, goes := wait[id]
+		if _, listed := next.users[id]; !goes && !listed {
+			lately++
+		}
 	}
-	return wait
+	if propTooMany(len(wait), len(g.users)-out, len(g.users)) {
+		return wait
+	}
+	if sizes := next.lately.sizes; len(sizes) > 0 && len(wait) > 0 && propTooMany(min(len(wait)+lately, sizes[0].users-len(next.users)), math.MaxInt, len(g.users)+lately) {
+		return wait
+	}
+	for id := range wait {
+		next.lately.users[id] = started
+	}
+	return nil
 }
 
 // propCursor is the cursor of a gate that has just been opened.
@@ -493,7 +547,13 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 			}
 		}
 	}
-	everything, losers := 0, map[string]int{}
+	if said != nil {
+		g.lately = before.lately
+		if len(lost) > 0 {
+			g.lately = before.lately.recent(now)
+		}
+	}
+	everything, losers := 0, map[string]map[int64]bool{}
 	for id, grants := range lost {
 		left := propReal(g.users[id].grants)
 		if len(left) == 0 {
@@ -505,11 +565,34 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 		}
 		for code := range codes {
 			if !slices.ContainsFunc(left, func(other rolegate.Grant) bool { return other.RoleCode == code }) {
-				losers[code]++
+				if losers[code] == nil {
+					losers[code] = map[int64]bool{}
+				}
+				losers[code][id] = true
 			}
 		}
 	}
+	bare := 0
+	for id := range g.lately.bare {
+		_, loses := lost[id]
+		if u, listed := g.users[id]; listed && !loses && len(propReal(u.grants)) == 0 {
+			bare++
+		}
+	}
 	mass := everything >= 2 && propTooMany(everything, had, had)
+	if everything > 0 && (everything >= 2 || everything+bare >= 10) {
+		mass = mass || propTooMany(everything+bare, math.MaxInt, had+bare)
+	}
+	gone := map[string]bool{}
+	for code, users := range losers {
+		n := len(users)
+		for role := range g.lately.roles {
+			if _, loses := lost[role.id]; role.code == code && !loses {
+				n++
+			}
+		}
+		gone[code] = n >= 10
+	}
 	somebody := map[string]bool{}
 	for _, u := range g.users {
 		for _, grant := range u.grants {
@@ -518,14 +601,27 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 	}
 	roles, news, still := map[int64][]rolegate.Grant{}, false, false
 	for id, grants := range lost {
-		all := len(propReal(g.users[id].grants)) == 0
+		all, guarded := len(propReal(g.users[id].grants)) == 0, false
 		for _, grant := range grants {
 			was := slices.Contains(before.roles[id], grant)
-			if (mass && all || losers[grant.RoleCode] >= 10 && !somebody[grant.RoleCode]) && !(was && believed) {
+			switch {
+			case !(mass && all || gone[grant.RoleCode] && !somebody[grant.RoleCode]):
+				if losers[grant.RoleCode][id] {
+					g.lately.roles[propRole{id, grant.RoleCode}] = now
+				}
+				continue
+			case !(was && believed):
 				roles[id] = append(roles[id], grant)
 				news, still = news || !was, still || was
 			}
+			guarded = true
 		}
+		if all && !guarded {
+			g.lately.bare[id] = now
+		}
+	}
+	if g.lately.any(now) {
+		g.lately.sizes = append(g.lately.sizes, propSize{now, len(before.users)})
 	}
 	for id, grants := range again {
 		roles[id], still = append(roles[id], grants...), true
@@ -562,7 +658,7 @@ func (g *propGate) restart(usable bool, now time.Time) {
 	if !g.stored || now.Sub(g.refreshed) > propExpireAfter {
 		*g = propGate{stored: g.stored, refreshed: g.refreshed}
 	}
-	g.asks = propCursor()
+	g.asks, g.lately = propCursor(), propLately{}
 }
 
 const (

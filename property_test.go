@@ -423,6 +423,11 @@ func (m *propMachine) open(t *rapid.T, here bool) {
 		at := clock.Read().At(s.Contact.UnixNano())
 		m.model.asks.Follow(at, at, s.Cursor, nil, nil)
 		m.model.store()
+		if here && !w.broken { // the list was older than what was stored: the gate remembers that
+			if w.tail = m.model.asks.Tail(w.at); m.model.full(w) != propFailed {
+				m.wrong("the gate took a list for older that is not")
+			}
+		}
 	}
 }
 

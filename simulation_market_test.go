@@ -226,7 +226,7 @@ func (g *mktGate) check(p *mktPerson, th int, reason rolegate.Reason) {
 	case w.rules.lag > 0, w.cleared > g.now-30*time.Minute:
 	case has && g.now > g.due(p.gained[th], p.quietlyGained[th]):
 		g.say(p, th, mktLateGrant, reason)
-	case !has && g.now > g.due(p.lost[th], p.quietLoss[th]):
+	case !has && g.now > g.due(p.lost[th], p.quietLoss[th])+g.guarded(th):
 		g.say(p, th, mktLateLoss, reason)
 	}
 }
@@ -265,6 +265,16 @@ func (g *mktGate) due(at moment, quiet bool) moment {
 		return at + g.w.rules.resync*11/10 + 2*full + 66*time.Second + full + g.lost(0, at)
 	}
 	return at + g.w.rules.every*11/10 + incremental + g.lost(1, at) + g.lost(0, at)
+}
+
+// guarded is how much later a loss may count, by the formula, while the shrink guard
+// holds that of roles: here so many change that what goes within half an hour can be too
+// much.
+func (g *mktGate) guarded(th int) time.Duration {
+	if th == 0 || g.status.Held.LostRoles == 0 {
+		return 0
+	}
+	return 15*time.Minute*11/10 + g.longest[0]
 }
 
 // lost is the time since then in which refreshes of that kind have failed, until the

@@ -32,6 +32,9 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if before != nil && before.Contact.Mono-margin > began {
 		next.Contact = clock.Later(base.Contact, before.Contact)
 	}
+	if before != nil && next.Lately == nil {
+		next.Lately = before.Lately
+	}
 	p.Cursor.Gone(p.gone(before, next, recent))
 	p.Cursor.Follow(p.Clock(), base.Contact, base.Cursor, base.Above, func(id int64) bool {
 		_, ok := base.Place(id) // or an invalid record of theirs

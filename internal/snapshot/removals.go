@@ -278,8 +278,11 @@ func (gen *Generation) HoldBack(before *Generation, l Limits, c RemovalContext, 
 		}
 	})
 	accepted := c.Accept != "" && c.Accept == before.HeldDigest()
-	held := decide(gone, invalid, before, l, c, accepted)
-	lost = suspicious(lost, before, gen, l, func(role uint16) bool { return gen.Assigned.Has(role) })
+	recent, taken := before.Lately.recent(c.Started, l), loss{at: c.Started, of: before.Users}
+	lately := func(now map[int64]struct{}) (others, shorter int) { return recent.usersBeside(now, gen) }
+	held := decide(gone, invalid, before, l, c, accepted, lately, &taken)
+	lost = suspicious(lost, before, gen, l, recent, &taken, func(role uint16) bool { return gen.Assigned.Has(role) })
+	gen.Lately = recent.with(taken)
 	if err := held.holdRoles(lost, before, l, c, accepted); err != nil {
 		return err
 	}
@@ -297,8 +300,10 @@ func (gen *Generation) HoldBack(before *Generation, l Limits, c RemovalContext, 
 }
 
 // decide says of which of the users who are gone the removal is held. invalid is
-// how many others are out for an invalid record.
-func decide(gone map[int64]struct{}, invalid int, before *Generation, l Limits, c RemovalContext, accepted bool) *HeldRemovals {
+// how many others are out for an invalid record; lately says how many others have gone
+// lately, and how much shorter the list is.
+// taken gets who are removed.
+func decide(gone map[int64]struct{}, invalid int, before *Generation, l Limits, c RemovalContext, accepted bool, lately func(now map[int64]struct{}) (others, shorter int), taken *loss) *HeldRemovals {
 	last := before.Held
 	if last == nil {
 		last = &HeldRemovals{}
@@ -337,11 +342,21 @@ func decide(gone map[int64]struct{}, invalid int, before *Generation, l Limits, 
 		}
 	}
 	left := before.Users - out - (len(gone) - len(fresh))
+	tooMany := l.TooMany(len(fresh), left, before.Users)
+	if !tooMany && len(fresh) > 0 {
+		others, shorter := lately(fresh)
+		tooMany = l.tooManyTogether(min(len(fresh)+others, shorter), before.Users+others)
+	}
 	switch {
-	case l.TooMany(len(fresh), left, before.Users):
+	case tooMany:
 		held.hold(fresh, before, c)
 	case c.Mixed || c.Behind:
 		held.doubt(gone, before, l, c)
+	}
+	for id := range fresh {
+		if !held.Has(id) {
+			taken.users = append(taken.users, id)
+		}
 	}
 	return held
 }

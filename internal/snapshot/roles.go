@@ -48,10 +48,15 @@ func contains(gs index.Grants, g index.Grant) bool {
 }
 
 // suspicious returns those of the grants that users have lost which look as if
-// the list were broken. assigned reports whether anybody in after has a role.
-func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limits, assigned func(role uint16) bool) map[int64][]index.Grant {
+// the list were broken. recent has what was taken away lately, and taken gets the
+// others. assigned reports whether anybody in after has a role.
+func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limits, recent Losses, taken *loss, assigned func(role uint16) bool) map[int64][]index.Grant {
+	loses := func(id int64) bool {
+		_, is := lost[id]
+		return is
+	}
 	everything := map[int64]struct{}{} // users who have lost all their roles
-	losers := map[uint16]int{}
+	losers := map[uint16][]int64{}     // who have lost a role altogether
 	for id, grants := range lost {
 		at, _ := after.Find(id)
 		left := after.Snapshot.Grants(at)
@@ -64,15 +69,17 @@ func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limit
 		}
 		for _, g := range grants {
 			if !seen[g.Role] {
-				losers[g.Role]++
+				losers[g.Role] = append(losers[g.Role], id)
 				seen[g.Role] = true
 			}
 		}
 	}
-	mass := massLoss(len(everything), before, after, l)
+	mass := massLoss(len(everything), func() int { return recent.bareBeside(loses, after) }, before, after, l)
 	gone := map[uint16]bool{}
-	for role, n := range losers {
-		gone[role] = n >= minShrink && !assigned(role)
+	for role, users := range losers {
+		code := after.Roles.Code(role)
+		enough := len(users) >= minShrink || len(users)+recent.ofRole(code) >= minShrink // of some, perhaps twice
+		gone[role] = enough && !assigned(role) && len(users)+recent.roleBeside(code, loses) >= minShrink
 	}
 	held := map[int64][]index.Grant{}
 	for id, grants := range lost {
@@ -82,16 +89,31 @@ func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limit
 				held[id] = append(held[id], g)
 			}
 		}
+		if all && len(held[id]) == 0 {
+			taken.bare = append(taken.bare, id)
+		}
+	}
+	for role, users := range losers {
+		for _, id := range users {
+			if _, all := everything[id]; !gone[role] && !(mass && all) {
+				taken.ofRole(after.Roles.Code(role), id)
+			}
+		}
 	}
 	return held
 }
 
 // massLoss reports whether so many have lost all their roles at once that the
 // list may be broken: all of several, or as many as the shrink guard would not let
-// be removed.
-func massLoss(users int, before, after *Generation, l Limits) bool {
-	if users < 2 || users < minShrink && before.Users >= 100*minShrink {
-		return false // not all of them
+// be removed, together with those who have lost them lately.
+func massLoss(users int, lately func() int, before, after *Generation, l Limits) bool {
+	few := users < 2 || users < minShrink && before.Users >= 100*minShrink // not all of them
+	if users == 0 {
+		return false
+	}
+	others := lately()
+	if few && users+others < minShrink {
+		return false
 	}
 	had := 0
 	before.Each(func(id int64, at index.Place, invalid bool) {
@@ -99,7 +121,7 @@ func massLoss(users int, before, after *Generation, l Limits) bool {
 			had++
 		}
 	})
-	return l.TooMany(users, had, had)
+	return !few && l.TooMany(users, had, had) || l.tooManyTogether(users+others, had+others)
 }
 
 // holdRoles holds the loss of these grants in a full refresh, but for what enough
@@ -202,7 +224,11 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 			}
 		}
 	})
-	lost = suspicious(lost, before, gen, l, func(role uint16) bool { return gen.somebodyHas(role) })
+	if len(lost) > 0 {
+		recent, taken := before.Lately.recent(now, l), loss{at: now, of: before.Users}
+		lost = suspicious(lost, before, gen, l, recent, &taken, func(role uint16) bool { return gen.somebodyHas(role) })
+		gen.Lately = recent.with(taken)
+	}
 	if len(lost) == 0 && !spoken {
 		return nil
 	}

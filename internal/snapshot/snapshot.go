@@ -19,6 +19,7 @@ type Generation struct {
 	Verified  clock.Instant // start of the last full refresh that held nothing back
 	Refreshed clock.Instant // start of the last full refresh that was applied, whatever it held back
 	Held      *HeldRemovals // removals that a full refresh has seen and not applied; nil if there are none
+	Lately    Losses        // what refreshes have taken away lately; nil if nothing
 
 	// Touched is whether incremental refreshes have changed it since that full one,
 	// and Elsewhere whether another replica has made that.
@@ -72,6 +73,7 @@ func (gen *Generation) Shifted(by func(clock.Instant) clock.Instant) *Generation
 	if gen.RowsUntil != (clock.Instant{}) {
 		next.RowsUntil = by(gen.RowsUntil)
 	}
+	next.Lately = gen.Lately.shifted(by)
 	if gen.Held == nil {
 		return &next
 	}
