@@ -246,6 +246,9 @@ func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
 		defer f.pull.Believe()()
 	}
 	err := f.loop.Fresh(ctx, k)
+	if err == nil && k == refresh.Full && f.pull.Settles() { // another replica made it, which has been asked by nobody
+		err = f.loop.Fresh(ctx, k)
+	}
 	var quiet *refresh.QuietError
 	switch {
 	case err == nil:

@@ -69,8 +69,8 @@ func (r *replica) start() {
 
 // await waits for this replica's turn to refresh.
 func (r *replica) await(ctx context.Context, k refresh.Kind, demanded <-chan struct{}) (bool, error) {
-	// Nobody else accepts what an operator has accepted here.
-	self := k == refresh.Full && r.f.pull.Accepted(r.now.Load()) != ""
+	// Nobody else accepts what an operator has accepted here, or knows what is asked for.
+	self := k == refresh.Full && (r.f.pull.Accepted(r.now.Load()) != "" || r.f.pull.Settles())
 	return r.shell.Await(ctx, replication.Kind(k), demanded, self)
 }
 

@@ -180,6 +180,70 @@ func TestRemovalsReachAllReplicas(t *testing.T) {
 	})
 }
 
+// Who was changed last and is gone may be on a server that lags behind. Whichever
+// replicas make the full refreshes, the second decides; and one that somebody asks for
+// does at once.
+func TestWhoeverWasChangedLastIsGone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		every, within time.Duration // between full refreshes, and until all know it
+		ask           bool
+	}{
+		"two full refreshes agree": {time.Minute, 2 * time.Minute, false},
+		"they are often":           {5 * time.Second, 40 * time.Second, false},
+		"somebody asks for one":    {10 * time.Minute, 3 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
+				g.config = func(cfg *rolegate.Config) { cfg.Refresh.ResyncEvery = c.every }
+				for range 3 {
+					g.add()
+				}
+				g.settle(c.every * 9 / 10)
+				for id := int64(3); id < 6; id++ {
+					g.source.Put(record(id, in(7, "teacher")))
+					require.NoError(t, g.gates[id%3].Refresh(t.Context()))
+					for !g.all(true, id) { // if a full refresh has just begun: with the next incremental one
+						g.settle(time.Second)
+					}
+					g.source.Remove(id)
+					if c.ask {
+						require.NoError(t, g.gates[id%3].RefreshAll(t.Context()))
+					}
+					g.settle(c.within)
+					assert.True(t, g.all(false, id))
+					for _, gate := range g.gates {
+						assert.Zero(t, gate.Status().Held.Users)
+						assert.Equal(t, 2, gate.Status().Users)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who asks for a full refresh knows what it should show; another replica that makes it
+// does not.
+func TestWhoeverWasChangedLastIsGoneWhileAnotherRefreshes(t *testing.T) {
+	t.Parallel()
+	inGroup(t, 3, func(t *testing.T, g *replicaGroup) {
+		g.source.SetDelay(2 * time.Second)
+		g.source.Put(record(3, in(7, "teacher")))
+		require.NoError(t, g.gates[0].Refresh(t.Context()))
+		g.settle(3 * time.Second)
+		require.True(t, g.all(true, 3))
+		other := make(chan error, 1)
+		go func() { other <- g.gates[0].RefreshAll(t.Context()) }()
+		g.settle(time.Second)
+		g.source.Remove(3)
+		require.NoError(t, g.gates[1].RefreshAll(t.Context()))
+		require.NoError(t, <-other)
+		g.settle(3 * time.Second)
+		require.True(t, g.all(false, 3))
+	})
+}
+
 // A hold outlives the replica that has decided it.
 func TestAHoldOutlivesItsReplica(t *testing.T) {
 	t.Parallel()

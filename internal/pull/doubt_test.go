@@ -138,10 +138,13 @@ func TestWhoAsksIsBelieved(t *testing.T) {
 	_, err = w.shows(users(18)).full()
 	require.NoError(t, err)
 	assert.Contains(t, w.listed(), int64(19))
+	assert.False(t, w.Settles(), "nobody asks")
 	defer w.Believe()()
+	assert.True(t, w.Settles())
 	_, err = w.full()
 	require.NoError(t, err)
 	assert.NotContains(t, w.listed(), int64(19), "nor does what was in doubt before stay so")
+	assert.False(t, w.Settles(), "nothing is in doubt")
 }
 
 // A list that shows a user as they were and as they are is of two servers. Who is

@@ -40,6 +40,11 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 		_, ok := base.Place(id) // or an invalid record of theirs
 		return ok
 	})
+	if base.Held != nil && base.Held.Behind > 0 {
+		p.Cursor.Behind(base.Refreshed, base.Held.Behind)
+	} else {
+		p.Cursor.Confirmed()
+	}
 	p.Cursor.Page(p.Clock(), sequencesOf(rows), true)
 	next.Cursor = p.Cursor.Highest()
 	if base.Contact.Mono > began {

@@ -135,7 +135,7 @@ func (p *Puller) Full(ctx context.Context, started clock.Instant) (outcome Outco
 		outcome = outcome.plus(p.compareAll(next, before))
 	}
 	outcome.Held = next.Held.Size()
-	if started.Age(p.Clock()) > p.Every/10 || list.tail.Doubt() == refresh.Behind {
+	if started.Age(p.Clock()) > p.Every/10 || list.tail.Behind() > 0 {
 		p.Soon(refresh.Incremental) // for what has come since it began, and whether the source knows what was known
 	}
 	return outcome, nil
@@ -199,7 +199,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	}
 	view := snapshot.RemovalContext{
 		Started: started, Syncing: syncing, Accept: p.Accepted(before),
-		Mixed: tail.Doubt() == refresh.Mixed, Behind: tail.Doubt() == refresh.Behind, Doubts: tail.Doubts,
+		Mixed: tail.Doubt() == refresh.Mixed, Behind: tail.Behind(), Doubts: tail.Doubts,
 	}
 	if err := next.HoldBack(before, p.Limits, view, p.Roles, p.Aliases); err != nil {
 		return nil, nil, seen, err
@@ -273,6 +273,13 @@ func (p *Puller) gone(before, next *snapshot.Generation, recent func(id int64) b
 func (p *Puller) Believe() (done func()) {
 	p.believing.Add(1)
 	return func() { p.believing.Add(-1) }
+}
+
+// Settles reports whether a full refresh that is made here settles what is in doubt,
+// because somebody waits for it who knows what it should show.
+func (p *Puller) Settles() bool {
+	gen := p.Now.Load()
+	return p.believing.Load() > 0 && gen != nil && gen.Held != nil && gen.Held.Cause == snapshot.HeldByDoubt
 }
 
 // Accept accepts what has that digest of all that full refreshes hold, until the func

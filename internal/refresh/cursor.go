@@ -50,18 +50,21 @@ type knownSequence struct {
 type olderList struct {
 	started clock.Instant
 	highest int64
-	checks  int // incremental refreshes that began later and have not shown what is known either
+	lacks   bool // it lacks users, and nothing else is older
+	checks  int  // incremental refreshes that began later and have not shown what is known either
 }
 
 // Of several servers behind one address, each refresh meets with any one. So it
 // takes more than a few that agree until a list is believed that is older than
 // what is known: mostChecks incremental refreshes between two full ones, which come
 // every gap/checksPerGap until then, or, if they are slower, any number in patience
-// gaps.
+// gaps. While nothing has shown that a server lags behind, a third of both says that
+// the users are gone who had the highest sequences.
 const (
 	checksPerGap = 20
 	mostChecks   = 15
 	patience     = 5
+	soon         = 3
 )
 
 // NewCursor returns a cursor that knows nothing. A list that is older than what
@@ -205,14 +208,19 @@ func (c *Cursor) Doubts() time.Duration {
 }
 
 // Again returns how soon another full refresh decides whether users are listed
-// again who were removed; 0 if the last one has listed none of them.
+// again who were removed, or are gone who had the highest sequences; 0 if the last one
+// has left neither open.
 func (c *Cursor) Again() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.returning {
-		return 0
+	again := c.gap * 9 / 8 // one that is jittered to come too early decides nothing
+	switch {
+	case c.older != nil && c.older.lacks && !c.lags:
+		return again / soon
+	case c.returning:
+		return again
 	}
-	return c.gap * 9 / 8 // one that is jittered to come too early decides nothing
+	return 0
 }
 
 // returned notes which users a full refresh that began then has listed again.
@@ -317,7 +325,6 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 		clear(c.latest)
 		c.highest, c.outliers = highest, nil
 	}
-	c.older = nil // the source still has what is known
 	c.advance(at, highest)
 	if away {
 		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence <= low })
@@ -325,12 +332,23 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 	}
 }
 
-// Confirmed says that a full refresh which somebody else has made has found the list
-// as it is known.
+// Confirmed says that a full refresh which somebody else has made was whole, and not
+// older than what is known.
 func (c *Cursor) Confirmed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.older = nil
+}
+
+// Behind says that a full refresh which somebody else has made, and which began then, has
+// shown no higher sequence than that, and less than is known. Whoever makes the next one
+// confirms it: see [Cursor.Older].
+func (c *Cursor) Behind(started clock.Instant, shown int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.older == nil || shown < c.older.highest {
+		c.older = &olderList{started: started, highest: shown, lacks: true}
+	}
 }
 
 // Done says that an incremental refresh was completed which began then and asked for
@@ -426,7 +444,7 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained 
 		return nil
 	}
 	lacks := len(list.again) == 0 && !list.regressed() && explained()
-	confirmed := c.older != nil && shown >= c.older.highest && c.older.confirmed(c.older.started.Age(started), c.gap)
+	confirmed := c.older != nil && shown >= c.older.highest && c.older.confirmed(c.older.started.Age(started), c.gap, lacks && !c.lags)
 	if lacks && (asked || confirmed || c.older == nil && list.settled() && !c.lags) {
 		c.older = nil
 		return nil
@@ -435,10 +453,10 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained 
 		return nil
 	}
 	if c.older == nil || shown < c.older.highest {
-		c.older = &olderList{started: started, highest: shown}
+		c.older = &olderList{started: started, highest: shown, lacks: lacks}
 	}
 	if lacks {
-		list.doubt = Behind
+		list.doubt, list.shown = Behind, shown
 		if !c.lags {
 			list.beyond = maps.Clone(c.recent)
 			maps.DeleteFunc(list.beyond, func(_, sequence int64) bool { return sequence <= shown })
@@ -449,9 +467,14 @@ func (c *Cursor) Older(started clock.Instant, list *Tail, asked bool, explained 
 }
 
 // confirmed reports whether a full refresh that shows the same is believed which
-// began so much later.
-func (o *olderList) confirmed(later, gap time.Duration) bool {
-	return later >= gap && (o.checks >= mostChecks || o.checks > 0 && later >= patience*gap)
+// began so much later. likely says that it lacks only users, as it would if they
+// were gone.
+func (o *olderList) confirmed(later, gap time.Duration, likely bool) bool {
+	checks := mostChecks
+	if likely && o.lacks {
+		gap, checks = gap/soon, checks/soon
+	}
+	return later >= gap && (o.checks >= checks || o.checks > 0 && later >= patience*gap)
 }
 
 // Full takes in a full refresh that began then and was applied at that moment,

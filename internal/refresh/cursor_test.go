@@ -789,3 +789,63 @@ func TestCursorDoubts(t *testing.T) {
 		})
 	}
 }
+
+// As long as nothing has shown that a server lags behind, twenty seconds and five looks
+// say that those are gone who had the highest sequences, whoever has seen that first.
+func TestCursorSettlesWhoIsGone(t *testing.T) {
+	t.Parallel()
+	explained := func() bool { return true }
+	seconds := func(s float64) clock.Instant { return minute(10 + s/60) }
+	for _, c := range []struct {
+		name      string
+		lags      bool
+		elsewhere int64 // what a full refresh of another replica has shown; 0 for one of our own
+		looks     int
+		after     float64 // seconds
+		rows      []int64
+		want      refresh.Doubt
+		again     time.Duration
+	}{
+		{"two that agree", false, 0, 5, 20, []int64{98, 99}, refresh.Whole, 0},
+		{"the first is another replica's", false, 99, 5, 20, []int64{98, 99}, refresh.Whole, 0},
+		{"too early", false, 0, 5, 19, []int64{98, 99}, refresh.Behind, 22500 * time.Millisecond},
+		{"too few have looked", false, 0, 4, 20, []int64{98, 99}, refresh.Behind, 22500 * time.Millisecond},
+		{"few have looked for long", false, 0, 1, 100, []int64{98, 99}, refresh.Whole, 0},
+		{"more is missing", false, 0, 5, 20, []int64{98}, refresh.Behind, 22500 * time.Millisecond},
+		{"more is missing than from the other replica's", false, 99, 5, 20, []int64{98}, refresh.Behind, 22500 * time.Millisecond},
+		{"a server lags behind", true, 0, 5, 20, []int64{98, 99}, refresh.Behind, 0},
+		{"a server lags behind, of another replica's", true, 99, 5, 20, []int64{98, 99}, refresh.Behind, 0},
+		{"a server lags behind, and all have looked", true, 99, 15, 60, []int64{98, 99}, refresh.Whole, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cursor := newCursor()
+			full(cursor, minute(0), 98, 99)
+			pull(cursor, minute(9.5), 100)
+			if c.lags {
+				cursor.Lags()
+			}
+			refreshed := func(at clock.Instant, rows ...int64) refresh.Doubt {
+				list := cursor.Tail(at)
+				for _, sequence := range rows {
+					list.Add(sequence, sequence)
+				}
+				require.NoError(t, cursor.Older(at, list, false, explained))
+				assert.Equal(t, list.Doubt() == refresh.Behind, list.Behind() > 0)
+				cursor.Full(at, at, list, nil)
+				return list.Doubt()
+			}
+			if c.elsewhere > 0 {
+				cursor.Follow(seconds(0), seconds(0), 100, nil, func(int64) bool { return true })
+				cursor.Behind(seconds(0), c.elsewhere)
+			} else {
+				require.Equal(t, refresh.Behind, refreshed(seconds(0), 98, 99))
+			}
+			for range c.looks {
+				cursor.Done(seconds(1), 98)
+			}
+			assert.Equal(t, c.want, refreshed(seconds(c.after), c.rows...))
+			assert.Equal(t, c.again, cursor.Again())
+		})
+	}
+}

@@ -31,6 +31,7 @@ type Tail struct {
 	same   map[int64]bool  // those who are listed with that or a higher one
 
 	doubt  Doubt           // see [Tail.Doubt]
+	shown  int64           // the highest sequence that it shows, if that is behind
 	beyond map[int64]int64 // if nobody else is in doubt, who had a higher sequence than it shows
 }
 
@@ -58,6 +59,10 @@ const (
 // Doubt returns whether the list may lack users who are listed, once [Cursor.Older] has
 // taken it in.
 func (t *Tail) Doubt() Doubt { return t.doubt }
+
+// Behind returns the highest sequence that it shows if that is behind what is known, and
+// 0 if it is not.
+func (t *Tail) Behind() int64 { return t.shown }
 
 // Doubts reports whether it may lack that user: as long as no server was seen to lag
 // behind, only who had a higher sequence than it shows.

@@ -22,12 +22,13 @@ func (h *HeldRemovals) doubt(gone map[int64]struct{}, before *Generation, l Limi
 		if c.Doubts != nil && !c.Doubts(id) {
 			continue
 		}
-		if c.Behind || h.missingSince(id, before, c).Age(c.Started) < slack(l.ConfirmAfter) {
+		if c.Behind > 0 || h.missingSince(id, before, c).Age(c.Started) < slack(l.ConfirmAfter) {
 			doubtful[id] = struct{}{}
 		}
 	}
+	h.Behind = c.Behind
 	if len(doubtful) == 0 {
-		h.Cause = HeldByShrinkGuard // what is held of roles is
+		h.Cause, h.Behind = HeldByShrinkGuard, 0 // what is held of roles is
 	}
 	h.hold(doubtful, before, c)
 }

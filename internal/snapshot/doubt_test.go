@@ -15,7 +15,7 @@ import (
 // list decides.
 func TestDoubt(t *testing.T) {
 	t.Parallel()
-	mixed, behind, whole := snapshot.RemovalContext{Mixed: true}, snapshot.RemovalContext{Behind: true}, snapshot.RemovalContext{}
+	mixed, behind, whole := snapshot.RemovalContext{Mixed: true}, snapshot.RemovalContext{Behind: 1}, snapshot.RemovalContext{}
 	lacks := func(ids ...int64) list {
 		l := users(40, "teacher")
 		for _, id := range ids {
@@ -87,7 +87,7 @@ func TestDoubtEndsWithARow(t *testing.T) {
 	left := users(40, "teacher")
 	delete(left, 1)
 	delete(left, 2)
-	s.after(10*time.Minute).refresh(left, snapshot.RemovalContext{Behind: true})
+	s.after(10*time.Minute).refresh(left, snapshot.RemovalContext{Behind: 1})
 	s.increment(list{1: {"admin"}})
 	assert.Equal(t, []string{"admin"}, s.has(1))
 	assert.False(t, s.gen.Held.Has(1))
@@ -111,9 +111,9 @@ func TestDoubtIsTheLeastOfCauses(t *testing.T) {
 func TestDoubtAccepted(t *testing.T) {
 	t.Parallel()
 	s := begin(t, users(40, "teacher"))
-	s.after(10*time.Minute).refresh(users(39, "teacher"), snapshot.RemovalContext{Behind: true})
+	s.after(10*time.Minute).refresh(users(39, "teacher"), snapshot.RemovalContext{Behind: 1})
 	require.Equal(t, 1, s.gen.Held.Size())
-	s.after(time.Second).refresh(users(38, "teacher"), snapshot.RemovalContext{Behind: true, Accept: s.gen.HeldDigest()})
+	s.after(time.Second).refresh(users(38, "teacher"), snapshot.RemovalContext{Behind: 1, Accept: s.gen.HeldDigest()})
 	assert.Nil(t, s.has(40))
 	assert.NotNil(t, s.has(39), "it is not what was accepted")
 }

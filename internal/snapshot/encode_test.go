@@ -155,6 +155,9 @@ func anyGeneration() *rapid.Generator[*snapshot.Generation] {
 			if gen.Held.Cause == snapshot.HeldBySync || rapid.Bool().Draw(t, "after a sync") {
 				gen.Held.SyncSince = at.Draw(t, "for a sync since")
 			}
+			if gen.Held.Cause == snapshot.HeldByDoubt {
+				gen.Held.Behind = rapid.Int64Range(0, 1<<60).Draw(t, "behind")
+			}
 			since := func(at clock.Instant) {
 				if gen.Held.Since == (clock.Instant{}) || at.Mono < gen.Held.Since.Mono {
 					gen.Held.Since = at
@@ -232,8 +235,8 @@ func TestForgedIndexes(t *testing.T) {
 	}
 	grant := func(org int64, role byte) []byte { return append(i64(org), role, 0) }
 	both := func(a, b []byte) []byte { return append(slices.Clone(a), b...) }
-	hold := func(cause string, forSync int64, looks, users, grants []byte) []byte {
-		b := append(append([]byte{byte(len(cause))}, cause...), i64(forSync)...)
+	hold := func(cause string, forSync int64, looks, users, grants []byte, behind ...int64) []byte {
+		b := append(append([]byte{byte(len(cause))}, cause...), i64(append([]int64{forSync}, append(behind, 0)[0])...)...)
 		return frame('R', slices.Concat(b, looks, users, grants))
 	}
 	none := i64(0, 0) // grants
@@ -325,6 +328,9 @@ func TestForgedIndexes(t *testing.T) {
 		{"listed before 1970", sealed(head(0, times, 1), one, held("sync", 9, 1, 50, 0)), false},
 		{"half a removal", sealed(head(0, times, 1), one, hold("sync", 9, []byte{0}, append([]byte{1}, i64(1)...), nil)), false},
 		{"more removals than there are", sealed(head(0, times, 1), one, hold("sync", 9, []byte{0}, append([]byte{2}, i64(1, 50, 40)...), none)), false},
+		{"behind", sealed(head(0, times, 1), one, hold("doubt", 0, []byte{0}, append([]byte{1}, i64(1, 50, 40)...), none, 7)), true},
+		{"behind with another cause", sealed(head(0, times, 1), one, hold("shrink_guard", 0, []byte{0}, append([]byte{1}, i64(1, 50, 40)...), none, 7)), false},
+		{"behind, by a sequence below 0", sealed(head(0, times, 1), one, hold("doubt", 0, []byte{0}, append([]byte{1}, i64(1, 50, 40)...), none, -7)), false},
 		{"looks", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{3}, i64(7, 8, 9)...), append([]byte{1}, i64(1, 50, 40)...), none)), true},
 		{"more looks than count", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{4}, i64(6, 7, 8, 9)...), append([]byte{1}, i64(1, 50, 40)...), none)), false},
 		{"a look before 1970", sealed(head(0, times, 1), one, hold("shrink_guard", 0, append([]byte{1}, i64(0)...), append([]byte{1}, i64(1, 50, 40)...), none)), false},

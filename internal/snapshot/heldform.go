@@ -9,8 +9,8 @@ import (
 	"github.com/rolegate/rolegate/internal/index"
 )
 
-// This file is how what is held is written down: the cause; since when for a sync;
-// the full refreshes that count as evidence; the users with their two times; the
+// This file is how what is held is written down: the cause; since when for a sync; what
+// the list shows that is behind; the full refreshes that count as evidence; the users with their two times; the
 // two times of the grants, and the users with these grants. docs/cache.md describes
 // it.
 
@@ -27,6 +27,7 @@ func (h *HeldRemovals) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 	}
 	f.buf = appendText(f.buf, h.Cause)
 	put(h.SyncSince)
+	f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(h.Behind))
 	f.buf = binary.AppendUvarint(f.buf, uint64(len(h.Looks)))
 	for _, at := range h.Looks {
 		put(at)
@@ -49,7 +50,7 @@ func (h *HeldRemovals) encode(f *frameWriter, stamp func(clock.Instant) int64) {
 // 0 for none.
 type StoredHold struct {
 	cause                   string
-	syncSince               int64
+	syncSince, behind       int64
 	looks                   []int64
 	users                   map[int64][2]int64 // Missing and Listed
 	grantsSince, grantsKnow int64
@@ -60,7 +61,7 @@ type StoredHold struct {
 func decodeHold(payload []byte, codes []string) (*StoredHold, error) {
 	r := &reader{b: payload}
 	wrong := damaged("the removals in it are not in order")
-	h := &StoredHold{cause: r.text(), syncSince: int64(r.uint64()), users: map[int64][2]int64{}}
+	h := &StoredHold{cause: r.text(), syncSince: int64(r.uint64()), behind: int64(r.uint64()), users: map[int64][2]int64{}}
 	n := r.uvarint()
 	if n > agreeing {
 		return nil, wrong
@@ -87,6 +88,8 @@ func decodeHold(payload []byte, codes []string) (*StoredHold, error) {
 		return nil, wrong
 	case h.cause != HeldByShrinkGuard && h.cause != HeldByDoubt && (h.cause != HeldBySync || h.syncSince == 0):
 		return nil, wrong
+	case h.behind < 0 || h.behind > 0 && h.cause != HeldByDoubt:
+		return nil, wrong
 	case h.hasGrants != (h.grantsSince > 0) || h.hasGrants != (h.grantsKnow > 0):
 		return nil, wrong
 	case !h.grants.PutUsers(r.b):
@@ -108,7 +111,7 @@ func (h *StoredHold) removals(of *index.Snapshot, roles *index.RoleSpace, at fun
 	}
 	held := &HeldRemovals{
 		name:  &digest{},
-		Cause: h.cause, SyncSince: instant(h.syncSince), Users: make(map[int64]HeldUser, len(h.users)),
+		Cause: h.cause, SyncSince: instant(h.syncSince), Behind: h.behind, Users: make(map[int64]HeldUser, len(h.users)),
 		GrantsSince: instant(h.grantsSince), GrantsKnown: instant(h.grantsKnow),
 	}
 	for _, look := range h.looks {

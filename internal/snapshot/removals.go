@@ -29,6 +29,10 @@ type HeldRemovals struct {
 	// at which none was held; the zero instant if this is not for one.
 	SyncSince clock.Instant
 
+	// Behind is the highest sequence that the last full refresh has shown, if users are in
+	// doubt because that is behind what was known; 0 if they are not.
+	Behind int64
+
 	// Looks are when the last full refreshes began that count as evidence, the
 	// latest last: at most as many as have to agree.
 	Looks []clock.Instant
@@ -242,10 +246,12 @@ type RemovalContext struct {
 	Syncing bool          // a sync ran when the refresh began or ended
 
 	// Mixed and Behind say that the list may lack users who are listed, because a
-	// server lags behind: some of its pages are of that one; or it does not show the
-	// highest sequence known. Doubts reports of which users that holds; nil is all.
-	Mixed, Behind bool
-	Doubts        func(id int64) bool
+	// server lags behind: some of its pages are of that one; or it shows only that
+	// sequence at most, and not the highest known. Doubts reports of which users that
+	// holds; nil is all.
+	Mixed  bool
+	Behind int64 // 0 if it is not
+	Doubts func(id int64) bool
 
 	// Accept is the digest of what an operator has seen and accepted, "" for
 	// nothing: see [Generation.HeldDigest]. What is held and has that digest is
@@ -350,7 +356,7 @@ func decide(gone map[int64]struct{}, invalid int, before *Generation, l Limits, 
 	switch {
 	case tooMany:
 		held.hold(fresh, before, c)
-	case c.Mixed || c.Behind:
+	case c.Mixed || c.Behind > 0:
 		held.doubt(gone, before, l, c)
 	}
 	for id := range fresh {
