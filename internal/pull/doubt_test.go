@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/snapshot"
 )
@@ -187,6 +188,72 @@ func TestAMixedList(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, c.listed, w.listed()[7] != nil)
 			assert.Equal(t, c.held, w.now.Load().Held.Size())
+		})
+	}
+}
+
+// What another replica's list is in doubt of is held with what is known here.
+func TestADoubtOfAnotherReplica(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		here    func(w *world) // behind the last full refresh that the other replica has, two seconds before this one
+		cursor  int64          // the highest sequence known to the other replica
+		listed  bool
+		since   time.Duration // when they were last seen listed, before the other replica's list
+		certain bool          // nothing is held, and all is known
+	}{
+		{"nothing more is known here", func(*world) {}, 20, true, 10 * time.Minute, false},
+		{"they were listed here since", func(w *world) {
+			_, err := w.shows(users(20)).full()
+			require.NoError(w.t, err)
+		}, 20, true, 2 * time.Second, false},
+		{"they are in doubt here, and were listed since", func(w *world) {
+			_, err := w.shows(users(20)).full()
+			require.NoError(w.t, err)
+			_, err = w.pass(time.Second / 2).shows(users(19)).full()
+			require.NoError(w.t, err)
+			require.True(w.t, w.now.Load().Held.Has(20))
+		}, 20, true, 2 * time.Second, false},
+		{"they are gone here", func(w *world) {
+			defer w.Believe()()
+			_, err := w.shows(users(19)).full()
+			require.NoError(w.t, err)
+		}, 20, false, 0, true},
+		{"they are gone here, and may have been added since", func(w *world) {
+			defer w.Believe()()
+			_, err := w.shows(users(19)).full()
+			require.NoError(w.t, err)
+		}, 21, true, 2 * time.Second, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(20)...)
+			w.Cursor.Lags()
+			began := w.at
+			c.here(w.pass(10*time.Minute - 3*time.Second))
+			w.at = began.Add(10 * time.Minute)
+
+			base := w.base(users(20)...)
+			base.Cursor, base.Verified = c.cursor, began
+			base.Held = &snapshot.HeldRemovals{
+				Cause: snapshot.HeldByDoubt, Behind: 19, Since: w.at, Looks: []clock.Instant{w.at},
+				Users: map[int64]snapshot.HeldUser{20: {Missing: w.at, Listed: began}},
+			}
+			before := w.now.Load()
+			require.True(t, w.adopt(base))
+			gen := w.now.Load()
+			assert.Equal(t, c.listed, w.listed()[20] != nil)
+			assert.False(t, gen.Verified.Mono < before.Verified.Mono, "no age goes back")
+			assert.Equal(t, c.certain, gen.Held == nil)
+			assert.Equal(t, c.certain, w.Cursor.Doubts() == 0)
+			if c.certain {
+				assert.Equal(t, w.at, gen.Verified)
+				return
+			}
+			assert.Equal(t, w.at.Add(-c.since), gen.KnownFor(20))
+			assert.Equal(t, w.at.Add(-c.since), gen.Verified)
+			assert.Equal(t, w.at, gen.Held.Since)
 		})
 	}
 }

@@ -23,6 +23,11 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if before != nil && before.Refreshed.Mono >= base.Refreshed.Mono {
 		return before, false, nil
 	}
+	known := base.Cursor
+	base, err = base.Beside(before, func(id int64) bool { return p.Cursor.IsGone(id, known) }, p.Roles, p.Aliases)
+	if err != nil {
+		return nil, false, err
+	}
 	began := base.Refreshed.Mono + margin
 	recent := p.recent(before, base.Refreshed.Mono)
 	next, rows, err := p.onTop(base, began)

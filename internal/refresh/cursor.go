@@ -196,6 +196,15 @@ func (c *Cursor) Outdated(id, sequence int64) bool {
 	return ok && sequence <= a.known
 }
 
+// IsGone reports whether a user was found gone when that sequence was known, so that no
+// row up to it lists them again.
+func (c *Cursor) IsGone(id, known int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.gone[id]
+	return ok && a.known >= known
+}
+
 // Doubts returns how soon another incremental refresh is to look whether the source
 // still has what is known, 0 if nobody doubts that.
 func (c *Cursor) Doubts() time.Duration {

@@ -1,6 +1,9 @@
 package snapshot
 
-import "github.com/rolegate/rolegate/internal/clock"
+import (
+	"github.com/rolegate/rolegate/internal/clock"
+	"github.com/rolegate/rolegate/internal/index"
+)
 
 // This file is what a full refresh does about users who are gone from a list that may
 // lack users who are listed: see [RemovalContext]. All else in the list counts, and
@@ -47,4 +50,44 @@ func (h *HeldRemovals) verifiedDespite(before clock.Instant) clock.Instant {
 		}
 	}
 	return clock.Later(before, listed)
+}
+
+// Beside returns a base of another replica with what is known here of those whose removal
+// is in doubt in it: who was listed here later is known so, and who is gone for certain is
+// gone. before is what requests see here so far.
+func (gen *Generation) Beside(before *Generation, gone func(id int64) bool, roles *index.RoleSpace, aliases index.FieldSet) (*Generation, error) {
+	if before == nil || gen.Held == nil || gen.Held.Cause != HeldByDoubt {
+		return gen, nil
+	}
+	next, held := *gen, *gen.Held
+	held.Users, held.name, held.Since = make(map[int64]HeldUser, len(gen.Held.Users)), &digest{}, clock.Instant{}
+	var out []int64
+	for id, u := range gen.Held.Users {
+		_, listed := before.Find(id)
+		switch {
+		case !listed && gone(id):
+			out = append(out, id)
+			continue
+		case before.Held.Has(id):
+			u.Listed = clock.Later(u.Listed, before.Held.Users[id].Listed)
+		default: // or they were added since
+			u.Listed = clock.Later(u.Listed, before.Refreshed)
+		}
+		held.Users[id] = u
+		held.noteSince(u.Missing)
+	}
+	if held.LostRoles() > 0 {
+		held.noteSince(held.GrantsSince)
+	} else if len(held.Users) == 0 {
+		next.Verified = gen.Refreshed
+	}
+	next.Verified = held.verifiedDespite(next.Verified)
+	if next.Held = held.orNil(); len(out) == 0 {
+		return &next, nil
+	}
+	none, err := index.NewCopier(gen.Fields, &gen.Table).Finish()
+	if err == nil {
+		next.Snapshot, err = gen.Changed(none, out, roles, aliases)
+	}
+	return &next, err
 }
