@@ -1,9 +1,8 @@
-// Package rolegate lets through to a route only the users that a marketplace
-// has authorised for the app, with the roles that it has granted them.
+// Package rolegate admits to a route only the users that a marketplace has
+// authorised for the app, with the roles that it has granted them.
 //
-// It keeps the marketplace's list of authorised users in memory, fresh and
-// provably not fresher than it says, and answers every request from there. In
-// doubt it denies.
+// It keeps the marketplace's list of authorised users in memory, knows how old
+// it is, and answers every request from there. In doubt it denies.
 //
 //	gate, err := rolegate.Open(ctx, rolegate.Config{
 //		Source:   marketplace.New(marketplace.Config{BaseURL: base, AppID: id, Token: token}),
@@ -31,7 +30,7 @@
 //
 // # How fresh the list is
 //
-// Two kinds of pull keep it in step. Incremental refreshes (every minute) see what
+// Two kinds of refresh keep it in step. Incremental ones (every minute) see what
 // was granted and changed. They cannot see what was taken away: the marketplace
 // has no message for that. Full refreshes (every ten minutes) do. So there are two
 // ages. The contact age goes back to the last refresh of either kind: when it

@@ -42,7 +42,8 @@ func (g *Gate) state() *store {
 	return &g.store
 }
 
-// Open checks the config, starts to keep the list in step, and returns when
+// Open makes a Gate, once, when the app starts; all handlers share it. It checks the
+// config, starts to keep the list in step, and returns when
 // the first list is in memory: it blocks until then or until ctx ends, trying
 // again as often as it takes and logging each attempt. With a Config.Cache that
 // has an index young enough, that is the first list, and a full refresh follows it. With

@@ -199,6 +199,9 @@ func TestUnheldRoles(t *testing.T) {
 		require.Len(t, typos, 2)
 		assert.Equal(t, "teahcer", typos[0]["role"])
 		assert.Equal(t, "teacher", typos[0]["nearest"])
+		assert.Equal(t, "云", typos[1]["role"])
+		assert.NotContains(t, typos[1], "nearest")
+		assert.Contains(t, typos[1]["codes"], "teacher")
 		assert.Len(t, book.lines("rolegate: a check names a role that nobody holds yet"), 1)
 
 		source.Put(record(3, in(7, "principal")))

@@ -281,7 +281,7 @@ func UserIDHeader(name string, trusted ...netip.Prefix) func(*http.Request) (int
 		}
 		id, err := ids.Parse(text)
 		if err != nil { // the text itself is the client's, and stays untold
-			return 0, &peer.UnusableError{Why: "the user id header is not a decimal number above 0", As: ErrNobody}
+			return 0, &peer.UnusableError{Why: "the header " + name + " is not a decimal number above 0", As: ErrNobody}
 		}
 		return id, nil
 	}

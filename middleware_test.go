@@ -322,14 +322,25 @@ func TestPathOrgInUseSaysWithInstead(t *testing.T) {
 	lines := book.lines("rolegate: refused")
 	require.Len(t, lines, 1)
 	assert.Equal(t, "org_unreadable", lines[0]["reason"])
+	assert.Contains(t, lines[0]["err"], `no path value "orgID" here: `)
 	assert.Contains(t, lines[0]["err"], "r.With(…)")
+
+	misspelt := chi.NewRouter()
+	misspelt.Route("/orgs/{orgId}", func(r chi.Router) {
+		r.Use(check)
+		r.Get("/reports", never(t).ServeHTTP)
+	})
+	assert.Equal(t, 403, ask(misspelt, "GET", "/orgs/7/reports", 1).Code)
+	lines = book.lines("rolegate: refused")
+	require.Len(t, lines, 2)
+	assert.Contains(t, lines[1]["err"], `no path value "orgID" here, but orgId: check the wildcard's name`)
 
 	other := http.NewServeMux()
 	other.Handle("GET /orgs/{org}", check(never(t)))
 	assert.Equal(t, 403, ask(other, "GET", "/orgs/7", 1).Code)
 	lines = book.lines("rolegate: refused")
-	require.Len(t, lines, 2)
-	assert.Contains(t, lines[1]["err"], `the route GET /orgs/{org} has no path value "orgID"`)
+	require.Len(t, lines, 3)
+	assert.Contains(t, lines[2]["err"], `the route GET /orgs/{org} has no path value "orgID"`)
 
 	right := chi.NewRouter()
 	right.With(check).Get("/orgs/{orgID}", ok(gate).ServeHTTP)

@@ -144,8 +144,12 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 			if strings.ContainsAny(r.Pattern, "{:") && !strings.HasSuffix(r.Pattern, "*") { // routed, to its end
 				return 0, fmt.Errorf("the route %s has no path value %q, or two: give PathOrg the name of one of its wildcards", r.Pattern, name)
 			}
-			return 0, fmt.Errorf("the route has no path value %q here: check the wildcard's name, and guard behind the routing, "+
-				"with chi by r.With(…) or on the handler and not by r.Use(…), with http.ServeMux on the handler, with echo by e.Use(…) and not by e.Pre(…)", name)
+			known := ""
+			if others := request.Wildcards(r); len(others) > 0 {
+				known = ", but " + strings.Join(others, ", ")
+			}
+			return 0, fmt.Errorf("the route has no path value %q here%s: check the wildcard's name, and guard behind the routing, "+
+				"with chi by r.With(…) or on the handler and not by r.Use(…), with http.ServeMux on the handler, with echo by e.Use(…) and not by e.Pre(…)", name, known)
 		}
 		id, err := ids.Parse(text)
 		if err != nil {

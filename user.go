@@ -32,7 +32,9 @@ func userIn(s *index.Snapshot, id int64) User {
 	return User{s: s, at: at}
 }
 
-// ID returns the marketplace's number of the user, 0 for the zero User.
+// ID returns the marketplace's number of the user, 0 for the zero User. In JSON for a
+// browser, give the User itself or tag the field `json:",string"`: JavaScript rounds
+// numbers above 2^53, and so it does those of organisations.
 func (u User) ID() int64 {
 	if u.s == nil {
 		return 0

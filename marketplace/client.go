@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -173,6 +174,9 @@ func New(cfg Config) *Client {
 	c.pulls.Store(rand.Uint32())
 	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
 	listPath := wire.Or(cfg.Path, defaultPath)
+	if baseErr == nil && cfg.Path == "" && strings.HasSuffix(strings.TrimRight(base.Path, "/"), "/"+defaultPath) {
+		baseErr = fmt.Errorf("Config.BaseURL: it ends in %s, which the client adds itself: leave that out", defaultPath)
+	}
 	var roleListErr error
 	if cfg.RoleListPath != "" {
 		roleListErr = wire.CheckPath("RoleListPath", cfg.RoleListPath, "app/role/list")

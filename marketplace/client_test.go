@@ -35,6 +35,8 @@ func TestValidate(t *testing.T) {
 		{"success as a refusal", func(c *marketplace.Config) { c.RefusedCodes = []int{40014, 200} }, "RefusedCodes"},
 		{"no code as a refusal", func(c *marketplace.Config) { c.RefusedCodes = []int{0} }, "RefusedCodes"},
 		{"no BaseURL", func(c *marketplace.Config) { c.BaseURL = "" }, "BaseURL: it is empty"},
+		{"the whole URL of the list", func(c *marketplace.Config) { c.BaseURL = "http://m.test/api/app/user/list/" }, "it ends in app/user/list, which the client adds itself"},
+		{"a BaseURL that ends like a Path", func(c *marketplace.Config) { c.BaseURL, c.Path = "http://m.test/list", "list" }, ""},
 		{"no scheme", func(c *marketplace.Config) { c.BaseURL = "m.test/api" }, "http nor https"},
 		{"another scheme", func(c *marketplace.Config) { c.BaseURL = "ftp://m.test" }, "http nor https"},
 		{"no host", func(c *marketplace.Config) { c.BaseURL = "http:///api" }, "no host"},

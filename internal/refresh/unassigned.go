@@ -121,10 +121,19 @@ func (u *Unassigned) Warn(s *index.Snapshot) {
 		case role.Known:
 			u.cfg.Log.Info("rolegate: a check names a role that nobody holds yet", "role", role.Code)
 		default:
-			u.cfg.Log.Warn("rolegate: a check names a role that nobody holds: is it a typo?", "role", role.Code, "nearest", role.Nearest)
+			near := slog.String("nearest", role.Nearest)
+			if role.Nearest == "" { // perhaps a role's name in place of its code
+				codes := slices.Sorted(slices.Values(s.AssignedCodes()))
+				near = slog.Any("codes", codes[:min(len(codes), mostCodes)])
+			}
+			u.cfg.Log.Warn("rolegate: a check names a role that nobody holds: is it a typo?", "role", role.Code, near)
 		}
 	}
 }
+
+// mostCodes is how many of the codes that somebody has the log names, where none is
+// like the one that nobody has.
+const mostCodes = 10
 
 // fetchTimeout bounds one call of Fetch.
 const fetchTimeout = 15 * time.Second

@@ -65,6 +65,18 @@ func IsTwice(r *http.Request, name string) bool {
 	return n > 1 || n == 1 && c.URLParam(name) != r.PathValue(name)
 }
 
+// Wildcards are the names that chi has found a value for so far.
+func Wildcards(r *http.Request) (names []string) {
+	if c := chi.RouteContext(r.Context()); c != nil {
+		for _, key := range c.URLParams.Keys {
+			if key != "*" {
+				names = append(names, key)
+			}
+		}
+	}
+	return names
+}
+
 // SetPathValues gives a request the n parameters that another router has found. One
 // whose name is there twice is empty: whoever reads it cannot know which is meant.
 func SetPathValues(r *http.Request, n int, param func(i int) (name, value string)) {

@@ -64,6 +64,7 @@ var marketTexts = map[string]string{
 	"has a line break or another control character in it: expected one line of text":                                                                                               "含有换行或其他控制字符：应为一行文本",
 	"has an invisible character in it: expected what can be seen of it alone; a byte order mark comes from a file that an editor on Windows has saved, and others from a web page": "含有看不见的字符：应只有看得见的内容；Windows 上的编辑器保存文件时会加上字节顺序标记（BOM），其他的多半来自网页",
 	"%s: it is empty: expected the client id that the marketplace gave to the app":                                                                                                 "%[1]s：为空：应为市场分配给应用的客户端 ID",
+	"%s: it ends in %s, which the client adds itself: leave that out":                                                                                                              "%[1]s：结尾是 %[2]s，客户端会自己加上，请去掉",
 	"%s: expected visible ASCII without blanks, since it is sent as a header: look for a line break or a quotation mark that was copied with it":                                   "%[1]s：应为不含空格的可见 ASCII 字符，因为它以请求头发送：请检查是否连同换行或引号一起复制了",
 	"%s: expected requests a second, like 2.5, or 0 for no limit":                                                                                                                  "%[1]s：应为每秒的请求数，例如 2.5；0 表示不限",
 	"%s: 200 is success and 0 is no code: expected the codes by which the marketplace refuses a token, like 40014":                                                                 "%[1]s：200 表示成功，0 不是 code：应为市场用来拒绝令牌的 code，例如 40014",
