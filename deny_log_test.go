@@ -202,7 +202,10 @@ func TestDenyLogCannotBeForged(t *testing.T) {
 func TestMethodsThatAreNotStandard(t *testing.T) {
 	t.Parallel()
 	book := new(logBook)
-	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(), Logger: book.logger()})
+	events := make(chan rolegate.DecisionEvent, 1)
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(), Logger: book.logger(), OnDecision: func(e rolegate.DecisionEvent) { events <- e },
+	})
 	h := gate.Admit(ok(gate))
 	for name, c := range map[string]struct{ method, logged string }{
 		"a standard one":    {"PATCH", "PATCH"},
@@ -219,7 +222,32 @@ func TestMethodsThatAreNotStandard(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, w.Code)
 			lines := book.lines("rolegate: refused")
 			assert.Equal(t, c.logged, lines[len(lines)-1]["method"])
+			assert.Equal(t, c.logged, (<-events).Method, "a thousand events may wait for OnDecision")
+			assert.Equal(t, c.logged, gate.Refusals(1)[0].Method)
 		})
+	}
+}
+
+// Nor is what a call names as its route, which with gRPC may be a client's.
+func TestLongRoutes(t *testing.T) {
+	t.Parallel()
+	book := new(logBook)
+	events := make(chan rolegate.DecisionEvent, 1)
+	gate := openGate(t, rolegate.Config{
+		Source: rolegatetest.NewStatic(), Logger: book.logger(), OnDecision: func(e rolegate.DecisionEvent) { events <- e },
+	})
+	for _, c := range []struct{ route, want string }{
+		{"/school.Grades/List", "/school.Grades/List"},
+		{strings.Repeat("a", 1024), strings.Repeat("a", 1024)},
+		{strings.Repeat("a", 1<<20), strings.Repeat("a", 1024)},
+		{strings.Repeat("张", 1<<20), strings.Repeat("张", 341)},
+	} {
+		_, denial := gate.AdmitPolicy().CheckCall(t.Context(), rolegate.Call{Identity: rolegate.UserID(9), Method: "POST", Route: c.route})
+		require.NotNil(t, denial)
+		lines := book.lines("rolegate: refused")
+		assert.Equal(t, c.want, lines[len(lines)-1]["route"])
+		assert.Equal(t, c.want, (<-events).Route)
+		assert.Equal(t, c.want, gate.Refusals(1)[0].Route)
 	}
 }
 

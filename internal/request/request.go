@@ -24,8 +24,19 @@ func Method(r *http.Request) string {
 
 // Route names the route by its pattern. The path itself may have names in it
 // and is not logged. In front of the routing, as in chi's r.Use, the router is asked
-// where the request would go.
+// where the request would go. It is no longer than 1,024 bytes: a gRPC server with a
+// handler for unknown services has what the client writes there.
 func Route(r *http.Request) string {
+	name := route(r)
+	if len(name) > maxRoute {
+		name = strings.ToValidUTF8(strings.Clone(name[:maxRoute]), "")
+	}
+	return name
+}
+
+const maxRoute = 1024
+
+func route(r *http.Request) string {
 	known, c := r.Pattern, chi.RouteContext(r.Context())
 	if c == nil {
 		return known
