@@ -33,7 +33,7 @@ func numbers(format string) (all []string) {
 // Each Chinese text is one, and has the arguments of the English.
 func TestCatalogue(t *testing.T) {
 	t.Parallel()
-	require.Len(t, chinese, len(commandTexts)+len(errorTexts)+len(settingsTexts)+len(fakeTexts)+len(gateTexts)+len(marketTexts), "no text is there twice")
+	require.Len(t, chinese, len(commandTexts)+len(errorTexts)+len(settingsTexts)+len(fakeTexts)+len(gateTexts)+len(marketTexts)+len(proxyTexts), "no text is there twice")
 	for english, text := range chinese {
 		assert.Equal(t, numbers(english), numbers(text), english)
 		assert.Equal(t, len(numbers(text)) > 0, argument.MatchString(text), "%s: name the arguments: %%[1]s", english)
@@ -47,11 +47,12 @@ func TestCatalogue(t *testing.T) {
 // words are of a text that says something: two in a row, not only names of keys.
 var words = regexp.MustCompile(`[a-z]{2,},? [a-z]{2,}`)
 
-// Every text of the command is in the catalogue.
+// Every text of the command is in the catalogue, and those of forwardauth, whose
+// rules it reads and explains.
 func TestEveryTextIsThere(t *testing.T) {
 	t.Parallel()
 	found := 0
-	for _, folder := range []string{"../..", "../settings", "../daemon", "../control", "../fake"} {
+	for _, folder := range []string{"../..", "../settings", "../daemon", "../control", "../fake", "../../../../forwardauth"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		require.NoError(t, err)
 		for _, name := range files {
@@ -111,7 +112,7 @@ func textsOf(n ast.Node) (texts []string) {
 		}
 	}
 	switch name {
-	case "New", "fmt.Errorf", "wrong", "at", "in", "add", "Sprintf", "say", "line":
+	case "New", "fmt.Errorf", "ambiguous", "wrong", "at", "in", "add", "Sprintf", "say", "line":
 	default:
 		return nil
 	}

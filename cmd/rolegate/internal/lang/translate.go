@@ -16,7 +16,7 @@ import (
 var chinese = map[string]string{}
 
 func init() {
-	for _, texts := range []map[string]string{commandTexts, errorTexts, settingsTexts, fakeTexts, gateTexts, marketTexts} {
+	for _, texts := range []map[string]string{commandTexts, errorTexts, settingsTexts, fakeTexts, gateTexts, marketTexts, proxyTexts} {
 		maps.Copy(chinese, texts)
 	}
 }
