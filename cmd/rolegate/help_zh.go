@@ -18,7 +18,7 @@ var chineseHelp = map[string]helpText{
 		`  rolegate fake &                          # 供试用的模拟市场
   rolegate doctor --url http://127.0.0.1:9400 --app-id test-app
   rolegate serve -c rolegate.yaml
-  rolegate why 1542135022016057002 'GET /grades'
+  rolegate why 1542135022016057002 'GET /grades' -c rolegate.yaml
   source <(rolegate completion bash)`},
 
 	"serve": {"应答反向代理，或通过 OpenID AuthZEN 发问的程序", `serve 按配置文件运行门禁：把市场的列表保存在内存里，应答转发请求之前来询问的反向代理

@@ -36,7 +36,7 @@ read: they come from environment variables and files.`,
 		Example: `  rolegate fake &                          # a marketplace to try it with
   rolegate doctor --url http://127.0.0.1:9400 --app-id test-app
   rolegate serve -c rolegate.yaml
-  rolegate why 1542135022016057002 'GET /grades'
+  rolegate why 1542135022016057002 'GET /grades' -c rolegate.yaml
   source <(rolegate completion bash)`,
 		SilenceUsage:  true,
 		SilenceErrors: true,

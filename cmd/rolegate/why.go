@@ -38,7 +38,7 @@ what an OpenID AuthZEN request would be answered.
 
 It is answered by the rules of the server, without the request's headers: what a
 proxy in front does is not in it. The exit code is 0 if the user may pass, 3 if not.`,
-		Example: `  rolegate why 1542135022016057002 'GET /grades'
+		Example: `  rolegate why 1542135022016057002 'GET /grades' -c rolegate.yaml
   rolegate why 1542135022016057002 'POST https://school.example.com/orgs/7/reports'
   rolegate why third_user_id:42
   rolegate why 1542135022016057002 --resource grades --action read --org 7

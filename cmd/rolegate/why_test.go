@@ -171,6 +171,7 @@ func TestWhy(t *testing.T) {
 	}{
 		"a kind that is not indexed":   {[]string{"email:w@example.com", "/grades"}, "the server does not look for identities of the kind email: name it in aliases or identity of the settings file, and reload"},
 		"a name":                       {[]string{"wang"}, "expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang"},
+		"a decision":                   {[]string{"OZCHXBOWD6SGOLEOJPYT5EGXJS"}, "this is the id of a decision: the log has a line with it that says why, and the console finds it; why answers about a user"},
 		"an action without a rule":     {[]string{"5", "--resource", "grades", "--action", "write"}, `no rule in authzen.rules is for the action "write" on the resource "grades"`},
 		"a rule wants an organisation": {[]string{"5", "--resource", "report", "--action", "write"}, "the rule looks at one organisation: give it with --org, since a question without it is denied"},
 		"a rule wants none":            {[]string{"5", "--resource", "grades", "--action", "read", "--org", "7"}, "the rule looks at no particular organisation, as org in authzen.rules would have it: leave --org away"},

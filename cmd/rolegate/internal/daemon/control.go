@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -133,10 +134,16 @@ func (g *generation) answer(q control.Question, e rolegate.Explanation, roles []
 	return a, nil
 }
 
+// decisionID is what a refused client is told.
+var decisionID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+
 func identity(q control.Question) (rolegate.Identity, error) {
 	kind := rolegate.ParseKind(q.Kind)
 	id, err := rolegate.NewIdentity(kind, q.User)
-	if err != nil && kind == rolegate.KindUserID {
+	switch {
+	case err != nil && decisionID.MatchString(q.User):
+		err = errors.New("this is the id of a decision: the log has a line with it that says why, and the console finds it; why answers about a user")
+	case err != nil && kind == rolegate.KindUserID:
 		err = errors.New("expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang")
 	}
 	return id, err

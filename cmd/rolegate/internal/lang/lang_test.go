@@ -64,6 +64,10 @@ func TestText(t *testing.T) {
 		"listen tcp 127.0.0.1:80: bind: address already in use (choose another address with --listen)":                                                            "监听 tcp 127.0.0.1:80：bind：地址已被占用（请用 --listen 换一个地址）",
 		`forward_auth.rules[1], route "GET /grades: x": expected admit: true alone, or checks without it`:                                                         `forward_auth.rules[1]，路由 "GET /grades: x"：admit: true 应单独使用，否则只写检查`,
 		"refused: marketplace: GET http://a/b: HTTP status 200, code 401, status \"fail\", message “x”: the access token or the app id is not accepted: check marketplace.app_id, where marketplace.token has its tokens from, and that the app is still on sale": "refused：marketplace：GET http://a/b：HTTP 状态码 200，code 401，status \"fail\"，消息“x”：访问令牌或应用 ID 被拒绝：请检查 marketplace.app_id，以及 marketplace.token 的令牌来源，并确认应用仍在上架",
+		"line 3, forward_auth.proxy: expected one of nginx, envoy or haproxy": "第 3 行，forward_auth.proxy：应为以下之一：nginx、envoy 或 haproxy",
+		"line 2, cache: unknown key x: expected file or redis":                "第 2 行，cache：未知的键 x：应为 file 或 redis",
+		"no such file or folder here":                                         "no such file or folder here",
+		`rolegate: forwardauth: the pattern "get /a" can match no request: methods are written in capitals, and CONNECT has no path`: `模式 "get /a" 匹配不到任何请求：请求方法要用大写字母，CONNECT 没有路径`,
 		"teacher":                     "teacher", // a role code is no text
 		"something that nobody wrote": "something that nobody wrote",
 	} {

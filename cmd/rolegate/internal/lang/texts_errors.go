@@ -90,6 +90,7 @@ var errorTexts = map[string]string{
 	"the rule looks at no particular organisation, as org in authzen.rules would have it: leave --org away":                                      "该规则在 authzen.rules 里没有 org，不看特定机构：请去掉 --org",
 	"no rule in authzen.rules is for the action %q on the resource %q":                                                                           "authzen.rules 里没有针对操作 %[1]q、资源 %[2]q 的规则",
 	"the server does not look for identities of the kind %s: name it in aliases or identity of the settings file, and reload":                    "服务没有索引 %[1]s 这种身份：请写入配置文件的 aliases 或 identity，然后 reload",
+	"this is the id of a decision: the log has a line with it that says why, and the console finds it; why answers about a user":                 "这是判定编号：日志中带有它的那一行写明了原因，在控制台也能查到；why 只能按用户查询",
 	"expected the marketplace's number of a user, such as 1542135022016057002, or another identity with its kind in front, such as account:wang": "应为市场的用户编号，例如 1542135022016057002；或者在别的身份前面加上种类，例如 account:wang",
 
 	// pull

@@ -67,6 +67,9 @@ var (
 	argument = regexp.MustCompile(`%\[(\d+)\][a-z]`)
 )
 
+// choice finds names of which one is expected: "nginx, envoy or haproxy".
+var choice = regexp.MustCompile(`^[a-z_]+(, [a-z_]+)* or [a-z_]+$`)
+
 // patterns are those of all formats, the most particular first.
 var patterns = sync.OnceValue(func() (all []pattern) {
 	for format, to := range chinese {
@@ -127,6 +130,9 @@ func translated(text string) string {
 		return argument.ReplaceAllStringFunc(strings.ReplaceAll(p.to, "%%", "%"), func(v string) string {
 			return translated(found[p.groups[argument.FindStringSubmatch(v)[1]]])
 		})
+	}
+	if choice.MatchString(text) {
+		return strings.NewReplacer(", ", "、", " or ", " 或 ").Replace(text)
 	}
 	if before, after, ok := strings.Cut(text, ": "); ok {
 		first, second := translated(before), translated(after)

@@ -97,6 +97,9 @@ func (r *Rule) add(h *forwardauth.Handler) (err error) {
 	if r.Route == "" {
 		return errors.New("route: expected a pattern such as GET /grades/{id}")
 	}
+	if strings.Contains(r.Route, "/:") || strings.Contains(r.Route, "/*") {
+		return errors.New("route: a wildcard is written {orgID}, and one for the rest of the path {rest...}: neither :orgID nor *")
+	}
 	if r.Preflight {
 		if !r.empty() || r.InOrg != "" || r.Admit || r.Encoded != "" {
 			return errors.New("expected preflight: true alone: a browser sends a preflight without saying who is asking")
