@@ -234,3 +234,53 @@ func TestRowsThatWereReadWhileTheMachineWasSuspended(t *testing.T) {
 		})
 	}
 }
+
+// A machine was suspended while the store was away, and its wall clock is set after a
+// full refresh of its own, before the store is back. If the first explains all that the
+// store's clock says, the refresh is as old as it looks, and no earlier base takes its
+// place. In doubt it is older.
+func TestAWallClockThatIsSetAfterTheMachineWasSuspended(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		set  time.Duration // the wall clock, by that
+		lost time.Duration // by a second suspension, at the same moment
+		age  time.Duration // then, of what was a minute old
+	}{
+		{"back", -20 * time.Second, 0, time.Minute},
+		{"forward, as after another suspension", 20 * time.Second, 0, 61*time.Minute + 20*time.Second},
+		{"by what it lost in another suspension", -time.Hour, 10 * time.Minute, 71 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, clock.Instant{Mono: int64(time.Hour), Wall: simEpoch})
+			m.tell(replication.Event{Type: replication.Tick}, replication.Reply{})
+			silence := func() {
+				actions := []replication.Action(nil)
+				m.State, actions = m.Step(replication.Event{Type: replication.Tick, Now: m.now, Own: m.own}, nil)
+				if m.has(actions, replication.Sync, 0) {
+					m.State, _ = m.Step(replication.Event{Type: replication.Synced, Now: m.now, Own: m.own, Sent: m.now, Failed: true}, nil)
+				}
+			}
+			m.pass(10 * time.Second)
+			silence()
+			m.now.Wall += int64(time.Hour)
+			m.ago += time.Hour
+			silence()
+			m.pass(time.Second)
+			m.own = replication.Own{Loaded: true, Began: m.now, Contact: m.now}
+			m.pass(time.Minute)
+			silence()
+			m.now.Wall += int64(c.set)
+			m.ago += c.lost
+			silence()
+			m.pass(2 * time.Second)
+			for _, a := range m.tell(replication.Event{Type: replication.Tick}, replication.Reply{}) {
+				if a.Type == replication.Shift {
+					m.own.Began = a.Shifted(m.own.Began)
+				}
+			}
+			assert.InDelta(t, c.age, m.own.Began.Age(m.now), float64(3*time.Second))
+		})
+	}
+}
