@@ -1,7 +1,7 @@
 package lang
 
-// What forwardauth says: of its config, of rules that no request can match, and of
-// requests that are denied before a rule is asked.
+// What forwardauth says of its config, and of requests that are denied before a rule is
+// asked.
 var proxyTexts = map[string]string{
 	"rolegate: forwardauth: the config has mistakes:":     "rolegate: forwardauth: 配置有错误：",
 	"rolegate: forwardauth: the config has mistakes:\n%w": "rolegate: forwardauth: 配置有错误：\n%[1]s",
@@ -16,13 +16,6 @@ var proxyTexts = map[string]string{
 	"ReturnParam is there without LoginURL":                                                                                                                                      "有 ReturnParam，却没有 LoginURL",
 	"it ends with a slash":                                                                                                                                                       "以斜杠结尾",
 	"it has a semicolon or an encoded byte that means something":                                                                                                                 "有分号，或者有含义特殊的编码字节",
-
-	"methods are written in capitals, and CONNECT has no path":                                        "方法要用大写字母，而且 CONNECT 没有路径",
-	"hosts are written in small letters, without a port and a dot at their end, and without brackets": "主机名要用小写字母，不带端口，结尾没有点，也不带方括号",
-	"a path with control bytes is denied":                                                             "带有控制字符的路径会被拒绝",
-	"a path with an empty segment, or one of dots, is denied":                                         "有空的路径段或由点组成的路径段的路径会被拒绝",
-	"a path that does not decode to UTF-8 is denied":                                                  "解码后不是 UTF-8 的路径会被拒绝",
-	"a path that could be decoded once more to another one is denied":                                 "再解码一次会变成另一个路径的路径会被拒绝",
 
 	"the method has other bytes than A to Z":                    "方法里有 A 到 Z 以外的字符",
 	"the method is CONNECT, or none":                            "方法是 CONNECT，或者没有方法",
