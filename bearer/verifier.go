@@ -280,10 +280,10 @@ func (k noted) VerifySignature(ctx context.Context, token string) ([]byte, error
 	return payload, err
 }
 
-// Deny shapes refusals as next does, and tells a client whose token was refused
-// so, in the Bearer challenge of the WWW-Authenticate header of a 401 (RFC 6750
-// §3.1), whatever other schemes Config.Challenge has. One who sent no token is told
-// no error. A nil next is rolegate.DenyProblem.
+// Deny shapes refusals as next does, and tells a client whose token in Authorization
+// was refused so, in the Bearer challenge of the WWW-Authenticate header of a 401 (RFC
+// 6750 §3.1), whatever other schemes Config.Challenge has. One who sent none there is
+// told no error. A nil next is rolegate.DenyProblem.
 // A guard with rolegate.DenyWith needs one of its own.
 func Deny(next rolegate.DenyFunc) rolegate.DenyFunc {
 	if next == nil {
