@@ -370,3 +370,14 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	}
 }
+
+// The gate's own line of a refusal, which the decision's id leads to, has why the token
+// is not believed; and a session beside it is not asked for.
+func TestRefusalSaysWhy(t *testing.T) {
+	a := newApp(t, bearer.Config{Issuer: "school", HMACSecret: []byte("0123456789abcdef0123456789abcdef")}, func(v *bearer.Verifier) rolegate.Identifier {
+		return rolegate.FirstOf(v.ByUserID("user"), rolegate.ByUserID(func(*http.Request) (int64, error) { return 1542135022016057346, nil }))
+	})
+	assert.Equal(t, http.StatusUnauthorized, a.ask("Bearer x").Code)
+	assert.Equal(t, "the token is refused: malformed", a.log.last("rolegate: refused", "err"))
+	assert.Equal(t, http.StatusOK, a.ask().Code)
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/peer"
 )
 
 // A Verifier verifies the tokens of one issuer. [New] makes one. It is safe for
@@ -120,7 +121,8 @@ func identify[T any](v *Verifier, caller, claim string, read func(Claims, string
 			return id, nil
 		case errors.As(err, &refused):
 			v.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "bearer: a token was refused", slog.String("why", string(refused)))
-			return nobody, nil
+			// Not passed over for another identity, and why is in the gate's line.
+			return nobody, &peer.UnusableError{Why: refused.Error(), As: rolegate.ErrNobody}
 		default:
 			return nobody, err
 		}
