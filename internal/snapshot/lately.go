@@ -37,7 +37,7 @@ func (l Losses) recent(now clock.Instant, limits Limits) Losses {
 
 // with returns them with another one.
 func (l Losses) with(x loss) Losses {
-	if len(x.users)+len(x.bare)+len(x.roles) == 0 {
+	if x.users == nil && x.roles == nil {
 		return l
 	}
 	return append(slices.Clip(l), x)

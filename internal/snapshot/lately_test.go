@@ -64,7 +64,13 @@ func TestTheGuardAddsUp(t *testing.T) {
 	t.Run("users", func(t *testing.T) {
 		t.Parallel()
 		s := begin(t, users(100, "teacher"))
-		s.after(10*time.Minute).refresh(users(80, "teacher"), snapshot.RemovalContext{})
+		others := users(100, "teacher")
+		for id := range int64(5) {
+			delete(others, id+1)
+		}
+		s.after(9*time.Minute).refresh(others, snapshot.RemovalContext{})
+		s.after(30*time.Second).refresh(users(100, "teacher"), snapshot.RemovalContext{}) // they do not count any more
+		s.after(30*time.Second).refresh(users(80, "teacher"), snapshot.RemovalContext{})
 		require.Equal(t, [3]int{80, 0, 0}, s.counts())
 		s.after(10*time.Minute).refresh(users(65, "teacher"), snapshot.RemovalContext{})
 		assert.Equal(t, [3]int{80, 15, 0}, s.counts())
@@ -76,6 +82,57 @@ func TestTheGuardAddsUp(t *testing.T) {
 		assert.Equal(t, [3]int{65, 0, 0}, s.counts())
 		s.after(time.Minute).refresh(users(62, "teacher"), snapshot.RemovalContext{})
 		assert.Equal(t, [3]int{62, 0, 0}, s.counts(), "what was confirmed does not count any more")
+	})
+	t.Run("users, and then a list that may lack some", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(100, "teacher"))
+		s.after(10*time.Minute).refresh(users(80, "teacher"), snapshot.RemovalContext{})
+		for range 3 {
+			s.after(5*time.Minute).refresh(users(65, "teacher"), snapshot.RemovalContext{})
+			require.Equal(t, [3]int{80, 15, 0}, s.counts())
+		}
+		s.after(5*time.Minute).refresh(users(65, "teacher"), snapshot.RemovalContext{Mixed: true})
+		require.Equal(t, [3]int{80, 15, 0}, s.counts())
+		assert.Equal(t, snapshot.HeldByDoubt, s.gen.Held.Cause, "the guard has let go")
+	})
+	t.Run("half an hour apart", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(40, "teacher"))
+		s.after(10*time.Minute).refresh(users(30, "teacher"), snapshot.RemovalContext{})
+		s.after(30*time.Minute).refresh(users(22, "teacher"), snapshot.RemovalContext{})
+		assert.Equal(t, [3]int{22, 0, 0}, s.counts())
+	})
+	t.Run("one by one", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(20, "teacher"))
+		for n := range int64(12) {
+			s.after(time.Minute).increment(page(n, 1))
+			assert.Equal(t, max(0, int(n)-8), s.gen.Held.LostRoles(), "ten are too many, and nine are not")
+		}
+	})
+	t.Run("a role whose loss was confirmed", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(40, "teacher", "member"))
+		for range 3 {
+			s.after(5*time.Minute).refresh(users(40, "member"), snapshot.RemovalContext{})
+			require.Equal(t, 40, s.gen.Held.LostRoles())
+		}
+		s.after(5*time.Minute).refresh(users(40, "member"), snapshot.RemovalContext{})
+		require.Nil(t, s.gen.Held)
+		s.increment(page(0, 1, "member", "teacher"))
+		s.after(time.Minute).increment(page(0, 1, "member"))
+		assert.Nil(t, s.gen.Held, "it is of one user, not of 41")
+	})
+	t.Run("all roles, whose loss was confirmed", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(40, "teacher"))
+		for range 4 {
+			s.after(5*time.Minute).refresh(users(40), snapshot.RemovalContext{})
+		}
+		require.Nil(t, s.gen.Held)
+		s.increment(page(0, 1, "teacher"))
+		s.after(time.Minute).increment(page(0, 1))
+		assert.Equal(t, 0, s.gen.Held.LostRoles())
 	})
 	t.Run("users who come back", func(t *testing.T) {
 		t.Parallel()
@@ -111,10 +168,20 @@ func TestTheGuardAddsUp(t *testing.T) {
 		s := begin(t, users(40, "teacher"))
 		for n := range int64(10) {
 			s.after(time.Minute).increment(page(n, 4))
+			require.Equal(t, n == 9, s.gen.Held != nil)
 			s.increment(page(n, 4, "admin"))
 		}
 		assert.Equal(t, 40, count(s, "admin"))
 		assert.Equal(t, 4, s.gen.Held.LostRoles(), "only nobody is a teacher any more")
+	})
+	t.Run("who loses them again", func(t *testing.T) {
+		t.Parallel()
+		s := begin(t, users(20, "teacher"))
+		for range 5 {
+			s.after(time.Minute).increment(page(0, 5))
+			require.Nil(t, s.gen.Held, "it is the same five")
+			s.increment(page(0, 5, "teacher"))
+		}
 	})
 	t.Run("a handful", func(t *testing.T) {
 		t.Parallel()

@@ -78,7 +78,7 @@ func suspicious(lost map[int64][]index.Grant, before, after *Generation, l Limit
 	gone := map[uint16]bool{}
 	for role, users := range losers {
 		code := after.Roles.Code(role)
-		enough := len(users) >= minShrink || len(users)+recent.ofRole(code) >= minShrink // of some, perhaps twice
+		enough := len(users)+recent.ofRole(code) >= minShrink // of some, perhaps twice
 		gone[role] = enough && !assigned(role) && len(users)+recent.roleBeside(code, loses) >= minShrink
 	}
 	held := map[int64][]index.Grant{}
@@ -224,11 +224,9 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 			}
 		}
 	})
-	if len(lost) > 0 {
-		recent, taken := before.Lately.recent(now, l), loss{at: now, of: before.Users}
-		lost = suspicious(lost, before, gen, l, recent, &taken, func(role uint16) bool { return gen.somebodyHas(role) })
-		gen.Lately = recent.with(taken)
-	}
+	recent, taken := before.Lately.recent(now, l), loss{at: now, of: before.Users}
+	lost = suspicious(lost, before, gen, l, recent, &taken, func(role uint16) bool { return gen.somebodyHas(role) })
+	gen.Lately = recent.with(taken)
 	if len(lost) == 0 && !spoken {
 		return nil
 	}
