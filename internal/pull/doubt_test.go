@@ -257,3 +257,23 @@ func TestADoubtOfAnotherReplica(t *testing.T) {
 		})
 	}
 }
+
+// What the guard holds is no doubt about what the source knows; and what was taken away
+// here counts on.
+func TestAHoldOfAnotherReplicaIsNoDoubt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharing).open(users(40)...)
+	_, err := w.shows(users(35)).full()
+	require.NoError(t, err)
+	lately := w.now.Load().Lately
+	require.NotEmpty(t, lately)
+	w.pass(time.Minute)
+	base := w.base(users(35)...)
+	base.Held = &snapshot.HeldRemovals{
+		Cause: snapshot.HeldByShrinkGuard, Since: w.at, Looks: []clock.Instant{w.at},
+		Users: map[int64]snapshot.HeldUser{35: {Missing: w.at, Listed: w.at.Add(-time.Minute)}},
+	}
+	require.True(t, w.adopt(base))
+	assert.Zero(t, w.Cursor.Doubts())
+	assert.Equal(t, lately, w.now.Load().Lately)
+}

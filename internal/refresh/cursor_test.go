@@ -92,6 +92,12 @@ func TestCursorKnowsWhoWasRemoved(t *testing.T) {
 	assert.True(t, c.Outdated(100, 100), "what they had is known")
 	assert.False(t, c.Outdated(100, 101))
 	assert.False(t, c.Outdated(99, 1))
+	assert.True(t, c.IsGone(100, 100))
+	assert.False(t, c.IsGone(100, 101), "they may be listed again under that")
+	assert.False(t, c.IsGone(99, 1))
+	gone := map[int64]int64{}
+	c.AddGone(gone)
+	assert.Equal(t, map[int64]int64{100: 100}, gone)
 	pull(c, minute(2))
 	c.Gone([]int64{99}) // another replica's full refresh
 	assert.True(t, c.Outdated(99, 99))
@@ -810,6 +816,7 @@ func TestCursorSettlesWhoIsGone(t *testing.T) {
 		{"the first is another replica's", false, 99, 5, 20, []int64{98, 99}, refresh.Whole, 0},
 		{"too early", false, 0, 5, 19, []int64{98, 99}, refresh.Behind, 22500 * time.Millisecond},
 		{"too few have looked", false, 0, 4, 20, []int64{98, 99}, refresh.Behind, 22500 * time.Millisecond},
+		{"nobody has looked, for long", false, 0, 0, 100, []int64{98, 99}, refresh.Behind, 22500 * time.Millisecond},
 		{"few have looked for long", false, 0, 1, 100, []int64{98, 99}, refresh.Whole, 0},
 		{"more is missing", false, 0, 5, 20, []int64{98}, refresh.Behind, 22500 * time.Millisecond},
 		{"more is missing than from the other replica's", false, 99, 5, 20, []int64{98}, refresh.Behind, 22500 * time.Millisecond},
@@ -835,17 +842,72 @@ func TestCursorSettlesWhoIsGone(t *testing.T) {
 				cursor.Full(at, at, list, nil)
 				return list.Doubt()
 			}
+			assert.Zero(t, cursor.Doubts())
 			if c.elsewhere > 0 {
 				cursor.Follow(seconds(0), seconds(0), 100, nil, func(int64) bool { return true })
 				cursor.Behind(seconds(0), c.elsewhere)
 			} else {
 				require.Equal(t, refresh.Behind, refreshed(seconds(0), 98, 99))
 			}
+			assert.Equal(t, 3*time.Second, cursor.Doubts())
 			for range c.looks {
 				cursor.Done(seconds(1), 98)
 			}
 			assert.Equal(t, c.want, refreshed(seconds(c.after), c.rows...))
 			assert.Equal(t, c.again, cursor.Again())
 		})
+	}
+}
+
+// What another replica has shown counts from the first time that it showed as much.
+func TestCursorKnowsWhatOthersHaveShown(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		second int64
+		want   refresh.Doubt
+	}{
+		{"the same again", 99, refresh.Whole},
+		{"more", 100, refresh.Whole},
+		{"less", 98, refresh.Behind},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cursor := newCursor()
+			full(cursor, minute(0), 98, 99)
+			pull(cursor, minute(9.5), 101)
+			cursor.Behind(minute(10), 99)
+			for range 5 {
+				cursor.Done(minute(10.1), 98)
+			}
+			cursor.Behind(minute(10.2), c.second)
+			list := cursor.Tail(minute(10.4))
+			list.Add(98, 98)
+			list.Add(99, 99)
+			require.NoError(t, cursor.Older(minute(10.4), list, false, func() bool { return true }))
+			assert.Equal(t, c.want, list.Doubt())
+		})
+	}
+}
+
+// As long as no server was seen to lag behind, only those are in doubt who had a higher
+// sequence than the list shows.
+func TestCursorDoubtsSome(t *testing.T) {
+	t.Parallel()
+	for _, lags := range []bool{false, true} {
+		cursor := newCursor()
+		full(cursor, minute(0), 97, 98, 99)
+		pull(cursor, minute(9.5), 100, 101)
+		if lags {
+			cursor.Lags()
+		}
+		list := cursor.Tail(minute(10))
+		assert.False(t, list.Doubts(101), "nothing is known yet")
+		list.Add(98, 98)
+		list.Add(100, 100)
+		require.NoError(t, cursor.Older(minute(10), list, false, func() bool { return true }))
+		assert.True(t, list.Doubts(101))
+		assert.Equal(t, lags, list.Doubts(100), "it is shown")
+		assert.Equal(t, lags, list.Doubts(97), "it was not changed lately")
 	}
 }

@@ -134,6 +134,25 @@ func TestTheGuardAddsUp(t *testing.T) {
 		s.after(time.Minute).increment(page(0, 1))
 		assert.Equal(t, 0, s.gen.Held.LostRoles())
 	})
+	t.Run("a role that was all they had, whose loss was confirmed", func(t *testing.T) {
+		t.Parallel()
+		school := func(teachers ...string) list {
+			l := users(40, "pupil", "monitor")
+			for id := range int64(12) {
+				l[id+1] = teachers
+			}
+			return l
+		}
+		s := begin(t, school("teacher"))
+		left := school()
+		left[13] = []string{"pupil"} // and what somebody else has lost counts
+		for range 4 {
+			s.after(5*time.Minute).refresh(left, snapshot.RemovalContext{})
+		}
+		require.Nil(t, s.gen.Held)
+		s.after(time.Minute).increment(list{14: {}})
+		assert.Nil(t, s.gen.Held)
+	})
 	t.Run("users who come back", func(t *testing.T) {
 		t.Parallel()
 		s := begin(t, users(100, "teacher"))
