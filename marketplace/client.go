@@ -175,7 +175,7 @@ func New(cfg Config) *Client {
 	base, baseErr := wire.CheckBaseURL(cfg.BaseURL, "https://market.example.com/api")
 	listPath := wire.Or(cfg.Path, defaultPath)
 	if baseErr == nil && cfg.Path == "" && strings.HasSuffix(strings.TrimRight(base.Path, "/"), "/"+defaultPath) {
-		baseErr = fmt.Errorf("Config.BaseURL: it ends in %s, which the client adds itself: leave that out", defaultPath)
+		baseErr = fmt.Errorf("Config.BaseURL: it ends in %s, which the client adds itself: expected the URL without that", defaultPath)
 	}
 	var roleListErr error
 	if cfg.RoleListPath != "" {
