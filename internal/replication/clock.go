@@ -10,9 +10,6 @@ import (
 // of them was set, or the machine was suspended.
 const slack = int64(time.Second)
 
-// ancient is an age at which nothing counts.
-const ancient = 100 * 365 * 24 * time.Hour
-
 // A storeClock is what a replica knows of the store's clock, by its own two. The
 // zero value knows nothing.
 type storeClock struct {
@@ -22,9 +19,7 @@ type storeClock struct {
 	epoch, void string        // of the store then; one whose times are worth nothing
 	prev        clock.Instant // of the last event
 	moved       bool          // the wall clock and the monotonic one have drifted apart since
-	movedAt     int64         // after this, on the monotonic clock, for the last time
-	firstAt     int64         // and for the first
-	firstBy     int64         // by how much the wall clock went ahead then
+	movedAt     int64         // after this, on the monotonic clock
 
 	// doubt is for how long both clocks of this process may have stood still, as
 	// those of a virtual machine can, unless the store's clock was put forward: what
@@ -63,9 +58,6 @@ func (c *storeClock) read(e *Event) (mono, wall int64, set bool) {
 		switch d := byWall - byMono; {
 		case c.moved && (set || d < 0 || d > c.doubt+slack):
 			mono, wall = byMono-passed, byWall-passed
-			if passed-byMono-c.firstBy <= slack && passed-byMono-c.firstBy >= -slack {
-				c.movedAt = c.firstAt // that was all: what is of since then was measured rightly
-			}
 		case set && passed > byMono+slack:
 			c.doubt, c.doubtAt = c.doubt+passed-byMono, now.Mono
 		}
@@ -80,9 +72,6 @@ func (c *storeClock) drift(now clock.Instant) bool {
 	first := c.prev == (clock.Instant{}) // the monotonic clock may read anything, also less than 0
 	d := (now.Wall - c.prev.Wall) - (now.Mono - c.prev.Mono)
 	moved := c.timed && (d > slack || d < -slack)
-	if moved && !c.moved {
-		c.firstAt, c.firstBy = c.prev.Mono, d
-	}
 	if moved {
 		c.moved, c.movedAt = true, c.prev.Mono
 	}
@@ -91,14 +80,9 @@ func (c *storeClock) drift(now clock.Instant) bool {
 }
 
 // instant returns the earliest instant at which the store's clock can have read
-// that. In doubt, nothing is younger than it is: what it cannot have read yet is worth
-// nothing, and as old as can be.
+// that. In doubt, nothing is younger than it is.
 func (c *storeClock) instant(stamp int64, now clock.Instant) clock.Instant {
-	age := now.Mono + c.high - stamp
-	if age < -slack {
-		return now.Add(-ancient)
-	}
-	return now.Add(-time.Duration(max(0, age)))
+	return now.Add(-time.Duration(max(0, now.Mono+c.high-stamp)))
 }
 
 // latest returns the latest such instant.
@@ -113,4 +97,9 @@ func (c *storeClock) stamp(i, now clock.Instant) int64 {
 		t -= c.doubt
 	}
 	return max(1, t)
+}
+
+// future reports whether that cannot have been read from the store's clock yet.
+func (c *storeClock) future(stamp int64, now clock.Instant) bool {
+	return stamp > now.Mono+c.high+slack
 }

@@ -62,8 +62,7 @@
 //     until the next full refresh.
 //   - That a virtual machine was frozen, with both of its clocks, while the store was
 //     away or its clock was set too. Until its wall clock is set right, ages are too
-//     young by as much, as they are without a store. If it was frozen in the middle of a
-//     full refresh, that one may replace a later base.
+//     young by as much, as they are without a store.
 //
 // Nor does anything say which of two rows with one sequence is newer, if a server of the
 // source lags behind: the one that was read later counts.

@@ -30,7 +30,8 @@ type Shell struct {
 	waiting [Kinds]chan bool // told true to refresh, false if another replica has
 	status  Status
 	told    map[string]failure // what the log was told last, by what failed
-	spent   clock.Instant      // until then the budget is spent
+	spent   clock.Instant
+	wait    time.Duration // for which the budget is spent from then
 }
 
 // A failure is one that the log was told of.
@@ -62,7 +63,7 @@ func (s *Shell) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.Base = s.state.base
+	st.Base = s.state.Base()
 	for k := range Kinds {
 		st.Holds[k] = s.state.Holds(k, s.now())
 	}
@@ -79,6 +80,11 @@ func (s *Shell) Await(ctx context.Context, k Kind, demanded <-chan struct{}, sel
 	s.waiting[k] = told
 	s.mu.Unlock()
 	for due := (Event{Type: Due, Kind: k, Self: self}); ; {
+		select {
+		case <-demanded:
+			due.Demand, demanded = true, nil
+		default:
+		}
 		s.send(due)
 		select {
 		case run := <-told:
@@ -111,7 +117,7 @@ func (s *Shell) Read(at clock.Instant, e Entry) { s.send(Event{Type: Read, At: a
 // cause. local decides where the store does not.
 func (s *Shell) Spend(ctx context.Context, perMinute int, local func() bool) bool {
 	s.mu.Lock()
-	over, failing := s.spent.Age(s.now()) < 0, s.state.failing
+	over, failing := s.wait > 0 && s.spent.Age(s.now()) < s.wait, s.state.Failing()
 	s.mu.Unlock()
 	if over || failing {
 		return !over && local()
@@ -124,7 +130,7 @@ func (s *Shell) Spend(ctx context.Context, perMinute int, local func() bool) boo
 	}
 	if !ok {
 		s.mu.Lock()
-		s.spent = s.now().Add(wait)
+		s.spent, s.wait = s.now(), wait
 		s.mu.Unlock()
 	}
 	return ok
@@ -140,6 +146,7 @@ func (s *Shell) send(e Event) {
 // run gives the state its events.
 func (s *Shell) run() {
 	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for s.ctx.Err() == nil {
 		e := Event{Type: Tick}
 		select {
@@ -151,11 +158,7 @@ func (s *Shell) run() {
 		s.step(e)
 		timer.Reset(time.Duration(max(0, s.state.Next()-s.now().Mono)))
 	}
-	for k := range Kinds {
-		if s.state.Holds(k, s.now()) {
-			s.do(Action{Type: Release, Kind: k})
-		}
-	}
+	s.step(Event{Type: Closing})
 }
 
 // step takes an event and all that follow from it at once.
@@ -168,47 +171,54 @@ func (s *Shell) step(first Event) {
 		s.state = next
 		s.mu.Unlock()
 		for _, a := range actions {
-			queue = append(queue, s.do(a))
+			if follows, ok := s.do(a); ok {
+				queue = append(queue, follows)
+			}
 		}
 	}
 }
 
-// do carries out an action. What follows from it at once is returned: a Tick, if
-// nothing else, as what requests see may have changed.
-func (s *Shell) do(a Action) Event {
+// do carries out an action. What follows from it at once is returned: a Tick, if what
+// requests see has changed.
+func (s *Shell) do(a Action) (follows Event, ok bool) {
 	switch a.Type {
 	case Sync:
 		sent := s.now()
 		var reply Reply
-		err := s.call(asking, Timeout, func(ctx context.Context) (err error) {
+		err := s.call(asking, func(ctx context.Context) (err error) {
 			reply, err = s.store.Sync(ctx, a)
 			return err
 		})
-		return Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil}
+		return Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil}, true
 	case Run, Skip:
 		s.mu.Lock()
 		told := s.waiting[a.Kind]
 		s.waiting[a.Kind] = nil
 		s.mu.Unlock()
-		if told != nil {
+		switch {
+		case told != nil:
 			told <- a.Type == Run
-		} else if a.Type == Run { // nobody waits any more
-			return Event{Type: Ran, Kind: a.Kind}
+		case a.Type == Run: // nobody waits any more
+			return Event{Type: Ran, Kind: a.Kind}, true
 		}
 	case Soon:
 		s.host.Soon(a.Kind)
 	case Release:
-		s.call("giving a lease back", Timeout, func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) })
+		s.call("giving a lease back", func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) })
 	case Append:
-		if !s.state.failing { // or each call would take as long as it may, and the next refresh wait
-			s.call("publishing rows", Timeout, func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) })
+		if s.state.Failing() {
+			break // each call would take as long as it may, and the next refresh waits
 		}
+		s.call("publishing rows", func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) })
 	case Confirm:
 		s.host.Confirm(a.At)
+		return follows, true
 	case Apply:
 		s.host.Apply(a.Entries)
+		return follows, true
 	case Shift:
 		s.host.Shift(a.Shifted)
+		return follows, true
 	case Load:
 		clocks, now := s.state.clock, s.now()
 		s.done.Go(func() { s.load(a, func(stamp int64) clock.Instant { return clocks.instant(stamp, now) }) })
@@ -216,22 +226,23 @@ func (s *Shell) do(a Action) Event {
 		before := s.state.seen
 		s.done.Go(func() { s.publish(a, before) })
 	}
-	return Event{Type: Tick}
+	return follows, false
 }
 
 const (
-	asking       = "asking how things stand" // tells whether the store can be reached
-	transferTime = 5 * time.Minute           // how long a base may take on its way
-	leaveTime    = 400 * time.Millisecond    // how long a call may take while the replica leaves the group
-	logEvery     = time.Minute               // how often the log is told that a call goes on failing
+	leaveTime    = 400 * time.Millisecond // how long a call may take while the replica leaves the group
+	transferTime = 5 * time.Minute        // how long a base may take on its way
 )
 
-// call calls the store, and notes how that ends.
-func (s *Shell) call(doing string, lasts time.Duration, do func(context.Context) error) error {
-	ctx := s.ctx
-	if ctx.Err() != nil {
-		ctx, lasts = context.WithoutCancel(ctx), leaveTime
+// call makes a short call to the store, and notes how it ends.
+func (s *Shell) call(doing string, do func(context.Context) error) error {
+	if s.ctx.Err() != nil {
+		return s.try(context.WithoutCancel(s.ctx), leaveTime, doing, do)
 	}
+	return s.try(s.ctx, Timeout, doing, do)
+}
+
+func (s *Shell) try(ctx context.Context, lasts time.Duration, doing string, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	err := panics.Call("the shared store", func() error { return do(ctx) })
@@ -245,7 +256,7 @@ func (s *Shell) call(doing string, lasts time.Duration, do func(context.Context)
 }
 
 func (s *Shell) load(a Action, instant func(stamp int64) clock.Instant) {
-	err := s.call("taking a base", transferTime, func(ctx context.Context) error {
+	err := s.try(s.ctx, transferTime, "taking a base", func(ctx context.Context) error {
 		return s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, instant)
 	})
 	s.send(Event{Type: Loaded, Failed: err != nil})
@@ -253,7 +264,7 @@ func (s *Shell) load(a Action, instant func(stamp int64) clock.Instant) {
 
 func (s *Shell) publish(a Action, before Base) {
 	var b Base
-	err := s.call("publishing a base", transferTime, func(ctx context.Context) (err error) {
+	err := s.try(s.ctx, transferTime, "publishing a base", func(ctx context.Context) (err error) {
 		b, err = s.store.Publish(ctx, a.Base, before, a.Epoch, func(w io.Writer) error {
 			return s.host.Write(w, a.At, func(i clock.Instant) int64 { return a.Base.Began + i.Mono - a.At.Mono })
 		})
@@ -265,8 +276,14 @@ func (s *Shell) publish(a Action, before Base) {
 		s.status.PublishedAt = s.now().Time()
 		s.mu.Unlock()
 	}
-	s.send(Event{Type: Published, Reply: Reply{Base: b}, Failed: err != nil})
+	refused := errors.Is(err, ErrRefused)
+	s.send(Event{Type: Published, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
 }
+
+const (
+	asking   = "asking how things stand" // tells whether the store can be reached
+	logEvery = time.Minute               // how often the log is told that a call goes on failing
+)
 
 // note remembers how a call to the store has ended. The log is told of a failure
 // when it is another than before, and once a minute.

@@ -296,7 +296,7 @@ func (r *simReplica) publish(b replication.Base, epoch string) {
 			return ok
 		}, func(done, ok bool) {
 			r.publishing--
-			r.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: base}, Failed: !done || !ok})
+			r.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: base}, Failed: !done, Refused: done && !ok})
 		})
 	})
 }

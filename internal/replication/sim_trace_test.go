@@ -31,11 +31,11 @@ func (g *simGroup) trace(line func() string) {
 // the simulation, but for what the store says.
 func (r *simReplica) traceEvent(e *replication.Event, actions []replication.Action) string {
 	at := func(mono int64) time.Duration { return time.Duration(mono) + r.birth + r.asleep }
-	types := []string{"tick", "due", "synced", "ran", "read", "loaded", "published"}
+	types := []string{"tick", "due", "synced", "ran", "read", "loaded", "published", "closing"}
 	does := []string{"sync", "run", "skip", "soon", "release", "load", "confirm", "apply", "publish", "append", "shift"}
 	var b strings.Builder
-	fmt.Fprintf(&b, "replica %d: %s %v, failed %t, demand %t; base of %v (in truth %v), rows of %v (in truth %v), age %v, cursor %d, first %d, listed %d",
-		r.id, types[e.Type], e.Kind, e.Failed, e.Demand, at(e.Own.Began.Mono), r.own.trueBegan, at(e.Own.Contact.Mono), r.own.upTo, e.Own.Began.Age(e.Now), r.own.cursor, r.own.first, r.own.listed)
+	fmt.Fprintf(&b, "replica %d: %s %v, failed %t, refused %t, demand %t; base of %v (in truth %v), rows of %v (in truth %v), age %v, cursor %d, first %d, listed %d",
+		r.id, types[e.Type], e.Kind, e.Failed, e.Refused, e.Demand, at(e.Own.Began.Mono), r.own.trueBegan, at(e.Own.Contact.Mono), r.own.upTo, e.Own.Began.Age(e.Now), r.own.cursor, r.own.first, r.own.listed)
 	if e.Type == replication.Synced {
 		l := &e.Reply
 		fmt.Fprintf(&b, "\n\tat %v of %q: %s of %v, %d entries, wanted %v, held %v, granted %v", traceStamp(l.Time), l.Epoch, l.Base.Name,

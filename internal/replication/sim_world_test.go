@@ -34,8 +34,8 @@ type simEvent struct {
 	do   func()
 }
 
-// A simQueue is sorted, the next last: most of what is planned comes soon, and so
-// close to the end.
+// A simQueue is a heap. container/heap takes half of the simulation's time, for
+// the interfaces.
 type simQueue []simEvent
 
 func (e *simEvent) before(other *simEvent) bool {
@@ -43,19 +43,35 @@ func (e *simEvent) before(other *simEvent) bool {
 }
 
 func (q *simQueue) push(e simEvent) {
-	all := append(*q, e)
+	*q = append(*q, e)
+	all := *q
 	i := len(all) - 1
-	for ; i > 0 && all[i-1].before(&e); i-- {
-		all[i] = all[i-1]
+	for ; i > 0 && e.before(&all[(i-1)/2]); i = (i - 1) / 2 {
+		all[i] = all[(i-1)/2]
 	}
-	all[i], *q = e, all
+	all[i] = e
 }
 
 func (q *simQueue) pop() simEvent {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last], *q = simEvent{}, (*q)[:last]
-	return e
+	all := *q
+	first, last := all[0], len(all)-1
+	e := all[last]
+	all[last] = simEvent{}
+	all = all[:last]
+	i := 0
+	for last > 0 {
+		child := 2*i + 1
+		if child+1 < last && all[child+1].before(&all[child]) {
+			child++
+		}
+		if child >= last || !all[child].before(&e) {
+			all[i] = e
+			break
+		}
+		all[i], i = all[child], child
+	}
+	*q = all
+	return first
 }
 
 // A simWorld has the time, and what is in it.
@@ -76,7 +92,7 @@ func (w *simWorld) after(d time.Duration, do func()) {
 }
 
 func (w *simWorld) run(until time.Duration) {
-	for len(w.queue) > 0 && w.queue[len(w.queue)-1].at <= until {
+	for len(w.queue) > 0 && w.queue[0].at <= until {
 		e := w.queue.pop()
 		w.now = e.at
 		if e.who != nil {

@@ -24,9 +24,8 @@ type Config struct {
 	Lease time.Duration // how long a lease lasts without being renewed
 
 	// Bound is how long a due refresh may wait for another replica's before this
-	// one refreshes by itself, and DemandBound how long one may that somebody waits
-	// for. So long waits a replica that has nothing for a store that fails, too: of
-	// many that start at once, each is slow.
+	// one refreshes by itself, and DemandBound how long one may that somebody
+	// waits for.
 	Bound       [Kinds]time.Duration
 	DemandBound time.Duration
 }
@@ -80,7 +79,8 @@ const (
 	Ran                        // the refresh that a Run allowed has ended
 	Read                       // an incremental refresh of this replica has read Entry, which began at At
 	Loaded                     // a Load has ended: the host has the base, or Failed
-	Published                  // a Publish has ended: Reply.Base is published, or Failed
+	Published                  // a Publish has ended: done, Refused or Failed
+	Closing                    // the gate is being closed
 )
 
 // An Event is what Step is told.
@@ -99,9 +99,10 @@ type Event struct {
 	At    clock.Instant // of Read
 	Entry Entry         // of Read, which ended now; its times are not set
 
-	Failed bool
-	SameAs clock.Instant // of Ran: the full refresh has found the list as it was in the base that began then, untouched
-	Again  time.Duration // of Ran, if it failed: how long the source wants to be left alone
+	Failed  bool
+	Refused bool          // of Published: another replica holds the lease, or has published a later base
+	SameAs  clock.Instant // of Ran: the full refresh has found the list as it was in the base that began then, untouched
+	Again   time.Duration // of Ran, if it failed: how long the source wants to be left alone
 }
 
 // A Reply is what the store answers to a Sync, all of one moment.
