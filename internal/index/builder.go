@@ -42,9 +42,9 @@ type Builder struct {
 	assigned RoleSet
 
 	// What Finish notices: the same user more than once, and those of them
-	// whose roles differed; and who has an invalid row and a newer one that is not.
-	Duplicates, Conflicts int
-	Mended                []int64
+	// whose roles differed; and those with an invalid row and a newer one that is
+	// not.
+	Duplicates, Conflicts, Mended int
 
 	// The codes by the numbers that rows have until Settle, and which of them
 	// are in use. final has the numbers that they get, nil if they are the same.
@@ -270,7 +270,7 @@ func (b *Builder) merge(drafts []draft, record []byte) []draft {
 			bad, good = good, bad
 		}
 		if bad.sequence > 0 && bad.sequence < good.sequence {
-			b.Mended = append(b.Mended, d.id)
+			b.Mended++
 		}
 	}
 	if old.listed() && (!d.listed() || d.sequence >= old.sequence) {

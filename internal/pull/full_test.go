@@ -397,19 +397,6 @@ func TestWhoIsMendedWhileTheListIsRead(t *testing.T) {
 	assert.Contains(t, w.listed(), int64(2))
 }
 
-// Who is mended while the list is read is admitted by the next incremental refresh that
-// shows them as they are: it says that all changes up to its beginning are known.
-func TestWhoIsMendedWhileTheListIsReadIsShownByAnIncrementalRefresh(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t).open(user(1, 1, "a"))
-	_, err := w.shows([]record{user(1, 1, "a"), bad(2, 2)}, []record{user(2, 3, "a")}).full()
-	require.NoError(t, err)
-	assert.NotContains(t, w.listed(), int64(2))
-	_, err = w.shows([]record{user(2, 3, "a")}).increment()
-	require.NoError(t, err)
-	assert.Contains(t, w.listed(), int64(2))
-}
-
 // A record that does not say whose it is shows its sequence all the same: a list in
 // which the user with the highest sequence has become unreadable is not older.
 func TestAnUnreadableRecordHasTheHighestSequence(t *testing.T) {

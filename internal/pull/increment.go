@@ -180,7 +180,7 @@ func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, m
 	if err != nil {
 		return seen, err
 	}
-	if len(rows.table.Mended) > 0 {
+	if rows.table.Mended > 0 {
 		p.fullForDoubt(started)
 	}
 	p.Cursor.Page(p.Clock(), rows.sequences, moves)

@@ -205,9 +205,6 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 		return nil, nil, seen, err
 	}
 	next.Cursor = p.Cursor.Full(started, p.Clock(), tail, p.gone(before, next, recent))
-	for _, id := range list.table.Mended {
-		p.Cursor.Doubt(id) // an incremental refresh that shows them as they are now counts
-	}
 	if p.Share != nil && next.Same(before) {
 		p.sameAs = before.Refreshed
 	}
@@ -216,7 +213,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	}
 	p.began = began
 	p.Now.Publish(next)
-	if len(list.table.Mended) > 0 {
+	if list.table.Mended > 0 {
 		p.fullForDoubt(started)
 	}
 	if p.Changed != nil { // they come in the order in which lists are published
