@@ -204,8 +204,9 @@ func TestWhoeverWasChangedLastIsGone(t *testing.T) {
 				for id := int64(3); id < 6; id++ {
 					g.source.Put(record(id, in(7, "teacher")))
 					require.NoError(t, g.gates[id%3].Refresh(t.Context()))
-					for !g.all(true, id) { // if a full refresh has just begun: with the next incremental one
+					for begun := time.Now(); !g.all(true, id); { // if a full refresh has just begun: with the next incremental one
 						g.settle(time.Second)
+						require.Less(t, time.Since(begun), 2*time.Minute)
 					}
 					g.source.Remove(id)
 					if c.ask {
