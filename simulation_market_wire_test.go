@@ -132,14 +132,12 @@ func (w *mktWorld) beginPull(full bool) *mktPull {
 func (w *mktWorld) took(p *mktPull) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// There is nothing to compare the first list with.
-	first := !slices.ContainsFunc(w.pulls[0], func(q *mktPull) bool { return q.end < simForever && q.err == nil })
 	for _, row := range p.rows {
 		person := w.person(row.id)
 		if !p.full {
 			person.sent = max(person.sent, row.seq)
 		}
-		if row.cleared && (!p.full || first || person.changed > w.clearedSince-5*time.Minute) {
+		if row.cleared && (!p.full || person.changed > w.clearedSince-5*time.Minute) {
 			person.blurred = true
 		}
 	}

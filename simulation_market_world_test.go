@@ -85,11 +85,6 @@ func newMktRules(rng *rand.Rand) mktRules {
 	if r.perSecond > 0 {
 		r.rate = min(r.rate, float64(r.page*r.perSecond)/6)
 	}
-	if slices.Contains(r.kinds, mktTooMany) {
-		// Nor one whose marketplace refuses so many requests, however few they are, that
-		// the client sends two a second: see its pacer. Two refreshes share them.
-		r.rate = min(r.rate, float64(r.page)/3)
-	}
 	return r
 }
 

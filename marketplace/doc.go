@@ -39,10 +39,9 @@
 //   - The list has ended at the first page that is short beside what the server
 //     gives (the smaller of the limit and the largest page seen), and one more
 //     request confirms that. What changes later comes with the next incremental
-//     refresh. A short page of a server whose pages are of uneven size, or that
-//     has come to give fewer users at a time, means nothing. So if the request
-//     that confirms it has news, the short page is asked for again: it has to go
-//     as far as those news, or to have clearly more users than before.
+//     refresh. A short page of a server whose pages are of uneven size means
+//     nothing: asked for again it is as short as before, while a list that
+//     grows shows more.
 //   - If users share a sequence and a page ends between them, a server that
 //     answers with "above the cursor" would never name the rest of them. So
 //     the client asks again from one below the highest sequence, and users who

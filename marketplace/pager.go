@@ -45,7 +45,6 @@ type pager struct {
 	lowest   int64 // the lowest sequence seen
 	atCursor int   // rows with the cursor's sequence that were counted
 	pages    int
-	rows     int   // of the page before
 	ask      int64 // what the page at hand was to come after
 
 	// inclusive says that the server answers from the cursor on.
@@ -61,7 +60,6 @@ type pager struct {
 	// spanning is the short page that is asked for once more: see confirm.
 	spanning *span
 	spans    int // how often that was done
-	grown    int // rows that it had then, if so many more that the next page decides
 	uneven   bool
 
 	users  uint64 // that of the page before
@@ -72,7 +70,6 @@ type pager struct {
 type span struct {
 	ask, high int64
 	rows      int
-	prior     int // rows of the page before it
 }
 
 // maxAbsent is how often the page after a full one is asked for again if it lacks
@@ -80,17 +77,14 @@ type span struct {
 const maxAbsent = 2
 
 // maxSpans is how often a short page is asked for again before the server is
-// taken for one whose pages are of uneven size; then once in pagesPerSpan pages.
-const (
-	maxSpans     = 2
-	pagesPerSpan = 8
-)
+// taken for one whose pages are of uneven size.
+const maxSpans = 2
 
 func newPager(after int64, limit int, unique bool, known int) *pager {
 	p := &pager{limit: limit, after: after, full: after == 0, unique: unique, known: known, cursor: after, ask: after, lowest: math.MaxInt64}
 	if !p.full {
-		// Two pages that are short beside the capacity that was known are no
-		// end yet: it may have fallen since. See confirm.
+		// What is missed now comes with the next full refresh, so that the
+		// capacity is taken on trust.
 		p.capacity = min(max(known, 0), limit)
 		if known == 0 {
 			p.capacity = limit
@@ -132,8 +126,6 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	// Rows without a user id may be others than before.
 	repeated := !t.unnamed && t.users == p.users
 	p.users = t.users
-	prior := p.rows
-	p.rows = t.rows
 	if fault := p.check(t, repeated); fault != nil {
 		return false, fault
 	}
@@ -147,7 +139,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	if t.high <= p.cursor {
 		return p.stuck(t)
 	}
-	p.before, p.last = p.last, &span{p.ask, t.high, t.rows, prior}
+	p.before, p.last = p.last, &span{p.ask, t.high, t.rows}
 	p.cursor, p.atCursor = t.high, t.atHigh
 	if repeated {
 		// All of them have changed since they were read, and whoever has not
@@ -182,30 +174,23 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 	return nil
 }
 
-// exceeds reports whether a page has clearly more rows than another: servers that
-// send some users twice give a few more or fewer each time.
-func exceeds(rows, other int) bool { return rows > other+other/20 }
-
 // confirm decides what comes after a page that moved the cursor. If that page
 // and the one before it are short, the list had ended by then, and what came
-// since is new; unless the server's pages are of uneven size, or it gives fewer
-// rows than it did, so that a short one means nothing. Then the short one asked for
-// again is as short as before, while a list that grows shows more. An incremental
-// refresh takes a few rows, which no server caps, for the end.
+// since is new; unless the server's pages are of uneven size, so that a short
+// one means nothing. Then the short one asked for again is as short as before,
+// while a list that grows shows more. An incremental refresh need not know: the
+// next one goes on from here.
 func (p *pager) confirm() (done bool) {
-	grown := p.grown
-	p.grown = 0
-	switch {
-	case exceeds(grown, p.last.rows):
-		return true
-	case p.before == nil:
-	case !p.full && p.short(p.before.rows) && p.last.rows < fewestPerPage && p.capacity >= 10*fewestPerPage:
-		return true
-	case p.spans < maxSpans+p.pages/pagesPerSpan && p.short(p.before.rows) && (p.short(p.last.rows) || p.widest && p.last.rows < p.limit) && p.tells():
+	if p.before != nil && !p.uneven && p.short(p.before.rows) && (p.short(p.last.rows) || p.widest && p.last.rows < p.limit) {
+		if !p.full {
+			p.ask = p.onward()
+			return p.short(p.last.rows)
+		}
 		p.spanning, p.ask = p.before, p.before.ask
 		p.spans++
 		return false
-	case p.full && p.pages == 2 && p.last.rows == p.before.rows && p.last.rows < p.limit && p.last.rows != p.known:
+	}
+	if p.full && p.pages == 2 && p.before != nil && p.last.rows == p.before.rows && p.last.rows < p.limit && p.last.rows != p.known {
 		// All that the server gives at a time, or a short list that grows by as
 		// much from page to page.
 		p.spanning, p.ask = p.before, p.before.ask
@@ -213,14 +198,6 @@ func (p *pager) confirm() (done bool) {
 	}
 	p.ask = p.onward()
 	return false
-}
-
-// tells reports whether asking again can show that the list had ended: a page has
-// room for what the last two had, or for clearly more than either; or if not, that the
-// next two would tell no sooner.
-func (p *pager) tells() bool {
-	room := min(p.limit, p.capacity)
-	return p.before.rows+p.last.rows <= room || 2*p.last.rows > room || exceeds(room, p.before.rows)
 }
 
 // onward is what the next page is to come after: one less than the cursor, to
@@ -233,27 +210,20 @@ func (p *pager) onward() int64 {
 	return p.cursor - 1
 }
 
-// spanned takes in the short page that was asked for again. That it goes further
-// than it did means nothing: some of its users may have changed, which made room
-// for others. It must go as far as the page after it did, or have clearly more rows
-// than both. In that case the server may give more rows just now, which the next
-// page tells, unless the page before it had more as well.
+// spanned takes in the short page that was asked for again.
 func (p *pager) spanned(t tally) (done bool) {
-	was, then := p.spanning, p.last
-	p.spanning, p.last = nil, nil
+	was := p.spanning
+	p.spanning = nil
 	if t.high > p.cursor {
 		p.cursor, p.atCursor = t.high, t.atHigh
 	}
-	p.ask = p.onward()
-	ended := p.short(was.rows) && p.short(then.rows)
-	switch more := exceeds(t.rows, max(was.rows, then.rows)); {
-	case ended && more && !exceeds(was.prior, was.rows):
-		p.grown = t.rows
-	case ended && (more || t.high >= then.high):
+	grown := t.high > was.high
+	if grown && p.short(was.rows) && p.short(p.last.rows) {
 		return true
-	default:
-		p.uneven = p.uneven || p.spans >= maxSpans
 	}
+	p.uneven = p.uneven || !grown && p.spans == maxSpans
+	p.last = nil
+	p.ask = p.onward()
 	return false
 }
 

@@ -83,23 +83,15 @@ func TestTheWayThroughAList(t *testing.T) {
 		{"users without a sequence", all, 20, []string{"1:? 2:?"}, "0", ""},
 		{"a page of news without a sequence", 7, 2, []string{"1:? 2:?"}, "7", marketplace.FailureCursorLoop},
 
-		{"a list that ends while it grows", all, 20, []string{"1-10", "10-14", "14-16", "10-17"}, "0 9 13 9", ""},
-		{"a list that ends while it changes", all, 20, []string{"1-10", "10-14", "14-16", "10 13-16"}, "0 9 13 9", ""},
-		{"a short page that goes further, since one of its users has changed", all, 20, []string{"1-10", "10-14", "14-18", "10 12-15", "18-19", ""}, "0 9 13 9 17 18", ""},
-		{"a short page before a longer one, which the server gives from then on", all, 20, []string{"1-20", "20-24", "24-33", "20-29", "33-34", "34"}, "0 19 23 19 32 33", ""},
-		{"a short page that has a user twice, when it is asked for again", all, 90, []string{"1-40", "40-69", "69-98", "40-57 57 58-69", "98-99", "99"}, "0 39 68 39 97 98", ""},
+		{"a list that ends while it grows", all, 20, []string{"1-10", "10-14", "14-16", "10-16"}, "0 9 13 9", ""},
 		{"a short page among others", all, 20, []string{"1-10", "10-14", "14-16", "10-14", "16"}, "0 9 13 9 15", ""},
 		{"a short page before one that is longer", all, 20, []string{"1-10", "10-14", "14-25", "10-14", "25"}, "0 9 13 9 24", ""},
 		{"a short page before a full one", all, 20, []string{"1-10", "10-14", "14-33", "33"}, "0 9 13 32", ""},
 		{"pages of uneven size", all, 20, []string{"1-10", "10-14", "14-16", "10-14", "16-19", "19-21", "16-19", "21-22", "22", ""}, "0 9 13 9 15 18 15 20 21 22", ""},
 		{"pages of uneven size, and nothing behind", all, 20, []string{"1-10", "10-14", "14-16", "10-14", "16-19", "19-21", "16-19", "21-22", ""}, "0 9 13 9 15 18 15 20 21 22", ""},
 		{"two pages of one size, as a server gives them", all, 20, []string{"1-5", "5-9", "1-5", "9"}, "0 4 0 8", ""},
-		{"two pages of one size, of a list that grew", all, 20, []string{"1-5", "5-9", "1-9", "9-10"}, "0 4 0 8", ""},
-		{"two pages of one size, before the server gives more", all, 20, []string{"1-5", "5-9", "1-9", "9-17", "17-18", "18"}, "0 4 0 8 16 17", ""},
-		{"two short pages of news", 7, 20, []string{"8-12", "12-14", "8-14", "14-15"}, "7 11 7 13", ""},
-		{"two pages of news of a server that gives fewer than it did", 7, 20, []string{"8-12", "12-16", "8-12", "16-20", "20"}, "7 11 7 15 19", ""},
-		{"a page of news that goes further, since one of its users has changed", 7, 20, []string{"8-12", "12-16", "8 10-13", "16-17", "17"}, "7 11 7 15 16", ""},
-		{"two pages of news of a server that gives more again", 7, 20, []string{"8-12", "12-16", "8-22", "22-36", "36-37", "22-37", "37"}, "7 11 7 21 35 21 36", ""},
+		{"two pages of one size, of a list that grew", all, 20, []string{"1-5", "5-9", "1-9"}, "0 4 0", ""},
+		{"two short pages of news", 7, 20, []string{"8-12", "12-14"}, "7 11", ""},
 		{"nothing behind a full page, whichever server is asked", all, 20, []string{"1-20", ""}, "0 19 19 19", ""},
 		{"nothing behind a full page, of a server that lags behind", all, 20, []string{"1-20", "", "20-22", "22"}, "0 19 19 21", ""},
 		{"nothing behind a full page so short that it may be the list", all, 9, []string{"1-9", ""}, "0 8", ""},
@@ -149,7 +141,7 @@ func TestMaxUsersAmongPagesAskedForAgain(t *testing.T) {
 		pages string // with commas between them
 		users int
 	}{
-		{"1-10,10-14,14-16,10-16,16", 16}, {"1-10,10-14,14-16,10-18,18", 18}, {"1-10,10-14,14-16,10-14,16", 16}, {"1-5,5-9,1-5,9", 9}, {"1-5,5-9,1-12,12", 12},
+		{"1-10,10-14,14-16,10-16", 16}, {"1-10,10-14,14-16,10-18", 18}, {"1-10,10-14,14-16,10-14,16", 16}, {"1-5,5-9,1-5,9", 9}, {"1-5,5-9,1-12", 12},
 	} {
 		for most, fits := range map[int]bool{c.users: true, c.users - 1: false} {
 			_, err := pull(t, client(paged(c.pages), func(cfg *marketplace.Config) { cfg.PageSize, cfg.MaxUsers = 20, most }), 0)
