@@ -78,6 +78,9 @@ func fixedSegments(pattern string) (fixed []bool) {
 // it for a value of "/{name}".
 func isWrittenPlainly(uri string, fixed []bool) bool {
 	path, _, _ := strings.Cut(uri, "?")
+	if !strings.Contains(path, "%") {
+		return true // as most, which need no slice
+	}
 	segments := strings.Split(path[1:], "/")
 	for i := range min(len(fixed), len(segments)) {
 		if fixed[i] && hasNeedlessEscape(segments[i]) {
