@@ -13,8 +13,8 @@ import (
 	"github.com/rolegate/rolegate/internal/panics"
 )
 
-// A Shell runs a [State]: it has one goroutine, and one more while a base is read
-// or written. Its methods are safe for concurrent use.
+// A Shell runs a [State]: it has one goroutine, and one more for each call that can take
+// long: asking how things stand, and reading or writing a base. Its methods are safe for concurrent use.
 type Shell struct {
 	store  Store
 	host   Host
@@ -183,13 +183,7 @@ func (s *Shell) step(first Event) {
 func (s *Shell) do(a Action) (follows Event, ok bool) {
 	switch a.Type {
 	case Sync:
-		sent := s.now()
-		var reply Reply
-		err := s.call(asking, func(ctx context.Context) (err error) {
-			reply, err = s.store.Sync(ctx, a)
-			return err
-		})
-		return Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil}, true
+		s.done.Go(func() { s.sync(a) }) // a store that is silent holds up nothing else
 	case Run, Skip:
 		s.mu.Lock()
 		told := s.waiting[a.Kind]
@@ -253,6 +247,16 @@ func (s *Shell) try(ctx context.Context, lasts time.Duration, doing string, do f
 		s.note(doing, err)
 	}
 	return err
+}
+
+func (s *Shell) sync(a Action) {
+	sent := s.now()
+	var reply Reply
+	err := s.call(asking, func(ctx context.Context) (err error) {
+		reply, err = s.store.Sync(ctx, a)
+		return err
+	})
+	s.send(Event{Type: Synced, Sent: sent, Reply: reply, Failed: err != nil})
 }
 
 func (s *Shell) load(a Action, instant func(stamp int64) clock.Instant) {

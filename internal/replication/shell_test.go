@@ -313,6 +313,12 @@ func TestWithoutTheStoreEachRefreshesAtOnce(t *testing.T) {
 					time.Sleep(3 * time.Second)
 				}
 				time.Sleep(10 * time.Minute)
+				for i, p := range peers {
+					begun := time.Now()
+					require.True(t, p.refresh(t, false, fmt.Sprint("list ", i)))
+					assert.Equal(t, 50*time.Millisecond, time.Since(begun), "what has not answered is not waited for again")
+					time.Sleep(3 * time.Second)
+				}
 				m.mu.Lock()
 				m.away, m.hang = false, false
 				m.mu.Unlock()
