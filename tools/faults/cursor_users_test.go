@@ -155,6 +155,7 @@ func TestFault20GoneAndBackGoodAndBad(t *testing.T) {
 				assert.Equal(t, 19, h.gate.Status().Users, "and nobody else")
 				h.silent(t, nil)
 
+				synctest.Wait() // for the refresh that the refusal has caused: it is to see the bad one or the good one
 				for i := range rows {
 					h.m.Revoke(int64(100 + i))
 				}
