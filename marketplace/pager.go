@@ -176,13 +176,13 @@ func (p *pager) check(t tally, repeated bool) *pageFault {
 
 // confirm decides what comes after a page that moved the cursor. If that page
 // and the one before it are short, the list had ended by then, and what came
-// since is new; unless the server's pages are of uneven size, so that a short
-// one means nothing. Then the short one asked for again is as short as before,
-// while a list that grows shows more. An incremental refresh need not know: the
-// next one goes on from here.
+// since is new; unless the server's pages are of uneven size, or it has come to
+// give fewer at a time, so that a short one means nothing. Then the short one
+// asked for again is as short as before, while a list that grows shows more.
+// An incremental refresh with fewer than any server's page holds need not know.
 func (p *pager) confirm() (done bool) {
 	if p.before != nil && !p.uneven && p.short(p.before.rows) && (p.short(p.last.rows) || p.widest && p.last.rows < p.limit) {
-		if !p.full {
+		if !p.full && p.last.rows < fewestPerPage {
 			p.ask = p.onward()
 			return p.short(p.last.rows)
 		}
@@ -220,6 +220,9 @@ func (p *pager) spanned(t tally) (done bool) {
 	grown := t.high > was.high
 	if grown && p.short(was.rows) && p.short(p.last.rows) {
 		return true
+	}
+	if !grown {
+		p.capacity = t.rows // it gives no more now
 	}
 	p.uneven = p.uneven || !grown && p.spans == maxSpans
 	p.last = nil

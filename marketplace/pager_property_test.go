@@ -182,7 +182,8 @@ func TestIncrementalRefreshEndsWhileTheListMoves(t *testing.T) {
 				if _, err := pull(t, c, 0); err != nil {
 					t.Fatal(err)
 				}
-				l.requests, l.changes = 0, 0
+				full := l.requests // what changed meanwhile is to be read, too
+				l.requests = 0
 				var last int64
 				err := c.PullPages(t.Context(), 200, func(records []rolegate.Record) error {
 					for _, r := range records {
@@ -193,8 +194,58 @@ func TestIncrementalRefreshEndsWhileTheListMoves(t *testing.T) {
 					}
 					return nil
 				})
-				if err != nil || l.requests > (50+perReply*(l.requests+4))/98+3 {
+				if err != nil || l.requests > (50+perReply*(l.requests+full))/98+3 {
 					t.Fatal(l.requests, err)
+				}
+			})
+		}
+	}
+}
+
+// A server may come to give fewer users at a time than the last full refresh has seen,
+// and even while it is read: what it had when an incremental refresh began is read.
+func TestIncrementalRefreshWhereTheServerGivesLess(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name           string
+		before, first  int // rows a page: of the full refresh, and of the first pages
+		pages, then    int // how many those are, and rows a page after them
+		perReply, most int
+	}{
+		{"since the full refresh", 1000, 300, 0, 300, 0, 11},
+		{"since the full refresh, of a list that moves", 1000, 300, 0, 300, 40, 13},
+		{"by little", 1000, 900, 0, 900, 0, 7},
+		{"after its first page", 1000, 700, 1, 300, 0, 12},
+		{"after its first page, of a list that moves", 1000, 700, 1, 300, 40, 13},
+		{"after its second page", 1000, 1000, 2, 100, 40, 20},
+		{"more and more", 1000, 700, 3, 10, 0, 110},
+		{"no more than there is", 300, 300, 0, 300, 40, 11},
+	} {
+		for _, inclusive := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/inclusive=%t", c.name, inclusive), func(t *testing.T) {
+				t.Parallel()
+				l := &movingList{rng: rand.New(rand.NewPCG(1, 2)), cap: c.before, inclusive: inclusive, order: "ascending", adds: true, rows: numbered(2500, unique), next: 2500}
+				client := client(l, func(c *marketplace.Config) { c.PageSize = 1000 })
+				if _, err := pull(t, client, 0); err != nil {
+					t.Fatal(err)
+				}
+				l.cap, l.perReply, l.requests = c.first, c.perReply, 0
+				wanted, page := l.next, 0
+				var last int64
+				err := client.PullPages(t.Context(), 200, func(records []rolegate.Record) error {
+					for _, r := range records {
+						if r.Sequence > last+1 && last > 0 {
+							t.Errorf("sequence %d comes after %d", r.Sequence, last)
+						}
+						last = max(last, r.Sequence)
+					}
+					if page++; page == c.pages {
+						l.cap = c.then
+					}
+					return nil
+				})
+				if err != nil || last < wanted || l.requests > c.most {
+					t.Fatalf("%v: up to %d of %d, after %d requests of at most %d", err, last, wanted, l.requests, c.most)
 				}
 			})
 		}
