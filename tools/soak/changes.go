@@ -321,6 +321,7 @@ func (w *town) undo() {
 	w.backups = w.backups[:n+1] // those made since are of another past
 	w.undone.Add(1)
 	told := w.truth.lie(w.keep())
+	w.truth.restore()
 	var done []func()
 	for i, u := range w.users[w.fixed:] {
 		if s := b.states[i]; !s.equal(u.last()) {

@@ -121,7 +121,8 @@ const expireAfter = time.Hour
 // at least what was granted before the pull that it calls contact. So somebody
 // is refused wrongly if everything that was said since then admits them. If
 // the marketplace has lied since the full refresh, or had a bad record of them, it may
-// go by that.
+// go by that. And who was found gone comes back by a restored backup only when two
+// full refreshes have shown it.
 func (t *truth) judge(x *exchange) (verdict, string) {
 	needs := func(s state) bool { return s.unsure || x.route.needs(s, x.org) }
 	switch {
@@ -155,7 +156,7 @@ func (t *truth) judge(x *exchange) (verdict, string) {
 			return refused, ""
 		}
 		// A bad record counts for the whole full refresh that has seen it.
-		if t.lied(x.claim.verified, x.got) || !x.who.always(x.claim.contact, x.got, needs) ||
+		if t.lied(x.claim.verified, x.got) || t.again(x.who, x.got) || !x.who.always(x.claim.contact, x.got, needs) ||
 			x.who.ever(x.claim.verified, x.got, func(s state) bool { return s.bad || s.unsure }) {
 			return excused, ""
 		}

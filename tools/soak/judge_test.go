@@ -18,8 +18,10 @@ func TestJudge(t *testing.T) {
 		status int
 		body   string
 		lie    *span
-		at     int64 // is added to sent and got
-		want   verdict
+		// When a backup was restored, and when the user was taken off the list.
+		restored, unlisted int64
+		at                 int64 // is added to sent and got
+		want               verdict
 	}{
 		"a user":                     {route: home, who: history(listed), status: 200, want: admitted},
 		"a stranger":                 {route: home, status: 200, want: wrong},
@@ -41,6 +43,12 @@ func TestJudge(t *testing.T) {
 		"a lie since verified": {route: home, who: history(listed), status: 403, lie: &span{40, 50}, want: excused},
 		"a lie before":         {route: home, who: history(listed), status: 403, lie: &span{40, 49}, want: wrong},
 		"a lie lets nobody in": {route: home, who: history(out), status: 200, lie: &span{40, 99}, want: wrong},
+
+		"gone before a restored backup": {route: home, who: history(listed), status: 403, restored: 40, unlisted: 30, want: excused},
+		"gone after it":                 {route: home, who: history(listed), status: 403, restored: 40, unlisted: 45, want: wrong},
+		"never gone":                    {route: home, who: history(listed), status: 403, restored: 40, want: wrong},
+		"gone long ago":                 {route: home, who: history(listed), status: 403, restored: 40, unlisted: 30, at: 120 * second, want: wrong},
+		"nor let in for it":             {route: home, who: history(out), status: 200, restored: 40, unlisted: 30, want: wrong},
 
 		"a bad record":                  {route: home, who: history(listed, version{shutOut, 30, 40}), status: 200, want: wrong},
 		"a bad record of another":       {route: home, who: history(listed, version{inAnothers, 30, 40}), status: 200, want: admitted},
@@ -75,6 +83,10 @@ func TestJudge(t *testing.T) {
 			var tr truth
 			if c.lie != nil {
 				tr.lies = append(tr.lies, *c.lie)
+			}
+			tr.restored = c.restored
+			if c.who != nil {
+				c.who.unlisted = c.unlisted
 			}
 			x := exchange{
 				route: c.route, who: c.who, id: 7, org: c.org, status: c.status,

@@ -132,6 +132,7 @@ type user struct {
 
 	mu       sync.Mutex
 	versions []version // by from; the first holds since always
+	unlisted int64     // when the user was taken off the list first, 0 if never
 }
 
 func newUser(id int64, first state) *user {
@@ -150,11 +151,21 @@ func (u *user) begin(s state, keepSince int64) (done func()) {
 	}
 	u.versions = append(u.versions[:0:0], u.versions[old:]...)
 	u.versions = append(u.versions, version{state: s, from: now(), sure: notYet})
+	if !s.listed && u.unlisted == 0 {
+		u.unlisted = now()
+	}
 	return func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.versions[len(u.versions)-1].sure = now()
 	}
+}
+
+// unlistedBefore reports whether the user was taken off the list before that.
+func (u *user) unlistedBefore(at int64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.unlisted != 0 && u.unlisted < at
 }
 
 // last returns what was said last, perhaps by a change that is under way.
@@ -206,8 +217,30 @@ func (u *user) tell(since int64) string {
 
 // A truth is what the marketplace has said in all.
 type truth struct {
-	mu   sync.Mutex
-	lies []span
+	mu       sync.Mutex
+	lies     []span
+	restored int64 // when a backup was restored last, 0 if never
+}
+
+// againWithin is how long a user who was found gone and is in a restored backup may
+// be refused: until the second full refresh that lists them, a minute after the
+// first, where those before failed.
+const againWithin = 2 * time.Minute
+
+// restore notes that a backup is restored.
+func (t *truth) restore() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.restored = now()
+}
+
+// again reports whether a user who was taken off the list may have come back by a
+// backup that was restored not long before.
+func (t *truth) again(who *user, at int64) bool {
+	t.mu.Lock()
+	restored := t.restored
+	t.mu.Unlock()
+	return restored != 0 && at-restored < int64(againWithin) && who.unlistedBefore(restored)
 }
 
 // A span is a time in which the marketplace's answers were no whole list, though
