@@ -77,9 +77,9 @@ func NewCursor(lookBack, gap time.Duration) *Cursor {
 // source numbers.
 const maxOutliers = 16
 
-// absurd reports whether a sequence is out of all proportion to the one below
+// Absurd reports whether a sequence is out of all proportion to the one below
 // it.
-func absurd(sequence, below int64) bool {
+func Absurd(sequence, below int64) bool {
 	return below > 0 && sequence-below > 1<<40 && sequence>>10 > below
 }
 
@@ -274,7 +274,7 @@ func (c *Cursor) Page(at clock.Instant, rows map[int64]int64, moves bool) {
 		if _, ok := c.outliers[sequence]; ok || sequence <= highest {
 			continue
 		}
-		if absurd(sequence, c.highest) {
+		if Absurd(sequence, c.highest) {
 			if c.outliers == nil {
 				c.outliers = map[int64]struct{}{}
 			}

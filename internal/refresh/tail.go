@@ -195,7 +195,7 @@ func (t *Tail) highest(outliers map[int64]struct{}) (int64, map[int64]struct{}) 
 		if _, out := outliers[sequence]; out {
 			continue
 		}
-		if moves < 0 || absurd(down[moves], sequence) {
+		if moves < 0 || Absurd(down[moves], sequence) {
 			moves = i
 		}
 	}

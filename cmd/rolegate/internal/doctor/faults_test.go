@@ -147,6 +147,20 @@ func TestFaults(t *testing.T) {
 				})
 			}
 		}, want: []string{"warning cursor.none"}, says: "lastSequence"},
+		{name: "one without a sequence", set: func(m *rolegatetest.Marketplace) {
+			m.Respell(1, func(json string) string { return strings.Replace(json, `"lastSequence":1`, `"lastSequence":0`, 1) })
+		}, want: []string{"warning cursor.some_none"}, says: "while others have one: 1"},
+		{name: "a sequence that is a typo", set: func(m *rolegatetest.Marketplace) {
+			m.Respell(2, func(json string) string {
+				return strings.Replace(json, `"lastSequence":2`, `"lastSequence":9000000000000000`, 1)
+			})
+		}, want: []string{"warning cursor.absurd"}, says: "from 9000000000000000, where the next below is 1"},
+		{name: "a rate that is too low", set: func(m *rolegatetest.Marketplace) { many(m, 5) }, file: func(f *settings.File) {
+			f.Marketplace.PageSize, f.Marketplace.MaxRequests, f.Refresh.ResyncEvery = 3, 2, settings.Duration(4*time.Second)
+		}, want: []string{"warning page.room_small"}, says: "no more than about 24 users"},
+		{name: "a rate that will do", set: func(m *rolegatetest.Marketplace) { many(m, 5) }, file: func(f *settings.File) {
+			f.Marketplace.PageSize, f.Marketplace.MaxRequests, f.Refresh.ResyncEvery = 3, 2, settings.Duration(time.Hour)
+		}, says: "about 21000 users"},
 		{name: "the cursor is not heeded", set: fail(rolegatetest.StuckPage()), want: []string{"wrong cursor.not_heeded"}, says: "does not heed lastSequence"},
 		{name: "the cursor does not move", set: fail(rolegatetest.NoProgress()), want: []string{"wrong cursor.tie", "note freshness.plain"}, says: "a sequence of its own"},
 		{name: "without end", set: fail(rolegatetest.Endless()), want: []string{"warning roles.none", "note freshness.plain"}, says: "and more follow"},

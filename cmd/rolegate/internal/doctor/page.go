@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/refresh"
 	"github.com/rolegate/rolegate/internal/wire"
 	"github.com/rolegate/rolegate/marketplace"
 )
@@ -98,9 +99,40 @@ func (d *doctor) page(p *page) {
 	if timeout := wire.Or(time.Duration(m.PageTimeout), 15*time.Second); p.took > timeout/2 {
 		d.say("page.slow", duration(p.took), duration(timeout))
 	}
+	if p.more {
+		d.room(p)
+	}
 	if most := wire.Or(m.MaxPageBytes, 16<<20); int64(p.body.Len()) > most/2 {
 		d.say("page.large", size(p.body.Len()), size(int(most)))
 	}
+}
+
+// fewPages is how many pages must at least be read between two full refreshes.
+const fewPages = 10
+
+// room says how many users can be read from one full refresh to the next: a request
+// comes after the one before, and no sooner than is allowed.
+func (d *doctor) room(p *page) {
+	each := p.took
+	if most := d.file.Marketplace.MaxRequests; most > 0 {
+		each = max(each, time.Duration(float64(time.Second)/most))
+	}
+	every := wire.Or(time.Duration(d.file.Refresh.ResyncEvery), 10*time.Minute)
+	pages := int(every / max(each, time.Millisecond))
+	if users := roughly(pages * len(p.rows)); pages < fewPages {
+		d.say("page.room_small", users, duration(every))
+	} else {
+		d.say("page.room", users, duration(every))
+	}
+}
+
+// roughly rounds a number down to its first two digits.
+func roughly(n int) int {
+	unit := 1
+	for n/unit >= 100 {
+		unit *= 10
+	}
+	return n / unit * unit
 }
 
 // ids says how ids are spelt, and which records are of no use.
@@ -241,9 +273,13 @@ func (d *doctor) cursor(p *page) {
 		return
 	}
 	var last, low int64
+	without := 0
 	ordered, holders := true, map[int64]int{}
 	for _, r := range p.records {
 		if r.Sequence == 0 {
+			if r.Bad == nil {
+				without++
+			}
 			continue
 		}
 		ordered = ordered && r.Sequence >= last
@@ -275,7 +311,21 @@ func (d *doctor) cursor(p *page) {
 	case tied > 0:
 		d.say("cursor.shared", tied)
 	}
+	if without > 0 {
+		d.say("cursor.some_none", without)
+	}
+	d.absurd(slices.Sorted(maps.Keys(holders)))
 	d.probeFound(p)
+}
+
+// absurd says how many sequences lie out of all proportion above all others.
+func (d *doctor) absurd(sequences []int64) {
+	for i := 1; i < len(sequences); i++ {
+		if refresh.Absurd(sequences[i], sequences[i-1]) {
+			d.say("cursor.absurd", len(sequences)-i, sequences[i], sequences[i-1])
+			return
+		}
+	}
 }
 
 func (d *doctor) probeFound(p *page) {

@@ -202,6 +202,11 @@ var english = map[string]text{
 		"the list is empty: nobody is authorised for the app %[1]s",
 		"The gate would refuse everybody. See whether this is the right app id and environment, and whether the app has been granted to anybody.",
 	},
+	"page.room": {"at this size, speed and rate, about %[1]d users can be read within refresh.resync_every (%[2]s)", ""},
+	"page.room_small": {
+		"at this size, speed and rate, no more than about %[1]d users can be read within refresh.resync_every (%[2]s)",
+		"A full refresh of a longer list is not over when the next is due, and revocations take as long. Raise marketplace.max_requests_per_second or marketplace.page_size, or refresh.resync_every.",
+	},
 	"page.slow": {
 		"the page took %[1]s; a page that takes %[2]s fails",
 		"Try a smaller marketplace.page_size, or a longer marketplace.page_timeout.",
@@ -259,6 +264,14 @@ var english = map[string]text{
 	"cursor.none": {
 		"no record has a sequence above 0",
 		"Changes cannot be asked for: what is granted shows only in a full refresh (refresh.resync_every), and a second page cannot be had. Ask the operator for lastSequence.",
+	},
+	"cursor.some_none": {
+		"users without a sequence above 0, while others have one: %[1]d",
+		"A change of theirs shows only in a full refresh (refresh.resync_every). Ask the operator for a lastSequence of theirs.",
+	},
+	"cursor.absurd": {
+		"sequences far above all others: %[1]d, from %[2]d, where the next below is %[3]d",
+		"A few are left out of account, so that later changes are still seen; more are taken for how the marketplace numbers. Ask the operator whether they are typos.",
 	},
 	"cursor.disordered": {
 		"sequences do not rise; they lie between %[1]d and %[2]d",

@@ -202,6 +202,11 @@ var chinese = map[string]text{
 		"列表是空的：应用 %[1]s 没有授权给任何人",
 		"这样所有人都会被拒绝。请确认应用 ID 和环境是否正确，以及应用是否已授权给用户。",
 	},
+	"page.room": {"按目前的每页数量、速度和频率，refresh.resync_every（%[2]s）之内大约能读取 %[1]d 个用户", ""},
+	"page.room_small": {
+		"按目前的每页数量、速度和频率，refresh.resync_every（%[2]s）之内最多只能读取约 %[1]d 个用户",
+		"列表更长时，一次全量同步还没结束，下一次就到了，撤销授权也会相应变慢。请调大 marketplace.max_requests_per_second、marketplace.page_size 或 refresh.resync_every。",
+	},
 	"page.slow": {
 		"取一页用了 %[1]s，超过 %[2]s 就算失败",
 		"可以调小 marketplace.page_size，或调大 marketplace.page_timeout。",
@@ -259,6 +264,14 @@ var chinese = map[string]text{
 	"cursor.none": {
 		"没有一条记录的序号大于 0",
 		"无法按序号增量同步：新授权要等全量同步（refresh.resync_every）才生效，也取不到第二页。请让运维人员提供 lastSequence。",
+	},
+	"cursor.some_none": {
+		"其他用户有序号，但有 %[1]d 个用户的序号不大于 0",
+		"他们的变更要等全量同步（refresh.resync_every）才能看到。请让运维人员为他们提供 lastSequence。",
+	},
+	"cursor.absurd": {
+		"有 %[1]d 个序号远大于其余序号：从 %[2]d 起，而在它之前的序号是 %[3]d",
+		"个别的这类序号不计入游标，之后的变更仍能看到；数量多了，就会当作市场正常的编号。请向运维人员确认是否写错了。",
 	},
 	"cursor.disordered": {
 		"序号没有递增（介于 %[1]d 和 %[2]d 之间）",
