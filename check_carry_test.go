@@ -52,6 +52,12 @@ func TestRequestAfterTheHandler(t *testing.T) {
 		{"RequestURI", func(r *http.Request) { r.RequestURI = "/elsewhere" }},
 		{"TLS", func(r *http.Request) { r.TLS = &tls.ConnectionState{} }},
 		{"Pattern", func(r *http.Request) { r.Pattern = "GET /elsewhere" }},
+		{"", func(r *http.Request) { r.SetPathValue("tenant", "7") }},
+		{"", func(r *http.Request) {
+			r.Pattern = "GET /{a}/{b...}"
+			r.SetPathValue("a", "1")
+			r.SetPathValue("b", "")
+		}},
 	}
 	clients := []string{"GetBody", "Cancel", "Response"} // no server has them
 	seen := map[string]bool{}
@@ -108,6 +114,46 @@ func TestPatternOutside(t *testing.T) {
 		guardedPattern, guardedValues := after(gate.Admit(h))
 		assert.Equal(t, pattern, guardedPattern, name)
 		assert.Equal(t, values, guardedValues, name)
+	}
+}
+
+// TestPathValuesOutside has routers inside the gate and one around it, and what is
+// outside finds the same path values as without the gate.
+func TestPathValuesOutside(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1))})
+	admit := func(h http.Handler) http.Handler { return gate.Admit(h) }
+	for name, c := range map[string]struct {
+		path  string
+		build func(guard func(http.Handler) http.Handler) http.Handler
+	}{
+		"a wildcard that is empty": {"/files/", func(guard func(http.Handler) http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("GET /files/{rest...}", ok(gate))
+			return guard(mux)
+		}},
+		"a router in a router": {"/orgs/7/files/a", func(guard func(http.Handler) http.Handler) http.Handler {
+			inner := http.NewServeMux()
+			inner.Handle("GET /orgs/{id}/files/{rest...}", ok(gate))
+			outer := http.NewServeMux()
+			outer.Handle("/orgs/{org}/", guard(inner))
+			return outer
+		}},
+		"set by the handler": {"/", func(guard func(http.Handler) http.Handler) http.Handler {
+			return guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { r.SetPathValue("rest", "set") }))
+		}},
+	} {
+		after := func(h http.Handler) (values []string) {
+			r := httptest.NewRequest("GET", c.path, nil)
+			r.Header.Set("X-User-Id", "1")
+			r.SetPathValue("rest", "old")
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			for _, name := range []string{"org", "id", "rest"} {
+				values = append(values, r.PathValue(name))
+			}
+			return append(values, r.Pattern)
+		}
+		assert.Equal(t, after(c.build(func(h http.Handler) http.Handler { return h })), after(c.build(admit)), name)
 	}
 }
 

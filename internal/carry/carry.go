@@ -3,10 +3,10 @@
 package carry
 
 import (
+	"bytes"
 	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 	"unsafe"
 )
 
@@ -19,14 +19,8 @@ import (
 // What the handler has left alone is not written either: another goroutine of
 // the app may be reading it.
 func Back(r, seen *http.Request) {
-	if r.Pattern != seen.Pattern {
-		r.Pattern = seen.Pattern
-		for name := range wildcards(seen.Pattern) {
-			if value := seen.PathValue(name); value != "" {
-				r.SetPathValue(name, value)
-			}
-		}
-	}
+	carry(&r.Pattern, seen.Pattern)
+	carryPathValues(r, seen)
 	carry(&r.Method, seen.Method)
 	carry(&r.URL, seen.URL)
 	carry(&r.Proto, seen.Proto)
@@ -73,26 +67,28 @@ func sameBody(a, b any) bool {
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
 }
 
-// wildcards yields the names of the wildcards in a pattern of http.ServeMux or
-// of chi: id in {id}, {id...} and {id:[0-9]+}, and chi's *.
-func wildcards(pattern string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for rest := pattern; ; {
-			_, after, ok := strings.Cut(rest, "{")
-			if !ok {
-				break
+// pathValues are the fields in which net/http keeps what the routing has found, and
+// from, to the bytes of a request in which they lie. Where a release of Go has others,
+// the tests of this package say so, and path values are not carried.
+var pathValues, from, to = func() (fields []reflect.StructField, from, to uintptr) {
+	for _, name := range []string{"pat", "matches", "otherValues"} {
+		if f, ok := reflect.TypeFor[http.Request]().FieldByName(name); ok {
+			if len(fields) == 0 {
+				from = f.Offset
 			}
-			end := strings.IndexAny(after, ":}")
-			if end < 0 {
-				break
-			}
-			if !yield(strings.TrimSuffix(after[:end], "...")) {
-				return
-			}
-			rest = after[end:]
+			fields, to = append(fields, f), max(to, f.Offset+f.Type.Size())
 		}
-		if strings.HasSuffix(pattern, "*") {
-			yield("*")
-		}
+	}
+	return fields, from, to
+}()
+
+// carryPathValues carries the path values of a route, and those that a handler has set.
+func carryPathValues(r, seen *http.Request) {
+	a, b := unsafe.Pointer(r), unsafe.Pointer(seen)
+	if len(pathValues) == 0 || bytes.Equal(unsafe.Slice((*byte)(unsafe.Add(a, from)), to-from), unsafe.Slice((*byte)(unsafe.Add(b, from)), to-from)) {
+		return
+	}
+	for _, f := range pathValues {
+		reflect.NewAt(f.Type, unsafe.Add(a, f.Offset)).Elem().Set(reflect.NewAt(f.Type, unsafe.Add(b, f.Offset)).Elem())
 	}
 }
