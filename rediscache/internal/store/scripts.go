@@ -13,7 +13,7 @@ import "github.com/redis/go-redis/v9"
 //	t0, u0  who holds the lease for incremental refreshes, and until when; t1, u1 for full ones
 //
 // All of it may be forged: what is no number counts as 0, and what is of another
-// type as nothing. A clock that was put back by more than a second makes all
+// type, or longer than any of these, as nothing. A clock that was put back by more than a second makes all
 // times worthless, and so everything begins anew.
 const prelude = `
 local time = redis.call('TIME')
@@ -29,7 +29,10 @@ local function text(n) return string.format('%.0f', n) end
 local fields = {'epoch', 'clock', 'name', 'began', 'seal', 'chunks', 'wanted', 'logb', 't0', 'u0', 't1', 'u1'}
 local s = {}
 local got = redis.pcall('HMGET', KEYS[1], unpack(fields))
-for i, f in ipairs(fields) do s[f] = not got.err and got[i] or '' end
+for i, f in ipairs(fields) do
+	s[f] = not got.err and got[i] or ''
+	if #s[f] > 1024 then s[f] = '' end
+end
 
 local function anew()
 	redis.call('DEL', KEYS[1], KEYS[2])

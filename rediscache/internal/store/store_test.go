@@ -496,6 +496,65 @@ func TestForgedValues(t *testing.T) {
 	})
 }
 
+// A scale weighs what a client is answered.
+type scale struct {
+	redis.Hook
+	heaviest int
+}
+
+func (s *scale) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *scale) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (s *scale) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if c, ok := cmd.(*redis.Cmd); ok {
+			s.heaviest = max(s.heaviest, weight(c.Val()))
+		}
+		return err
+	}
+}
+
+func weight(v any) (n int) {
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case []any:
+		for _, item := range v {
+			n += weight(item)
+		}
+	}
+	return n
+}
+
+// Whoever can write into Redis makes no replica fetch much.
+func TestForgedValuesAreNotFetched(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, s *server) {
+		for _, field := range []string{"epoch", "clock", "name", "began", "seal", "chunks", "wanted", "logb", "t0", "u0", "t1", "u1"} {
+			a := &follower{t: t, Store: s.replica(t)}
+			a.sync(both, false)
+			s.set(t, field, strings.Repeat("7", 4<<20))
+			client := connect(t, &redis.Options{Addr: s.addr})
+			weighs := &scale{}
+			client.AddHook(weighs)
+			made, err := store.New(client, secret, "rolegate", list, lease)
+			require.NoError(t, err)
+			b := &follower{t: t, Store: made}
+			for range 3 {
+				_, err := b.Sync(t.Context(), replication.Action{Want: both})
+				require.NoError(t, err, field)
+			}
+			assert.Less(t, weighs.heaviest, 4<<10, field)
+			assert.Positive(t, weighs.heaviest, field)
+			require.NoError(t, s.client.FlushAll(t.Context()).Err())
+		}
+	})
+}
+
 // over publishes as replicas do when what there is cannot be used.
 func (f *follower) over() error {
 	var err error
