@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -252,6 +253,29 @@ func TestReloadForgetsRoles(t *testing.T) {
 	text, err := io.ReadAll(r.ask("admin", http.MethodGet, "/console", http.Header{"X-User-Id": {admin}}, "").Body)
 	require.NoError(t, err)
 	assert.NotContains(t, string(text), "techer")
+}
+
+// The console's forms come from the origins that the file names, where a proxy rewrites
+// Host, and its cookie is for the path that browsers see.
+func TestConsoleBehindAProxy(t *testing.T) {
+	t.Parallel()
+	r := start(t, strings.Replace(base, "console: {any_role: [admin]}", "console: {any_role: [admin]}\n  trusted_origins: ['https://ops.example']\n  console_path: /ops/console", 1))
+	page := r.ask("admin", http.MethodGet, "/console", http.Header{"X-User-Id": {admin}}, "")
+	require.Equal(t, http.StatusOK, page.StatusCode)
+	text, err := io.ReadAll(page.Body)
+	require.NoError(t, err)
+	token := regexp.MustCompile(`name="token" value="([A-Z2-7]{26})"`).FindSubmatch(text)
+	require.NotNil(t, token)
+	cookie, err := http.ParseSetCookie(page.Header.Get("Set-Cookie"))
+	require.NoError(t, err)
+	assert.Equal(t, "/ops/console", cookie.Path)
+	for origin, want := range map[string]int{"https://ops.example": http.StatusOK, "https://evil.example": http.StatusForbidden, "null": http.StatusForbidden} {
+		answer := r.ask("admin", http.MethodPost, "/console", http.Header{
+			"X-User-Id": {admin}, "Origin": {origin}, "Sec-Fetch-Site": {"cross-site"}, "Cookie": {cookie.Name + "=" + cookie.Value},
+			"Content-Type": {"application/x-www-form-urlencoded"},
+		}, "action=review&token="+string(token[1]))
+		assert.Equal(t, want, answer.StatusCode, origin)
+	}
 }
 
 func TestControlSocket(t *testing.T) {

@@ -1,12 +1,18 @@
 package settings_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -96,6 +102,78 @@ func TestTokensOfTheFile(t *testing.T) {
 	}
 	_, err = settings.Parse([]byte(least + "identity: [{is: user_id, header: X-A, trusted: loopback, token_cookie: a}]\n"))
 	assert.ErrorContains(t, err, "go with issuer")
+}
+
+// The proxy's subrequest is let in by a token in each of the places that the file
+// names, whether a secret or the keys at a URL verify it.
+func TestTokensAreReadWhereTheFileSays(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("s", 32)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		assert.NoError(t, json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}}))
+	}))
+	t.Cleanup(keys.Close)
+	for name, c := range map[string]struct {
+		verify, issuer string
+		key            jose.SigningKey
+	}{
+		"by a secret":       {`hmac_secret: {file: "` + secretFile(t, secret) + `"}`, "login", jose.SigningKey{Algorithm: jose.HS256, Key: []byte(secret)}},
+		"by keys elsewhere": {`keys_url: "` + keys.URL + `"`, "https://login.example", jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := parse(t, withSecret(t)+"identity: [{is: user_id, issuer: '"+c.issuer+"', audience: app, audience_claim: client_id, claim: sub, "+c.verify+
+				", token_cookie: token, token_header: Blade-Auth, token_subprotocol: bearer}]\n"+
+				"forward_auth:\n  listen: ':1'\n  proxy: nginx\n  trusted: loopback\n  rules: [{route: /, admit: true}]\n")
+			cfg, release, err := f.Gate(discard)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, release()) })
+			cfg.Source, cfg.Cache = rolegatetest.NewStatic(rolegate.Record{UserID: 1}), nil
+			gate, err := rolegate.Open(t.Context(), cfg)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, gate.Close()) })
+			h, err := f.ForwardAuth.Handler(gate, f.Identity, discard)
+			require.NoError(t, err)
+			token := func(audience string) string {
+				signer, err := jose.NewSigner(c.key, nil)
+				require.NoError(t, err)
+				claims := map[string]any{"iss": c.issuer, "client_id": audience, "sub": "1", "exp": time.Now().Add(time.Hour).Unix()}
+				text, err := json.Marshal(claims)
+				require.NoError(t, err)
+				signed, err := signer.Sign(text)
+				require.NoError(t, err)
+				compact, err := signed.CompactSerialize()
+				require.NoError(t, err)
+				return compact
+			}
+			for _, place := range []struct {
+				header, before string
+				audience       string
+				want           int
+			}{
+				{"Authorization", "Bearer ", "app", http.StatusOK},
+				{"Cookie", "token=", "app", http.StatusOK},
+				{"Blade-Auth", "bearer ", "app", http.StatusOK},
+				{"Sec-WebSocket-Protocol", "bearer, ", "app", http.StatusOK},
+				{"Authorization", "Bearer ", "another app", http.StatusUnauthorized},
+				{"Cookie", "session=", "app", http.StatusUnauthorized},
+				{"X-Token", "bearer ", "app", http.StatusUnauthorized},
+				{"Sec-WebSocket-Protocol", "graphql, ", "app", http.StatusUnauthorized},
+			} {
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				r.RemoteAddr = "127.0.0.1:1"
+				for name, value := range map[string]string{"X-Original-Method": "GET", "X-Original-Host": "a", "X-Original-Uri": "/"} {
+					r.Header.Set(name, value)
+				}
+				r.Header.Set(place.header, place.before+token(place.audience))
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				assert.Equal(t, place.want, w.Code, "%s: %s", place.header, place.before)
+			}
+		})
+	}
 }
 
 func TestConsoleBehindAProxy(t *testing.T) {
