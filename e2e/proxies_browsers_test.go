@@ -76,6 +76,10 @@ func TestProxiesEncoded(t *testing.T) {
 			"/names/a%3Bb.txt":             "/names/a;b.txt",
 			"/names/5;jsessionid=1":        "/names/5;jsessionid=1",
 			"/names/100%25%20%231;2?x=%2F": "/names/100% #1;2",
+			"/groups/group%2Fname":         "/groups/group/name",
+			"/groups/group%2fname":         "/groups/group/name",
+			"/groups/who%3F?x":             "/groups/who?",
+			"/groups/school%5Cclass":       `/groups/school\class`,
 		} {
 			answer, text := g.get(t, 1, target)
 			assert.Equal(t, http.StatusOK, answer.StatusCode, "%s: %s", target, text)
@@ -85,7 +89,8 @@ func TestProxiesEncoded(t *testing.T) {
 				assert.Equal(t, name, seen[0].URL.Path)
 			}
 		}
-		for _, target := range []string{"/names/..;/admin", "/names/a%2Fb", "/names/%252e%252e", "/names/..%23", "/names/;x", "/files/100%25.pdf", "/grades/5;x"} {
+		for _, target := range []string{"/names/..;/admin", "/names/a%2Fb", "/names/%252e%252e", "/names/..%23", "/names/;x", "/files/100%25.pdf", "/grades/5;x",
+			"/groups/a%2F..%2Fb", "/groups/..%2Fadmin", "/groups/a%5C..%5Cb", "/groups/a%2F%2Fb", "/groups/a%23", "/groups/a%252Fb", "/groups/%2F", "/grades/a%2Fb", "/groups/a/../../admin/"} {
 			answer, _ := g.get(t, 1, target)
 			assert.GreaterOrEqual(t, answer.StatusCode, 400, target)
 			assert.Empty(t, g.app.take(), target)

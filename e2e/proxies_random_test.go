@@ -26,7 +26,7 @@ const randomTargets = 400
 // an http.ServeMux or a chi router would route to what that client may not have.
 func TestProxiesRandomTargets(t *testing.T) {
 	may := map[int]map[string]bool{
-		1: {"GET /{$}": true, "GET /names/public": true, "GET /grades/{id}": true, "GET /files/{path...}": true, "POST /orgs/7/reports": true, "POST /upload": true, "/api/": true, "GET /names/{name}": true},
+		1: {"GET /{$}": true, "GET /names/public": true, "GET /grades/{id}": true, "GET /files/{path...}": true, "POST /orgs/7/reports": true, "POST /upload": true, "/api/": true, "GET /names/{name}": true, "GET /groups/{name}": true},
 		3: {"GET /{$}": true, "GET /names/public": true},
 	}
 	eachProxy(t, func(t *testing.T, g *rig) {
@@ -79,7 +79,7 @@ func routed(r *http.Request) map[string]string {
 	mux, router := http.NewServeMux(), chi.NewRouter()
 	to := map[string]string{}
 	for _, pattern := range []string{
-		"GET /{$}", "/admin/", "GET /grades/{id}", "GET /files/{path...}", "POST /orgs/{orgID}/reports", "POST /upload", "/api/", "GET /names/{name}", "GET /names/public",
+		"GET /{$}", "/admin/", "GET /grades/{id}", "GET /files/{path...}", "POST /orgs/{orgID}/reports", "POST /upload", "/api/", "GET /names/{name}", "GET /names/public", "GET /groups/{name}",
 	} {
 		note := func(router string) http.HandlerFunc {
 			return func(_ http.ResponseWriter, r *http.Request) {
@@ -112,7 +112,7 @@ func routed(r *http.Request) map[string]string {
 // randomRequest is a request that the rules are about, with something done to it.
 func randomRequest(rnd *rand.Rand) []string {
 	pick := func(from ...string) string { return from[rnd.IntN(len(from))] }
-	path := pick("/", "/admin/", "/admin/users", "/grades/5", "/files/a/b.pdf", "/files/a b", "/names/public", "/names/x.pdf", "/orgs/7/reports", "/orgs/9/reports", "/upload", "/api/x", "/settings")
+	path := pick("/", "/admin/", "/admin/users", "/grades/5", "/files/a/b.pdf", "/files/a b", "/names/public", "/names/x.pdf", "/groups/a%2Fb", "/orgs/7/reports", "/orgs/9/reports", "/upload", "/api/x", "/settings")
 	method := "GET"
 	switch {
 	case strings.HasPrefix(path, "/orgs") || path == "/upload":

@@ -168,6 +168,7 @@ func rules(t *testing.T, gate *rolegate.Gate, kind forwardauth.Proxy) *forwardau
 	h.Handle("/api/", teacher)
 	h.Preflight("/api/")
 	h.Encoded("%#;").Handle("GET /names/{name}", teacher)
+	h.Encoded(`/?\`).Handle("GET /groups/{name}", teacher)
 	h.Admit("GET /names/public")
 	return h
 }
