@@ -124,11 +124,13 @@ var wireHandlers = map[string]struct {
 }
 
 // TestOnTheWireAsWithoutTheGate compares every field of the request that the handler
-// sees, and everything that the client gets, with and without guards.
+// sees, and what a middleware outside sees of it afterwards, and everything that the
+// client gets, with and without guards.
 func TestOnTheWireAsWithoutTheGate(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher"))), AllowSharedCaches: true})
 	teacher := gate.Require(rolegate.AnyRole("teacher"), rolegate.InOrg(rolegate.PathOrg("org")))
+	streams := gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Hour), rolegate.EndOnRevoke())
 	bare := func(h http.Handler) http.Handler { return h }
 	routers := map[string]func(outer, inner func(http.Handler) http.Handler, h http.Handler) http.Handler{
 		"ServeMux": func(outer, inner func(http.Handler) http.Handler, h http.Handler) http.Handler {
@@ -164,11 +166,15 @@ func TestOnTheWireAsWithoutTheGate(t *testing.T) {
 							seen[name] = fmt.Sprint(value)
 						}
 						ended := make(chan struct{})
-						serving.Store(http.Handler(http.HandlerFunc(build(outer, inner, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-							defer close(ended)
+						h := build(outer, inner, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							fieldsOf(r, say)
 							c.do(w, r, say)
-						})).ServeHTTP)))
+						}))
+						serving.Store(http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							defer close(ended)
+							defer fieldsOf(r, func(name string, value any) { say("afterwards "+name, value) })
+							h.ServeHTTP(w, r)
+						})))
 						e := send(t, server, c.method, c.body)
 						<-ended
 						e.Seen = seen
@@ -176,6 +182,7 @@ func TestOnTheWireAsWithoutTheGate(t *testing.T) {
 					}
 					want, got := run(bare, bare), run(gate.Admit, teacher)
 					assert.Equal(t, want, got, name)
+					assert.Equal(t, want, run(gate.Admit, streams), name)
 					if got.Proto != "" {
 						assert.Equal(t, http2, got.Proto == "HTTP/2.0", name)
 					}

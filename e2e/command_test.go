@@ -83,21 +83,24 @@ func TestCommandBehindNginx(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	write(t, filepath.Join(folder, "users"), fakeGuest+":{PLAIN}guest\n"+fakeTeacher+":{PLAIN}teacher\n")
-	var proxy string
-	for range 5 { // somebody else may take the port first
-		p := realProxies[0]
-		require.Equal(t, forwardauth.Nginx, p.kind)
-		p.files = []string{passwords}
-		p.command = func(t *testing.T, program, place string) *exec.Cmd {
-			text := readFile(t, filepath.Join(place, passwords))
-			write(t, filepath.Join(place, "nginx.conf"), strings.ReplaceAll(text, "/etc/nginx/users", filepath.Join(folder, "users")))
-			return realProxies[0].command(t, program, place)
+	inFront := func(gate string) (proxy string) {
+		for range 5 { // somebody else may take the port first
+			p := realProxies[0]
+			require.Equal(t, forwardauth.Nginx, p.kind)
+			p.files = []string{passwords}
+			p.command = func(t *testing.T, program, place string) *exec.Cmd {
+				text := readFile(t, filepath.Join(place, passwords))
+				write(t, filepath.Join(place, "nginx.conf"), strings.ReplaceAll(text, "/etc/nginx/users", filepath.Join(folder, "users")))
+				return realProxies[0].command(t, program, place)
+			}
+			if proxy = start(t, p, nginx, app.Listener.Addr().String(), gate); proxy != "" {
+				break
+			}
 		}
-		if proxy = start(t, p, nginx, app.Listener.Addr().String(), gate); proxy != "" {
-			break
-		}
+		require.NotEmpty(t, proxy)
+		return proxy
 	}
-	require.NotEmpty(t, proxy)
+	proxy := inFront(gate)
 	visit := func(user, method, path string, more ...string) (status, body string) {
 		args := []string{"-X", method, "-u", user}
 		return c.ask(t, append(append(args, more...), "http://"+proxy+path)...)
@@ -131,9 +134,31 @@ func TestCommandBehindNginx(t *testing.T) {
 		assert.Contains(t, body, s.body, s.name)
 	}
 
+	// The same over a Unix socket, which is believed for whoever may open it.
+	socket := filepath.Join(folder, "p")
+	overSocket := filepath.Join(folder, "unix.yaml")
+	write(t, overSocket, strings.NewReplacer("%FAKE%", fakeURL, "%FOLDER%/s", filepath.Join(folder, "t"), "listen: 127.0.0.1:0", "listen: unix:"+socket,
+		"trusted: loopback", "trusted: unix").Replace(commandSettings))
+	second := c.begin(t, "serve", "-c", overSocket)
+	second.said(t, "forward_auth is on ")
+	if os.Geteuid() == 0 { // nginx works as another user then, who would be in the socket's group
+		require.NoError(t, os.Chmod(folder, 0o711))
+		require.NoError(t, os.Chmod(socket, 0o666))
+	}
+	behind := "http://" + inFront("unix:"+socket)
+	require.Eventually(t, func() bool { got, _ := c.ask(t, "-u", teacher, behind+"/grades"); return got == "200" }, patience, 50*time.Millisecond)
+	status, body := c.ask(t, "-u", guest, behind+"/")
+	assert.Equal(t, "200", status)
+	assert.Contains(t, body, "app: "+fakeGuest)
+	status, _ = c.ask(t, "-u", guest, "-H", "X-User-Id: "+fakeTeacher, behind+"/grades")
+	assert.Equal(t, "403", status)
+	second.end(t)
+	status, _ = c.ask(t, "-u", teacher, behind+"/grades")
+	assert.Equal(t, "500", status, "without the gate there is no way in")
+
 	// A grant counts with the next increment: the user was refused a moment ago,
 	// so the gate does not look for them at once.
-	status, _ := c.ask(t, "-X", "POST", fakeURL+"/_fake/grant?user="+fakeGuest+"&org=7&role=teacher")
+	status, _ = c.ask(t, "-X", "POST", fakeURL+"/_fake/grant?user="+fakeGuest+"&org=7&role=teacher")
 	require.Regexp(t, "^20", status)
 	eventually("200", guest, "GET", "/grades")
 	// Taken away shows with the next full refresh.
