@@ -111,7 +111,7 @@ func (d Denial) Message() string {
 	english, chinese := "Your identity could not be determined. If this keeps happening, contact your administrator and quote the decision id.",
 		"无法确认您的身份。如果问题持续出现，请联系管理员，并提供判定编号。"
 	switch d.Status {
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusSeeOther: // to the login page
 		english, chinese = "You are not logged in.", "您尚未登录。"
 	case http.StatusForbidden:
 		english, chinese = "You do not have permission to do this. If you think you should, contact your administrator and quote the decision id.",

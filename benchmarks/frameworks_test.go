@@ -54,7 +54,7 @@ func BenchmarkFrameworks(b *testing.B) {
 	require.NoError(b, err)
 	for _, f := range []framework{
 		ginFramework(gate, enforcer, grades), echoFramework(b, gate, w, grades), hertzFramework(gate, enforcer, grades),
-		kratosFramework(gate, enforcer, grades), zeroFramework(b, gate, grades), grpcFramework(gate, grades),
+		kratosFramework(gate, enforcer, grades), zeroFramework(b, gate, enforcer, grades), grpcFramework(gate, grades),
 	} {
 		b.Run(f.name, func(b *testing.B) {
 			for b.Loop() {
@@ -193,8 +193,10 @@ func kratosFramework(gate *rolegate.Gate, e *casbin.Enforcer, grades []*http.Req
 	return framework{"kratos", serve(), serve(kratosgate.Require(gate, rolegate.AnyRole(teachers...))), serve(enforced)}
 }
 
-// zeroFramework has go-zero without what its configuration turns on besides.
-func zeroFramework(tb testing.TB, gate *rolegate.Gate, grades []*http.Request) framework {
+// zeroFramework has go-zero without what its configuration turns on besides, and a
+// middleware of our own that does what github.com/zeromicro/zero-contrib/auth/casbin
+// does, which takes the user from the context.
+func zeroFramework(tb testing.TB, gate *rolegate.Gate, e *casbin.Enforcer, grades []*http.Request) framework {
 	logx.Disable()
 	serve := func(guard ...rest.Middleware) contestant {
 		conf := rest.RestConf{Host: "127.0.0.1", Port: 1, MaxConns: 100}
@@ -208,7 +210,7 @@ func zeroFramework(tb testing.TB, gate *rolegate.Gate, grades []*http.Request) f
 		require.NoError(tb, err)
 		return served(http.HandlerFunc(inner.Serve), grades)
 	}
-	return framework{"go-zero", serve(), serve(zerogate.Require(gate, rolegate.AnyRole(teachers...))), nil}
+	return framework{"go-zero", serve(), serve(zerogate.Require(gate, rolegate.AnyRole(teachers...))), serve(rest.ToMiddleware(enforce(e)))}
 }
 
 // grpcFramework calls the interceptor, as a server does for each call.

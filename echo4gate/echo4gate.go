@@ -68,20 +68,19 @@ func refuse(c echo.Context, denial *rolegate.Denial) error {
 			h[name] = append(h[name][:0:0], values...)
 		}
 	}
-	return echo.NewHTTPError(denial.Status, message{denial.Status, denial.ID}).SetInternal(denial)
+	return echo.NewHTTPError(denial.Status, message{denial}).SetInternal(denial)
 }
 
 // message is what a client is told. It is JSON in a form of its own, so that
 // echo's Debug adds nothing to it.
-type message struct {
-	status   int
-	decision string
-}
+type message struct{ denial *rolegate.Denial }
 
 // MarshalJSON implements json.Marshaler.
 func (m message) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"message": http.StatusText(m.status), "decision": m.decision})
+	return json.Marshal(map[string]string{"message": m.denial.Message(), "decision": m.denial.ID})
 }
 
 // String is the message in a log line.
-func (m message) String() string { return http.StatusText(m.status) + " (decision " + m.decision + ")" }
+func (m message) String() string {
+	return http.StatusText(m.denial.Status) + " (decision " + m.denial.ID + ")"
+}

@@ -24,7 +24,7 @@ func TestEcho(t *testing.T) {
 	refused := func(t *testing.T, a frametest.Answer) {
 		var body struct{ Message, Decision string }
 		require.NoError(t, json.Unmarshal([]byte(a.Body), &body), a.Body)
-		assert.Equal(t, http.StatusText(a.Status), body.Message)
+		frametest.Sentence(t, a.Status, body.Message)
 		assert.Len(t, body.Decision, 26)
 	}
 	frametest.Run(t, frametest.Want{Refused: refused}, func(t *testing.T, app frametest.App) string {

@@ -69,7 +69,7 @@ func refuse(c *echo.Context, denial *rolegate.Denial) error {
 }
 
 // An Error is a refusal as echo's handler of errors gets it. The default one
-// answers with the status and {"message":"Forbidden","decision":"…"}; one of the
+// answers with the status and {"message":"…","decision":"…"}, in the client's language; one of the
 // app's can answer with what Config.Deny has shaped, by Denial.ServeHTTP.
 type Error struct{ Denial *rolegate.Denial }
 
@@ -87,5 +87,5 @@ func (e *Error) Unwrap() error { return e.Denial }
 
 // MarshalJSON implements json.Marshaler.
 func (e *Error) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"message": http.StatusText(e.Denial.Status), "decision": e.Denial.ID})
+	return json.Marshal(map[string]string{"message": e.Denial.Message(), "decision": e.Denial.ID})
 }

@@ -172,7 +172,7 @@ func (e *refusal) GRPCStatus() *status.Status {
 	if e.denial.Reason == rolegate.ReasonClientGone {
 		code, reason = codes.Canceled, "CANCELED"
 	}
-	s := status.New(code, cmp.Or(http.StatusText(e.denial.Status), "Client Closed Request"))
+	s := status.New(code, e.denial.Message())
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: reason, Domain: "rolegate", Metadata: map[string]string{"decision": e.denial.ID},
 	}}

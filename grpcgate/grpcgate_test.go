@@ -84,7 +84,25 @@ func serve(t *testing.T, gate *rolegate.Gate) *grpc.ClientConn {
 		}
 		return n.GetValue(), nil
 	}}
-	server := grpc.NewServer(grpc.UnaryInterceptor(guard.Unary), grpc.StreamInterceptor(guard.Stream))
+	// What is outside the guard finds its context as it was.
+	unharmed := func(ctx context.Context) {
+		assert.NoError(t, ctx.Err())
+		_, ok := gate.UserFrom(ctx)
+		assert.False(t, ok)
+	}
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, in any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			out, err := next(ctx, in)
+			unharmed(ctx)
+			return out, err
+		}, guard.Unary),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+			err := next(srv, stream)
+			if _, ok := gate.UserFrom(stream.Context()); ok {
+				t.Error("the user is in the context outside the guard")
+			}
+			return err
+		}, guard.Stream))
 	server.RegisterService(service(gate), nil)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -146,6 +164,17 @@ func TestUnary(t *testing.T) {
 				assert.NotContains(t, status.Convert(err).String(), secret)
 			}
 		})
+	}
+}
+
+// A refusal speaks the client's language.
+func TestLanguage(t *testing.T) {
+	t.Parallel()
+	conn := serve(t, frametest.Open(t, frametest.School()))
+	for language, want := range map[string]string{"zh-CN,zh;q=0.9": "您没有权限", "en": "You do not have permission"} {
+		ctx := metadata.AppendToOutgoingContext(as(t.Context(), "3"), "accept-language", language)
+		err := conn.Invoke(ctx, "/school.Grades/Me", wrapperspb.Int64(0), new(wrapperspb.Int64Value))
+		assert.Contains(t, status.Convert(err).Message(), want)
 	}
 }
 

@@ -125,6 +125,6 @@ func refusal(tr transport.Transporter, denial *rolegate.Denial) error {
 	if reason == "" {
 		reason = "INTERNAL"
 	}
-	return errors.New(denial.Status, reason, http.StatusText(status)).
+	return errors.New(denial.Status, reason, denial.Message()).
 		WithMetadata(map[string]string{"decision": denial.ID}).WithCause(denial)
 }

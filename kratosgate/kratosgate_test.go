@@ -46,7 +46,7 @@ func TestHTTP(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal([]byte(a.Body), &body), a.Body)
 		assert.Equal(t, a.Status, body.Code)
-		assert.Equal(t, http.StatusText(a.Status), body.Message)
+		frametest.Sentence(t, a.Status, body.Message)
 		assert.Len(t, body.Metadata["decision"], 26)
 	}
 	frametest.Run(t, frametest.Want{Refused: refused}, func(t *testing.T, app frametest.App) string {

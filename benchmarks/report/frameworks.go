@@ -12,7 +12,7 @@ var frameworks = []struct{ name, guard, casbin string }{
 	{"echo", "echo4gate", "labstack/echo-contrib/casbin itself, for echo 4"},
 	{"hertz", "hertzgate", "as hertz-contrib/casbin does"},
 	{"kratos", "kratosgate", "as tx7do/kratos-casbin does"},
-	{"go-zero", "zerogate", "none is published"},
+	{"go-zero", "zerogate", "as zeromicro/zero-contrib does"},
 	{"gRPC", "grpcgate", "none is published"},
 }
 

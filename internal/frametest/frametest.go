@@ -192,6 +192,20 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 			assert.NoError(t, <-outer, "the context of the middleware outside, after the handler")
 		})
 	}
+	for language, sentence := range map[string]string{"": "You do not have permission", "zh-CN,zh;q=0.9": "您没有权限", "en-GB": "You do not have permission"} {
+		t.Run("a refusal in the client's language: "+language, func(t *testing.T) {
+			r := request(t, "GET", address+"/grades", "3", nil)
+			r.Header.Set("Accept-Language", language)
+			answer, err := client.Do(r)
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			text, err := io.ReadAll(answer.Body)
+			require.NoError(t, err)
+			assert.Equal(t, 403, answer.StatusCode)
+			assert.Contains(t, string(text), sentence)
+			assert.NoError(t, <-outer)
+		})
+	}
 	t.Run("nobody is admitted anywhere", func(t *testing.T) {
 		server, err := url.Parse(address)
 		require.NoError(t, err)
@@ -310,6 +324,12 @@ func openSocket(t *testing.T, address, user string) *bufio.Reader {
 	return in
 }
 
+// Sentence wants the sentence for a refusal with that status, in English.
+func Sentence(t *testing.T, status int, text string) {
+	t.Helper()
+	assert.Equal(t, rolegate.Denial{Status: status}.Message(), text)
+}
+
 func refused(t *testing.T, a Answer, want Want) {
 	t.Helper()
 	if want.Refused != nil {
@@ -359,7 +379,7 @@ func upload(t *testing.T) (body io.Reader, kind string) {
 	form := multipart.NewWriter(&b)
 	part, err := form.CreateFormFile("report", "report.pdf")
 	require.NoError(t, err)
-	_, err = part.Write(make([]byte, 11<<20))
+	_, err = part.Write(make([]byte, 17<<20))
 	require.NoError(t, err)
 	require.NoError(t, form.Close())
 	return &b, form.FormDataContentType()
