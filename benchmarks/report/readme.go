@@ -21,7 +21,7 @@ const (
 type readme struct {
 	file  string
 	head  string // the table's first line
-	after string // what follows the table; the first %s is the date, the second the machine
+	after string // what follows the table; the %s is when and on what it was measured
 	rows  []readmeRow
 
 	missing string
@@ -50,7 +50,7 @@ var readmes = []readme{
 	{
 		file: "README.md", head: "| what | measured |", missing: "not measured",
 		after: "![What a decision takes, by the number of users](docs/benchmarks.svg)\n\n" +
-			"Measured on %s, %s, by `GOWORK=off go run ./report` in the folder benchmarks. [docs/benchmarks.md](docs/benchmarks.md) has all figures, and how they came about.",
+			"Measured on %s, by `GOWORK=off go run ./report` in the folder benchmarks. [docs/benchmarks.md](docs/benchmarks.md) has all figures, and how they came about.",
 		rows: []readmeRow{
 			{"a decision, beside a look-up in a plain Go map, 1,000,000 and 5,000,000 users", "at most %s × as long; %s × while a fifth of the list changes", figuresMap},
 			{"a decision of cedar-go, casbin, the Open Policy Agent, 100,000 users", "%s ×, %s ×, %s × as long as rolegate's", figuresPeers},
@@ -65,7 +65,7 @@ var readmes = []readme{
 	{
 		file: "README.zh-CN.md", head: "| 项目 | 实测 |", missing: "未测",
 		after: "![不同用户数下一次判定的耗时](docs/benchmarks.svg)\n\n" +
-			"测于 %s，环境：%s；命令：在 benchmarks 目录中运行 `GOWORK=off go run ./report`。全部数据和测量方法见 [docs/benchmarks.md](docs/benchmarks.md)（英文）。",
+			"测试日期与环境：%s。命令：在 benchmarks 目录中运行 `GOWORK=off go run ./report`。全部数据和测量方法见 [docs/benchmarks.md](docs/benchmarks.md)（英文）。",
 		rows: []readmeRow{
 			{"一次判定的耗时，与直接查 Go map 相比，1,000,000 与 5,000,000 个用户", "最多为 map 的 %s 倍；五分之一的名单陆续变更期间最多为 %s 倍", figuresMap},
 			{"cedar-go、casbin、Open Policy Agent 的一次判定，100,000 个用户", "耗时分别是 rolegate 的 %s 倍、%s 倍、%s 倍", figuresPeers},
@@ -126,10 +126,23 @@ func (r readme) table(all results) string {
 	for _, row := range r.rows {
 		fmt.Fprintf(&b, "| %s | %s |\n", row.what, row.figures(all, r.missing))
 	}
-	if decide, ok := all["Decide"]; ok {
-		b.WriteString("\n" + fmt.Sprintf(r.after, decide.Date, decide.Machine) + "\n")
+	if _, ok := all["Decide"]; ok {
+		b.WriteString("\n" + fmt.Sprintf(r.after, where(all)) + "\n")
 	}
 	return b.String()
+}
+
+// where says when and on what the figures of a README were measured: as Decide was,
+// but for those families that are named.
+func where(all results) string {
+	most := all["Decide"]
+	text := fmt.Sprintf("%s, %s", most.Date, most.Machine)
+	for _, name := range []string{"Peers", "Middleware", "Heap", "GC", "Refresh", "Walk", "Start"} {
+		if f, ok := all[name]; ok && (f.Date != most.Date || f.Machine != most.Machine) {
+			text += fmt.Sprintf("; %s: %s, %s", name, f.Date, f.Machine)
+		}
+	}
+	return text
 }
 
 func (row readmeRow) figures(all results, missing string) string {

@@ -250,6 +250,23 @@ func TestArgs(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), []string{"-root", root}, io.Discard), "folder benchmarks")
 }
 
+// A README names each machine that its figures are of.
+func TestReadmeNamesMachines(t *testing.T) {
+	t.Parallel()
+	all := full()
+	const most = "2026-03-01, AMD EPYC, 2 cores, linux/amd64, go1.26.8"
+	for _, r := range readmes {
+		assert.Contains(t, r.table(all), most)
+		assert.NotContains(t, r.table(all), "Middleware")
+	}
+	f := all["Middleware"]
+	f.Date, f.Machine.CPU = "2026-04-02", "another"
+	all["Middleware"] = f
+	for _, r := range readmes {
+		assert.Contains(t, r.table(all), most+"; Middleware: 2026-04-02, another, 2 cores, linux/amd64, go1.26.8")
+	}
+}
+
 // A run of no family writes everything that there is to write.
 func TestWrite(t *testing.T) {
 	t.Parallel()
