@@ -186,12 +186,7 @@ func TestIncrementalRefreshEndsWhileTheListMoves(t *testing.T) {
 				l.requests = 0
 				var last int64
 				err := c.PullPages(t.Context(), 200, func(records []rolegate.Record) error {
-					for _, r := range records {
-						if r.Sequence > last+1 && last > 0 {
-							t.Errorf("sequence %d comes after %d", r.Sequence, last)
-						}
-						last = max(last, r.Sequence)
-					}
+					last = noGap(t, last, records)
 					return nil
 				})
 				if err != nil || l.requests > (50+perReply*(l.requests+full))/98+3 {
@@ -200,6 +195,18 @@ func TestIncrementalRefreshEndsWhileTheListMoves(t *testing.T) {
 			})
 		}
 	}
+}
+
+// noGap returns the highest sequence so far, and sees that a page leaves none out.
+func noGap(t *testing.T, last int64, page []rolegate.Record) int64 {
+	t.Helper()
+	for _, r := range page {
+		if r.Sequence > last+1 && last > 0 {
+			t.Errorf("sequence %d comes after %d", r.Sequence, last)
+		}
+		last = max(last, r.Sequence)
+	}
+	return last
 }
 
 // A server may come to give fewer users at a time than the last full refresh has seen,
@@ -233,12 +240,7 @@ func TestIncrementalRefreshWhereTheServerGivesLess(t *testing.T) {
 				wanted, page := l.next, 0
 				var last int64
 				err := client.PullPages(t.Context(), 200, func(records []rolegate.Record) error {
-					for _, r := range records {
-						if r.Sequence > last+1 && last > 0 {
-							t.Errorf("sequence %d comes after %d", r.Sequence, last)
-						}
-						last = max(last, r.Sequence)
-					}
+					last = noGap(t, last, records)
 					if page++; page == c.pages {
 						l.cap = c.then
 					}

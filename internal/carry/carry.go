@@ -67,28 +67,25 @@ func sameBody(a, b any) bool {
 	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
 }
 
-// pathValues are the fields in which net/http keeps what the routing has found, and
-// from, to the bytes of a request in which they lie. Where a release of Go has others,
-// the tests of this package say so, and path values are not carried.
-var pathValues, from, to = func() (fields []reflect.StructField, from, to uintptr) {
+// pathValues are the fields in which net/http keeps what the routing has found. Where a
+// release of Go has others, the tests of this package say so, and path values are not
+// carried.
+var pathValues = func() (fields []reflect.StructField) {
 	for _, name := range []string{"pat", "matches", "otherValues"} {
 		if f, ok := reflect.TypeFor[http.Request]().FieldByName(name); ok {
-			if len(fields) == 0 {
-				from = f.Offset
-			}
-			fields, to = append(fields, f), max(to, f.Offset+f.Type.Size())
+			fields = append(fields, f)
 		}
 	}
-	return fields, from, to
+	return fields
 }()
 
 // carryPathValues carries the path values of a route, and those that a handler has set.
 func carryPathValues(r, seen *http.Request) {
-	a, b := unsafe.Pointer(r), unsafe.Pointer(seen)
-	if len(pathValues) == 0 || bytes.Equal(unsafe.Slice((*byte)(unsafe.Add(a, from)), to-from), unsafe.Slice((*byte)(unsafe.Add(b, from)), to-from)) {
-		return
-	}
-	for _, f := range pathValues {
-		reflect.NewAt(f.Type, unsafe.Add(a, f.Offset)).Elem().Set(reflect.NewAt(f.Type, unsafe.Add(b, f.Offset)).Elem())
+	for i := range pathValues {
+		f := &pathValues[i]
+		a, b := unsafe.Add(unsafe.Pointer(r), f.Offset), unsafe.Add(unsafe.Pointer(seen), f.Offset)
+		if !bytes.Equal(unsafe.Slice((*byte)(a), f.Type.Size()), unsafe.Slice((*byte)(b), f.Type.Size())) {
+			reflect.NewAt(f.Type, a).Elem().Set(reflect.NewAt(f.Type, b).Elem())
+		}
 	}
 }

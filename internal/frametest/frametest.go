@@ -196,13 +196,9 @@ func Run(t *testing.T, want Want, start func(t *testing.T, app App) string) {
 		t.Run("a refusal in the client's language: "+language, func(t *testing.T) {
 			r := request(t, "GET", address+"/grades", "3", nil)
 			r.Header.Set("Accept-Language", language)
-			answer, err := client.Do(r)
-			require.NoError(t, err)
-			defer answer.Body.Close()
-			text, err := io.ReadAll(answer.Body)
-			require.NoError(t, err)
-			assert.Equal(t, 403, answer.StatusCode)
-			assert.Contains(t, string(text), sentence)
+			a := send(t, client, r)
+			assert.Equal(t, 403, a.Status)
+			assert.Contains(t, a.Body, sentence)
 			assert.NoError(t, <-outer)
 		})
 	}
@@ -363,6 +359,11 @@ func ask(t *testing.T, client *http.Client, method, address, user string, body i
 	if kind != "" {
 		r.Header.Set("Content-Type", kind)
 	}
+	return send(t, client, r)
+}
+
+func send(t *testing.T, client *http.Client, r *http.Request) Answer {
+	t.Helper()
 	answer, err := client.Do(r)
 	require.NoError(t, err)
 	defer answer.Body.Close()
@@ -372,7 +373,7 @@ func ask(t *testing.T, client *http.Client, method, address, user string, body i
 }
 
 // upload is a form with a file that is kept on disk even where 10 MB beyond the
-// limit stay in memory.
+// limit stay in memory, as with net/http, or 16 MB, as with hertz.
 func upload(t *testing.T) (body io.Reader, kind string) {
 	t.Helper()
 	var b bytes.Buffer

@@ -14,7 +14,8 @@ import (
 )
 
 // A Shell runs a [State]: it has one goroutine, and one more for each call that can take
-// long: asking how things stand, and reading or writing a base. Its methods are safe for concurrent use.
+// long: asking how things stand, and reading or writing a base. Its methods are safe
+// for concurrent use.
 type Shell struct {
 	store  Store
 	host   Host

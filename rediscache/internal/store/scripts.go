@@ -13,8 +13,8 @@ import "github.com/redis/go-redis/v9"
 //	t0, u0  who holds the lease for incremental refreshes, and until when; t1, u1 for full ones
 //
 // All of it may be forged: what is no number counts as 0, and what is of another
-// type, or longer than any of these, as nothing. A clock that was put back by more than a second makes all
-// times worthless, and so everything begins anew.
+// type, or longer than any of these, as nothing. A clock that was put back by more
+// than a second makes all times worthless, and so everything begins anew.
 const prelude = `
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])

@@ -497,10 +497,7 @@ func TestForgedValues(t *testing.T) {
 }
 
 // A scale weighs what a client is answered.
-type scale struct {
-	redis.Hook
-	heaviest int
-}
+type scale struct{ heaviest int }
 
 func (s *scale) DialHook(next redis.DialHook) redis.DialHook { return next }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -42,13 +43,7 @@ func TestForwardAuthForBrowsers(t *testing.T) {
 	require.Len(t, rules, 3)
 	assert.Equal(t, "%#", rules[1].Encoded)
 	assert.Nil(t, rules[2].Policy)
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.RemoteAddr = "127.0.0.1:1"
-	for name, value := range map[string]string{"X-Original-Method": "GET", "X-Original-Host": "a", "X-Original-Uri": "/grades", "Accept": "text/html"} {
-		r.Header.Set(name, value)
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	w := asNginx(h, "/grades", "Accept", "text/html")
 	assert.Equal(t, http.StatusUnauthorized, w.Code)
 	assert.Equal(t, "/login?next=%2Fgrades", w.Header().Get(forwardauth.LoginHeader))
 
@@ -65,6 +60,18 @@ func TestForwardAuthForBrowsers(t *testing.T) {
 		_, err := f.ForwardAuth.Handler(gate, nil, slog.New(slog.DiscardHandler))
 		assert.ErrorContains(t, err, want, rule)
 	}
+}
+
+// asNginx asks the gate about a GET as nginx does, with a header of the client's.
+func asNginx(h http.Handler, uri, header, value string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	for name, value := range map[string]string{"X-Original-Method": "GET", "X-Original-Host": "a", "X-Original-Uri": uri, header: value} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }
 
 func TestForwardAuthListensOnAUnixSocket(t *testing.T) {
@@ -140,13 +147,9 @@ func TestTokensAreReadWhereTheFileSays(t *testing.T) {
 				signer, err := jose.NewSigner(c.key, nil)
 				require.NoError(t, err)
 				claims := map[string]any{"iss": c.issuer, "client_id": audience, "sub": "1", "exp": time.Now().Add(time.Hour).Unix()}
-				text, err := json.Marshal(claims)
+				text, err := jwt.Signed(signer).Claims(claims).Serialize()
 				require.NoError(t, err)
-				signed, err := signer.Sign(text)
-				require.NoError(t, err)
-				compact, err := signed.CompactSerialize()
-				require.NoError(t, err)
-				return compact
+				return text
 			}
 			for _, place := range []struct {
 				header, before string
@@ -162,14 +165,7 @@ func TestTokensAreReadWhereTheFileSays(t *testing.T) {
 				{"X-Token", "bearer ", "app", http.StatusUnauthorized},
 				{"Sec-WebSocket-Protocol", "graphql, ", "app", http.StatusUnauthorized},
 			} {
-				r := httptest.NewRequest(http.MethodGet, "/", nil)
-				r.RemoteAddr = "127.0.0.1:1"
-				for name, value := range map[string]string{"X-Original-Method": "GET", "X-Original-Host": "a", "X-Original-Uri": "/"} {
-					r.Header.Set(name, value)
-				}
-				r.Header.Set(place.header, place.before+token(place.audience))
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, r)
+				w := asNginx(h, "/", place.header, place.before+token(place.audience))
 				assert.Equal(t, place.want, w.Code, "%s: %s", place.header, place.before)
 			}
 		})
