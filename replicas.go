@@ -53,12 +53,12 @@ func (c *settings) join() (err error) {
 
 // start joins the group, until the gate is closed.
 func (r *replica) start() {
-	// A lease that its holder does not give back must run out first, or all refresh
-	// at once when one dies.
-	every, lease := &r.cfg.Refresh, r.cfg.lease
+	// A lease that its holder does not give back must run out first, and that of the
+	// next one if it dies as well, or all refresh at once then.
+	every, patience := &r.cfg.Refresh, 3*r.cfg.lease
 	r.shell = replication.Start(replication.Config{
-		Lease:       lease,
-		Bound:       [replication.Kinds]time.Duration{max(every.Every/2, 2*lease), max(every.ResyncEvery/4, 2*lease)},
+		Lease:       r.cfg.lease,
+		Bound:       [replication.Kinds]time.Duration{max(every.Every/2, patience), max(every.ResyncEvery/4, patience)},
 		DemandBound: demandBound,
 	}, rand.Uint64(), r.cfg.shared, r, r.clock, r.log)
 	r.f.tasks.Go(func() {
