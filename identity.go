@@ -168,7 +168,7 @@ func (id Identity) LogValue() slog.Value { return slog.StringValue(id.String()) 
 
 // ErrNobody is what the func of an [Identifier] returns when nobody is asking:
 // there is no session. The answer is 401. Any other error is answered 500.
-var ErrNobody = errors.New("no identity in the request")
+var ErrNobody = errors.New("rolegate: no identity in the request")
 
 // An Identifier finds out who is asking. Make one with [ByUserID], [ByText]
 // or [FirstOf]; the zero Identifier is a mistake that [Open] reports.
@@ -253,7 +253,7 @@ func Loopback() []netip.Prefix {
 
 // TrustedUnix stands for connections over a Unix socket among trusted networks,
 // for a proxy that reaches the app so. Whoever may open the socket is believed: its
-// permissions must let nobody in but the proxy.
+// permissions must admit nobody but the proxy.
 func TrustedUnix() []netip.Prefix { return []netip.Prefix{peer.Unix} }
 
 // UserIDHeader reads the marketplace's number of the user from a header that a

@@ -262,7 +262,7 @@ func (f *refresher) fresh(ctx context.Context, k refresh.Kind) error {
 		return fmt.Errorf("rolegate: %s: %w", k, err)
 	}
 	if held := f.now.Load().Held; k == refresh.Full && held != nil {
-		return fmt.Errorf("rolegate: the full refresh counts, but for %d users who are gone from it and %d who have lost roles: %w (%s)", held.Size(), held.LostRoles(), ErrHeld, held.Cause)
+		return fmt.Errorf("%w: the full refresh counts, but for %d users who are gone from it and %d who have lost roles (%s)", ErrHeld, held.Size(), held.LostRoles(), held.Cause)
 	}
 	return nil
 }
@@ -361,7 +361,7 @@ var ErrClosed = errors.New("rolegate: the gate is closed")
 // ErrHeld is in the chain of what [Gate.RefreshAll] returns when the full refresh was
 // published, but the users that it found gone are still admitted: see
 // Status.Held, and [Gate.AcceptShrink].
-var ErrHeld = errors.New("removals are held back")
+var ErrHeld = errors.New("rolegate: removals are held back")
 
 // ErrHeldChanged is returned by [Gate.AcceptShrink] if what is held is not what was
 // accepted: look at Status.Held again.

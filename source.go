@@ -156,7 +156,7 @@ func (g *Grant) UnmarshalJSON(data []byte) error {
 
 // ErrRefused is in the chain of the errors that mean "the source does not
 // accept who we are": a refused token or app id. See [PullError.Permanent].
-var ErrRefused = errors.New("the source refused the credentials")
+var ErrRefused = errors.New("rolegate: the source refused the credentials")
 
 // A Failure says in one stable word why a refresh failed. It is what logs, metrics
 // and [Status] tell; it never contains anything that came from the source.
@@ -239,7 +239,7 @@ type SyncChecker interface {
 	CheckSync(ctx context.Context) (SyncReport, error)
 }
 
-// A SyncReport is what a [SyncChecker] found out.
+// A SyncReport is what a [SyncChecker] reports.
 type SyncReport struct {
 	State SyncState
 

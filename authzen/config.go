@@ -84,7 +84,7 @@ type Rule struct {
 
 // ErrForbidden is what Config.Caller returns for a program that is known and may
 // not ask. The answer is 403.
-var ErrForbidden = errors.New("the caller may not ask for decisions")
+var ErrForbidden = errors.New("authzen: the caller may not ask for decisions")
 
 const (
 	defaultEvaluations = 1000

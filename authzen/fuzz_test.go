@@ -36,7 +36,7 @@ func FuzzEvaluations(f *testing.F) {
 		switch w.Code {
 		case http.StatusBadRequest:
 			require.Equal(t, "text/plain; charset=utf-8", w.Header().Get("Content-Type"))
-			if good { // it must be for what encoding/json lets through
+			if good { // it must be for what encoding/json accepts
 				require.True(t, strings.Contains(w.Body.String(), "same name twice") || strings.Contains(w.Body.String(), "not valid JSON") ||
 					strings.Contains(w.Body.String(), "more than"), "%s: %q", w.Body, body)
 			}

@@ -149,7 +149,7 @@ func (p *PDP) answer(w http.ResponseWriter, r *http.Request, decide func(body []
 	} // else the caller has gone, and so has what could be written
 }
 
-// admit lets through only callers who may ask.
+// admit reports whether the caller may ask, and refuses those who may not.
 func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 	err := p.callCaller(r)
 	var later interface{ RetryAfter() time.Duration }
@@ -162,16 +162,16 @@ func (p *PDP) admit(w http.ResponseWriter, r *http.Request) bool {
 	case errors.Is(err, ErrForbidden):
 		fail(w, http.StatusForbidden, "You may not ask.")
 	case errors.Is(r.Context().Err(), context.Canceled) && !errors.As(err, new(*panics.Error)):
-		p.log.DebugContext(r.Context(), "authzen: the caller left while it was found out who is asking", "err", err)
+		p.log.DebugContext(r.Context(), "authzen: the caller left while its identity was being determined", "err", err)
 		fail(w, rolegate.ReasonClientGone.Status(), "The request was cancelled.")
 	case errors.As(err, &later):
 		wait := min(max(later.RetryAfter(), time.Second), 5*time.Minute)
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-		p.log.WarnContext(r.Context(), "authzen: who is asking cannot be found out at the moment", "err", err)
-		fail(w, http.StatusServiceUnavailable, "Who is asking cannot be found out at the moment.")
+		p.log.WarnContext(r.Context(), "authzen: the identity of the caller cannot be determined at the moment", "err", err)
+		fail(w, http.StatusServiceUnavailable, "The identity of the caller cannot be determined at the moment.")
 	default:
-		p.log.ErrorContext(r.Context(), "authzen: who is asking could not be found out", "err", err)
-		fail(w, http.StatusInternalServerError, "Who is asking could not be found out.")
+		p.log.ErrorContext(r.Context(), "authzen: the identity of the caller could not be determined", "err", err)
+		fail(w, http.StatusInternalServerError, "The identity of the caller could not be determined.")
 	}
 	return false
 }
