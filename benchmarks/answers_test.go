@@ -188,7 +188,7 @@ func TestPages(t *testing.T) {
 	defer gate.Close()
 	client := plainAt(url)
 	defer client.http.CloseIdleConnections()
-	grants, err := client.walk(t.Context())
+	grants, err := client.readAll(t.Context())
 	require.NoError(t, err)
 	assert.Len(t, grants, 2500)
 	qs := w.questions(2000)

@@ -144,7 +144,7 @@ func hertzFramework(gate *rolegate.Gate, e *casbin.Enforcer, grades []*http.Requ
 				c.Response.Reset()
 				engine.ServeHTTP(grades[at%len(grades)].Context(), c)
 				if c.Response.StatusCode() != http.StatusNoContent {
-					panic("a request was not let through")
+					panic("a request was not admitted")
 				}
 				at++
 			}

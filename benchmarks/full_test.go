@@ -46,9 +46,9 @@ func plainAt(url string) *plainClient {
 	return &plainClient{http: &http.Client{}, base: url, roles: map[string]uint16{}}
 }
 
-// BenchmarkWalk compares a full refresh of the whole list over HTTP, into an index that
+// BenchmarkFullRefresh compares a full refresh of the whole list over HTTP, into an index that
 // can be asked, with a plain client that fills a Go map.
-func BenchmarkWalk(b *testing.B) {
+func BenchmarkFullRefresh(b *testing.B) {
 	n := sized(1_000_000, 10_000)
 	b.Run(users(n), func(b *testing.B) {
 		w := newWorkload(n)
@@ -67,15 +67,15 @@ func BenchmarkWalk(b *testing.B) {
 				client := plainAt(url)
 				var grants map[int64][]grant
 				var err error
-				tookPlain := seconds(func() { grants, err = client.walk(context.Background()) })
+				tookPlain := seconds(func() { grants, err = client.readAll(context.Background()) })
 				require.NoError(b, err)
 				requirePlain(b, client, grants, qs)
 				client.http.CloseIdleConnections()
 				ratios, own, plain = append(ratios, tookPlain/took), append(own, took), append(plain, tookPlain)
 			}
 			report(b, median(ratios), "×faster")
-			report(b, median(own), "s/walk")
-			report(b, median(plain), "plain-s/walk")
+			report(b, median(own), "s/full")
+			report(b, median(plain), "plain-s/full")
 			report(b, float64(len(p.records))/1e6, "MB")
 		}
 	})
@@ -94,9 +94,9 @@ func requirePlain(tb testing.TB, c *plainClient, grants map[int64][]grant, qs []
 	})
 }
 
-// BenchmarkWalkHeap measures how much of the heap is live at the worst moment
-// of a resync over HTTP, in indexes: one is there all the time.
-func BenchmarkWalkHeap(b *testing.B) {
+// BenchmarkFullRefreshHeap measures how much of the heap is live at the worst moment
+// of a full refresh over HTTP, in indexes: one is there all the time.
+func BenchmarkFullRefreshHeap(b *testing.B) {
 	n := sized(1_000_000, 10_000)
 	b.Run(users(n), func(b *testing.B) {
 		_, url := serve(b, newWorkload(n))

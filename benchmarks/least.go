@@ -8,7 +8,7 @@ import (
 )
 
 // A leastGuard is the least middleware that does what a guard does for a request
-// that it lets through: it finds out who is asking, looks them up in a Go map, reads
+// that it admits: it finds out who is asking, looks them up in a Go map, reads
 // the clock to refuse when the list is too old, looks for the role, reading the
 // organisation from the path if it has to, and hands on who it is as one value in the
 // context, for which it allocates nothing besides. It counts nothing, survives no panic of the app's, knows no other checks,

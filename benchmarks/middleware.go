@@ -53,7 +53,7 @@ func (s *sink) WriteHeader(status int) { s.status = status }
 // Write implements [http.ResponseWriter].
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 
-// requests makes count requests that are to be let through, each of a user
+// requests makes count requests that are to be admitted, each of a user
 // chosen at random: for the grades of whatever school, and for the reports of
 // the school where they may see them.
 func (w *workload) requests(count int) (grades, reports []*http.Request) {
@@ -85,7 +85,7 @@ func served(h http.Handler, requests []*http.Request) contestant {
 			w.status = 0
 			h.ServeHTTP(w, requests[at])
 			if w.status != http.StatusNoContent {
-				panic("a request was not let through: status " + strconv.Itoa(w.status))
+				panic("a request was not admitted: status " + strconv.Itoa(w.status))
 			}
 			if at++; at == len(requests) {
 				at = 0

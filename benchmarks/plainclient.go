@@ -35,8 +35,8 @@ type plainRole struct {
 	RoleCode string `json:"roleCode"`
 }
 
-// walk reads the whole list into a map.
-func (c *plainClient) walk(ctx context.Context) (map[int64][]grant, error) {
+// readAll reads the whole list into a map.
+func (c *plainClient) readAll(ctx context.Context) (map[int64][]grant, error) {
 	grants := map[int64][]grant{}
 	for last := int64(0); ; {
 		page, err := c.page(ctx, last)

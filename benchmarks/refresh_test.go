@@ -16,7 +16,7 @@ const changed = 1000
 
 // BenchmarkRefresh measures what it takes to take in a thousand changes, over so
 // many refreshes that a fifth of the list changes: whatever has to be tidied up
-// from time to time is in it. Beside it, a gate is opened anew and resynced;
+// from time to time is in it. Beside it, a gate is opened anew and fully refreshed;
 // what the source itself takes to name everybody is taken off that, which makes
 // building anew look quicker than it is.
 func BenchmarkRefresh(b *testing.B) {
@@ -28,7 +28,7 @@ func BenchmarkRefresh(b *testing.B) {
 		p := policy(gate)
 		refreshes := n / 5 / changed
 		for b.Loop() {
-			var refresh, anew, resync []float64
+			var refresh, anew, full []float64
 			for range sized(3, 1) {
 				source := seconds(func() { require.NoError(b, w.Pull(ctx, 0, func(rolegate.Record) {})) })
 				anew = append(anew, seconds(func() {
@@ -36,7 +36,7 @@ func BenchmarkRefresh(b *testing.B) {
 					require.NoError(b, err)
 					require.NoError(b, other.Close())
 				})-source)
-				resync = append(resync, seconds(func() { require.NoError(b, gate.RefreshAll(ctx)) })-source)
+				full = append(full, seconds(func() { require.NoError(b, gate.RefreshAll(ctx)) })-source)
 				sum := 0.0
 				for range refreshes {
 					w.change(changed)
@@ -46,10 +46,10 @@ func BenchmarkRefresh(b *testing.B) {
 			}
 			requireGate(b, p, w.questions(1<<12))
 			report(b, median(refresh)/median(anew), "×anew")
-			report(b, median(refresh)/median(resync), "×resync")
+			report(b, median(refresh)/median(full), "×full")
 			report(b, median(refresh)*1e3, "ms/refresh")
 			report(b, median(anew)*1e3, "ms/anew")
-			report(b, median(resync)*1e3, "ms/resync")
+			report(b, median(full)*1e3, "ms/full")
 		}
 	})
 }

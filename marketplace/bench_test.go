@@ -81,9 +81,9 @@ func BenchmarkDecodePage(b *testing.B) {
 	}
 }
 
-// BenchmarkWalk reads a whole list over loopback into a map: with Pull, and with
+// BenchmarkFullRefresh reads a whole list over loopback into a map: with Pull, and with
 // a plain client that has nothing of it but encoding/json.
-func BenchmarkWalk(b *testing.B) {
+func BenchmarkFullRefresh(b *testing.B) {
 	const users = 50_000
 	l := newLongList(users)
 	srv := httptest.NewServer(l)
@@ -97,7 +97,7 @@ func BenchmarkWalk(b *testing.B) {
 		{"rolegate", func(m map[int64][]rolegate.Grant) error {
 			return c.Pull(b.Context(), 0, func(r rolegate.Record) { m[r.UserID] = slices.Clone(r.Grants) })
 		}},
-		{"encoding_json", func(m map[int64][]rolegate.Grant) error { return plainWalk(srv.Client(), srv.URL, m) }},
+		{"encoding_json", func(m map[int64][]rolegate.Grant) error { return plainFull(srv.Client(), srv.URL, m) }},
 	} {
 		b.Run(way.name, func(b *testing.B) {
 			b.SetBytes(int64(len(l.records)))
@@ -112,7 +112,7 @@ func BenchmarkWalk(b *testing.B) {
 	}
 }
 
-func plainWalk(hc *http.Client, base string, m map[int64][]rolegate.Grant) error {
+func plainFull(hc *http.Client, base string, m map[int64][]rolegate.Grant) error {
 	for after := int64(0); ; {
 		res, err := hc.Get(fmt.Sprintf("%s/app/user/list?lastSequence=%d&limit=1000", base, after))
 		if err != nil {

@@ -18,7 +18,7 @@ var frameworks = []struct{ name, guard, casbin string }{
 
 // frameworkTable is what a guard adds to a request in each framework.
 func frameworkTable(b *bytes.Buffer, all results) {
-	b.WriteString("\n## A guard in each framework\n\nWhat it adds to a request that it lets through, in nanoseconds and allocations, beside what a middleware with casbin adds, and how many times rolegate's time that is. Allocations do not depend on what else the machine does; times do, and ratios somewhat.\n\n")
+	b.WriteString("\n## A guard in each framework\n\nWhat it adds to a request that it admits, in nanoseconds and allocations, beside what a middleware with casbin adds, and how many times rolegate's time that is. Allocations do not depend on what else the machine does; times do, and ratios somewhat.\n\n")
 	b.WriteString("| framework | rolegate | ns | allocations | casbin | ns | allocations | ratio |\n| --- | --- | ---: | ---: | --- | ---: | ---: | ---: |\n")
 	for _, f := range frameworks {
 		fmt.Fprintf(b, "| %s | `%s` |", f.name, f.guard)

@@ -18,14 +18,14 @@ Absolute times wander from one machine, and from one minute, to another. So what
 - **Changes** are ten rounds in which a fiftieth of the users get other grants; the map gets the same. Of the ten, the worst ratio counts.
 - **cedar-go** has the users' roles in an organisation as groups of entities, and one policy. **casbin** has RBAC with domains as its documents show it, with a policy for each organisation and role that may pass its one route; *reduced by hand*, the two roles are all of its policy, for whatever organisation, without a route. Its cache of earlier answers, which outlives a change of roles, is not in use. The **Open Policy Agent** is a prepared query over its store in memory. **gorbac** knows neither users nor organisations: a Go map in front of it finds the roles. All of them get ids as text ready made, and none looks at the clock. Their turns are long enough for the collections that their garbage causes.
 - **What cannot be reached.** A decision of rolegate reads the clock, counts itself and hands on who the user is. On the machine above the clock alone takes 46 ns, a third of a decision with 100,000 users; neither cedar-go nor the Open Policy Agent reads one. To be 25 times as fast as the one, a decision would have to take 60 ns, and for 100 times as fast as the other 80 ns: clock and all less than two looks into memory that is not in the first caches. The same goes for the map with 1,000 and 10,000 users, whose look-ups take less than the clock.
-- **A guard** is ` + "`Gate.Require`" + `, once with ` + "`InOrg(PathOrg(…))`" + ` and once without, on an ` + "`http.ServeMux`" + `, with requests that it lets through; the same handler without a guard is taken off. **The least middleware** takes turns with it: it looks the user up in a Go map of pointers to users with their grants in place, reads the clock to refuse when the list is too old, looks for the role, in the organisation of the path if there is one, and hands on who it is as one value of the context, in as many allocations. It counts nothing, survives no panic, and nothing may change its map. The middleware with casbin does what chi-authz does, on a chi router, with the model of chi-authz' own example and an app of twenty routes for two roles each; and once more with one route and the cheap comparisons first. chi-authz itself is made for casbin's first version.
+- **A guard** is ` + "`Gate.Require`" + `, once with ` + "`InOrg(PathOrg(…))`" + ` and once without, on an ` + "`http.ServeMux`" + `, with requests that it admits; the same handler without a guard is taken off. **The least middleware** takes turns with it: it looks the user up in a Go map of pointers to users with their grants in place, reads the clock to refuse when the list is too old, looks for the role, in the organisation of the path if there is one, and hands on who it is as one value of the context, in as many allocations. It counts nothing, survives no panic, and nothing may change its map. The middleware with casbin does what chi-authz does, on a chi router, with the model of chi-authz' own example and an app of twenty routes for two roles each; and once more with one route and the cheap comparisons first. chi-authz itself is made for casbin's first version.
 - **The frameworks** route the same requests to a handler that does nothing, with all guards in front of one route and without; for gRPC the interceptor alone is called. casbin has the twenty routes of chi-authz' example again. Of echo, it is the published middleware itself, with casbin's second version. It is the only one that could be downloaded where this was measured: those of gin, hertz and kratos are middlewares of our own that ask casbin what the published ones ask it (they are for its second version too) and take the user from the context, which costs less than Basic auth or a claim. Every one asks for one of two roles in whatever organisation.
 - **Heap** is what is live after two collections, without what was live before the gate was opened.
 - **Building anew** is ` + "`rolegate.Open`" + ` on a source in memory, without the time that the source takes to name everybody. The thousand changes are averaged over two hundred refreshes in a row.
 - **The full refresh** is read from a server on the loopback interface that has the JSON of all users ready. The other client unmarshals each page into structs with just the fields that it needs, and fills the map.
-- **Starting from a stored index** is ` + "`rolegate.Open`" + ` with a file that ` + "`filecache`" + ` has written, beside the same walk.
+- **Starting from a stored index** is ` + "`rolegate.Open`" + ` with a file that ` + "`filecache`" + ` has written, beside the same full refresh.
 - **Swapping** lets a third goroutine swap prepared generations of 100,000 users every 10 ms; what one core decides is measured without swaps.
-- **The worst moment of a resync** is the most that one collection after the other finds live while it runs.
+- **The worst moment of a full refresh** is the most that one collection after the other finds live while it runs.
 `
 
 // markdown is docs/benchmarks.md.
@@ -144,11 +144,11 @@ var otherFigures = []struct {
 	{"… with as many in the Go map", "%s ms", one("GC", "users=5000000", "map-ms/GC")},
 	{"taking in 1,000 changes, 1,000,000 users", "%s ms", one("Refresh", "users=1000000", "ms/refresh")},
 	{"building the index anew", "%s ms", one("Refresh", "users=1000000", "ms/anew")},
-	{"a resync from a source in memory, which also compares", "%s ms", one("Refresh", "users=1000000", "ms/resync")},
-	{"a full refresh of 1,000,000 users over HTTP", "%s s", one("Walk", "users=1000000", "s/walk")},
-	{"… by the client with encoding/json", "%s s", one("Walk", "users=1000000", "plain-s/walk")},
-	{"what is read in it", "%s MB", one("Walk", "users=1000000", "MB")},
-	{"the live heap at the worst moment of a resync", "%s MB", one("WalkHeap", "users=1000000", "MB-peak")},
+	{"a full refresh from a source in memory, which also compares", "%s ms", one("Refresh", "users=1000000", "ms/full")},
+	{"a full refresh of 1,000,000 users over HTTP", "%s s", one("FullRefresh", "users=1000000", "s/full")},
+	{"… by the client with encoding/json", "%s s", one("FullRefresh", "users=1000000", "plain-s/full")},
+	{"what is read in it", "%s MB", one("FullRefresh", "users=1000000", "MB")},
+	{"the live heap at the worst moment of a full refresh", "%s MB", one("FullRefreshHeap", "users=1000000", "MB-peak")},
 }
 
 func otherTable(b *bytes.Buffer, all results) {

@@ -43,7 +43,7 @@ var (
 	figuresGC      = []measure{one("GC", "users=5000000", "ms/GC"), one("GC", "users=5000000", "map-ms/GC")}
 	figuresRefresh = []measure{one("Refresh", "users=1000000", "ms/refresh"), one("Refresh", "users=1000000", "ms/anew")}
 	figuresStart   = []measure{one("Start", "users=1000000", "s/start")}
-	figuresWalk    = []measure{one("Walk", "users=1000000", "s/walk"), one("Walk", "users=1000000", "×faster")}
+	figuresFull    = []measure{one("FullRefresh", "users=1000000", "s/full"), one("FullRefresh", "users=1000000", "×faster")}
 )
 
 var readmes = []readme{
@@ -58,7 +58,7 @@ var readmes = []readme{
 			{"heap for each user, ids and grants alone", "%s bytes; the Go map: %s bytes", figuresHeap},
 			{"a garbage collection with 5,000,000 users", "%s ms; with the Go map: %s ms", figuresGC},
 			{"taking in 1,000 changes, 1,000,000 users", "%s ms; building the index anew: %s ms", figuresRefresh},
-			{"a full refresh of 1,000,000 users over HTTP", "%s s: %s × as fast as a client with `encoding/json`", figuresWalk},
+			{"a full refresh of 1,000,000 users over HTTP", "%s s: %s × as fast as a client with `encoding/json`", figuresFull},
 			{"a start from the file of a stored index, 1,000,000 users", "%s s", figuresStart},
 		},
 	},
@@ -73,7 +73,7 @@ var readmes = []readme{
 			{"每个用户占用的堆内存（仅含 id 与授权）", "%s 字节；Go map 为 %s 字节", figuresHeap},
 			{"内存中有 5,000,000 个用户时的一次垃圾回收", "%s ms；用 Go map 时为 %s ms", figuresGC},
 			{"1,000,000 个用户时应用 1,000 条变更", "%s ms；重建整个索引需 %s ms", figuresRefresh},
-			{"经 HTTP 全量同步 1,000,000 个用户", "%s s，速度是用 `encoding/json` 编写的普通客户端的 %s 倍", figuresWalk},
+			{"经 HTTP 全量同步 1,000,000 个用户", "%s s，速度是用 `encoding/json` 编写的普通客户端的 %s 倍", figuresFull},
 			{"从磁盘上保存的索引启动，1,000,000 个用户", "%s s", figuresStart},
 		},
 	},
@@ -137,7 +137,7 @@ func (r readme) table(all results) string {
 func where(all results) string {
 	most := all["Decide"]
 	text := fmt.Sprintf("%s, %s", most.Date, most.Machine)
-	for _, name := range []string{"Peers", "Middleware", "Heap", "GC", "Refresh", "Walk", "Start"} {
+	for _, name := range []string{"Peers", "Middleware", "Heap", "GC", "Refresh", "FullRefresh", "Start"} {
 		if f, ok := all[name]; ok && (f.Date != most.Date || f.Machine != most.Machine) {
 			text += fmt.Sprintf("; %s: %s, %s", name, f.Date, f.Machine)
 		}

@@ -100,12 +100,12 @@ func full() results {
 	}
 	put("Parallel", "users=100000", "×one-core", "map-×one-core", "Mdecisions/s")
 	put("Swapping", "users=100000", "×one-core", "×one-core-swapping")
-	put("Start", "users=1000000", "×walk", "s/start")
+	put("Start", "users=1000000", "×full", "s/start")
 	put("GC", "users=5000000", "×without", "ms/GC", "map-ms/GC")
-	put("Refresh", "users=1000000", "×anew", "ms/refresh", "ms/anew", "ms/resync")
+	put("Refresh", "users=1000000", "×anew", "ms/refresh", "ms/anew", "ms/full")
 	put("RefreshLatency", "users=1000000", "×idle")
-	put("Walk", "users=1000000", "×faster", "s/walk", "plain-s/walk", "MB")
-	put("WalkHeap", "users=1000000", "×index", "MB-peak")
+	put("FullRefresh", "users=1000000", "×faster", "s/full", "plain-s/full", "MB")
+	put("FullRefreshHeap", "users=1000000", "×index", "MB-peak")
 	for name, metrics := range seen {
 		all[name] = family{Date: "2026-03-01", Seconds: 12, Machine: machine{"AMD EPYC", 2, "go1.26.8", "linux/amd64"}, Metrics: metrics}
 	}
@@ -235,7 +235,7 @@ func TestArgs(t *testing.T) {
 	s, err := parseArgs([]string{"-root", root, "-only", "^(GC|Heap)$"}, io.Discard)
 	require.NoError(t, err)
 	assert.True(t, s.only.MatchString("GC"))
-	assert.False(t, s.only.MatchString("Walk"))
+	assert.False(t, s.only.MatchString("FullRefresh"))
 	for says, args := range map[string][]string{
 		"flags only":     {"-root", root, "Decide"},
 		"-only":          {"-root", root, "-only", "("},

@@ -102,11 +102,11 @@ var requirements = []requirement{
 	{"the slowest 1 % of a reader's decisions while that goes on", 1.5, false, "%s × when nothing does",
 		one("RefreshLatency", "users=1000000", "×idle")},
 	{"a full refresh of 1,000,000 users over HTTP, beside a client with encoding/json", 2, true, "%s × as fast",
-		one("Walk", "users=1000000", "×faster")},
+		one("FullRefresh", "users=1000000", "×faster")},
 	{"starting from the file of a stored index, 1,000,000 users", 0.1, false, "%s × that full refresh",
-		one("Start", "users=1000000", "×walk")},
-	{"the live heap at the worst moment of a resync of 1,000,000 users", 2.2, false, "%s × the index",
-		one("WalkHeap", "users=1000000", "×index")},
+		one("Start", "users=1000000", "×full")},
+	{"the live heap at the worst moment of a full refresh of 1,000,000 users", 2.2, false, "%s × the index",
+		one("FullRefreshHeap", "users=1000000", "×index")},
 }
 
 // goal says what is to be reached.

@@ -19,7 +19,7 @@ import (
 
 // families are the benchmarks, each run in a process of its own.
 var families = []string{
-	"Decide", "Peers", "Parallel", "Swapping", "Middleware", "Frameworks", "Heap", "GC", "Refresh", "RefreshLatency", "Walk", "WalkHeap", "Start",
+	"Decide", "Peers", "Parallel", "Swapping", "Middleware", "Frameworks", "Heap", "GC", "Refresh", "RefreshLatency", "FullRefresh", "FullRefreshHeap", "Start",
 }
 
 // results are what the families gave when each was run last.
