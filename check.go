@@ -264,7 +264,7 @@ func (p *Policy) settle(ctx context.Context, d *Decision, id Identity, scope org
 
 // clientGone reports whether the request was cancelled, as the server does when its
 // client leaves, so that err says nothing about what was asked. A deadline is the
-// app's own. A panic stays one, and that nobody is asking was found out.
+// app's own. A panic stays one, and that nobody is asking is known.
 func clientGone(ctx context.Context, err error) bool {
 	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(err, ErrNobody) && !errors.As(err, new(*panics.Error))
 }
@@ -351,7 +351,7 @@ func (d *denyRefresher) untangle(ctx context.Context, again func() bool) bool {
 	return d.f.onAge.AwaitOwed(ctx, d.f.cfg.OnDeny.Wait, d.f.now.Published, again)
 }
 
-// A guardedContext is the request's context with what the guard found out. It
+// A guardedContext is the request's context with what the guard has decided. It
 // is a type of its own, rather than two of context.WithValue, because it is
 // made for every request.
 type guardedContext struct {

@@ -147,7 +147,7 @@ type DecisionEvent struct {
 	DecisionID string // the decision id that a refused client was told; "" without a request, and for grants
 	Reason     Reason
 	Shadowed   bool // let pass by a Shadow in spite of the reason
-	Held       bool // the user is let in only because their removal is held
+	Held       bool // the user is admitted only because their removal is held
 
 	UserID int64 `json:",string"` // the user, or the unlisted id that was asked about; 0 if unknown
 
@@ -162,7 +162,7 @@ type DecisionEvent struct {
 	Guard         string // what was asked for: see Policy.String
 }
 
-// Allowed reports whether the user was let through.
+// Allowed reports whether the user was admitted.
 func (e DecisionEvent) Allowed() bool { return e.Reason == ReasonGranted || e.Shadowed }
 
 // How many events wait for a hook: changes may be large, decisions are not.

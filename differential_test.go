@@ -71,10 +71,10 @@ func TestDecideAgainstANaiveOne(t *testing.T) {
 
 // A rolesRule is a check as a naive person writes it down.
 type rolesRule struct {
-	op    string // "any", "all", "none", "where", "either"
-	codes []string
-	says  bool // "where"
-	kids  []rolesRule
+	op       string // "any", "all", "none", "where", "either"
+	codes    []string
+	says     bool // "where"
+	children []rolesRule
 }
 
 // holds says whether a rule holds for somebody who has these roles here, and
@@ -91,7 +91,7 @@ func (r rolesRule) holds(here, everywhere map[string]bool, request bool) bool {
 	case "where":
 		return r.says && request
 	default:
-		return slices.ContainsFunc(r.kids, func(kid rolesRule) bool { return kid.holds(here, everywhere, request) })
+		return slices.ContainsFunc(r.children, func(child rolesRule) bool { return child.holds(here, everywhere, request) })
 	}
 }
 
@@ -160,11 +160,11 @@ func (r rolesRule) asCheck(calls map[*rolesCalls]struct{}) rolegate.Check {
 			return r.says
 		})
 	default:
-		kids := make([]rolegate.Check, len(r.kids))
-		for i, kid := range r.kids {
-			kids[i] = kid.asCheck(calls)
+		children := make([]rolegate.Check, len(r.children))
+		for i, child := range r.children {
+			children[i] = child.asCheck(calls)
 		}
-		return rolegate.Either(kids...)
+		return rolegate.Either(children...)
 	}
 }
 
@@ -404,7 +404,7 @@ func (w *rolesWorld) anyRule(depth int) rolesRule {
 	default:
 		r := rolesRule{op: "either"}
 		for range 1 + w.rnd.IntN(3) {
-			r.kids = append(r.kids, w.anyRule(depth-1))
+			r.children = append(r.children, w.anyRule(depth-1))
 		}
 		return r
 	}

@@ -125,7 +125,7 @@ func withWheres(rules []rolesRule) []rolesRule {
 	out := slices.Clone(rules)
 	for i := range out {
 		out[i].says = true
-		out[i].kids = withWheres(out[i].kids)
+		out[i].children = withWheres(out[i].children)
 	}
 	return out
 }
@@ -137,8 +137,8 @@ func (r rolesRule) name() string {
 	case "where":
 		parts = []string{fmt.Sprint(r.says)}
 	case "either":
-		for _, kid := range r.kids {
-			parts = append(parts, kid.name())
+		for _, child := range r.children {
+			parts = append(parts, child.name())
 		}
 	}
 	op := map[string]string{"any": "AnyRole", "all": "AllRoles", "none": "NoRole", "where": "Where", "either": "Either"}[r.op]

@@ -87,7 +87,7 @@ func ask(h http.Handler, method, path string, user int64) *httptest.ResponseReco
 	return w
 }
 
-// ok is a handler that tells who was let through.
+// ok is a handler that tells who was admitted.
 func ok(gate *rolegate.Gate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, _ := gate.UserFrom(r.Context())

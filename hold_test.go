@@ -23,7 +23,7 @@ func users(n int64) (records []rolegate.Record) {
 	return records
 }
 
-// listed counts who of the users 1 to n are let in.
+// listed counts who of the users 1 to n are admitted.
 func listed(gate *rolegate.Gate, n int64) (count int) {
 	for id := int64(1); id <= n; id++ {
 		if allowed(gate, id) {
@@ -49,7 +49,7 @@ func TestShrinkGuard(t *testing.T) {
 		before     int64
 		after      int64
 		maxShrink  float64
-		held, then int // how many are let in after the first full refresh, and after the second
+		held, then int // how many are admitted after the first full refresh, and after the second
 	}{
 		{"a third of a hundred", 100, 66, 0, 100, 66},
 		{"30 of a hundred", 100, 70, 0, 70, 70},
@@ -418,7 +418,7 @@ func TestSyncHold(t *testing.T) {
 			assert.Equal(t, 10, listed(gate, 100))
 		})
 	})
-	for name, ill := range map[string]func(*syncing){
+	for name, broken := range map[string]func(*syncing){
 		"an unknown state":             func(*syncing) {},
 		"a checker that hangs":         func(s *syncing) { s.hang.Store(true) },
 		"a checker that panics":        func(s *syncing) { s.fail.Store(true) },
@@ -428,7 +428,7 @@ func TestSyncHold(t *testing.T) {
 		t.Run(name+" holds nothing", func(t *testing.T) {
 			t.Parallel()
 			begin(t, func(t *testing.T, source *rolegatetest.Static, sync *syncing, gate *rolegate.Gate) {
-				ill(sync)
+				broken(sync)
 				source.Remove(100)
 				begun := time.Now()
 				refreshAll(t, gate)

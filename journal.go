@@ -100,7 +100,7 @@ func (j *journal) failed(k refresh.Kind, o refresh.Outcome) {
 	j.mu.Unlock()
 	msg := "rolegate: a refresh failed; the list stays as it was"
 	if j.now.Load() == nil {
-		msg = "rolegate: a refresh failed; there is no list yet, and nobody is let in"
+		msg = "rolegate: a refresh failed; there is no list yet, and nobody is admitted"
 	}
 	var older *refresh.OlderError
 	if errors.As(o.Err, &older) {

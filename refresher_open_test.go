@@ -27,7 +27,7 @@ func TestOpen(t *testing.T) {
 			openGate(t, rolegate.Config{Source: client(m), Logger: book.logger()})
 			assert.GreaterOrEqual(t, time.Since(begun), 20*time.Second)
 			assert.LessOrEqual(t, time.Since(begun), 50*time.Second)
-			lines := book.lines("rolegate: a refresh failed; there is no list yet, and nobody is let in")
+			lines := book.lines("rolegate: a refresh failed; there is no list yet, and nobody is admitted")
 			assert.Greater(t, len(lines), 2)
 			for i, line := range lines {
 				assert.EqualValues(t, i+1, line["attempt"])

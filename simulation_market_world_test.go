@@ -438,16 +438,16 @@ func (w *mktWorld) spell(at moment) {
 			p.quietLoss[th] = true
 		}
 	}
-	var mend func(at moment)
-	mend = func(at moment) {
+	var repair func(at moment)
+	repair = func(at moment) {
 		switch {
 		case p.late:
-			w.later(at+time.Minute, mend)
+			w.later(at+time.Minute, repair)
 		case p.listed:
 			w.change(at, p, 0, func() { p.spelling = mktClear })
 		}
 	}
-	w.later(at+w.seconds(60, 1500), mend)
+	w.later(at+w.seconds(60, 1500), repair)
 }
 
 // tie gives so many users one sequence.

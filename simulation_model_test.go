@@ -360,7 +360,7 @@ func (w *simWorld) restore() {
 	}
 }
 
-// shrink revokes 35 to 60 % of the users at once; regrow lets them in again.
+// shrink revokes 35 to 60 % of the users at once; regrow lists them again.
 func (w *simWorld) shrink() (gone []int) {
 	part := 35 + w.rng.IntN(25)
 	for n := range w.people {

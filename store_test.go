@@ -128,7 +128,7 @@ func TestAliases(t *testing.T) {
 }
 
 // A list in which everybody has the same placeholder for an account must cost
-// no more than another, and let nobody in by it.
+// no more than another, and admit nobody by it.
 func TestOnePlaceholderForEverybody(t *testing.T) {
 	t.Parallel()
 	var records []rolegate.Record

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrRevoked is the cause (context.Cause) with which a guard with [EndOnRevoke]
-// ends a request whose user has lost the access that it was let through with,
+// ends a request whose user has lost the access that it was admitted with,
 // or that outlives the list or the gate.
 var ErrRevoked = errors.New("rolegate: the access was revoked")
 

@@ -10,7 +10,7 @@ import (
 )
 
 // FuzzAuthorization sends headers made of a good token: nothing but that token
-// itself lets anybody in, and nothing is more than a 401.
+// itself admits anybody, and nothing is more than a 401.
 func FuzzAuthorization(f *testing.F) {
 	login := &issuer{}
 	client := login.inMemory()

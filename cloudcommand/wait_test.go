@@ -108,7 +108,7 @@ func TestWaitForSyncHonoursRetryAfter(t *testing.T) {
 	})
 }
 
-func TestWaitForSyncReturnsWhatWaitingDoesNotMend(t *testing.T) {
+func TestWaitForSyncReturnsWhatWaitingDoesNotFix(t *testing.T) {
 	t.Parallel()
 	cloud := rolegatetest.NewCloudCommand(rolegatetest.CloudCommandConfig{})
 	cloud.Done("")

@@ -23,7 +23,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// Nobody sees it who was not let through by a guard of its own gate, whatever
+// Nobody sees it who was not admitted by a guard of its own gate, whatever
 // the request says.
 func TestOnlyBehindItsGate(t *testing.T) {
 	t.Parallel()
@@ -161,7 +161,7 @@ func TestThePageFollows(t *testing.T) {
 	a.get().has("Failed", "the form of the list has changed", "schema_drift", "&lt;b&gt;what&lt;/b&gt; is this")
 }
 
-// A gate that denies everybody does not let anybody through to its console; one
+// A gate that denies everybody does not admit anybody to its console; one
 // that begins to meanwhile is shown as it is.
 func TestAGateThatDeniesEverybody(t *testing.T) {
 	t.Parallel()

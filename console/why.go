@@ -348,8 +348,8 @@ func (v *view) checkAnswer(c rolegate.CheckExplanation) checkAnswer {
 	default:
 		a.By = v.T("step.checks.has", v.listed(c.Roles))
 	}
-	for _, kid := range c.Either {
-		a.Either = append(a.Either, v.checkAnswer(kid))
+	for _, child := range c.Either {
+		a.Either = append(a.Either, v.checkAnswer(child))
 	}
 	return a
 }

@@ -69,7 +69,7 @@ func (s *store) up(t testing.TB, all []*replica) {
 		require.NoError(t, s.client.FlushAll(t.Context()).Err())
 	}
 	for _, r := range all {
-		r.link.mend()
+		r.link.repair()
 	}
 }
 
@@ -299,7 +299,7 @@ func allLet(t testing.TB, user int64, in bool, all ...*replica) {
 	}
 }
 
-// A guardian sees that replicas go on answering at once, that they let in who is
+// A guardian sees that replicas go on answering at once, that they admit who is
 // listed and never who is not, and that no index goes back.
 type guardian struct {
 	end  context.CancelFunc
@@ -330,7 +330,7 @@ func guard(t testing.TB, listed, unlisted int64, all ...*replica) *guardian {
 				g.mu.Lock()
 				g.slow, g.late = max(g.slow, took), max(g.late, late)
 				for what, is := range map[string]bool{
-					"who is listed was refused": !in, "who is not listed was let in": !out,
+					"who is listed was refused": !in, "who is not listed was admitted": !out,
 					"the cursor went back":     s.Cursor < before.Cursor && !s.Verified.After(before.Verified), // a full refresh may do that
 					"the index grew older":     s.Verified.Before(before.Verified.Add(-100 * time.Millisecond)),
 					"the list was not served ": s.State != rolegate.StateReady,

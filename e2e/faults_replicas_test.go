@@ -52,7 +52,7 @@ func TestFault50APausedLeaderWrites(t *testing.T) {
 				written := make(chan error, 1)
 				go func() { written <- p.publish("", text("all of the old")) }()
 				p.pause(t)
-				p.link.mend()
+				p.link.repair()
 				return <-written
 			}},
 		} {
@@ -139,12 +139,12 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 			for _, r := range all {
 				r.link.cut()
 			}
-		}, mendAll, true},
+		}, repairAll, true},
 		{"slow", func(_ *testing.T, _ *store, all []*replica) {
 			for _, r := range all {
 				r.link.slow(50 * time.Millisecond)
 			}
-		}, mendAll, false},
+		}, repairAll, false},
 		{"restarted empty", func(t *testing.T, s *store, all []*replica) {
 			s.down(all)
 			s.up(t, all)
@@ -193,9 +193,9 @@ func lonely(t *testing.T, s *store, n int) (*list, []*replica) {
 	return l, all
 }
 
-func mendAll(_ *testing.T, _ *store, all []*replica) {
+func repairAll(_ *testing.T, _ *store, all []*replica) {
 	for _, r := range all {
-		r.link.mend()
+		r.link.repair()
 	}
 }
 
@@ -259,7 +259,7 @@ func TestFault52ALeaseRunsOutInMidFullRefresh(t *testing.T) {
 		l.Remove(2)
 		require.NoError(t, next.RefreshAll(t.Context()), "as soon as the lease is over")
 		require.False(t, next.lets(2))
-		old.link.mend()
+		old.link.repair()
 		allLet(t, 2, false, old)
 		inStep(t, all...)
 
@@ -302,7 +302,7 @@ func TestFault53ForgedValues(t *testing.T) {
 				}
 			}
 		}},
-		{"rows that make no sense", func(t *testing.T, s *store, ours string) { s.append(t, ours, "let 666 in") }},
+		{"rows that make no sense", func(t *testing.T, s *store, ours string) { s.append(t, ours, "admit 666") }},
 		{"older rows once more", func(t *testing.T, s *store, ours string) {
 			entries, err := s.client.XRange(t.Context(), ours+"log", "-", "+").Result()
 			require.NoError(t, err)

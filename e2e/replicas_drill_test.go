@@ -199,7 +199,7 @@ func (d *drill) change(t testing.TB, users int) (spread []time.Duration) {
 	return spread
 }
 
-// revoke takes a user off the list, and waits until nobody lets them in. From
+// revoke takes a user off the list, and waits until nobody admits them. From
 // then on, nobody may ever again. It returns a user that nobody has been asked
 // about before.
 func (d *drill) revoke(t testing.TB, by ...*process) int64 {

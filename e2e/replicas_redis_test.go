@@ -225,14 +225,14 @@ func (l *link) pass(from io.Reader, to io.Writer) {
 }
 
 // cut loses the connection: nothing gets through, in neither direction, until
-// it is mended; then what was under way arrives, as TCP has it.
+// it is repaired; then what was under way arrives, as TCP has it.
 func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.gate = make(chan struct{})
 }
 
-// drop breaks all connections, and refuses new ones, until it is mended: as if
+// drop breaks all connections, and refuses new ones, until it is repaired: as if
 // nobody listened at the other end.
 func (l *link) drop() {
 	l.mu.Lock()
@@ -243,7 +243,7 @@ func (l *link) drop() {
 	}
 }
 
-func (l *link) mend() {
+func (l *link) repair() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {

@@ -240,11 +240,11 @@ func cutOff(t *testing.T, d *drill) {
 		return ok && alone == len(cut)
 	}, patience, 200*time.Millisecond, "those who are cut off say so")
 	t.Logf("all saw a revocation and a change after %v", time.Since(begun).Round(time.Millisecond))
-	mended := time.Now()
+	repaired := time.Now()
 	for _, a := range cut {
-		a.link.mend()
+		a.link.repair()
 	}
-	d.inOrder(t, mended)
+	d.inOrder(t, repaired)
 }
 
 // Each way to Redis takes a fifth of a second longer.
@@ -259,7 +259,7 @@ func slowRedis(t *testing.T, d *drill) {
 	most, tell := atOnce(d.market.seen(begun))
 	assert.LessOrEqual(t, most, 2, tell)
 	for _, a := range d.apps {
-		a.link.mend()
+		a.link.repair()
 	}
 	d.inOrder(t, begun)
 }

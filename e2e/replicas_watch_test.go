@@ -13,7 +13,7 @@ import (
 )
 
 // A watch asks replicas all the time, gently, and judges what they say: who is
-// on the list is always let in, and soon; who was revoked never again; and no
+// on the list is always admitted, and soon; who was revoked never again; and no
 // replica's list ever gets older.
 type watch struct {
 	ctx context.Context
@@ -21,7 +21,7 @@ type watch struct {
 	wg  sync.WaitGroup
 
 	mu       sync.Mutex
-	revoked  []int64 // nobody may let them in
+	revoked  []int64 // nobody may admit them
 	wrong    []string
 	answers  []answer
 	late     []answer // what the machine makes of everybody: see lateness

@@ -25,7 +25,7 @@ func foreign(info fs.FileInfo) bool {
 
 // grantedToGroup reports whether it is root's, is given to a group of ours to write
 // to, and to nobody else: as Kubernetes does by fsGroup. A folder of our own that a
-// group can write to is more likely to be a mistake, and we can mend it.
+// group can write to is more likely to be a mistake, and the user can repair it.
 func grantedToGroup(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || stat.Uid != 0 || os.Geteuid() == 0 || info.Mode().Perm()&0o002 != 0 {

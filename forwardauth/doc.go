@@ -70,7 +70,7 @@
 // In account and role codes every byte is percent-encoded that is not printable
 // ASCII, and blanks, commas, colons and percent signs: url.PathUnescape undoes
 // it. The app behind must take a request in which X-Rolegate-User is missing or
-// empty for one that nobody has let through.
+// empty for one that nobody has admitted.
 //
 // Everything else is answered with the status of the [rolegate.Reason] (401, 403,
 // 500, 503), [rolegate.DenyProblem] as the body, WWW-Authenticate or Retry-After,
@@ -87,7 +87,7 @@
 //
 // # What is not known here
 //
-// The proxy asks once for each request. A WebSocket that it has let through goes
+// The proxy asks once for each request. A WebSocket that it has admitted goes
 // on after a revocation, and [rolegate.EndOnRevoke] has nothing to end.
 // Config.ShadowAdmit of the gate opens no pattern of [Handler.Admit]. The gate's
 // counters and OnDecision see only requests that a pattern matched.

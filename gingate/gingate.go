@@ -6,7 +6,7 @@
 // A guard knows the route's pattern and its parameters, as [rolegate.PathOrg]
 // needs them, also in r.Use: gin routes before it runs any middleware. A refusal
 // is answered as Config.Deny shapes it, and the chain is aborted. Behind a guard,
-// [User] and [Org] tell what it found out; so do gate.UserFrom and gate.OrgFrom
+// [User] and [Org] return what it has found; so do gate.UserFrom and gate.OrgFrom
 // with the request's context.
 //
 // With [rolegate.EndOnRevoke], c.Stream ends when the access does, nothing more
@@ -42,7 +42,7 @@ func Require(gate *rolegate.Gate, options ...rolegate.Option) gin.HandlerFunc {
 	return Guard(gate.Policy(options...))
 }
 
-// admissionKey is where a guard keeps what it found out, for User and Org.
+// admissionKey is where a guard keeps what it has found, for User and Org.
 type admissionKey struct{}
 
 // Guard makes a handler of a policy that was compiled before.

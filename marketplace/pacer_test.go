@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// How many requests a second a pacer lets through, by what came before.
+// How many requests a second a pacer allows, by what came before.
 func TestPacerRate(t *testing.T) {
 	t.Parallel()
 	borne := func(n int) func(*pacer) {

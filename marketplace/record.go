@@ -186,7 +186,7 @@ func (d *decoder) members(r *rolegate.Record, ids *[]int64) error {
 		switch k {
 		case keyUserID:
 			// A record with several ids bars each of them: whichever the
-			// marketplace means, it is not let in by an older record.
+			// marketplace means, it is not admitted by an older record.
 			n, ok, err := d.ReadInt()
 			switch {
 			case err != nil:

@@ -18,7 +18,7 @@
 // Redis is trusted to be there, and with its clock. What is in it is encrypted and
 // authenticated (AES-256-GCM, with a key that is derived from Secret), each piece
 // for its place. Whoever can write to that Redis can keep replicas from sharing, so
-// that each refreshes by itself; they cannot let anybody in.
+// that each refreshes by itself; they cannot admit anybody.
 //
 // Calls return when their ctx ends, also if Redis has stopped answering. What the
 // client was waiting for then, it goes on to wait for until its own timeouts end, so

@@ -109,10 +109,10 @@ func failover(t *testing.T, f *failure) {
 	gone := l.all()[0]
 	l.forget(gone)
 	release := l.holdFulls()
-	walks := l.fulls(time.Time{})
+	fulls := l.fulls(time.Time{})
 	var refresh sync.WaitGroup
 	refresh.Go(func() { _ = gone.RefreshAll(context.Background()) }) // it is closed
-	require.Eventually(t, func() bool { return l.fulls(time.Time{}) > walks }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return l.fulls(time.Time{}) > fulls }, time.Minute, time.Millisecond)
 	struck := time.Now()
 	f.strike()
 	_ = gone.Close() // and cannot give its lease back

@@ -60,7 +60,7 @@ type load struct {
 	replica []*replica
 
 	mu      sync.Mutex
-	walks   []time.Time
+	begun   []time.Time
 	hold    chan struct{} // full refreshes wait until it is closed
 	changed map[int64]time.Time
 	wrong   map[string]int
@@ -115,7 +115,7 @@ func (r *replica) Pull(ctx context.Context, after int64, yield func(rolegate.Rec
 	l.mu.Lock()
 	hold := l.hold
 	if after == 0 {
-		l.walks = append(l.walks, time.Now())
+		l.begun = append(l.begun, time.Now())
 	}
 	l.mu.Unlock()
 	if after == 0 && hold != nil {
@@ -339,7 +339,7 @@ func (r *replica) ask(c *caller, n int64) {
 func (l *load) fulls(since time.Time) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, at := range l.walks {
+	for _, at := range l.begun {
 		if at.After(since) {
 			n++
 		}

@@ -9,7 +9,7 @@
 //	m.Grant(42, 7, "teacher")
 //	cfg := marketplace.Config{BaseURL: m.Start(t), AppID: m.AppID(), Token: marketplace.StaticToken(m.Token())}
 //
-// It can also be ill on demand ([Marketplace.FailNext], [Marketplace.Fail],
+// It can also fail on demand ([Marketplace.FailNext], [Marketplace.Fail],
 // [Marketplace.FailWhen]), in every way in which an upstream is known to be,
 // and says afterwards what it was asked ([Marketplace.Requests]).
 //

@@ -101,7 +101,7 @@ func (m *Marketplace) find(buf []row, after int64, limit int, how spoilt) []row 
 	return short.page(buf, from, limit)
 }
 
-// spoilt is what a fault asks of the page that it lets through.
+// spoilt is what a fault asks of the page that it passes on.
 type spoilt struct {
 	refuse bool // as if the token were wrong
 	cut    bool // as if the list ended after keep users

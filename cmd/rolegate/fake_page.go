@@ -67,7 +67,7 @@ func (p *fakePage) print(out io.Writer) error {
 	say("")
 	p.printUsers(&b)
 	for _, fault := range p.faults {
-		say("  ill:     %s", fault)
+		say("  fault:   %s", fault)
 	}
 	if p.cloud {
 		say("")

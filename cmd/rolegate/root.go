@@ -23,7 +23,7 @@ func newRoot(std streams, l lang.Language) *cobra.Command {
 	name := "" // of the language, which l is already
 	root := &cobra.Command{
 		Use:   "rolegate",
-		Short: "Let in only users that the marketplace has authorised",
+		Short: "Admit only users that the marketplace has authorised",
 		Long: `rolegate keeps the marketplace's list of authorised users in memory, and tells
 a reverse proxy, or whoever asks by OpenID AuthZEN, who may pass.
 

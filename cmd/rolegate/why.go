@@ -24,7 +24,7 @@ func newWhy(l lang.Language) *cobra.Command {
 		Use:   "why USER [ROUTE]",
 		Short: "Tell why a user may pass, or may not",
 		Long: `why asks the server that runs on this machine what it makes of a request, and
-shows each step of the decision. Nobody is let in or refused by it, and nothing
+shows each step of the decision. Nobody is admitted or refused by it, and nothing
 is counted. For another identity than a user's number it also shows by which
 digest the log has it, so that its refusals can be found there.
 

@@ -20,6 +20,9 @@ var instead = map[string]string{
 	"barred": "invalid record", "bereft": "lost all roles", "roleless": "without roles", "unheld": "unassigned",
 	"brake": "shrink guard", "full walk": "full refresh", "full walks": "full refreshes",
 	"swap in": "publish", "swaps in": "publishes", "swapped in": "published",
+	"ill": "failing or unhealthy", "mend": "fix or repair", "mends": "fixes or repairs", "mended": "fixed or repaired",
+	"kids": "children", "walks": "full refreshes, or visits", "found out": "determined, or learnt",
+	"let through": "admit", "lets through": "admits", "let in": "admitted", "lets in": "admits",
 }
 
 // written is where words are looked at; elsewhere is what others wrote, what tells of

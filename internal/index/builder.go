@@ -44,7 +44,7 @@ type Builder struct {
 	// What Finish notices: the same user more than once, and those of them
 	// whose roles differed; and those with an invalid row and a newer one that is
 	// not.
-	Duplicates, Conflicts, Mended int
+	Duplicates, Conflicts, Repaired int
 
 	// The codes by the numbers that rows have until Settle, and which of them
 	// are in use. final has the numbers that they get, nil if they are the same.
@@ -270,7 +270,7 @@ func (b *Builder) merge(drafts []draft, record []byte) []draft {
 			bad, good = good, bad
 		}
 		if bad.sequence > 0 && bad.sequence < good.sequence {
-			b.Mended++
+			b.Repaired++
 		}
 	}
 	if old.listed() && (!d.listed() || d.sequence >= old.sequence) {

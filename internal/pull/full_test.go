@@ -383,9 +383,9 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// Who is mended while the list is read is shown as they were and as they are. Which of
+// Who is repaired while the list is read is shown as they were and as they are. Which of
 // the two is so, a full refresh soon says.
-func TestWhoIsMendedWhileTheListIsRead(t *testing.T) {
+func TestWhoIsRepairedWhileTheListIsRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, err := w.shows([]record{user(1, 1, "a"), bad(2, 2)}, []record{user(2, 3, "a")}).full()

@@ -180,7 +180,7 @@ func (p *Puller) put(rows *List, started clock.Instant, above int64, complete, m
 	if err != nil {
 		return seen, err
 	}
-	if rows.table.Mended > 0 {
+	if rows.table.Repaired > 0 {
 		p.fullForDoubt(started)
 	}
 	p.Cursor.Page(p.Clock(), rows.sequences, moves)
@@ -226,7 +226,7 @@ func (p *Puller) sharedAliases(gen *snapshot.Generation) (n int) {
 
 // fullForDoubt makes a full refresh due because a record could not be understood
 // and does not even say whose it is: that user may have lost something; or because
-// a user has an invalid record and a newer one, and may just have been mended while
+// a user has an invalid record and a newer one, and may just have been repaired while
 // the list was read. At most one in each ResyncEvery, or a record that stays bad
 // would cause one a minute. It needs the lock.
 func (p *Puller) fullForDoubt(now clock.Instant) {

@@ -282,14 +282,14 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, w.listed(), int64(21), "it is what was read before, and another record has made them invalid")
 	})
-	t.Run("of a user whose invalid record was mended", func(t *testing.T) {
+	t.Run("of a user whose invalid record was repaired", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t).young(20)
 		_, err := w.shows([]record{user(20, 20, "teacher"), bad(3, 21)}).increment()
 		require.NoError(t, err)
-		_, err = w.shows([]record{user(22, 23, "x")}, []record{user(23, 23, "x"), user(3, 23, "mended")}).increment()
+		_, err = w.shows([]record{user(22, 23, "x")}, []record{user(23, 23, "x"), user(3, 23, "repaired")}).increment()
 		require.NoError(t, err)
-		assert.Equal(t, []string{"mended"}, w.listed()[3], "by a batch that ends on the next page")
+		assert.Equal(t, []string{"repaired"}, w.listed()[3], "by a batch that ends on the next page")
 		_, err = w.shows([]record{bad(3, 24), user(22, 26, "x")}).increment()
 		require.NoError(t, err)
 		_, err = w.shows([]record{user(3, 25, "late"), user(22, 26, "x")}).increment()

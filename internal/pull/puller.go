@@ -213,7 +213,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	}
 	p.began = began
 	p.Now.Publish(next)
-	if list.table.Mended > 0 {
+	if list.table.Repaired > 0 {
 		p.fullForDoubt(started)
 	}
 	if p.Changed != nil { // they come in the order in which lists are published

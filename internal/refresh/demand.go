@@ -52,7 +52,7 @@ type OnDeny[K comparable] struct {
 	ttl   time.Duration
 
 	waiting  atomic.Int64
-	starting sync.Mutex // is held while it is found out whether one may be made
+	starting sync.Mutex // is held while it is decided whether one may be made
 
 	mu      sync.Mutex
 	refused *simplelru.LRU[K, clock.Instant]

@@ -20,7 +20,7 @@ const (
 	syncPoll = 15 * time.Second
 )
 
-// A SyncReport is what a checker has found out: State is its own, and Running
+// A SyncReport is what a checker reports: State is its own, and Running
 // says what that means.
 type SyncReport struct {
 	Running bool

@@ -42,7 +42,7 @@ func TestFault19EmptyList(t *testing.T) {
 			before := h.gate.Status()
 			h.m.Clear()
 			require.ErrorIs(t, h.gate.RefreshAll(t.Context()), rolegate.ErrHeld)
-			assert.Equal(t, n, listed(t, h), "all are let in still")
+			assert.Equal(t, n, listed(t, h), "all are admitted still")
 			now := h.gate.Status()
 			assert.EqualValues(t, n, now.Held.Users)
 			assert.Equal(t, "shrink_guard", now.Held.Cause)

@@ -59,7 +59,7 @@ func TestFault49AStoredIndexOfOthers(t *testing.T) {
 				require.Error(t, err)
 				require.NotErrorIs(t, err, fs.ErrNotExist, "it is not as if there were nothing")
 				require.Error(t, filecache.New(path).Store(t.Context(), func(io.Writer) error { t.Error("it was written"); return nil }))
-				webMended(t, cfg)
+				webRepaired(t, cfg)
 			}
 		})
 	}

@@ -415,16 +415,16 @@ func TestFault48TheIndexCannotBeStored(t *testing.T) {
 		folder := filepath.Join(t.TempDir(), "nor this one", "never there")
 		cfg := webConfig(rolegatetest.NewStatic())
 		cfg.Cache = filecache.New(filepath.Join(folder, "index"))
-		webMended(t, cfg)
+		webRepaired(t, cfg)
 	})
 }
 
 // webCommand finds the command that an error ends with.
 var webCommand = regexp.MustCompile(`with: ((?:chmod|rm|chown|install) [^\n]*)$`)
 
-// webMended says that Open refuses a config, naming a command, and takes it once
+// webRepaired says that Open refuses a config, naming a command, and takes it once
 // that command has been run.
-func webMended(t *testing.T, cfg rolegate.Config) {
+func webRepaired(t *testing.T, cfg rolegate.Config) {
 	t.Helper()
 	_, err := rolegate.Open(t.Context(), cfg)
 	require.Error(t, err)

@@ -120,7 +120,7 @@ func keepStatus(t *testing.T, guard func(http.Handler) http.Handler, user int64)
 	return w.Code
 }
 
-// admits says whether a user is let in.
+// admits says whether a user is admitted.
 func (w *keepWorld) admits(user int64) bool {
 	return keepStatus(w.T, w.gate.Admit, user) == http.StatusOK
 }
@@ -254,7 +254,7 @@ func (w *keepWorld) startsWithout(want rolegate.Failure) {
 	require.NoError(w, late.Close())
 }
 
-// goesOn requires that the next good pulls succeed: a newcomer is let in, and
+// goesOn requires that the next good pulls succeed: a newcomer is admitted, and
 // the one before is not any more. In a bubble the loop finds out by itself.
 func (w *keepWorld) goesOn() {
 	w.Helper()

@@ -162,7 +162,7 @@ func TestFault55AFloodOfUnknownIDs(t *testing.T) {
 }
 
 // Line 56: a user who was refused a second ago and is granted access now must be
-// let in within OnDeny.TTL and one refresh, whether they were unknown or lacked a role.
+// admitted within OnDeny.TTL and one refresh, whether they were unknown or lacked a role.
 func TestFault56RefusedAndThenGranted(t *testing.T) {
 	t.Parallel()
 	const pull = 300 * time.Millisecond
@@ -193,7 +193,7 @@ func TestFault56RefusedAndThenGranted(t *testing.T) {
 					for webAsk(h, "GET", "/", 2).Code != 200 {
 						tries++
 						if time.Since(granted) > time.Minute {
-							t.Fatal("the user is not let in at all")
+							t.Fatal("the user is not admitted at all")
 						}
 						<-time.After(10 * time.Millisecond)
 					}

@@ -100,7 +100,7 @@ func TestFault31ConfigWithMistakes(t *testing.T) {
 		one(m.names, m.make)
 	}
 	one("Cache: the Source does not say which list", func(c *rolegate.Config) {
-		c.Cache, c.Source = (*tickIllCache)(nil), &tickScript{pull: tickYield()}
+		c.Cache, c.Source = (*tickFailingCache)(nil), &tickScript{pull: tickYield()}
 	})
 	one("Source is nil", func(c *rolegate.Config) { c.Source = nil })
 	one("Aliases: ", func(c *rolegate.Config) { c.Aliases = []rolegate.Kind{200} })

@@ -27,7 +27,7 @@ const tickGossip = "account-of-1 with the password hunter2"
 // recovered and reported, the loop goes on, and the request is denied.
 func TestFault29Panics(t *testing.T) {
 	t.Parallel()
-	for name, ill := range map[string]func(){
+	for name, broken := range map[string]func(){
 		"panics":               func() { panic(tickGossip) },
 		"panics with an error": func() { panic(errors.New(tickGossip)) },
 		"panics with nil":      func() { panic(nil) },
@@ -45,7 +45,7 @@ func TestFault29Panics(t *testing.T) {
 					tickAfter(time.Second)
 					source.set(func(_ context.Context, _ int64, yield func(rolegate.Record)) error {
 						yield(tickRecord(5, 9, "admin"))
-						ill()
+						broken()
 						return nil
 					})
 					h.keeps(t, pull, rolegate.FailurePanic)
@@ -114,15 +114,15 @@ func TestFault29Panics(t *testing.T) {
 			h.goesOn(t)
 		})
 	})
-	for name, ill := range map[string]func(*http.Request) (int64, error){
+	for name, broken := range map[string]func(*http.Request) (int64, error){
 		"an identify func":                       func(*http.Request) (int64, error) { panic(tickGossip) },
 		"an identify func, with ErrNobody":       func(*http.Request) (int64, error) { panic(rolegate.ErrNobody) },
 		"an identify func, with nil":             func(*http.Request) (int64, error) { panic(nil) },
 		"an identify func, with ErrAbortHandler": func(*http.Request) (int64, error) { panic(http.ErrAbortHandler) },
 	} {
 		for _, identify := range []rolegate.Identifier{
-			rolegate.ByUserID(ill), rolegate.FirstOf(rolegate.ByUserID(ill), tickByHeader),
-			rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { _, err := ill(r); return tickPersonal[0] + "1", err }),
+			rolegate.ByUserID(broken), rolegate.FirstOf(rolegate.ByUserID(broken), tickByHeader),
+			rolegate.ByText(rolegate.KindAccount, func(r *http.Request) (string, error) { _, err := broken(r); return tickPersonal[0] + "1", err }),
 		} {
 			tickRun(t, name, tickSetup{gate: func(c *rolegate.Config) { c.Identify = identify }}, func(t *testing.T, h *tickHouse) {
 				for _, g := range tickGuards(h.gate) {
@@ -140,20 +140,20 @@ func TestFault29Panics(t *testing.T) {
 	t.Run("what else the app brings", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			var cache tickIllCache
+			var cache tickFailingCache
 			h := tickOpen(t, tickSetup{gate: func(c *rolegate.Config) {
 				c.Deny = func(http.Header, *http.Request, rolegate.Denial) []byte { panic(tickGossip) }
 				c.RoleCodes = func(context.Context) ([]string, error) { panic(tickGossip) }
-				c.UpstreamSync = tickIllSync{}
+				c.UpstreamSync = tickFailingSync{}
 				c.Cache = &cache
 			}})
 			org := func(*http.Request) (int64, error) { panic(tickGossip) }
 			where := func(rolegate.User, *http.Request) bool { panic(tickGossip) }
 			for name, guard := range map[string]func(http.Handler) http.Handler{
 				"InOrg":               h.gate.Require(rolegate.AnyRole("teacher"), rolegate.InOrg(org)),
-				"Where":               h.gate.Require(rolegate.Where("ill", where)),
-				"Where in Either":     h.gate.Require(rolegate.Either(rolegate.Where("ill", where), rolegate.AnyRole("teacher"))),
-				"Where in Shadow":     h.gate.Require(rolegate.Where("ill", where), rolegate.Shadow()),
+				"Where":               h.gate.Require(rolegate.Where("broken", where)),
+				"Where in Either":     h.gate.Require(rolegate.Either(rolegate.Where("broken", where), rolegate.AnyRole("teacher"))),
+				"Where in Shadow":     h.gate.Require(rolegate.Where("broken", where), rolegate.Shadow()),
 				"a role nobody holds": h.gate.Require(rolegate.AnyRole("headmistress")),
 			} {
 				w := tickAsk(t, guard(tickNever(t)), tickAlice)
@@ -172,15 +172,15 @@ func TestFault29Panics(t *testing.T) {
 	})
 }
 
-type tickIllSync struct{}
+type tickFailingSync struct{}
 
-func (tickIllSync) CheckSync(context.Context) (rolegate.SyncReport, error) { panic(tickGossip) }
+func (tickFailingSync) CheckSync(context.Context) (rolegate.SyncReport, error) { panic(tickGossip) }
 
-type tickIllCache struct{ stores atomic.Int64 }
+type tickFailingCache struct{ stores atomic.Int64 }
 
-func (*tickIllCache) Load(context.Context) (io.ReadCloser, error) { panic(tickGossip) }
+func (*tickFailingCache) Load(context.Context) (io.ReadCloser, error) { panic(tickGossip) }
 
-func (c *tickIllCache) Store(context.Context, func(io.Writer) error) error {
+func (c *tickFailingCache) Store(context.Context, func(io.Writer) error) error {
 	c.stores.Add(1)
 	panic(tickGossip)
 }

@@ -192,7 +192,7 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 			webTells(t, gate.RefreshAll(ctx))
 			require.Positive(t, gate.Status().Full.Failed)
 			webClean(t, webToken, webStatus(t, gate), book.all(), fmt.Sprintf("%v %+v %#v", client, client, client))
-			assert.NotEmpty(t, book.lines("rolegate: a refresh failed; there is no list yet, and nobody is let in"))
+			assert.NotEmpty(t, book.lines("rolegate: a refresh failed; there is no list yet, and nobody is admitted"))
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {

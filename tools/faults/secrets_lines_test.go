@@ -118,7 +118,7 @@ func TestFault60LineBreaksInIDs(t *testing.T) {
 			for _, value := range []string{webEvil, "1\n", "1\r\nX: y", "\x001", "1\x1b[0m"} {
 				r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 				r.RemoteAddr = "127.0.0.1:4000"
-				r.Header[name] = []string{value} // as no server would let through
+				r.Header[name] = []string{value} // as no server would accept
 				w := httptest.NewRecorder()
 				h.ServeHTTP(w, r)
 				assert.Equal(t, 401, w.Code, "%q", value)

@@ -70,7 +70,7 @@ func TestFault33Waiters(t *testing.T) {
 				assert.NoError(t, <-last)
 			})
 		})
-		for name, ill := range map[string]func(){
+		for name, end := range map[string]func(){
 			"panics":             func() { panic(tickGossip) },
 			"panics with nil":    func() { panic(nil) },
 			"ends its goroutine": runtime.Goexit,
@@ -85,7 +85,7 @@ func TestFault33Waiters(t *testing.T) {
 						if err := tickWait(ctx, 2*time.Second); err != nil {
 							return err
 						}
-						ill()
+						end()
 						return nil
 					})
 					answers := make(chan error, many)
@@ -110,17 +110,17 @@ func TestFault33Waiters(t *testing.T) {
 	// Requests wait for a shared pull too: on deny for an increment, with MaxAge
 	// for a full refresh.
 	for name, c := range map[string]struct {
-		guard func(gate *rolegate.Gate) func(http.Handler) http.Handler
-		user  int64
-		ill   int // what the answer is if the refresh panics
+		guard  func(gate *rolegate.Gate) func(http.Handler) http.Handler
+		user   int64
+		panics int // what the answer is if the refresh panics
 	}{
 		"on deny": {func(gate *rolegate.Gate) func(http.Handler) http.Handler { return gate.Admit }, 2, http.StatusForbidden},
 		"MaxAge": {func(gate *rolegate.Gate) func(http.Handler) http.Handler {
 			return gate.Require(rolegate.AnyRole("teacher"), rolegate.MaxAge(time.Second))
 		}, 1, http.StatusServiceUnavailable},
 	} {
-		for _, ill := range []bool{false, true} {
-			t.Run(map[bool]string{false: "the first request gives up: ", true: "the refresh of requests panics: "}[ill]+name, func(t *testing.T) {
+		for _, panics := range []bool{false, true} {
+			t.Run(map[bool]string{false: "the first request gives up: ", true: "the refresh of requests panics: "}[panics]+name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					source := &tickScript{pull: tickYield(tickRecord(1, 1, "teacher"))}
@@ -134,7 +134,7 @@ func TestFault33Waiters(t *testing.T) {
 						if err := tickWait(ctx, 5*time.Second); err != nil {
 							return err
 						}
-						if ill {
+						if panics {
 							panic(tickGossip)
 						}
 						return tickYield(tickRecord(1, 1, "teacher"), tickRecord(2, 2, "teacher"))(ctx, after, yield)
@@ -152,8 +152,8 @@ func TestFault33Waiters(t *testing.T) {
 					synctest.Wait()
 					assert.NotEqual(t, http.StatusOK, <-first)
 					want := http.StatusOK
-					if ill {
-						want = c.ill
+					if panics {
+						want = c.panics
 					}
 					for range many {
 						assert.Equal(t, want, <-others)

@@ -87,7 +87,7 @@ func webAsk(h http.Handler, method, target string, user int64) *httptest.Respons
 	return w
 }
 
-// webAnswer tells who was let through.
+// webAnswer tells who was admitted.
 func webAnswer(gate *rolegate.Gate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, _ := gate.UserFrom(r.Context())

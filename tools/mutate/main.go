@@ -1,5 +1,5 @@
 // Command mutate finds out what the tests would not notice. It changes one
-// operator after the other in the files that decide who is let in, runs the
+// operator after the other in the files that decide who is admitted, runs the
 // tests on each of these mutants, and prints those that survive:
 //
 //	go run ./tools/mutate
@@ -28,7 +28,7 @@ import (
 	"strings"
 )
 
-// areas are the files with rules in them about who is let in, and with what these
+// areas are the files with rules in them about who is admitted, and with what these
 // rules are applied to, by package: a mutant meets the tests of its own, and no
 // slower ones. internal/replication is not among them: its simulation
 // has mutants of its own, one for each rule (simulation_drill_test.go).

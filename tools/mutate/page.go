@@ -2,7 +2,7 @@ package main
 
 const pageHead = `# What the tests would not notice
 
-A program changes one operator after the other in the files that decide who is let in: it turns comparisons around or moves their limit by one, swaps "and" and "or", "plus" and "minus", "break" and "continue", and so on. The kinds are those of [gremlins](https://github.com/go-gremlins/gremlins), but for constant expressions. A mutant is killed if a test fails with it, twice. One that survives is something that the tests do not look at.
+A program changes one operator after the other in the files that decide who is admitted: it turns comparisons around or moves their limit by one, swaps "and" and "or", "plus" and "minus", "break" and "continue", and so on. The kinds are those of [gremlins](https://github.com/go-gremlins/gremlins), but for constant expressions. A mutant is killed if a test fails with it, twice. One that survives is something that the tests do not look at.
 
     go run ./tools/mutate
 

@@ -220,7 +220,7 @@ func (w *town) spoil(u *user) {
 	spoiled := state{bad: true}
 	var spelling func(string) string
 	switch w.rnd.IntN(9) {
-	case 0: // whichever of the two is meant, neither is let in
+	case 0: // whichever of the two is meant, neither is admitted
 		if also := w.someone(); also != u && !w.isSpoiled(also) {
 			s.also = also
 			spelling = func(r string) string { return fmt.Sprintf(`{"userId":%d,`, also.id) + strings.TrimPrefix(r, "{") }

@@ -15,7 +15,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A kind is one way in which the marketplace can be ill.
+// A kind is one way in which the marketplace can fail.
 type kind struct {
 	name string
 	make func(w *weather) rolegatetest.Fault

@@ -42,13 +42,13 @@ func TestJudge(t *testing.T) {
 
 		"a lie since verified": {route: home, who: history(listed), status: 403, lie: &span{40, 50}, want: excused},
 		"a lie before":         {route: home, who: history(listed), status: 403, lie: &span{40, 49}, want: wrong},
-		"a lie lets nobody in": {route: home, who: history(out), status: 200, lie: &span{40, 99}, want: wrong},
+		"a lie admits nobody":  {route: home, who: history(out), status: 200, lie: &span{40, 99}, want: wrong},
 
 		"gone before a restored backup": {route: home, who: history(listed), status: 403, restored: 40, unlisted: 30, want: excused},
 		"gone after it":                 {route: home, who: history(listed), status: 403, restored: 40, unlisted: 45, want: wrong},
 		"never gone":                    {route: home, who: history(listed), status: 403, restored: 40, want: wrong},
 		"gone long ago":                 {route: home, who: history(listed), status: 403, restored: 40, unlisted: 30, at: 120 * second, want: wrong},
-		"nor let in for it":             {route: home, who: history(out), status: 200, restored: 40, unlisted: 30, want: wrong},
+		"nor admitted for it":           {route: home, who: history(out), status: 200, restored: 40, unlisted: 30, want: wrong},
 
 		"a bad record":                  {route: home, who: history(listed, version{shutOut, 30, 40}), status: 200, want: wrong},
 		"a bad record of another":       {route: home, who: history(listed, version{inAnothers, 30, 40}), status: 200, want: admitted},

@@ -1,4 +1,4 @@
-// Command soak runs the example under load while a fake marketplace is ill in
+// Command soak runs the example under load while a fake marketplace fails in
 // every way that it can be, and judges each answer by what the marketplace had
 // said:
 //

@@ -184,7 +184,7 @@ func (l *listener) listen(ctx context.Context) error {
 			if line != "data: rolegate: the access was revoked" {
 				return fmt.Errorf("a stream ended with %q", line)
 			}
-			// Between the last tick and now the user was not to be let in.
+			// Between the last tick and now the user was not to be admitted.
 			l.revoked++
 			x.claim, x.status = seen, http.StatusForbidden
 			l.soak.verdict(&l.tally, &x)

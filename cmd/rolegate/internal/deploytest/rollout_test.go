@@ -19,7 +19,7 @@ import (
 )
 
 // A roll-out as deploy/kubernetes.yaml has it, with processes in the place of pods
-// and a marketplace that lets in one token at a time: two that serve, the token and
+// and a marketplace that accepts one token at a time: two that serve, the token and
 // the settings are changed, a new one comes before an old one goes, twice. Whoever
 // asks those that are ready is answered rightly all the while, and each of the old
 // ones goes on answering until its drain is over.

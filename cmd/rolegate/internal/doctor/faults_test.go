@@ -180,7 +180,7 @@ func TestFaults(t *testing.T) {
 		{name: "the platform's roles", set: func(m *rolegatetest.Marketplace) { m.SetRoles("teacher", "admin", "head") },
 			file: func(f *settings.File) { f.Marketplace.RoleListPath = "app/role/list" }, says: "the platform lists role codes: 3"},
 		{name: "the platform's roles elsewhere", file: func(f *settings.File) { f.Marketplace.RoleListPath = "app/roles" },
-			want: []string{"warning roles.list_failed"}, says: "Mend marketplace.role_list_path"},
+			want: []string{"warning roles.list_failed"}, says: "Fix marketplace.role_list_path"},
 
 		{name: "a cache answers", set: fail(rolegatetest.CachedReply(30 * time.Second)), want: []string{"note token.unknown", "wrong freshness.cached"}, says: "Age: 30"},
 		{name: "a cache without an age", set: fail(headers("X-Cache", "HIT from cdn7")), want: []string{"warning freshness.hit"}, says: "marketplace.cache_buster"},

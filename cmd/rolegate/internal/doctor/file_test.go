@@ -256,7 +256,7 @@ func TestFile(t *testing.T) {
 		{name: "credentials refused", set: func(t *testing.T, r *rig) {
 			require.NoError(t, os.WriteFile(r.folder+"/client-secret", []byte("fakeOtherSecret"), 0o600))
 		}, want: []string{"wrong cloud.refused"}, says: "tenant_id"},
-		{name: "the cloud is ill", set: func(_ *testing.T, r *rig) { r.cloud.Fail(rolegatetest.HTTPStatus(502)) }, want: []string{"wrong cloud.failed"}, says: "blade-auth/oauth/token"},
+		{name: "the cloud fails", set: func(_ *testing.T, r *rig) { r.cloud.Fail(rolegatetest.HTTPStatus(502)) }, want: []string{"wrong cloud.failed"}, says: "blade-auth/oauth/token"},
 
 		{name: "an issuer of another name", set: func(t *testing.T, r *rig) { r.change(t, "issuer: "+r.issuer, "issuer: "+r.issuer+"/realm") },
 			want: []string{"wrong identity.issuer_failed"}, says: "byte for byte"},

@@ -13,7 +13,7 @@ import (
 // errEnough is how a full refresh is ended that has seen what is to be seen.
 var errEnough = errors.New("enough")
 
-// A recorder is the transport of the marketplace's client. It lets through only
+// A recorder is the transport of the marketplace's client. It passes on only
 // the requests that were agreed on, and remembers the last of them. One
 // goroutine uses it.
 type recorder struct {

@@ -4,7 +4,7 @@ var english = map[string]text{
 	"settings.file": {"%[1]s can be read and is well-formed", ""},
 	"settings.file_wrong": {
 		"the settings file: %[1]s",
-		"Mend it and try again; docs/rolegate.yaml shows all that can be in it.",
+		"Fix it and try again; docs/rolegate.yaml shows all that can be in it.",
 	},
 	"settings.secret_env":  {"%[1]s is read from the environment variable %[2]s", ""},
 	"settings.secret_file": {"%[1]s is read from the file %[2]s", ""},
@@ -18,7 +18,7 @@ var english = map[string]text{
 	},
 	"settings.secret_open": {
 		"%[1]s: other users of this machine have access to %[2]s (%[3]s)",
-		"Whoever reads it can act as the app. Mend it with: chmod g-w,o= %[4]s",
+		"Whoever reads it can act as the app. Fix it with: chmod g-w,o= %[4]s",
 	},
 	"settings.token_blanks": {
 		"marketplace.token has blanks at its ends",
@@ -340,7 +340,7 @@ var english = map[string]text{
 	"roles.list": {"the platform lists role codes: %[1]d (%[2]s)", ""},
 	"roles.list_failed": {
 		"the platform's list of roles cannot be had: %[1]s",
-		"Nobody's access depends on it, only advice about typos. Mend marketplace.role_list_path, or remove it.",
+		"Nobody's access depends on it, only advice about typos. Fix marketplace.role_list_path, or remove it.",
 	},
 	"roles.rules": {"somebody holds each of the role codes that the rules name: %[1]d", ""},
 	"roles.not_held": {

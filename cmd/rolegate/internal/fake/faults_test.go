@@ -105,7 +105,7 @@ func TestEveryFault(t *testing.T) {
 					continue
 				}
 				if !strings.Contains(string(kinds)+string(moving), "rolegatetest."+f.Name.Name) {
-					t.Errorf("rolegate fake cannot be ill in this way: %s", f.Name.Name)
+					t.Errorf("rolegate fake cannot fail in this way: %s", f.Name.Name)
 				}
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
-// A Kind is a way in which the fake can be ill.
+// A Kind is a way in which the fake can fail.
 type Kind struct {
 	Name    string
 	Arg     string // what may be behind a =, "" if nothing may

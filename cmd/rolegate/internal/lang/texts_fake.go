@@ -5,7 +5,7 @@ var fakeTexts = map[string]string{
 	"A fake marketplace: nothing in it is real, and nothing is kept. Ctrl-C ends it.": "模拟市场：其中的数据都不是真的，也不会保存。按 Ctrl-C 结束。",
 	"  app id   %s": "  应用 ID  %[1]s",
 	"  token    %s": "  令牌     %[1]s",
-	"  ill:     %s": "  故障：   %[1]s",
+	"  fault:   %s": "  故障：   %[1]s",
 	"A fake 云上指挥 is at the same URL: client id %s, client secret %s.": "同一地址上还有模拟的云上指挥：client id 为 %[1]s，client secret 为 %[2]s。",
 	"In another terminal:": "在另一个终端里：",
 	"Make the guest a teacher, which the gate's next incremental refresh sees, and take\nthe teacher off the list, which only its next full refresh does:": "让访客成为教师（门禁在下一次增量同步时得知），并把教师移出列表\n（要到下一次全量同步才得知）：",

@@ -107,7 +107,7 @@ var settingsTexts = map[string]string{
 	"expected the path at which browsers find the console, such as /school/console":                                            "应为浏览器访问控制台的路径，例如 /school/console",
 	"trusted_origins and console_path go with console":                                                                         "trusted_origins 和 console_path 应与 console 一起使用",
 	"expected checks that hold: with shadow, everybody on the list would see the console, and could press its button":          "应为真正生效的检查：有 shadow 时，列表里的所有人都能看到控制台，并能按其中的按钮",
-	"expected how it is found out who is asking: a header or an issuer":                                                        "应说明如何识别请求者：请求头或签发者",
+	"expected how the user is identified: a header or an issuer":                                                               "应说明如何识别请求者：请求头或签发者",
 	"expected the path of a Unix socket, of at most %d bytes, which no system can go beyond":                                   "应为 Unix 套接字的路径，最长 %[1]d 字节，这是系统的上限",
 	"identity: the keys of an issuer cannot be had: %w":                                                                        "identity：取不到签发者的公钥：%[1]s",
 	"claim: an e-mail address is read from the claim email alone, which email_verified belongs to":                             "claim：邮箱只能取自声明 email，因为只有它与 email_verified 对应",

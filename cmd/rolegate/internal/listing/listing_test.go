@@ -308,7 +308,7 @@ func TestLong(t *testing.T) {
 	assert.Zero(t, n)
 }
 
-// TestAsTheGate compares the list with what a gate lets in, on records that
+// TestAsTheGate compares the list with what a gate admits, on records that
 // contradict each other.
 func TestAsTheGate(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func TestTokensOfTheFile(t *testing.T) {
 	assert.ErrorContains(t, err, "go with issuer")
 }
 
-// The proxy's subrequest is let in by a token in each of the places that the file
+// The proxy's subrequest is admitted by a token in each of the places that the file
 // names, whether a secret or the keys at a URL verify it.
 func TestTokensAreReadWhereTheFileSays(t *testing.T) {
 	t.Parallel()

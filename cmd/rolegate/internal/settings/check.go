@@ -147,7 +147,7 @@ func (f *File) checkListeners(wrong func(place, format string, args ...any)) {
 		}
 	}
 	if (f.ForwardAuth != nil || f.Admin != nil && f.Admin.Console != nil) && len(f.Identity) == 0 {
-		wrong("identity", "expected how it is found out who is asking: a header or an issuer")
+		wrong("identity", "expected how the user is identified: a header or an issuer")
 	}
 	if strings.ContainsRune(f.Control, 0) || len(f.Control) > maxSocket {
 		wrong("control", "expected the path of a Unix socket, of at most %d bytes, which no system can go beyond", maxSocket)

@@ -16,7 +16,7 @@ import (
 const market = "marketplace: {url: http://127.0.0.1:1, app_id: a, token: {env: T}}\n"
 
 // A key without a value would be as if it were not there: a rule with such an
-// in_org would let in teachers of every organisation.
+// in_org would admit teachers of every organisation.
 func TestAKeyWithoutAValueIsAMistake(t *testing.T) {
 	t.Parallel()
 	const before = market + `

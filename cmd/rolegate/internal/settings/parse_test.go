@@ -167,7 +167,7 @@ log: {level: loud}
 			"authzen.callers: expected the programs that may ask, each with a token",
 			"authzen.rules: expected rules: without any, everything is denied",
 			"admin.listen: expected host:port, such as 127.0.0.1:9090",
-			"identity: expected how it is found out who is asking: a header or an issuer",
+			"identity: expected how the user is identified: a header or an issuer",
 		}},
 		"a caller without a token, and one without a name": {least + "authzen: {listen: ':1', callers: [{name: a}, {token: {env: A}}], rules: [{}]}\n", []string{
 			"authzen.callers[0]: expected name and token",
@@ -177,7 +177,7 @@ log: {level: loud}
 			"admin.listen: forward_auth has that address: expected one of its own",
 		}},
 		"a console without an identity": {least + "admin: {listen: '127.0.0.1:1', console: {any_role: [a]}}\n", []string{
-			"identity: expected how it is found out who is asking: a header or an issuer",
+			"identity: expected how the user is identified: a header or an issuer",
 		}},
 		"a socket with a path that is too long": {least + "control: /" + strings.Repeat("x", 103) + "\n", []string{
 			"control: expected the path of a Unix socket, of at most 103 bytes, which no system can go beyond",

@@ -85,13 +85,13 @@ type spot struct {
 	place string
 }
 
-// newPlaces walks the document, and refuses what has two readings: a value that
+// newPlaces visits the document, and refuses what has two readings: a value that
 // is missing, which would be the default, and would leave out an item of a list;
 // and a tag, which changes what a value is.
 func newPlaces(document *yaml.Node) *places {
 	p := &places{keys: map[position]spot{}, values: map[position]spot{}}
 	for _, n := range document.Content {
-		p.walk(n, "")
+		p.visit(n, "")
 	}
 	return p
 }
@@ -100,7 +100,7 @@ func newPlaces(document *yaml.Node) *places {
 // no place: they could be anything.
 var word = regexp.MustCompile(`^[a-z_]{1,20}$`)
 
-func (p *places) walk(n *yaml.Node, place string) {
+func (p *places) visit(n *yaml.Node, place string) {
 	where := position{n.Line, n.Column}
 	p.values[where] = spot{n, place}
 	switch {
@@ -112,11 +112,11 @@ func (p *places) walk(n *yaml.Node, place string) {
 	for i, child := range n.Content {
 		switch {
 		case n.Kind == yaml.SequenceNode:
-			p.walk(child, fmt.Sprintf("%s[%d]", place, i))
+			p.visit(child, fmt.Sprintf("%s[%d]", place, i))
 		case i%2 == 0:
 			p.keys[position{child.Line, child.Column}] = spot{child, place}
 		default:
-			p.walk(child, below(place, n.Content[i-1]))
+			p.visit(child, below(place, n.Content[i-1]))
 		}
 	}
 }
@@ -215,8 +215,8 @@ func keyText(key *yaml.Node, message string) string {
 // tells.
 var keysByType = sync.OnceValue(func() map[string][]string {
 	all := map[string][]string{}
-	var walk func(of reflect.Type) []string
-	walk = func(of reflect.Type) (keys []string) {
+	var visit func(of reflect.Type) []string
+	visit = func(of reflect.Type) (keys []string) {
 		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
 			of = of.Elem()
 		}
@@ -225,7 +225,7 @@ var keysByType = sync.OnceValue(func() map[string][]string {
 		}
 		for i := range of.NumField() {
 			key, inline, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
-			below := walk(of.Field(i).Type)
+			below := visit(of.Field(i).Type)
 			if key != "" {
 				keys = append(keys, key)
 			} else if inline != "" {
@@ -235,7 +235,7 @@ var keysByType = sync.OnceValue(func() map[string][]string {
 		all[of.Name()] = keys
 		return keys
 	}
-	walk(reflect.TypeFor[File]())
+	visit(reflect.TypeFor[File]())
 	return all
 })
 
