@@ -167,6 +167,24 @@ func TestAHashIsOnlyAHint(t *testing.T) {
 	}
 }
 
+// An alias that many users share hides nobody whose own alias lies behind it.
+func TestFindAliasBesideSharedOnes(t *testing.T) {
+	t.Parallel()
+	roles, _ := NewRoleSpace(nil)
+	users := map[int64]string{}
+	for id := int64(1); id <= 1000; id++ {
+		users[id] = fmt.Sprint("own-", id)
+		users[1000+id] = fmt.Sprint("shared-", id%10)
+	}
+	s, err := NewSnapshot(named(t, roles, users), roles, accounts)
+	require.NoError(t, err)
+	for id := int64(1); id <= 1000; id++ {
+		at, found := s.FindAlias(FieldAccount, users[id], nil)
+		require.Equal(t, 1, found)
+		require.Equal(t, id, s.ID(at))
+	}
+}
+
 // However many users share an alias, and are passed over, a look-up asks about few.
 func TestFindAliasIsBounded(t *testing.T) {
 	t.Parallel()

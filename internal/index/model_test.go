@@ -134,6 +134,10 @@ func requireSays(t require.TestingT, s *index.Snapshot, fields index.FieldSet, l
 	})
 	require.Equal(t, want, got)
 	require.Equal(t, users, s.Users)
+	require.Equal(t, slices.ContainsFunc(slices.Collect(maps.Values(want)), func(p person) bool { return p.Dropped }), s.Any(s.DroppedGrant))
+	seen := 0
+	require.False(t, s.Any(func(index.Place) bool { seen++; return false }))
+	require.Equal(t, users, seen, "whose record is invalid is passed over")
 	require.Equal(t, grants, s.GrantCount)
 	for f, by := range byAlias {
 		if !fields.Has(f) {
@@ -422,7 +426,8 @@ func TestRowsOfOneUser(t *testing.T) {
 		between := rapid.SampledFrom([]int64{0, 3, 1000}).Draw(t, "others between")
 		roles, _ := index.NewRoleSpace(nil)
 		b := index.NewBuilder(0, nil, roles.Publish())
-		want, winner, invalid, duplicates, conflicts := int64(0), int64(-100), false, 0, 0
+		want, winner, invalid, duplicates, conflicts, repaired := int64(0), int64(-100), false, 0, 0, 0
+		bad := slices.IndexFunc(rows, func(r row) bool { return r.invalid })
 		other := int64(10)
 		for i, r := range rows {
 			org := int64(i + 1)
@@ -435,6 +440,10 @@ func TestRowsOfOneUser(t *testing.T) {
 				duplicates++
 				conflicts++
 			}
+			newer := func(sequence int64) bool { return rows[bad].sequence > 0 && sequence > rows[bad].sequence }
+			if bad >= 0 && (i == bad && i > 0 && newer(winner) || i > bad && !r.invalid && newer(r.sequence)) {
+				repaired++
+			}
 			invalid = invalid || r.invalid
 			if r.sequence >= winner {
 				winner, want = r.sequence, org
@@ -444,7 +453,7 @@ func TestRowsOfOneUser(t *testing.T) {
 		s, err := index.NewSnapshot(b, roles, 0)
 		require.NoError(t, err)
 		require.Equal(t, invalid, s.Invalid(7))
-		require.Equal(t, [2]int{duplicates, conflicts}, [2]int{b.Duplicates, b.Conflicts})
+		require.Equal(t, [3]int{duplicates, conflicts, repaired}, [3]int{b.Duplicates, b.Conflicts, b.Repaired})
 		if at, ok := s.Find(7); ok {
 			require.Equal(t, want, s.Grants(at).Org(0))
 		}

@@ -108,6 +108,11 @@ func TestCursorKnowsWhoWasRemoved(t *testing.T) {
 	for _, id := range []int64{99, 100} {
 		assert.False(t, c.Outdated(id, 99), "no row of that age can come any more")
 	}
+
+	unknown, gone := newCursor(), map[int64]int64{}
+	unknown.Gone([]int64{100})
+	unknown.AddGone(gone)
+	assert.Empty(t, gone, "no sequence was known by then")
 }
 
 // Full refreshes that list users again who were removed, under the sequence that
@@ -604,6 +609,17 @@ func TestCursorOlderLists(t *testing.T) {
 		}
 		require.NoError(t, older(c, 13, false, 90))
 	})
+	t.Run("nobody has asked for what is known", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 100)
+		require.Error(t, older(c, 10, false, 95))
+		for range 15 {
+			c.Page(minute(10.5), nil, true)
+			c.Done(minute(10.5), 100)
+		}
+		require.Error(t, older(c, 11, false, 95), "they say nothing of whether the source still has it")
+	})
 	t.Run("whoever had the highest sequence is gone", func(t *testing.T) {
 		t.Parallel()
 		c := newCursor()
@@ -694,6 +710,12 @@ func TestCursorFollows(t *testing.T) {
 	kept, _ := again.Seen(4)
 	assert.EqualValues(t, 110, kept, "the list has it")
 
+	often := newCursor()
+	for at, highest := range []int64{100, 110, 110, 110} {
+		often.Follow(minute(float64(at)), minute(float64(at)), highest, nil, listed)
+	}
+	assert.EqualValues(t, 110, often.From(), "it is known since the second of them")
+
 	c.Page(minute(5), map[int64]int64{3: 130}, false)
 	assert.EqualValues(t, 120, c.Highest(), "what lies before it may be unknown")
 	seen, _ := c.Seen(3)
@@ -739,6 +761,25 @@ func TestCursorFollowsAfterItWasAway(t *testing.T) {
 			assert.False(t, cursor.Outdated(9, 118))
 		})
 	}
+}
+
+// Records that do not say whose they are take the place of nobody among those who were
+// changed last.
+func TestCursorRemembersUsersOnly(t *testing.T) {
+	t.Parallel()
+	c := newCursor()
+	list := c.Tail(minute(0))
+	for id := range int64(64) {
+		list.Add(id+1, id+1)
+	}
+	list.Shown(65)
+	c.Full(minute(0), minute(0), list, nil)
+	list = c.Tail(minute(10))
+	list.Add(1, 0)
+	list.Add(1, 1)
+	list.Shown(65)
+	require.NoError(t, c.Older(minute(10), list, false, never))
+	assert.Equal(t, refresh.Mixed, list.Doubt())
 }
 
 // Where the pages of one list are of servers that do not agree, a user may be on none

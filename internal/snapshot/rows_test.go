@@ -63,6 +63,19 @@ func anyBase(t *rapid.T, roles *index.RoleSpace) *snapshot.Generation {
 	return base
 }
 
+func TestRowsKnownSince(t *testing.T) {
+	t.Parallel()
+	var rows snapshot.Rows
+	for _, row := range []snapshot.Row{
+		{ID: 1, Sequence: 1, Read: 1, Known: 10}, {ID: 1, Sequence: 2, Read: 2, Known: 12}, {ID: 2, Sequence: 3, Read: 3, Known: 11}, {ID: 3, Sequence: 4, Read: 4, Known: 10},
+	} {
+		require.True(t, rows.Add(row))
+	}
+	assert.Equal(t, map[int64]bool{1: true, 2: true}, rows.KnownSince(10))
+	assert.Equal(t, map[int64]bool{1: true}, rows.KnownSince(11))
+	assert.Empty(t, rows.KnownSince(12))
+}
+
 // The same base and the same rows give the same state, however often the rows
 // come, in whichever order, in how many parts, and whether they are put together
 // first or applied one after the other.
