@@ -40,9 +40,11 @@ var areas = [][]string{
 	{"internal/pull/*.go"},
 	{"internal/permits/*.go"},
 	{"internal/request/*.go"},
+	{"internal/peer/*.go"},
+	{"internal/ids/*.go"},
 	{
 		"check.go", "collect.go", "decision.go", "deny.go", "gate.go", "identity.go", "middleware.go", "permissions.go",
-		"policy.go", "refresher.go", "roles.go", "source.go", "store.go", "watch.go",
+		"policy.go", "refresher.go", "roles.go", "source.go", "store.go", "user.go", "watch.go",
 	},
 	{"marketplace/*.go"},
 	{"cloudcommand/check.go"},

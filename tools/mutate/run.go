@@ -168,8 +168,10 @@ func (s *suite) trace(tmp string, workers int) error {
 }
 
 func (s *suite) command(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	// An endless loop ends, and if it allocates it must not take all memory of the machine.
-	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v 12000000; ulimit -S -t "${MUTANT_SECONDS:-600}"; exec "$@"`, "sh", s.program}, args...)...)
+	// An endless loop ends, and if it allocates it must not take all memory of the
+	// machine. The limit is a hard one: of a soft one the kernel sends SIGXCPU, which
+	// a Go program ignores.
+	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v 12000000; ulimit -t "${MUTANT_SECONDS:-600}"; exec "$@"`, "sh", s.program}, args...)...)
 	// Several of them run at a time: each on one processor, with little to collect.
 	cmd.Dir, cmd.Env, cmd.WaitDelay = s.folder, append(append(os.Environ(), "GOMAXPROCS=1", "GOGC=400"), env...), time.Second
 	return cmd
@@ -225,7 +227,7 @@ func (s *suite) run(id int, batch []test) string {
 		return lived
 	}
 	failed := names(failure, output)
-	if len(failed) == 0 && (bytes.Contains(output, []byte("panic: test timed out after")) || bytes.Contains(output, []byte("SIGXCPU"))) {
+	if len(failed) == 0 && (bytes.Contains(output, []byte("panic: test timed out after")) || err.Error() == "signal: killed") {
 		waiting := underWay(output)
 		rest := slices.DeleteFunc(slices.Clone(batch), func(t test) bool { return waiting[t.name] })
 		if len(rest) == len(batch) || len(rest) > 0 && s.run(id, rest) == killed {
