@@ -173,7 +173,7 @@ func TestOnDecision(t *testing.T) {
 	}
 }
 
-func TestUnheldRoles(t *testing.T) {
+func TestUnassignedRoles(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var book logBook
@@ -213,7 +213,7 @@ func TestUnheldRoles(t *testing.T) {
 
 // An app makes its guards when Open has returned: a typo in one is told at once,
 // not after the next full refresh.
-func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
+func TestUnassignedRolesOfGuardsMadeLater(t *testing.T) {
 	t.Parallel()
 	const typo = "rolegate: a check names a role that nobody holds: is it a typo?"
 	synctest.Test(t, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestUnheldRolesOfGuardsMadeLater(t *testing.T) {
 }
 
 // Codes are no typos while the platform has not answered yet whether it knows them.
-func TestUnheldRolesWaitForThePlatform(t *testing.T) {
+func TestUnassignedRolesWaitForThePlatform(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var book logBook

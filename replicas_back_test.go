@@ -100,7 +100,7 @@ func TestNoReplicaGoesBackWhileRemovalsAreHeld(t *testing.T) {
 
 // A later full refresh of its own has removed a user. The others' full refreshes
 // fail meanwhile, and their incremental ones do not.
-func TestNoReplicaAdmitsAUserWhomItHasRemoved(t *testing.T) {
+func TestNoReplicaAdmitsAUserAfterRemovingThem(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {
 		var failing [2]atomic.Bool

@@ -128,7 +128,7 @@ type limit struct {
 	now     moment
 	checked [2]int // how many of moved: by a full refresh, by an incremental one
 	longest [2]time.Duration
-	judged  [2]int
+	checked [2]int
 	trace   uint64
 	wrong   map[string]int
 }
@@ -173,7 +173,7 @@ func (l *limit) run(t *testing.T, length time.Duration) {
 			assert.Less(t, l.answered[http.StatusTooManyRequests], total/20, "too many requests, of %d", total)
 		}
 		t.Logf("open after %v; %d changes; full refreshes: %d, the longest took %v; incremental ones: %d, %v; answers by status: %v, %d in a second at most",
-			opened, l.changes, l.judged[0], l.longest[0], l.judged[1], l.longest[1], l.answered, l.busiest)
+			opened, l.changes, l.checked[0], l.longest[0], l.checked[1], l.longest[1], l.answered, l.busiest)
 	})
 }
 
@@ -299,7 +299,7 @@ func (l *limit) look(rng *rand.Rand) {
 	if state != rolegate.StateReady {
 		l.wrong["the gate is "+string(state)]++
 	}
-	l.judge()
+	l.check()
 	for range 20 {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("X-User-Id", strconv.FormatInt(limID(limGuests+rng.IntN(limUsers-limGuests)), 10))
@@ -344,12 +344,12 @@ func (l *limit) ask(user int) {
 	}
 }
 
-// judge judges the refreshes that have ended since it was called last.
-func (l *limit) judge() {
+// check checks the refreshes that have ended since it was called last.
+func (l *limit) check() {
 	every := [2]time.Duration{11 * time.Minute, 66 * time.Second}
 	for k, pulls := range l.pulls {
-		for ; l.judged[k] < len(pulls); l.judged[k]++ {
-			p := pulls[l.judged[k]]
+		for ; l.checked[k] < len(pulls); l.checked[k]++ {
+			p := pulls[l.checked[k]]
 			l.longest[k] = max(l.longest[k], min(p.end, l.now)-p.start)
 			if p.end == simForever {
 				break
@@ -360,7 +360,7 @@ func (l *limit) judge() {
 			if most := (limUsers+p.changes+limPage-2)/(limPage-1) + 3 + p.again; p.requests > most {
 				l.wrong["a refresh takes too many requests"]++
 			}
-			if n := l.judged[k]; n > 0 && p.start > pulls[n-1].start+every[k] {
+			if n := l.checked[k]; n > 0 && p.start > pulls[n-1].start+every[k] {
 				l.wrong["a refresh does not come when it is due"]++
 			}
 		}

@@ -40,7 +40,7 @@ func TestEndOnRevokeOfAnEither(t *testing.T) {
 	})
 }
 
-func TestBrakeWaitsForEachUser(t *testing.T) {
+func TestShrinkGuardWaitsForEachUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := rolegatetest.NewStatic(users(100)...)
@@ -57,7 +57,7 @@ func TestBrakeWaitsForEachUser(t *testing.T) {
 	})
 }
 
-func TestBrakeEverybodyInTwoSteps(t *testing.T) {
+func TestShrinkGuardEverybodyInTwoSteps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := rolegatetest.NewStatic(users(20)...)
@@ -73,7 +73,7 @@ func TestBrakeEverybodyInTwoSteps(t *testing.T) {
 	})
 }
 
-func TestBrakeCountsTheBarred(t *testing.T) {
+func TestShrinkGuardCountsInvalidRecords(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := rolegatetest.NewStatic(users(9)...)

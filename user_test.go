@@ -181,7 +181,7 @@ func TestKeptStringsAreWhole(t *testing.T) {
 
 // A User is of one generation: it does not change under a handler that still
 // runs.
-func TestAUserStaysAsHeWas(t *testing.T) {
+func TestAUserStaysAsTheyWere(t *testing.T) {
 	t.Parallel()
 	source := rolegatetest.NewStatic(userRecord(), record(43), record(44), record(45))
 	gate := openGate(t, rolegate.Config{Source: source, Keep: rolegate.Keep{Nickname: true}})

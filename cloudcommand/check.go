@@ -79,7 +79,7 @@ func (c *Client) askWithToken(ctx context.Context, id int64) (Data, error) {
 	return d, err
 }
 
-// ask sends one request and judges the reply.
+// ask sends one request and checks the reply.
 func (c *Client) ask(ctx context.Context, tok token, id int64) (Data, error) {
 	req, err := c.request(ctx, http.MethodGet, c.where, nil)
 	if err != nil {

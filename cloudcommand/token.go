@@ -91,7 +91,7 @@ func wasAnswered(err error) bool {
 	return false
 }
 
-// postToken sends one request for a token and judges the reply.
+// postToken sends one request for a token and checks the reply.
 func (c *Client) postToken(ctx context.Context, form url.Values) (token, error) {
 	form.Set("scope", c.scope)
 	form.Set("tenantId", c.tenantID)

@@ -353,8 +353,8 @@ func (g *guardian) stop() {
 	g.done.Wait()
 }
 
-// judge ends it, and says what was wrong.
-func (g *guardian) judge(t testing.TB) {
+// check ends it, and says what was wrong.
+func (g *guardian) check(t testing.TB) {
 	t.Helper()
 	g.stop()
 	assert.Empty(t, g.wrong)

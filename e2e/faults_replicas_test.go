@@ -175,7 +175,7 @@ func TestFault51RedisGoesWrong(t *testing.T) {
 				inStep(t, all...)
 				l.Put(user(4, "teacher"))
 				allLet(t, 4, true, all...)
-				g.judge(t)
+				g.check(t)
 			})
 		})
 	}
@@ -229,7 +229,7 @@ func TestFault51AnOldBackup(t *testing.T) {
 		s.restore(t, backup, "", "")
 		l.Put(user(4, "teacher"))
 		allLet(t, 4, true, all...)
-		g.judge(t)
+		g.check(t)
 		late := s.join(t, l, quick)
 		inStep(t, append(all, late)...)
 		allLet(t, 4, true, late)
@@ -273,7 +273,7 @@ func TestFault52ALeaseRunsOutInMidFullRefresh(t *testing.T) {
 		}
 		l.Put(user(3, "teacher"))
 		allLet(t, 3, true, all...)
-		g.judge(t)
+		g.check(t)
 		after, most := l.refreshed()
 		assert.LessOrEqual(t, most, 2, "full refreshes at once")
 		assert.LessOrEqual(t, after-fulls, 3, "that one, its double, and the one that it was begun for")
@@ -347,7 +347,7 @@ func TestFault53ForgedValues(t *testing.T) {
 				allLet(t, 4, true, all...)
 				l.Remove(4)
 				allLet(t, 4, false, all...)
-				g.judge(t)
+				g.check(t)
 			})
 		})
 	}

@@ -66,7 +66,7 @@ func TestProxiesPreflight(t *testing.T) {
 }
 
 // Names of files with bytes that are denied elsewhere reach the app as they were
-// sent and judged.
+// sent and checked.
 func TestProxiesEncoded(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
 		for target, name := range map[string]string{

@@ -75,15 +75,15 @@ func TestProxiesHTTP2Fields(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				status := g.frames(t, append(fields, "cookie", "session=user-1"))
-				seen, judged := g.app.take(), g.asked.take()
+				seen, checked := g.app.take(), g.asked.take()
 				if len(seen) == 0 {
 					assert.NotEqual(t, "200", status)
 					assert.NotEqual(t, "as it should be", name)
 					return
 				}
 				require.Len(t, seen, 1)
-				require.Len(t, judged, 1)
-				method, host, uri := judged[0].original(g.kind)
+				require.Len(t, checked, 1)
+				method, host, uri := checked[0].original(g.kind)
 				assert.Equal(t, [3]string{method, host, uri}, [3]string{seen[0].Method, seen[0].Host, seen[0].RequestURI})
 				assert.Contains(t, []string{"/grades/5", "/ws"}, seen[0].URL.Path)
 				assert.Empty(t, seen[0].Header["Upgrade"])

@@ -15,7 +15,7 @@ import (
 	"github.com/rolegate/rolegate/forwardauth"
 )
 
-// The app behind each proxy gets the path that was judged, byte for byte, and
+// The app behind each proxy gets the path that was checked, byte for byte, and
 // nothing that could be read as another one.
 func TestProxiesPaths(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
@@ -114,7 +114,7 @@ var badRequests = map[string]bool{
 }
 
 // Whatever a client does with the host, and with a target that is a whole URL,
-// the app gets what was judged, or nothing.
+// the app gets what was checked, or nothing.
 func TestProxiesHosts(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
 		for _, lines := range [][]string{
@@ -139,23 +139,23 @@ func TestProxiesHosts(t *testing.T) {
 		} {
 			g.asked.take()
 			answer, text := g.send(t, "", append(lines, "Cookie: session=user-1")...)
-			seen, judged := g.app.take(), g.asked.take()
+			seen, checked := g.app.take(), g.asked.take()
 			if answer.StatusCode != http.StatusOK {
 				assert.Empty(t, seen, "%q", lines)
 				assert.False(t, len(lines) > 1 && lines[1] == "Host: SCHOOL.example" && (g.kind == forwardauth.Nginx || g.kind == forwardauth.HAProxy), "they write it in small letters, for both")
 				continue
 			}
 			require.Len(t, seen, 1, text)
-			require.Len(t, judged, 1)
+			require.Len(t, checked, 1)
 			assert.Equal(t, "/grades/5", seen[0].RequestURI, "%q", lines)
 			assert.Equal(t, "GET", seen[0].Method)
-			assert.Equal(t, judged[0].judgedHost(g.kind), seen[0].Host, "%q", lines)
+			assert.Equal(t, checked[0].checkedHost(g.kind), seen[0].Host, "%q", lines)
 		}
 	})
 }
 
-// judgedHost is the host of the original request, in a question to the gate.
-func (r request) judgedHost(kind forwardauth.Proxy) string {
+// checkedHost is the host of the original request, in a question to the gate.
+func (r request) checkedHost(kind forwardauth.Proxy) string {
 	switch kind {
 	case forwardauth.Envoy:
 		return r.Host
@@ -180,7 +180,7 @@ func TestProxiesHTTP2(t *testing.T) {
 			r.Header["Cookie"] = []string{"a=1; b=2", "session=user-1"}
 			r.Header.Set("X-Rolegate-User", "2")
 			answer, err := transport.RoundTrip(r)
-			seen, judged := g.app.take(), g.asked.take()
+			seen, checked := g.app.take(), g.asked.take()
 			if g.kind != forwardauth.HAProxy {
 				require.Error(t, err)
 				assert.Empty(t, seen)
@@ -189,8 +189,8 @@ func TestProxiesHTTP2(t *testing.T) {
 			require.NoError(t, err)
 			answer.Body.Close()
 			require.Equal(t, want, answer.StatusCode, target)
-			require.Len(t, judged, 1)
-			assert.Equal(t, target, judged[0].Header.Get("X-Original-Uri"))
+			require.Len(t, checked, 1)
+			assert.Equal(t, target, checked[0].Header.Get("X-Original-Uri"))
 			if want != http.StatusOK {
 				assert.Empty(t, seen)
 				continue

@@ -47,9 +47,9 @@ func TestProxiesRandomTargets(t *testing.T) {
 			}
 			require.Len(t, seen, 1, "%q: %s", lines, text)
 			reached++
-			judged := g.asked.take()
-			require.Len(t, judged, 1, "%q", lines)
-			method, host, uri := judged[0].original(g.kind)
+			checked := g.asked.take()
+			require.Len(t, checked, 1, "%q", lines)
+			method, host, uri := checked[0].original(g.kind)
 			assert.Equal(t, [3]string{method, host, encodedByGo.Replace(uri)}, [3]string{seen[0].Method, seen[0].Host, encodedByGo.Replace(seen[0].RequestURI)}, "%q", lines)
 			for router, pattern := range routed(seen[0].Request) {
 				if pattern != "" && !may[user][pattern] {
@@ -68,9 +68,9 @@ func (r request) original(kind forwardauth.Proxy) (method, host, uri string) {
 	case forwardauth.Envoy:
 		return r.Method, r.Host, strings.TrimPrefix(r.RequestURI, stubPrefix)
 	case forwardauth.Nginx, forwardauth.HAProxy:
-		return r.Header.Get("X-Original-Method"), r.judgedHost(kind), r.Header.Get("X-Original-Uri")
+		return r.Header.Get("X-Original-Method"), r.checkedHost(kind), r.Header.Get("X-Original-Uri")
 	}
-	return r.Header.Get("X-Forwarded-Method"), r.judgedHost(kind), r.Header.Get("X-Forwarded-Uri")
+	return r.Header.Get("X-Forwarded-Method"), r.checkedHost(kind), r.Header.Get("X-Forwarded-Uri")
 }
 
 // routed is where the routers of two apps send a request, whose routes are those of

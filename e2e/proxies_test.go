@@ -77,8 +77,8 @@ func TestProxiesSpoofedHeaders(t *testing.T) {
 				"X-Forwarded-Uri: /grades/5", "X-Forwarded-Method: GET", "X-Forwarded-Host: other.example", "X-Forwarded-Prefix: /grades",
 				"X-Auth-Request-Redirect: /grades/5", "X-Envoy-Original-Path: /grades/5")
 			assert.Equal(t, http.StatusForbidden, answer.StatusCode, "the client names another path than %s", target)
-			for _, judged := range g.asked.take() {
-				assert.Equal(t, "school.example", judged.judgedHost(g.kind))
+			for _, checked := range g.asked.take() {
+				assert.Equal(t, "school.example", checked.checkedHost(g.kind))
 			}
 		}
 		assert.Empty(t, g.app.take())
@@ -176,10 +176,10 @@ func TestProxiesBodies(t *testing.T) {
 						c.body, c.lines = large[:100_000], []string{"Content-Length: 100000"} // or the refusal is lost in a reset
 					}
 					answer, text := g.send(t, c.body, append([]string{"POST /upload HTTP/1.1", "Cookie: session=user-" + user}, c.lines...)...)
-					seen, judged := g.app.take(), g.asked.take()
-					require.Len(t, judged, 1)
-					assert.Empty(t, judged[0].body, "the gate got a body")
-					assert.Zero(t, judged[0].ContentLength)
+					seen, checked := g.app.take(), g.asked.take()
+					require.Len(t, checked, 1)
+					assert.Empty(t, checked[0].body, "the gate got a body")
+					assert.Zero(t, checked[0].ContentLength)
 					assert.Less(t, time.Since(begun), 10*time.Second)
 					if user != "1" {
 						assert.Equal(t, http.StatusForbidden, answer.StatusCode, text)
@@ -199,7 +199,7 @@ func TestProxiesBodies(t *testing.T) {
 	})
 }
 
-// A WebSocket is judged as the request that it begins as.
+// A WebSocket is checked as the request that it begins as.
 func TestProxiesWebSocket(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
 		ctx := within(t, 20*time.Second)
@@ -247,7 +247,7 @@ func TestProxiesSubprotocol(t *testing.T) {
 }
 
 // No other upgrade reaches the app: HTTP/2 without TLS would be a tunnel for
-// requests that nobody judges.
+// requests that nobody checks.
 func TestProxiesOtherUpgrades(t *testing.T) {
 	eachProxy(t, func(t *testing.T, g *rig) {
 		for _, lines := range [][]string{

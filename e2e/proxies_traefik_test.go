@@ -83,7 +83,7 @@ func readTraefik(t *testing.T, files []string) stub {
 	for name, r := range s.dynamic.HTTP.Routers {
 		require.NotNil(t, s.matcher(r.Rule), "%s: the rule %s", name, r.Rule)
 		require.NotEmpty(t, r.Middlewares)
-		assert.Equal(t, "rolegate", r.Middlewares[len(r.Middlewares)-1], "what others change is judged")
+		assert.Equal(t, "rolegate", r.Middlewares[len(r.Middlewares)-1], "what others change is checked")
 		for _, m := range r.Middlewares {
 			require.Contains(t, s.dynamic.HTTP.Middlewares, m)
 		}

@@ -245,8 +245,8 @@ func (d *drill) replace(gone, by *process) {
 	}
 }
 
-// judge says what was wrong since then.
-func (d *drill) judge(t testing.TB, since time.Time) {
+// check says what was wrong since then.
+func (d *drill) check(t testing.TB, since time.Time) {
 	t.Helper()
 	late := d.watch.lateness(since)
 	grant, refusal, n := d.watch.tookAtMost(since)

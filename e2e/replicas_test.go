@@ -38,7 +38,7 @@ func TestReplicas(t *testing.T) {
 				passed := t.Run(phase.name, func(t *testing.T) {
 					begun := time.Now()
 					phase.run(t, d)
-					d.judge(t, begun)
+					d.check(t, begun)
 				})
 				if !passed {
 					for _, a := range d.apps {

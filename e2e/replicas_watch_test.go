@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A watch asks replicas all the time, gently, and judges what they say: who is
+// A watch asks replicas all the time, gently, and checks what they say: who is
 // on the list is always admitted, and soon; who was revoked never again; and no
 // replica's list ever gets older.
 type watch struct {
@@ -47,8 +47,8 @@ const (
 	// askEvery is how often each replica is asked.
 	askEvery = 150 * time.Millisecond
 
-	// judgeEvery is how often each replica is asked how it is.
-	judgeEvery = time.Second
+	// checkEvery is how often each replica is asked how it is.
+	checkEvery = time.Second
 )
 
 func newWatch(t testing.TB) *watch {
@@ -89,7 +89,7 @@ func (w *watch) begin(a *process) {
 	w.watching[a.name] = one
 	w.mu.Unlock()
 	one.done.Go(func() { w.askAll(ctx, a) })
-	one.done.Go(func() { w.judgeAll(ctx, a, one) })
+	one.done.Go(func() { w.checkAll(ctx, a, one) })
 }
 
 // stop ends it, before the replica is killed or paused.
@@ -160,9 +160,9 @@ func (w *watch) ask(ctx context.Context, a *process, user int64, expected int) {
 	w.answers = append(w.answers, answer{at: begun, took: took, refusal: expected != http.StatusOK, who: a.name})
 }
 
-// judgeAll sees that the list never gets older.
-func (w *watch) judgeAll(ctx context.Context, a *process, one *watched) {
-	for pause(ctx, judgeEvery) {
+// checkAll sees that the list never gets older.
+func (w *watch) checkAll(ctx context.Context, a *process, one *watched) {
+	for pause(ctx, checkEvery) {
 		s, ok := a.status(ctx)
 		if !ok {
 			continue // askAll finds that out

@@ -27,7 +27,7 @@ func denyProblem(h http.Header, r *http.Request, d rolegate.Denial) []byte {
 	return rolegate.DenyProblem(h, r, d)
 }
 
-// An answer is the ResponseWriter that a guard writes to. The guard judges the
+// An answer is the ResponseWriter that a guard writes to. The guard checks the
 // original request and answers as if it came from the client; the proxy asks
 // with a method of its own, which decides whether there is a body.
 type answer struct {

@@ -269,8 +269,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.send(w)
 }
 
-// rule returns the guard that judges what r asks about, and the original
-// request to judge.
+// rule returns the guard that checks what r asks about, and the original
+// request to check.
 func (h *Handler) rule(r *http.Request) (http.Handler, *http.Request, error) {
 	if h == nil || h.mux == nil {
 		return nil, nil, &denial{"unlisted", "the handler was not made by New"}

@@ -83,11 +83,11 @@ func FuzzOriginal(f *testing.F) {
 	gate := openGate(f, func(c *rolegate.Config) {
 		c.Identify = rolegate.ByUserID(func(*http.Request) (int64, error) { return 1, nil })
 	})
-	var judged *http.Request
+	var checked *http.Request
 	handlers := map[forwardauth.Proxy]*forwardauth.Handler{}
 	for _, proxy := range allProxies {
 		h := newHandler(f, gate, proxy, prefixed(proxy))
-		seen := rolegate.Where("seen", func(_ rolegate.User, r *http.Request) bool { judged = r; return true })
+		seen := rolegate.Where("seen", func(_ rolegate.User, r *http.Request) bool { checked = r; return true })
 		for i, pattern := range patterns {
 			if i%2 == 1 {
 				h.Handle(pattern, seen)
@@ -118,10 +118,10 @@ func FuzzOriginal(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, method, host, uri string) {
 		for proxy, h := range handlers {
-			judged, routed, elsewhere = nil, nil, ""
+			checked, routed, elsewhere = nil, nil, ""
 			w := serve(h, question{method, host, uri, 1}.request(proxy))
 			if w.Code != http.StatusOK {
-				if judged != nil || w.Code != http.StatusForbidden {
+				if checked != nil || w.Code != http.StatusForbidden {
 					t.Fatalf("%v: %d for %q", proxy, w.Code, uri)
 				}
 				continue
@@ -132,31 +132,31 @@ func FuzzOriginal(f *testing.F) {
 			}
 			serve(inChi, r.Clone(t.Context()))
 			serve(app, r)
-			if routed == nil || routed.Pattern != judged.Pattern {
-				t.Fatalf("%v: %q was judged as %q, and is routed to %+v", proxy, uri, judged.Pattern, routed)
+			if routed == nil || routed.Pattern != checked.Pattern {
+				t.Fatalf("%v: %q was checked as %q, and is routed to %+v", proxy, uri, checked.Pattern, routed)
 			}
 			for _, name := range []string{"id", "term", "orgID", "page", "path", "dir"} {
-				if a, b := judged.PathValue(name), routed.PathValue(name); a != b {
+				if a, b := checked.PathValue(name), routed.PathValue(name); a != b {
 					t.Fatalf("%v: %q: %s is %q for the gate and %q for the app", proxy, uri, name, a, b)
 				}
 			}
 			// chi is not asked about patterns with a host or a blank.
-			if host, _, _ := strings.Cut(judged.Pattern, "/"); !strings.Contains(host, ".") && !strings.Contains(judged.Pattern, "%20") && elsewhere != "" {
-				if elsewhere != judged.Pattern {
-					t.Fatalf("%v: %q was judged as %q, and chi routes it to %q", proxy, uri, judged.Pattern, elsewhere)
+			if host, _, _ := strings.Cut(checked.Pattern, "/"); !strings.Contains(host, ".") && !strings.Contains(checked.Pattern, "%20") && elsewhere != "" {
+				if elsewhere != checked.Pattern {
+					t.Fatalf("%v: %q was checked as %q, and chi routes it to %q", proxy, uri, checked.Pattern, elsewhere)
 				}
 				for name, value := range values {
 					if name == "*" {
 						name = "path"
 					}
-					if want := judged.PathValue(name); want != value && !strings.HasSuffix(judged.Pattern, "/") {
+					if want := checked.PathValue(name); want != value && !strings.HasSuffix(checked.Pattern, "/") {
 						t.Fatalf("%v: %q: %s is %q for the gate and %q for chi", proxy, uri, name, want, value)
 					}
 				}
 			}
 			// Whoever decodes the path once more, or cuts it at what a rule lets stand,
 			// gets no other path out of it: no dots, no empty segment.
-			for _, segment := range strings.FieldsFunc(judged.URL.Path[1:], func(c rune) bool { return strings.ContainsRune(`/\`, c) }) {
+			for _, segment := range strings.FieldsFunc(checked.URL.Path[1:], func(c rune) bool { return strings.ContainsRune(`/\`, c) }) {
 				plain, err := url.PathUnescape(segment)
 				if err != nil {
 					plain = segment

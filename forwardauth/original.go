@@ -31,7 +31,7 @@ func readHeaders(prefix string) func(*http.Request) (original, error) {
 // checkURL compares the original request with the URL in X-Original-URL, if there
 // is one (X-Forwarded-Url is nobody's). ingress-nginx always sends it and, unless it is told to, sends none of
 // the three that are read: then these are the client's own, who would choose what
-// is judged.
+// is checked.
 func (o original) checkURL(values []string) error {
 	for _, value := range values {
 		_, rest, _ := strings.Cut(value, "://")
@@ -77,7 +77,7 @@ func checkPrefix(prefix string) error {
 
 func ambiguous(text string) error { return &denial{"ambiguous", text} }
 
-// request makes the request to judge. Of what the proxy sent it has the named
+// request makes the request to check. Of what the proxy sent it has the named
 // headers only, and neither body nor TLS state, which would be the proxy's.
 //
 // used are the bytes of its path that only a rule can let stand.

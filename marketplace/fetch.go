@@ -74,7 +74,7 @@ func (f *fetcher) fetch(ctx context.Context, parameters string, patient bool) (r
 	}
 }
 
-// send sends one request and judges the reply, all within the page timeout.
+// send sends one request and checks the reply, all within the page timeout.
 func (f *fetcher) send(ctx context.Context, token, parameters string) (reply, *trouble) {
 	pageCtx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()

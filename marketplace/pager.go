@@ -94,7 +94,7 @@ func newPager(after int64, limit int, unique bool, known int) *pager {
 }
 
 // floor is below what no row of the page that is asked for may lie. The caller
-// of a pull judges the first page.
+// of a pull checks the first page.
 func (p *pager) floor() int64 {
 	if p.pages == 0 {
 		return math.MinInt64

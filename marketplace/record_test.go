@@ -122,7 +122,7 @@ func TestASequenceOfZeroIsOne(t *testing.T) {
 	}
 }
 
-// What is wrong with a text is for the gate to judge: who does not use it need
+// What is wrong with a text is for the gate to decide: who does not use it need
 // not care.
 func TestUnreadableTexts(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ import (
 // holds yet. It needs Config.RoleListPath, and returns an error that says so if
 // that is not set.
 //
-// It makes one request, judged as strictly as a page of users and with the same
+// It makes one request, checked as strictly as a page of users and with the same
 // token; the request has no limit, since the call has no pages. One role that
 // cannot be understood fails it as a whole: there is nobody to bar, and half of
 // the codes would make typos of the other half.

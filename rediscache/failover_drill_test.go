@@ -138,7 +138,7 @@ func failover(t *testing.T, f *failure) {
 	after := l.fulls(promoted)
 	assert.LessOrEqual(t, after, 1+1+regular(lasted)+1, "the demanded one, those that are due, and one more")
 	stop()
-	l.judge(t, told)
+	l.check(t, told)
 	t.Logf("a new primary after %v, and in step %v later; %d full refreshes in the %v since; %d answers, %.0f a second, paced to within %v",
 		away.Round(10*time.Millisecond), took.Round(10*time.Millisecond), after, lasted.Round(10*time.Millisecond), l.answers, l.rate(), l.late.Round(time.Millisecond))
 }

@@ -384,9 +384,9 @@ func (l *load) inStep(t testing.TB, after time.Time) time.Duration {
 	return time.Since(begun)
 }
 
-// judge says what was wrong, and what the replicas have told since they had told so
+// check says what was wrong, and what the replicas have told since they had told so
 // many lines.
-func (l *load) judge(t testing.TB, lines map[*replica]int) {
+func (l *load) check(t testing.TB, lines map[*replica]int) {
 	t.Helper()
 	for i, r := range l.all() {
 		told := r.log.all()[lines[r]:]

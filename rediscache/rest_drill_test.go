@@ -103,7 +103,7 @@ func TestTroubledServer(t *testing.T) {
 		demanded := time.Now()
 		require.NoError(t, l.all()[0].RefreshAll(context.Background()), name)
 		took := l.inStep(t, demanded)
-		l.judge(t, told)
+		l.check(t, told)
 		t.Logf("%s: in step after %v", name, took.Round(10*time.Millisecond))
 	}
 	regular := int(time.Since(begun) / (loadResync * 9 / 10))

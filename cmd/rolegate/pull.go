@@ -52,7 +52,7 @@ unless --names asks for them. With -o, the file can be read by its owner alone.
 Do not open CSV in a spreadsheet program without --excel: ids would be rounded,
 and a name that begins like a formula would run. Excel shows 1048576 rows.
 
-Records are judged as by a gate. Of several of one user the one with the highest
+Records are checked as by a gate. Of several of one user the one with the highest
 sequence counts. A record that cannot be understood keeps its user off the list,
 is told on stderr, and makes the exit code 3 although everything else is written;
 if there are more than ten and more than 1 % of them, the pull fails.

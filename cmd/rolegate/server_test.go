@@ -26,7 +26,7 @@ import (
 const (
 	guestID   = "1542135022016057001" // no role
 	teacherID = "1542135022016057002" // teacher in 7, homeroom in 8
-	barredID  = "1542135022016057003" // a record that cannot be understood
+	invalidID = "1542135022016057003" // a record that cannot be understood
 	adminID   = "1542135022016057004" // admin in 7, account wang
 
 	suspendedID = "1542135022016057005" // teacher and suspended in 7

@@ -131,7 +131,7 @@ func TestWhy(t *testing.T) {
 		"listed": {[]string{guestID}, exitOK, "yes: granted (200)\n" + fresh + "  user     1542135022016057001 is on the list\n" + listed + "  roles    none in any organisation\n"},
 		"a stranger": {[]string{"5", "/"}, exitNo, "no: not_authorized (403)\n  route    GET / is ruled by GET /{$}\n" + fresh +
 			"  user     5 is not on the list\n" + listed + later},
-		"a record that cannot be understood": {[]string{barredID}, exitNo, "no: not_authorized (403)\n" + fresh +
+		"a record that cannot be understood": {[]string{invalidID}, exitNo, "no: not_authorized (403)\n" + fresh +
 			"  user     1542135022016057003 is on the list, but denied: the record could not be understood; the log says why\n" + listed + later},
 		"an account": {[]string{"account:wang"}, exitOK, "yes: granted (200)\n" + fresh +
 			"  user     1542135022016057004 (account wang) is on the list\n  log      refusals have identity_digest=<digest>\n" + listed + "  org      7: admin\n"},

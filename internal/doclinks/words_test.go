@@ -25,6 +25,8 @@ var instead = map[string]string{
 	"let through": "admit", "lets through": "admits", "let in": "admitted", "lets in": "admits",
 }
 
+var hump = regexp.MustCompile(`(\p{Ll})(\p{Lu})`)
+
 // written is where words are looked at; elsewhere is what others wrote, what tells of
 // renames, and this file.
 var (
@@ -60,7 +62,8 @@ func wrongWords(text string) (problems []string) {
 	for l := range strings.Lines(text) {
 		line++
 		before := ""
-		for w := range strings.FieldsFuncSeq(strings.ToLower(l), func(r rune) bool { return !unicode.IsLetter(r) && r != '_' }) {
+		l = strings.ToLower(hump.ReplaceAllString(l, "$1 $2")) // the words of a name count too
+		for w := range strings.FieldsFuncSeq(l, func(r rune) bool { return !unicode.IsLetter(r) && r != '_' }) {
 			for _, found := range []string{w, before + " " + w} {
 				if better, wrong := instead[found]; wrong {
 					problems = append(problems, fmt.Sprintf("%d: %q: expected %s", line, found, better))
@@ -75,11 +78,12 @@ func wrongWords(text string) (problems []string) {
 func TestWrongWords(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]string{
-		"a user whom it knows\n":           {`1: "whom": expected a sentence without it`},
-		"He is out.\nThe shrink brake\n":   {`1: "he": expected they`, `2: "brake": expected shrink guard`},
-		"// swapped in at once, full walk": {`1: "swapped in": expected published`, `1: "full walk": expected full refresh`},
-		"the history of this, somewhom":    nil,
-		"a walk; atomic.Swap(&i)":          nil,
+		"a user whom it knows\n":            {`1: "whom": expected a sentence without it`},
+		"He is out.\nThe shrink brake\n":    {`1: "he": expected they`, `2: "brake": expected shrink guard`},
+		"// swapped in at once, full walk":  {`1: "swapped in": expected published`, `1: "full walk": expected full refresh`},
+		"func TestUnheldRoles(lostHis int)": {`1: "unheld": expected unassigned`, `1: "his": expected their`},
+		"the history of this, somewhom":     nil,
+		"a walk; atomic.Swap(&i)":           nil,
 	} {
 		assert.Equal(t, want, wrongWords(text), text)
 	}

@@ -68,7 +68,7 @@ func (gen *Generation) encodeUser(f *frameWriter, at index.Place) {
 }
 
 // A Stored is what was read back: whole, but of what list and how old is
-// for others to judge.
+// for others to decide.
 type Stored struct {
 	Key                          string
 	Fields                       index.FieldSet

@@ -128,7 +128,7 @@ func readFull(r io.Reader, b []byte) error {
 	return err
 }
 
-// endOfFrames judges the sum, and that there is nothing behind it.
+// endOfFrames checks the sum, and that there is nothing behind it.
 func endOfFrames(told, sum []byte, rest *bufio.Reader) error {
 	if !bytes.Equal(told, sum) {
 		return damaged("its checksum does not match")

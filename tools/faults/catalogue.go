@@ -28,7 +28,7 @@ const keep = "the list stays"
 
 var catalogue = []Line{
 	{1, wire, "a reply that is no list: an HTML page, nothing, null, {}, [], an envelope without code or data", keep},
-	{2, wire, "an envelope that says the call failed, whatever its data", keep + "; the code is judged first"},
+	{2, wire, "an envelope that says the call failed, whatever its data", keep + "; the code is checked first"},
 	{3, wire, "success, and data that is no array", keep + "; it is not \"nobody is authorised\""},
 	{4, wire, "a body that breaks off, or goes on after its end", keep},
 	{5, wire, "a page over the cap, or a small one that inflates to it", keep + "; the error says so"},

@@ -113,7 +113,7 @@ func keepDropped(t *testing.T, role string) {
 		w.m.Grant(keepTeacher, 7, "janitor")
 		require.NoError(w, w.gate.Refresh(w.Context()))
 		w.m.Respell(keepTeacher, keepReplaced(`"roleList":[`, `"roleList":[`+role+`,`))
-		judge := func(dropped int) {
+		check := func(dropped int) {
 			w.Helper()
 			assert.Positive(w, dropped, "counted")
 			assert.True(w, w.has(keepTeacher, "janitor"), "the other roles stand")
@@ -127,9 +127,9 @@ func keepDropped(t *testing.T, role string) {
 		}
 		w.m.Touch(keepTeacher)
 		require.NoError(w, w.gate.Refresh(w.Context()))
-		judge(w.gate.Status().Incremental.Outcome.DroppedGrants)
+		check(w.gate.Status().Incremental.Outcome.DroppedGrants)
 		require.NoError(w, w.gate.RefreshAll(w.Context()))
-		judge(w.gate.Status().Full.Outcome.DroppedGrants)
+		check(w.gate.Status().Full.Outcome.DroppedGrants)
 		assert.Zero(w, w.gate.Status().Full.Outcome.BadRecords)
 	})
 }

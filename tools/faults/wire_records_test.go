@@ -223,7 +223,7 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, ids of kind %d, at most %d rows", name, ids, rows), func(t *testing.T) {
 					t.Parallel()
 					keepInBubble(t, rolegatetest.MarketplaceConfig{IDs: ids, PageCap: rows}, func(w *keepWorld) {
-						judge := func(when string) {
+						check := func(when string) {
 							w.Helper()
 							assert.Equal(w, c.listed, w.admits(keepTeacher), when)
 							assert.False(w, w.has(keepTeacher, "admin"), when)
@@ -244,17 +244,17 @@ func TestFault08NothingLeaksIntoTheNextRecord(t *testing.T) {
 						}
 						w.m.Respell(keepTeacher, c.bob)
 						require.NoError(w, w.gate.RefreshAll(w.Context()))
-						judge("a full refresh")
+						check("a full refresh")
 						w.m.Touch(keepAdmin, keepTeacher, keepPlain)
 						require.NoError(w, w.gate.Refresh(w.Context()))
 						synctest.Wait()
-						judge("an increment")
+						check("an increment")
 						w.m.Put(rolegatetest.User{ID: 50})
 						w.m.Raw(50, `{}`) // with it, the page is read with more care
 						w.m.Touch(keepAdmin, keepTeacher, keepPlain)
 						require.NoError(w, w.gate.Refresh(w.Context()))
 						require.NoError(w, w.gate.RefreshAll(w.Context()))
-						judge("a page with a bad record")
+						check("a page with a bad record")
 					})
 				})
 			}

@@ -58,7 +58,7 @@ func TestFault01ReplyThatIsNoList(t *testing.T) {
 }
 
 // An envelope that says that the call failed is believed, whatever its data: the
-// code is judged before data is decoded.
+// code is checked before data is decoded.
 func TestFault02EnvelopeThatSaysItFailed(t *testing.T) {
 	t.Parallel()
 	message := `"message":"查询失败 accessToken=AT-3-s3cr3t/+ Basic a2VlcGVyOnMzY3IzdA== wang.alice@school.example 13800001111"`

@@ -87,7 +87,7 @@ func (c *client) run(ctx context.Context, addr string) error {
 	return nil
 }
 
-// ask sends one bundle and judges what comes back.
+// ask sends one bundle and checks what comes back.
 func (c *client) ask() error {
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err

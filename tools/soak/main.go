@@ -1,5 +1,5 @@
 // Command soak runs the example under load while a fake marketplace fails in
-// every way that it can be, and judges each answer by what the marketplace had
+// every way that it can be, and checks each answer by what the marketplace had
 // said:
 //
 //	go run ./tools/soak -for 20s

@@ -70,9 +70,9 @@ func (s *soak) report(format string, args ...any) {
 	s.stop()
 }
 
-// verdict judges an exchange and counts it.
+// verdict checks an exchange and counts it.
 func (s *soak) verdict(t *tally, x *exchange) {
-	v, why := s.truth.judge(x)
+	v, why := s.truth.check(x)
 	t.add(x, v)
 	if v != wrong {
 		return
@@ -330,7 +330,7 @@ func (s *soak) summarize(out io.Writer) {
 		fmt.Fprintf(out, " %d: %d ", status, s.tally.answers[status])
 	}
 	v := s.tally.verdicts
-	fmt.Fprintf(out, "\njudged      %d admitted, %d refused, %d refused with an excuse, %d too old, %d unidentified, %d wrong; %d streams ended\n",
+	fmt.Fprintf(out, "\nchecked     %d admitted, %d refused, %d refused with an excuse, %d too old, %d unidentified, %d wrong; %d streams ended\n",
 		v[admitted], v[refused], v[excused], v[tooOld], v[unidentified], v[wrong], s.ended)
 	fmt.Fprintf(out, "changes     %d, %d bad records, %d restored backups\n", s.town.changes.Load(), s.town.bads.Load(), s.town.undone.Load())
 	c := s.said.Load()

@@ -94,7 +94,7 @@ func TestReloadIsGivenUp(t *testing.T) {
 }
 
 // Roles that the new settings name and nobody has are told.
-func TestReloadTellsOfUnheldRoles(t *testing.T) {
+func TestReloadTellsOfUnassignedRoles(t *testing.T) {
 	t.Parallel()
 	r := start(t, base)
 	for _, edit := range [][2]string{{`[teacher]}`, `[techer, admin]}`}, {"every: 1h", "every: 50m"}} { // the same gate, and another

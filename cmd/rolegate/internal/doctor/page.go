@@ -19,7 +19,7 @@ import (
 type page struct {
 	*exchange
 	rows    []row             // as they came
-	records []rolegate.Record // as the client has judged them
+	records []rolegate.Record // as the client has checked them
 	high    int64             // the highest sequence, 0 if there is none
 
 	// What one request for what comes after high has shown.
@@ -42,7 +42,7 @@ func (p *page) read() {
 	var e struct {
 		Data []json.RawMessage `json:"data"`
 	}
-	_ = json.Unmarshal(p.body.Bytes(), &e) // the client has judged it
+	_ = json.Unmarshal(p.body.Bytes(), &e) // the client has checked it
 	for _, raw := range e.Data {
 		var r row
 		_ = json.Unmarshal(raw, &r)

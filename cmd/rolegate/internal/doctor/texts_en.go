@@ -368,11 +368,11 @@ var english = map[string]text{
 	"freshness.clock": {"the marketplace's clock and this machine's agree", ""},
 	"freshness.ahead": {
 		"this machine's clock is ahead of the marketplace's by %[1]s",
-		"One of them is wrong. If it is this one, tokens of an issuer and certificates are judged wrongly: see timedatectl, or chronyc tracking.",
+		"One of them is wrong. If it is this one, tokens of an issuer and certificates are checked wrongly: see timedatectl, or chronyc tracking.",
 	},
 	"freshness.behind": {
 		"this machine's clock is behind the marketplace's by %[1]s",
-		"One of them is wrong. If it is this one, tokens of an issuer and certificates are judged wrongly: see timedatectl, or chronyc tracking.",
+		"One of them is wrong. If it is this one, tokens of an issuer and certificates are checked wrongly: see timedatectl, or chronyc tracking.",
 	},
 	"freshness.no_date": {"the reply has no Date, so that clocks cannot be compared", ""},
 	"freshness.cached": {

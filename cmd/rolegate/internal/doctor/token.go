@@ -15,7 +15,7 @@ import (
 	"github.com/rolegate/rolegate/marketplace"
 )
 
-// firstPage asks for the first page and has the client judge it. ok is whether
+// firstPage asks for the first page and has the client check it. ok is whether
 // it was taken for a page.
 func (d *doctor) firstPage(ctx context.Context) (p *page, ok bool) {
 	p = &page{}

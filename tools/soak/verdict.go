@@ -98,7 +98,7 @@ type exchange struct {
 	body      []byte // nil for a stream
 }
 
-// A verdict is what the judge finds of an exchange.
+// A verdict is what check finds of an exchange.
 type verdict uint8
 
 const (
@@ -113,7 +113,7 @@ const (
 // expireAfter is the example's: from then on it may refuse everything.
 const expireAfter = time.Hour
 
-// judge finds whether the answer is right, and if not, says why.
+// check finds whether the answer is right, and if not, says why.
 //
 // The gate's list has of each user what the marketplace said at some moment
 // since the start of the full refresh that the gate calls verified. So somebody is let
@@ -123,7 +123,7 @@ const expireAfter = time.Hour
 // the marketplace has lied since the full refresh, or had a bad record of them, it may
 // go by that. And who was found gone comes back by a restored backup only when two
 // full refreshes have shown it.
-func (t *truth) judge(x *exchange) (verdict, string) {
+func (t *truth) check(x *exchange) (verdict, string) {
 	needs := func(s state) bool { return s.unsure || x.route.needs(s, x.org) }
 	switch {
 	case x.anonymous:

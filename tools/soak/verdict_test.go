@@ -8,7 +8,7 @@ import (
 
 // The gate has claimed at 90 that it has verified the list at 50 and had contact
 // at 80. The request was sent at 100 and answered at 110.
-func TestJudge(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
 	const second = int64(1e9)
 	for name, c := range map[string]struct {
@@ -95,7 +95,7 @@ func TestJudge(t *testing.T) {
 			if c.body != "" {
 				x.body = []byte(c.body)
 			}
-			v, why := tr.judge(&x)
+			v, why := tr.check(&x)
 			assert.Equal(t, c.want, v, why)
 			assert.Equal(t, v == wrong, why != "")
 		})
@@ -106,7 +106,7 @@ func TestNobodyIsUnidentified(t *testing.T) {
 	t.Parallel()
 	var tr truth
 	for status, want := range map[int]verdict{401: unidentified, 200: wrong, 403: wrong, 503: wrong} {
-		v, _ := tr.judge(&exchange{route: home, anonymous: true, status: status})
+		v, _ := tr.check(&exchange{route: home, anonymous: true, status: status})
 		assert.Equal(t, want, v, status)
 	}
 }
