@@ -344,7 +344,7 @@ func (l *limit) ask(user int) {
 	}
 }
 
-// check checks the refreshes that have ended since it was called last.
+// check looks at the refreshes that have ended since it was called last.
 func (l *limit) check() {
 	every := [2]time.Duration{11 * time.Minute, 66 * time.Second}
 	for k, pulls := range l.pulls {

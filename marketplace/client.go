@@ -98,7 +98,7 @@ type Config struct {
 
 	// MaxRequestsPerSecond is how many requests the client sends in a second at
 	// most, all pulls together: 2.5 for example. 0 means no limit, until the
-	// marketplace answers 429: then the client finds out how many are borne.
+	// marketplace answers 429: then the client finds out how many are accepted.
 	MaxRequestsPerSecond float64
 
 	// Refused decides whether a failed reply means that the token is not

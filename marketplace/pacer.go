@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// keepRate is what is left of the rate that the marketplace has borne, once
+	// keepRate is what is left of the rate that the marketplace has accepted, once
 	// it says that it was too high; halfRate, if it says so again at once.
 	keepRate, halfRate = 0.9, 0.5
 
@@ -103,15 +103,15 @@ func (p *pacer) throttled(wait time.Duration) {
 	p.recover(now)
 	p.forget(now)
 	limit := p.limiter.Limit()
-	switch borne := rate.Limit(len(p.replies)); {
+	switch accepted := rate.Limit(len(p.replies)); {
 	case !p.cut.IsZero() && now.Sub(p.cut) < soonAfter && len(p.replies) == 0:
 		// Nothing got through since: the rate as such is not to blame yet.
 	case !p.cut.IsZero() && now.Sub(p.cut) < soonAfter:
 		limit *= halfRate
-	case limit == rate.Inf && borne == 0:
+	case limit == rate.Inf && accepted == 0:
 		limit = firstRate
-	case limit == rate.Inf || borne > 0 && borne < limit:
-		limit = borne * keepRate
+	case limit == rate.Inf || accepted > 0 && accepted < limit:
+		limit = accepted * keepRate
 	default:
 		limit *= keepRate
 	}

@@ -21,7 +21,8 @@ var instead = map[string]string{
 	"brake": "shrink guard", "full walk": "full refresh", "full walks": "full refreshes",
 	"swap in": "publish", "swaps in": "publishes", "swapped in": "published",
 	"ill": "failing or unhealthy", "mend": "fix or repair", "mends": "fixes or repairs", "mended": "fixed or repaired",
-	"kids": "children", "walks": "full refreshes, or visits", "found out": "determined, or learnt",
+	"kids": "children", "walks": "full refreshes, or visits", "found out": "determined, or learnt", "borne": "accepted",
+	"poke": "renew now", "kick": "publish now", "afford": "wait for the budget", "abstain": "no lease until",
 	"let through": "admit", "lets through": "admits", "let in": "admitted", "lets in": "admits",
 }
 

@@ -186,7 +186,7 @@ func TestFault74ALimitOfRequests(t *testing.T) {
 			began := time.Now()
 			h := tickOpen(t, s)
 			took, limit := time.Since(began), time.Duration(c.pages+2)*time.Second/time.Duration(c.perSecond)
-			assert.LessOrEqual(t, took, limit*13/10+15*time.Second, "it opens, and has learnt how many are borne")
+			assert.LessOrEqual(t, took, limit*13/10+15*time.Second, "it opens, and has learnt how many are accepted")
 			assert.Equal(t, 1, h.m.FullRefreshes()-refusedFulls(h), "and begins once")
 			for range 12 {
 				tickAfter(5 * time.Minute)
