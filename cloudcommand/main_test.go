@@ -1,12 +1,10 @@
 package cloudcommand_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -105,33 +104,10 @@ func requireFailure(t *testing.T, want rolegate.Failure, err error) *rolegate.Pu
 	require.ErrorAs(t, err, &pe)
 	require.Equal(t, want, pe.Failure, "%v", err)
 	assert.Equal(t, want == rolegate.FailureRefused, errors.Is(err, rolegate.ErrRefused))
-	requireClean(t, printed(err))
+	requireClean(t, wiretest.Printed(err))
 	var u *url.Error
 	require.False(t, errors.As(err, &u), "a URL")
 	return pe
-}
-
-// printed is everything that can be printed of err and of all below it.
-func printed(err error) string {
-	var b bytes.Buffer
-	var walk func(error)
-	walk = func(err error) {
-		if err == nil {
-			return
-		}
-		fmt.Fprintf(&b, "%v\n%+v\n%#v\n%q\n", err, err, err, err)
-		slog.New(slog.NewJSONHandler(&b, nil)).Error("x", "err", err, "in", struct{ Err error }{err})
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
-		case interface{ Unwrap() []error }:
-			for _, err := range e.Unwrap() {
-				walk(err)
-			}
-		}
-	}
-	walk(err)
-	return b.String()
 }
 
 // secrets are all that these tests know.

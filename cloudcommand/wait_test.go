@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -75,7 +76,7 @@ func TestWaitForSyncEndsWithItsContext(t *testing.T) {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				assert.ErrorContains(t, err, "waiting for sync 7: context deadline exceeded: ")
 				assert.ErrorContains(t, err, tc.says)
-				requireClean(t, printed(err))
+				requireClean(t, wiretest.Printed(err))
 				assert.Equal(t, time.Hour, time.Since(began))
 			})
 		})

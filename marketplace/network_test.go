@@ -1,7 +1,6 @@
 package marketplace_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -100,28 +100,11 @@ func TestCallersDeadline(t *testing.T) {
 	})
 }
 
-// raw starts a server that writes answer to each connection and closes it,
+// raw is the client of a server that writes answer to each connection and closes it,
 // with a reset if it says so.
 func raw(t *testing.T, answer string, reset bool) *marketplace.Client {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, answer)
-			if reset {
-				_ = conn.(*net.TCPConn).SetLinger(0)
-			}
-			_ = conn.Close()
-		}
-	}()
-	c := client(nil, func(c *marketplace.Config) { c.BaseURL = "http://" + l.Addr().String() })
+	c := client(nil, func(c *marketplace.Config) { c.BaseURL = wiretest.Answers(t, answer, reset) })
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }

@@ -1,13 +1,11 @@
 package marketplace_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,54 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
-// forms are the ways in which servers and proxies write token.
-func forms(token string) []string {
-	quoted, _ := json.Marshal(token)
-	hexed := ""
-	for _, b := range []byte(token) {
-		hexed += fmt.Sprintf("%%%02x", b)
-	}
-	ascii := ""
-	for _, r := range token {
-		ascii += fmt.Sprintf(`\u%04X`, r)
-	}
-	return []string{
-		token, url.QueryEscape(token), url.PathEscape(token), hexed, strings.ToUpper(hexed), ascii,
-		string(quoted[1 : len(quoted)-1]), strings.ReplaceAll(string(quoted[1:len(quoted)-1]), "/", `\/`),
-	}
-}
-
-// printed is everything that can be printed of err and of all below it.
-func printed(err error) string {
-	var b bytes.Buffer
-	var walk func(error)
-	walk = func(err error) {
-		if err == nil {
-			return
-		}
-		fmt.Fprintf(&b, "%v\n%+v\n%#v\n%s\n%q\n%d\n", err, err, err, err, err, err)
-		slog.New(slog.NewJSONHandler(&b, nil)).Error("x", "err", err, "in", struct{ Err error }{err})
-		slog.New(slog.NewTextHandler(&b, nil)).Error("x", "err", err)
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
-		case interface{ Unwrap() []error }:
-			for _, err := range e.Unwrap() {
-				walk(err)
-			}
-		}
-	}
-	walk(err)
-	return b.String()
-}
-
 func requireClean(t *testing.T, err error, token string) {
 	t.Helper()
-	text := printed(err)
-	for _, f := range forms(token) {
+	text := wiretest.Printed(err)
+	for _, f := range wiretest.Forms(token) {
 		require.NotContains(t, text, f)
 	}
 	require.NotContains(t, text, "lastSequence=")
@@ -74,8 +32,8 @@ func requireClean(t *testing.T, err error, token string) {
 	require.False(t, errors.As(err, &u), "a URL with its query")
 	var n net.Error
 	if errors.As(err, &n) {
-		for _, f := range forms(token) {
-			require.NotContains(t, printed(n), f)
+		for _, f := range wiretest.Forms(token) {
+			require.NotContains(t, wiretest.Printed(n), f)
 		}
 	}
 }
@@ -109,7 +67,7 @@ func TestTransportErrorsAreScrubbed(t *testing.T) {
 		{"a timeout with the URL", &url.Error{Op: "Get", URL: full, Err: context.DeadlineExceeded}, context.DeadlineExceeded},
 		{"who refused us", fmt.Errorf("%s: %w", full, rolegate.ErrRefused), nil},
 	}
-	for _, f := range forms(secret) {
+	for _, f := range wiretest.Forms(secret) {
 		cases = append(cases, struct {
 			name string
 			err  error
@@ -169,7 +127,7 @@ func TestMessagesAreScrubbed(t *testing.T) {
 		{"200 runes", strings.Repeat("汉", 200), strings.Repeat("汉", 200)},
 		{"201 runes", strings.Repeat("汉", 201), strings.Repeat("汉", 200) + "…"},
 	}
-	for _, f := range forms(secret) {
+	for _, f := range wiretest.Forms(secret) {
 		cases = append(cases, struct{ name, message, want string }{"the token as " + f, "<" + f + ">", "<[***]>"})
 	}
 	for _, tc := range cases {
@@ -219,7 +177,7 @@ func TestTokenOfLastWeek(t *testing.T) {
 }
 
 func FuzzScrub(f *testing.F) {
-	for _, form := range forms(secret) {
+	for _, form := range wiretest.Forms(secret) {
 		f.Add(secret, "before "+form+" after")
 	}
 	f.Add("abcd", "aabcdbcd")

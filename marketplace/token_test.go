@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/marketplace"
 )
 
@@ -305,7 +306,7 @@ func TestStaticTokenIsNotPrinted(t *testing.T) {
 	x, err := xml.Marshal(token)
 	require.NoError(t, err)
 	out.WriteString(string(j) + string(x))
-	for _, f := range append(forms(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret)) {
+	for _, f := range append(wiretest.Forms(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret)) {
 		assert.NotContains(t, out.String(), f)
 	}
 	assert.Contains(t, out.String(), "[redacted]")

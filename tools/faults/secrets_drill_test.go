@@ -3,7 +3,6 @@
 package faults_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/rolegate/rolegate"
 	"github.com/rolegate/rolegate/cloudcommand"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -36,30 +36,6 @@ const webToken = `hunter2/+s3cr&t="phrase"%41 ~end`
 type webTransport func(*http.Request) (*http.Response, error)
 
 func (f webTransport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// webAnswers is a server that reads a request and writes bytes: answer, and then
-// it hangs up, with a reset if it says so.
-func webAnswers(t *testing.T, answer string, reset bool) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = http.ReadRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, answer)
-			if reset {
-				_ = conn.(*net.TCPConn).SetLinger(0)
-			}
-			_ = conn.Close()
-		}
-	}()
-	return "http://" + listener.Addr().String()
-}
 
 // webPage is a list of one user in a complete answer.
 const webPage = `{"code":200,"status":"success","message":"","data":[{"userId":1,"lastSequence":1,"roleList":[]}]}`
@@ -118,26 +94,26 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 			var cert *tls.CertificateVerificationError
 			return errors.As(err, &cert)
 		}},
-		{"TLS, a server that speaks none", "https" + strings.TrimPrefix(webAnswers(t, "", false), "http"), nil, marketplace.FailureNetwork, nil},
+		{"TLS, a server that speaks none", "https" + strings.TrimPrefix(wiretest.Answers(t, "", false), "http"), nil, marketplace.FailureNetwork, nil},
 		{"TLS, a server that answers in plain text", "https" + strings.TrimPrefix(other.URL, "http"), nil, marketplace.FailureNetwork, nil},
 		{"a timeout of the headers", hangs.URL, func(c *marketplace.Config) { c.PageTimeout = 50 * time.Millisecond }, rolegate.FailureTimeout, is(context.DeadlineExceeded)},
 		{"a timeout of the body", drips.URL, func(c *marketplace.Config) { c.PageTimeout = 50 * time.Millisecond }, rolegate.FailureTimeout, func(err error) bool {
 			var n net.Error
 			return errors.Is(err, context.DeadlineExceeded) && errors.As(err, &n) && n.Timeout()
 		}},
-		{"a redirect to another host", webAnswers(t, "HTTP/1.1 302 Found\r\nLocation: "+other.URL+"/?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
-		{"a redirect to itself", webAnswers(t, "HTTP/1.1 307 Temporary Redirect\r\nLocation: /?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
-		{"closed at once", webAnswers(t, "", false), nil, marketplace.FailureNetwork, nil},
-		{"reset", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, true), nil, marketplace.FailureNetwork, nil},
-		{"truncated", webAnswers(t, head+"Content-Length: 999\r\n\r\n"+webPage, false), nil, marketplace.FailureMalformed, is(io.ErrUnexpectedEOF)},
-		{"no HTTP", webAnswers(t, "SSH-2.0 "+webToken+"\r\n\r\n", false), nil, marketplace.FailureNetwork, nil},
-		{"decode: HTML", webAnswers(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>"+webToken, false), nil, marketplace.FailureMalformed, nil},
-		{"decode: a value of another kind", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":200,"data":`+webQuote(webToken)+`}`, false), nil, marketplace.FailureMalformed, nil},
-		{"decode: the token for a code", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":`+webQuote(webToken)+`,"data":[]}`, false), nil, marketplace.FailureMalformed, nil},
-		{"decode: the token as a key", webAnswers(t, head+"Connection: close\r\n\r\n"+`{"code":200,`+webQuote(webToken)+`:1,`+webQuote(webToken)+`:2,"data":[]}`, false), nil, "", nil},
-		{"decode: behind the end", webAnswers(t, head+"Connection: close\r\n\r\n"+webPage+webToken, false), nil, marketplace.FailureMalformed, nil},
-		{"a status", webAnswers(t, "HTTP/1.1 500 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureHTTPStatus, nil},
-		{"refused", webAnswers(t, "HTTP/1.1 401 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureRefused, is(rolegate.ErrRefused)},
+		{"a redirect to another host", wiretest.Answers(t, "HTTP/1.1 302 Found\r\nLocation: "+other.URL+"/?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
+		{"a redirect to itself", wiretest.Answers(t, "HTTP/1.1 307 Temporary Redirect\r\nLocation: /?accessToken="+url.QueryEscape(webToken)+"\r\nContent-Length: 0\r\n\r\n", false), nil, "", nil},
+		{"closed at once", wiretest.Answers(t, "", false), nil, marketplace.FailureNetwork, nil},
+		{"reset", wiretest.Answers(t, head+"Content-Length: 999\r\n\r\n"+webPage, true), nil, marketplace.FailureNetwork, nil},
+		{"truncated", wiretest.Answers(t, head+"Content-Length: 999\r\n\r\n"+webPage, false), nil, marketplace.FailureMalformed, is(io.ErrUnexpectedEOF)},
+		{"no HTTP", wiretest.Answers(t, "SSH-2.0 "+webToken+"\r\n\r\n", false), nil, marketplace.FailureNetwork, nil},
+		{"decode: HTML", wiretest.Answers(t, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>"+webToken, false), nil, marketplace.FailureMalformed, nil},
+		{"decode: a value of another kind", wiretest.Answers(t, head+"Connection: close\r\n\r\n"+`{"code":200,"data":`+webQuote(webToken)+`}`, false), nil, marketplace.FailureMalformed, nil},
+		{"decode: the token for a code", wiretest.Answers(t, head+"Connection: close\r\n\r\n"+`{"code":`+webQuote(webToken)+`,"data":[]}`, false), nil, marketplace.FailureMalformed, nil},
+		{"decode: the token as a key", wiretest.Answers(t, head+"Connection: close\r\n\r\n"+`{"code":200,`+webQuote(webToken)+`:1,`+webQuote(webToken)+`:2,"data":[]}`, false), nil, "", nil},
+		{"decode: behind the end", wiretest.Answers(t, head+"Connection: close\r\n\r\n"+webPage+webToken, false), nil, marketplace.FailureMalformed, nil},
+		{"a status", wiretest.Answers(t, "HTTP/1.1 500 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureHTTPStatus, nil},
+		{"refused", wiretest.Answers(t, "HTTP/1.1 401 "+webToken+"\r\nConnection: close\r\n\r\n"+webToken, false), nil, rolegate.FailureRefused, is(rolegate.ErrRefused)},
 		{"a proxy", nobodyThere, func(c *marketplace.Config) {
 			c.Transport = webTransport(func(r *http.Request) (*http.Response, error) {
 				return nil, fmt.Errorf("proxy: %w", &url.Error{Op: "Get", URL: r.URL.String(), Err: io.EOF})
@@ -224,7 +200,7 @@ func TestFault58NoTokenInAnyError(t *testing.T) {
 func webTells(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
-	text := webPrinted(err)
+	text := wiretest.Printed(err)
 	webClean(t, webToken, text)
 	assert.NotContains(t, text, "lastSequence=")
 	assert.NotContains(t, text, "accessToken=hunter")
@@ -236,7 +212,7 @@ func webTells(t *testing.T, err error) {
 func TestFault59AnUpstreamThatRepeatsTheToken(t *testing.T) {
 	t.Parallel()
 	basic := base64.StdEncoding.EncodeToString([]byte("client:" + webToken))
-	for i, form := range append(webForms(webToken), "accessToken="+webToken, "Basic "+basic, "Bearer "+basic, "AT-3-anotherToken.of~somebody",
+	for i, form := range append(wiretest.Forms(webToken), "accessToken="+webToken, "Basic "+basic, "Bearer "+basic, "AT-3-anotherToken.of~somebody",
 		"https://market.test/list?accessToken="+url.QueryEscape(webToken)+"&limit=1", "zhang.san@school.test", "13800138000") {
 		for where, answer := range map[string]func(w http.ResponseWriter){
 			"the message": func(w http.ResponseWriter) {
@@ -273,7 +249,7 @@ func TestFault59AnUpstreamThatRepeatsTheToken(t *testing.T) {
 				gate := webOpen(t, cfg)
 				err := gate.RefreshAll(t.Context())
 				webTells(t, err)
-				texts := webPrinted(err) + book.all() + webStatus(t, gate)
+				texts := wiretest.Printed(err) + book.all() + webStatus(t, gate)
 				webClean(t, webToken, texts)
 				for _, secret := range []string{basic, "AT-3-anotherToken", "zhang.san", "13800138000"} {
 					assert.NotContains(t, texts, secret)

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/wiretest"
 	"github.com/rolegate/rolegate/marketplace"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
@@ -235,50 +235,11 @@ func webStatus(t testing.TB, gate *rolegate.Gate) string {
 	return fmt.Sprintf("%s\n%+v\n", text, status)
 }
 
-// webForms are the ways in which servers and proxies write a secret.
-func webForms(secret string) []string {
-	quoted, _ := json.Marshal(secret)
-	inJSON := string(quoted[1 : len(quoted)-1])
-	percent, unicode := "", ""
-	for _, b := range []byte(secret) {
-		percent += fmt.Sprintf("%%%02x", b)
-		unicode += fmt.Sprintf(`\u%04x`, b)
-	}
-	return []string{
-		secret, url.QueryEscape(secret), url.PathEscape(secret), percent, strings.ToUpper(percent), unicode,
-		inJSON, strings.ReplaceAll(inJSON, "/", `\/`), strings.ToUpper(secret),
-	}
-}
-
-// webPrinted is everything that can be printed of an error and of all below it.
-func webPrinted(err error) string {
-	var b bytes.Buffer
-	var walk func(error)
-	walk = func(err error) {
-		if err == nil {
-			return
-		}
-		fmt.Fprintf(&b, "%v\n%+v\n%#v\n%s\n%q\n%d\n", err, err, err, err, err, err)
-		slog.New(slog.NewJSONHandler(&b, nil)).Error("x", "err", err, "in", struct{ Err error }{err})
-		slog.New(slog.NewTextHandler(&b, nil)).Error("x", "err", err)
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			walk(e.Unwrap())
-		case interface{ Unwrap() []error }:
-			for _, err := range e.Unwrap() {
-				walk(err)
-			}
-		}
-	}
-	walk(err)
-	return b.String()
-}
-
 // webClean says that a secret is in none of the texts, however it is written.
 func webClean(t testing.TB, secret string, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		for _, form := range webForms(secret) {
+		for _, form := range wiretest.Forms(secret) {
 			if i := strings.Index(strings.ToLower(text), strings.ToLower(form)); i >= 0 {
 				t.Errorf("the secret is told, as %q: …%s…", form, text[max(0, i-100):min(len(text), i+len(form)+50)])
 			}
