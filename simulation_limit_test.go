@@ -128,7 +128,7 @@ type limit struct {
 	now     moment
 	checked [2]int // how many of moved: by a full refresh, by an incremental one
 	longest [2]time.Duration
-	checked [2]int
+	ended   [2]int // how many of pulls are checked
 	trace   uint64
 	wrong   map[string]int
 }
@@ -173,7 +173,7 @@ func (l *limit) run(t *testing.T, length time.Duration) {
 			assert.Less(t, l.answered[http.StatusTooManyRequests], total/20, "too many requests, of %d", total)
 		}
 		t.Logf("open after %v; %d changes; full refreshes: %d, the longest took %v; incremental ones: %d, %v; answers by status: %v, %d in a second at most",
-			opened, l.changes, l.checked[0], l.longest[0], l.checked[1], l.longest[1], l.answered, l.busiest)
+			opened, l.changes, l.ended[0], l.longest[0], l.ended[1], l.longest[1], l.answered, l.busiest)
 	})
 }
 
@@ -348,8 +348,8 @@ func (l *limit) ask(user int) {
 func (l *limit) check() {
 	every := [2]time.Duration{11 * time.Minute, 66 * time.Second}
 	for k, pulls := range l.pulls {
-		for ; l.checked[k] < len(pulls); l.checked[k]++ {
-			p := pulls[l.checked[k]]
+		for ; l.ended[k] < len(pulls); l.ended[k]++ {
+			p := pulls[l.ended[k]]
 			l.longest[k] = max(l.longest[k], min(p.end, l.now)-p.start)
 			if p.end == simForever {
 				break
@@ -360,7 +360,7 @@ func (l *limit) check() {
 			if most := (limUsers+p.changes+limPage-2)/(limPage-1) + 3 + p.again; p.requests > most {
 				l.wrong["a refresh takes too many requests"]++
 			}
-			if n := l.checked[k]; n > 0 && p.start > pulls[n-1].start+every[k] {
+			if n := l.ended[k]; n > 0 && p.start > pulls[n-1].start+every[k] {
 				l.wrong["a refresh does not come when it is due"]++
 			}
 		}
