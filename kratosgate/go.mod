@@ -6,6 +6,7 @@ require (
 	github.com/go-kratos/kratos/v2 v2.8.3
 	github.com/gorilla/mux v1.8.1
 	github.com/rolegate/rolegate v0.0.0
+	github.com/rolegate/rolegate/grpcgate v0.0.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
@@ -31,3 +32,5 @@ require (
 )
 
 replace github.com/rolegate/rolegate => ../
+
+replace github.com/rolegate/rolegate/grpcgate => ../grpcgate

@@ -22,11 +22,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/grpcgate"
 	"github.com/rolegate/rolegate/internal/frametest"
 	"github.com/rolegate/rolegate/kratosgate"
 )
@@ -134,10 +136,7 @@ func routes(r *khttp.Router, app frametest.App) {
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	gate := frametest.Open(t, frametest.School())
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := kgrpc.NewServer(kgrpc.Listener(listener), kgrpc.Middleware(kratosgate.Require(gate, rolegate.AnyRole("teacher"))))
-	s.RegisterService(&grpc.ServiceDesc{ServiceName: "school.Grades", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
+	conn := serveGRPC(t, &grpc.ServiceDesc{ServiceName: "school.Grades", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
 		MethodName: "Me",
 		Handler: func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
 			in := new(wrapperspb.Int64Value)
@@ -149,16 +148,7 @@ func TestGRPC(t *testing.T) {
 				return wrapperspb.Int64(u.ID()), nil
 			})
 		},
-	}}}, nil)
-	ran := make(chan error, 1)
-	go func() { ran <- s.Start(context.Background()) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		assert.NoError(t, conn.Close())
-		assert.NoError(t, s.Stop(context.Background()))
-		<-ran
-	})
+	}}}, kgrpc.Middleware(kratosgate.Require(gate, rolegate.AnyRole("teacher"))))
 	for user, want := range map[string]codes.Code{"1": codes.OK, "3": codes.PermissionDenied, "9": codes.PermissionDenied, "": codes.Unauthenticated, "away": codes.Internal} {
 		ctx := t.Context()
 		if user != "" {
@@ -173,6 +163,117 @@ func TestGRPC(t *testing.T) {
 		}
 		assert.Len(t, errors.FromError(err).Metadata["decision"], 26)
 	}
+}
+
+// Streams in a kratos server, guarded as docs/adapters.md has it: kratosgate for unary
+// calls, grpcgate for streams.
+func TestGRPCStreams(t *testing.T) {
+	t.Parallel()
+	source := frametest.School()
+	gate := frametest.Open(t, source)
+	guard := grpcgate.Guard{Gate: gate, Rules: map[string]*rolegate.Policy{
+		"/school.Grades/Watch":    gate.Policy(rolegate.AnyRole("teacher"), rolegate.EndOnRevoke()),
+		"/grpc.health.v1.Health/": grpcgate.Public, // which kratos registers itself
+	}}
+	ended := make(chan error, 10) // what the handler's messages end with
+	watch := func(_ any, stream grpc.ServerStream) error {
+		for {
+			in := new(wrapperspb.Int64Value)
+			if err := stream.RecvMsg(in); err != nil {
+				ended <- err
+				return err
+			}
+			user, _ := gate.UserFrom(stream.Context())
+			if err := stream.SendMsg(wrapperspb.Int64(user.ID())); err != nil {
+				return err
+			}
+		}
+	}
+	both := func(name string) grpc.StreamDesc {
+		return grpc.StreamDesc{StreamName: name, ClientStreams: true, ServerStreams: true, Handler: watch}
+	}
+	conn := serveGRPC(t, &grpc.ServiceDesc{
+		ServiceName: "school.Grades", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{both("Watch"), both("Forgotten")},
+	}, kgrpc.Middleware(kratosgate.Admit(gate)), kgrpc.StreamInterceptor(guard.Stream))
+	open := func(t *testing.T, user, method string) (grpc.ClientStream, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), frametest.Long)
+		t.Cleanup(cancel)
+		if user != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "x-user-id", user)
+		}
+		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+		require.NoError(t, err)
+		_ = stream.SendMsg(wrapperspb.Int64(0)) // io.EOF if it is refused already
+		out := new(wrapperspb.Int64Value)
+		if err := stream.RecvMsg(out); err != nil {
+			return nil, err
+		}
+		assert.Equal(t, user, fmt.Sprint(out.Value), "the user in the stream's context")
+		return stream, nil
+	}
+	for _, c := range []struct {
+		name, user, method string
+		code               codes.Code
+	}{
+		{"no role", "3", "Watch", codes.PermissionDenied},
+		{"not listed", "9", "Watch", codes.PermissionDenied},
+		{"nobody", "", "Watch", codes.Unauthenticated},
+		{"a session store that is away", "away", "Watch", codes.Internal},
+		{"a method without a rule", "1", "Forgotten", codes.PermissionDenied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := open(t, c.user, "/school.Grades/"+c.method)
+			require.Equal(t, c.code, status.Code(err), err)
+			assert.Len(t, errors.FromError(err).Metadata["decision"], 26)
+			assert.Empty(t, ended, "the handler did not run")
+		})
+	}
+	t.Run("a public service", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), frametest.Long)
+		defer cancel()
+		health, err := grpc_health_v1.NewHealthClient(conn).Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
+		require.NoError(t, err)
+		_, err = health.Recv()
+		require.NoError(t, err)
+	})
+	for _, c := range []struct {
+		name, user string
+		end        func()
+		code       codes.Code
+	}{
+		{"it ends on revocation", "2", func() {
+			source.Remove(2)
+			require.NoError(t, gate.RefreshAll(t.Context()))
+		}, codes.PermissionDenied},
+		{"it ends with the server's streams", "1", gate.EndStreams, codes.Unavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stream, err := open(t, c.user, "/school.Grades/Watch")
+			require.NoError(t, err)
+			c.end()
+			assert.Equal(t, c.code, status.Code(stream.RecvMsg(new(wrapperspb.Int64Value))), "while the handler waits for a message")
+			assert.Equal(t, c.code, status.Code(<-ended), "in the handler")
+		})
+	}
+}
+
+// serveGRPC starts a kratos server with the service and returns a connection to it.
+func serveGRPC(t *testing.T, service *grpc.ServiceDesc, options ...kgrpc.ServerOption) *grpc.ClientConn {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := kgrpc.NewServer(append(options, kgrpc.Listener(listener))...)
+	s.RegisterService(service, nil)
+	ran := make(chan error, 1)
+	go func() { ran <- s.Start(context.Background()) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, conn.Close())
+		assert.NoError(t, s.Stop(context.Background()))
+		<-ran
+	})
+	return conn
 }
 
 // TestNoServer has the middleware where no server is: it lets nobody pass.
