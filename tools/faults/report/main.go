@@ -1,10 +1,10 @@
-// Command report runs the tests of the fault catalogue and writes
-// docs/faults.md: each line, the tests of it, and how they ended.
+// Command report runs the tests of the fault catalogue and writes docs/faults.md
+// and docs/faults.zh-CN.md: each line, the tests of it, and how they ended.
 //
 //	go run ./tools/faults/report
 //
-// It fails, and writes nothing, if a line has no test, or a test failed or was
-// skipped, or there is no Redis for those that need one. With -check it only
+// It fails, and writes nothing, if a line has no test or no Chinese text, or a test
+// failed or was skipped, or there is no Redis for those that need one. With -check it only
 // compares: for CI, which has run the tests already, and says by -ran, for each
 // folder, where go test -v has written what became of them.
 package main
@@ -28,10 +28,8 @@ import (
 	"github.com/rolegate/rolegate/tools/faults"
 )
 
-const document = "docs/faults.md"
-
 func main() {
-	check := flag.Bool("check", false, "compare with "+document+" instead of writing it")
+	check := flag.Bool("check", false, "compare with the pages instead of writing them")
 	ran := map[string]string{}
 	flag.Func("ran", "take the results of a folder's tests from what go test -v has printed, as `FOLDER=FILE`, instead of running them", func(text string) error {
 		folder, file, ok := strings.Cut(text, "=")
@@ -65,19 +63,28 @@ func run(check bool, ran map[string]string) error {
 			results[line] = append(results[line], of...)
 		}
 	}
-	page, err := write(faults.Catalogue(), results)
-	if err != nil {
-		return err
+	written := map[string][]byte{}
+	for _, l := range languages {
+		page, err := l.write(faults.Catalogue(), results)
+		if err != nil {
+			return err
+		}
+		written[l.page] = page
 	}
-	if !check {
-		return os.WriteFile(document, page, 0o644)
-	}
-	before, err := os.ReadFile(document)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(before, page) {
-		return fmt.Errorf("%s is not what the tests say: run go run ./tools/faults/report", document)
+	for _, l := range languages { // once all of them are right
+		if !check {
+			if err := os.WriteFile(l.page, written[l.page], 0o644); err != nil {
+				return err
+			}
+			continue
+		}
+		before, err := os.ReadFile(l.page)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(before, written[l.page]) {
+			return fmt.Errorf("%s is not what the tests say: run go run ./tools/faults/report", l.page)
+		}
 	}
 	return nil
 }
@@ -167,38 +174,73 @@ func read(out io.Reader, prefix string) (map[int][]result, error) {
 	return byLine, errors.Join(append(wrong, lines.Err())...)
 }
 
-func write(catalogue []faults.Line, results map[int][]result) ([]byte, error) {
-	var b strings.Builder
-	b.WriteString("# What will go wrong, and what comes of it\n\n" +
+// A language is one that the catalogue is written in.
+type language struct {
+	page  string
+	begin string // of the page
+	head  string // of each table
+	ended map[string]string
+	texts func(faults.Line) (part, fault, outcome string)
+}
+
+var languages = []language{{
+	page: "docs/faults.md",
+	begin: "# What will go wrong, and what comes of it\n\n" +
+		"**English** · [简体中文](faults.zh-CN.md)\n\n" +
 		"Each line has tests in `tools/faults`, or in `e2e` if they need Redis, which `go run ./tools/faults/report` runs to write this page. " +
-		"\"The list stays\" means: the index, the cursor and the ages are as before, the failure is counted by its reason, the next refresh backs off, the loop goes on, and nothing secret or personal is in an error or a log line.\n")
-	part := ""
+		"\"The list stays\" means: the index, the cursor and the ages are as before, the failure is counted by its reason, the next refresh backs off, the loop goes on, and nothing secret or personal is in an error or a log line.\n",
+	head:  "| | What goes wrong | What comes of it | Test | |",
+	ended: map[string]string{"pass": "pass"},
+	texts: func(l faults.Line) (part, fault, outcome string) { return l.Part.Name, l.Fault, l.Outcome },
+}, {
+	page: "docs/faults.zh-CN.md",
+	begin: "# 会出哪些故障，结果如何\n\n" +
+		"[English](faults.md) · **简体中文**\n\n" +
+		"每一行都有测试，在 `tools/faults` 里，需要 Redis 的在 `e2e` 里；`go run ./tools/faults/report` 运行这些测试并生成本页。" +
+		"「列表不变」指：索引、游标和两种时长都与之前相同，失败按原因计数，下一次同步退避，同步循环继续运行，错误和日志里没有任何敏感信息或个人数据。\n",
+	head:  "| | 故障 | 结果 | 测试 | |",
+	ended: map[string]string{"pass": "通过"},
+	texts: func(l faults.Line) (part, fault, outcome string) { return l.Part.NameZH, l.FaultZH, l.OutcomeZH },
+}}
+
+// write returns the page.
+func (l language) write(catalogue []faults.Line, results map[int][]result) ([]byte, error) {
+	var b strings.Builder
+	b.WriteString(l.begin)
+	before := ""
 	var missing []error
+	known := map[int]bool{}
 	for _, line := range catalogue {
-		if line.Part != part {
-			part = line.Part
-			fmt.Fprintf(&b, "\n## %s\n\n| | What goes wrong | What comes of it | Test | |\n| ---: | --- | --- | --- | --- |\n", part)
+		known[line.Number] = true
+		part, fault, outcome := l.texts(line)
+		if part == "" || fault == "" || outcome == "" {
+			missing = append(missing, fmt.Errorf("line %d has no text for %s: %s", line.Number, l.page, line.Fault))
+			continue
 		}
-		tests := results[line.Number]
-		delete(results, line.Number)
+		if part != before {
+			before = part
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n| ---: | --- | --- | --- | --- |\n", part, l.head)
+		}
+		tests := slices.SortedFunc(slices.Values(results[line.Number]), func(a, b result) int { return strings.Compare(a.test, b.test) })
 		if len(tests) == 0 {
 			missing = append(missing, fmt.Errorf("line %d has no test: %s", line.Number, line.Fault))
 			continue
 		}
-		slices.SortFunc(tests, func(a, b result) int { return strings.Compare(a.test, b.test) })
 		var names, ends []string
 		for _, r := range tests {
 			name := "`" + r.test + "`"
 			if r.subtests > 0 {
 				name += fmt.Sprintf(" (%d)", r.subtests)
 			}
-			names, ends = append(names, name), append(ends, r.ended)
+			names, ends = append(names, name), append(ends, l.ended[r.ended])
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", line.Number, line.Fault, line.Outcome,
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", line.Number, fault, outcome,
 			strings.Join(names, ", "), strings.Join(slices.Compact(ends), ", "))
 	}
 	for number := range results {
-		missing = append(missing, fmt.Errorf("the catalogue has no line %d", number))
+		if !known[number] {
+			missing = append(missing, fmt.Errorf("the catalogue has no line %d", number))
+		}
 	}
 	return []byte(b.String()), errors.Join(missing...)
 }
