@@ -2,8 +2,8 @@
 
 // Package zrpc_test has go-zero's gRPC server guarded as docs/adapters.md has it. It
 // is here, and behind a tag, since zrpc needs the clients of etcd and Kubernetes:
-// neither zerogate nor the workspace is to require them, nor every run to compile
-// them.
+// neither zerogate nor the workspace is to require them, nor every run of the benchmarks
+// to compile them.
 package zrpc_test
 
 import (
