@@ -125,10 +125,11 @@ func InOrg(f func(*http.Request) (int64, error)) Option {
 }
 
 // PathOrg reads the organisation from a wildcard of the route's pattern, such
-// as orgID in /orgs/{orgID}/reports, with chi and with http.ServeMux. Only
-// canonical decimals above 0 count: neither 007 nor +7 is organisation 7. If chi or
-// a framework has found two wildcards of that name, as below /orgs/{id} mounts
-// /members/{id}, neither counts: name them apart.
+// as orgID in /orgs/{orgID}/reports, with chi, with http.ServeMux, and with a
+// framework by the guards of its module. Only canonical decimals above 0 count:
+// neither 007 nor +7 is organisation 7. If chi or a framework has found two
+// wildcards of that name, as below /orgs/{id} mounts /members/{id}, neither counts:
+// name them apart.
 //
 // chi knows path values only behind the routing: use r.With, not r.Use.
 func PathOrg(name string) func(*http.Request) (int64, error) {
@@ -148,8 +149,7 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 			if others := request.Wildcards(r); len(others) > 0 {
 				known = ", but " + strings.Join(others, ", ")
 			}
-			return 0, fmt.Errorf("the route has no path value %q here%s: check the wildcard's name, and guard behind the routing, "+
-				"with chi by r.With(…) or on the handler and not by r.Use(…), with http.ServeMux on the handler, with echo by e.Use(…) and not by e.Pre(…)", name, known)
+			return 0, fmt.Errorf("the route has no path value %q here%s: check the wildcard's name, and guard behind the routing, %s", name, known, behindRouting)
 		}
 		id, err := ids.Parse(text)
 		if err != nil {
@@ -158,6 +158,11 @@ func PathOrg(name string) func(*http.Request) (int64, error) {
 		return id, nil
 	}
 }
+
+// behindRouting says for each router how a guard gets to know the path values.
+const behindRouting = "with chi by r.With(…) or on the handler and not by r.Use(…), with http.ServeMux on the handler, " +
+	"with gin by gingate, with echo by echogate in e.Use(…) and not in e.Pre(…), with kratos by kratosgate and not by http.Filter(…), " +
+	"with go-zero by zerogate, with hertz by hertzgate; gRPC has no path: give grpcgate.Guard an Org"
 
 // Shadow makes a guard decide, count and log as ever, but let pass what it
 // would have refused for a missing role or a condition that does not hold. It
