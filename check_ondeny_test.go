@@ -43,6 +43,20 @@ func TestRefreshOnDeny(t *testing.T) {
 			m.SetLatency(0)
 		})
 	})
+	t.Run("a user on one page of several", func(t *testing.T) {
+		t.Parallel()
+		for page, took := range []time.Duration{0, 2 * time.Second, 4 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				source := &slowPages{}
+				gate := openGate(t, rolegate.Config{Source: source, OnDeny: rolegate.OnDeny{Wait: time.Minute}})
+				after(30 * time.Second)
+				source.pages = [][]rolegate.Record{{{UserID: 2, Sequence: 2}}, {{UserID: 3, Sequence: 3}}, {{UserID: 4, Sequence: 4}}}
+				begun := time.Now()
+				assert.Equal(t, 200, ask(gate.Admit(ok(gate)), "GET", "/", int64(2+page)).Code)
+				assert.Equal(t, took, time.Since(begun), "as soon as the page is there")
+			})
+		}
+	})
 	t.Run("a just-granted role", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
@@ -313,4 +327,28 @@ func TestMaxAge(t *testing.T) {
 			gate.Require(rolegate.AnyRole("a"), rolegate.MaxAge(time.Second), rolegate.Shadow())
 		})
 	})
+}
+
+// slowPages is a list of one user, and of pages behind which it pauses for two seconds.
+type slowPages struct{ pages [][]rolegate.Record }
+
+func (s *slowPages) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	panic("it knows pages")
+}
+
+func (s *slowPages) PullPages(ctx context.Context, after int64, page func([]rolegate.Record) error) error {
+	if err := page([]rolegate.Record{{UserID: 1, Sequence: 1}}); err != nil {
+		return err
+	}
+	for _, records := range s.pages {
+		if err := page(records); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -401,6 +401,21 @@ func TestFindUsers(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// Of several refusals no more are returned than were asked for, the newest ones.
+func TestTheNewestRefusals(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(), OnDeny: rolegate.OnDeny{Off: true}})
+	for id := int64(1); id <= 3; id++ {
+		ask(gate.Admit(never(t)), "GET", "/", id)
+	}
+	for n := 1; n <= 3; n++ {
+		got := gate.Refusals(n)
+		require.Len(t, got, n)
+		assert.EqualValues(t, 3, got[0].UserID)
+		assert.EqualValues(t, 4-n, got[n-1].UserID)
+	}
+}
+
 // A refusal is found by the id that its client was told.
 func TestRefusals(t *testing.T) {
 	t.Parallel()

@@ -316,6 +316,21 @@ func TestShrinkGuard(t *testing.T) {
 			assert.False(t, allowed(gate, 11))
 		})
 	})
+	t.Run("to the moment", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic(users(100)...)
+			gate := openGate(t, rolegate.Config{Source: source, Refresh: rolegate.Refresh{ResyncEvery: 10 * minutes, ExpireAfter: 28 * minutes, ShrinkHold: 15 * minutes}})
+			after(9 * minutes)
+			source.Set(users(10)...)
+			after(3 * minutes)
+			source.Fail(errors.New("away")) // nothing confirms that they are gone
+			after(16 * minutes)
+			assert.True(t, allowed(gate, 11))
+			after(1)
+			assert.Equal(t, rolegate.ReasonExpired, gate.Decide(t.Context(), rolegate.UserID(11)).Reason)
+		})
+	})
 	t.Run("an empty list at the very first start", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

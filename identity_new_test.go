@@ -4,12 +4,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
 )
 
 func TestNewIdentity(t *testing.T) {
 	t.Parallel()
+	_, err := rolegate.NewIdentity(rolegate.KindThirdUserID+1, "wang")
+	require.ErrorContains(t, err, "expected a kind")
 	for name, c := range map[string]struct {
 		kind, text string
 		want       rolegate.Identity

@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -182,6 +184,18 @@ func TestStatusesOfAGateThatCannotSay(t *testing.T) {
 		m.Recover()
 		require.Eventually(t, func() bool { return get() == http.StatusOK }, 10*time.Second, 10*time.Millisecond)
 	})
+	t.Run("not_ready, and when to come again", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			source := rolegatetest.NewStatic()
+			source.Fail(errors.New("away"))
+			gate := openGate(t, rolegate.Config{Source: source, StartEmpty: true})
+			after(time.Second)
+			seconds, err := strconv.Atoi(ask(gate.Admit(never(t)), "GET", "/", 1).Header().Get("Retry-After"))
+			require.NoError(t, err)
+			assert.LessOrEqual(t, seconds, 10, "it soon tries again")
+		})
+	})
 	t.Run("closed", func(t *testing.T) {
 		t.Parallel()
 		gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1))})
@@ -207,6 +221,7 @@ func TestStatusesOfAGateThatCannotSay(t *testing.T) {
 			assert.False(t, known)
 			assert.Equal(t, rolegate.StateStarting, gate.Status().State)
 			assert.ErrorIs(t, gate.Refresh(t.Context()), rolegate.ErrClosed)
+			assert.ErrorIs(t, gate.AcceptShrink(t.Context(), "x"), rolegate.ErrClosed)
 			assert.NoError(t, gate.Close())
 			assert.Panics(t, func() { gate.Require() })
 			assert.Panics(t, func() { gate.Admit(nil) })

@@ -181,13 +181,18 @@ func TestPermissionsOfAShadow(t *testing.T) {
 func TestPermissionsMistakes(t *testing.T) {
 	t.Parallel()
 	gate, other := permissionsGate(t), permissionsGate(t)
+	notMade := `rolegate: Permissions: this gate has not made the policy "x": make it with its Policy`
+	mistakes := map[string]string{
+		"an empty name": "rolegate: Permissions: a policy has an empty name: give the one that the front end asks for",
+		"a nil policy":  notMade, "the zero policy": notMade, "another gate's policy": notMade,
+	}
 	for name, policies := range map[string]map[string]*rolegate.Policy{
 		"an empty name":         {" ": gate.AdmitPolicy()},
 		"a nil policy":          {"x": nil},
 		"the zero policy":       {"x": {}},
 		"another gate's policy": {"x": other.AdmitPolicy()},
 	} {
-		assert.Panics(t, func() { gate.Permissions(policies) }, name)
+		assert.PanicsWithValue(t, mistakes[name], func() { gate.Permissions(policies) }, name)
 	}
 	policies := map[string]*rolegate.Policy{"x": gate.AdmitPolicy()}
 	h := gate.Permissions(policies)

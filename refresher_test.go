@@ -2,6 +2,7 @@ package rolegate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -405,3 +406,65 @@ func TestBackOff(t *testing.T) {
 		})
 	}
 }
+
+// A source that returns nil when its context ends has not shown the whole list. That
+// context ends early enough for another full refresh before the list expires.
+func TestAPullThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &cutShort{}
+		gate := openGate(t, rolegate.Config{Source: source})
+		for n, says := range []error{nil, errors.New("cut short on page 3")} {
+			source.says = says
+			source.hangs.Store(true)
+			after(62 * time.Minute)
+			failures := gate.Status().Failures
+			assert.EqualValues(t, n, failures[rolegate.FailureOther], "what the source says of it is kept")
+			assert.EqualValues(t, 1, failures[rolegate.FailureTimeout])
+			assert.True(t, allowed(gate, 2))
+		}
+	})
+}
+
+// cutShort is a source of two users, of which it shows one when it hangs, which it does once.
+type cutShort struct {
+	hangs atomic.Bool
+	says  error
+}
+
+func (s *cutShort) Pull(ctx context.Context, after int64, yield func(rolegate.Record)) error {
+	if after > 0 {
+		return nil
+	}
+	yield(rolegate.Record{UserID: 1})
+	if s.hangs.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return s.says
+	}
+	yield(rolegate.Record{UserID: 2})
+	return nil
+}
+
+// Pages that are asked for again are counted for each refresh by itself, and connections
+// are kept as long as no server is known to lag behind.
+func TestRepeatedPages(t *testing.T) {
+	t.Parallel()
+	inBubble(t, rolegate.Config{}, func(t *testing.T, m *rolegatetest.Marketplace, _ *rolegate.Gate) {
+		source := &keepsConnections{Client: client(m)}
+		gate := openGate(t, rolegate.Config{Source: source})
+		for _, want := range []int{1, 0, 2, 0} {
+			m.FailNext(want, rolegatetest.HTTPStatus(http.StatusBadGateway))
+			require.NoError(t, gate.RefreshAll(t.Context()))
+			assert.Equal(t, want, gate.Status().Full.Outcome.Repeated)
+		}
+		assert.Zero(t, source.closed.Load())
+	})
+}
+
+// keepsConnections counts how often its connections are closed.
+type keepsConnections struct {
+	*marketplace.Client
+	closed atomic.Int64
+}
+
+func (s *keepsConnections) CloseIdleConnections() { s.closed.Add(1) }

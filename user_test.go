@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rolegate/rolegate"
+	"github.com/rolegate/rolegate/internal/testuser"
 	"github.com/rolegate/rolegate/rolegatetest"
 )
 
@@ -336,5 +338,29 @@ func TestGrantFromJSON(t *testing.T) {
 				assert.ErrorContains(t, err, c.err)
 			}
 		})
+	}
+}
+
+// What tests put into a request is a user as the gate's list would have them.
+func TestUserOfATestRequest(t *testing.T) {
+	t.Parallel()
+	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(), Implies: map[string][]string{"principal": {"teacher"}}})
+	li := rolegatetest.User{ID: 42, Nickname: "Li"}
+	r := rolegatetest.AsOf(gate, httptest.NewRequest(http.MethodGet, "/", nil), li, 7, "principal")
+	admission, _ := r.Context().Value(testuser.Key{}).(*rolegate.Admission)
+	require.NotNil(t, admission)
+	assert.Equal(t, rolegate.ReasonGranted, admission.Reason)
+	user, ok := gate.UserFrom(r.Context())
+	require.True(t, ok)
+	for _, u := range []rolegate.User{admission.User, user} {
+		assert.EqualValues(t, 42, u.ID())
+		assert.True(t, u.HasRoleIn(7, "teacher"), "by the hierarchy")
+		assert.Empty(t, u.Nickname(), "it is not kept")
+	}
+	for _, other := range []*rolegate.Gate{nil, {}} {
+		u, ok := other.UserFrom(r.Context())
+		require.True(t, ok)
+		assert.Equal(t, "Li", u.Nickname())
+		assert.False(t, u.HasRoleIn(7, "teacher"))
 	}
 }

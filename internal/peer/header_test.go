@@ -36,6 +36,7 @@ func TestHeader(t *testing.T) {
 		{"a tab behind it", "10.1.2.3:1", []string{"42\t"}, "", true},
 		{"blanks alone", "10.1.2.3:1", []string{" "}, "", true},
 		{"a control byte", "10.1.2.3:1", []string{"4\x002"}, "", true},
+		{"a control byte before it", "10.1.2.3:1", []string{"\x0142"}, "", true},
 		{"DEL", "10.1.2.3:1", []string{"4\x7f2"}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -96,18 +96,18 @@ func TestAdopt(t *testing.T) {
 	})
 	t.Run("with rows on top that were read later", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t, sharing).open(users(20)...)
-		w.pass(time.Minute)
-		gen := w.base(users(20)...)
-		w.pass(2*margin + time.Second)
-		contact := w.at
-		_, err := w.shows([]record{user(21, 21, "new")}).Increment(t.Context(), w.at)
-		require.NoError(t, err)
-		require.True(t, w.adopt(gen))
-		assert.Contains(t, w.listed(), int64(21))
-		assert.Equal(t, contact, w.now.Load().Contact)
-		assert.Equal(t, int64(21), w.now.Load().Cursor)
-		assert.True(t, w.now.Load().Touched)
+		for later, counts := range map[time.Duration]bool{2 * margin: false, 2*margin + 1: true} {
+			w := newWorld(t, sharing).open(users(20)...)
+			gen := w.pass(time.Minute).base(users(20)...)
+			contact := w.pass(later).at
+			_, err := w.shows([]record{user(21, 21, "new")}).Increment(t.Context(), w.at)
+			require.NoError(t, err)
+			require.True(t, w.adopt(gen))
+			assert.Contains(t, w.listed(), int64(21))
+			assert.Equal(t, counts, w.now.Load().Contact == contact, "%v later", later)
+			assert.Equal(t, int64(21), w.now.Load().Cursor)
+			assert.True(t, w.now.Load().Touched)
+		}
 	})
 	t.Run("and without rows that were read when it had begun, perhaps", func(t *testing.T) {
 		t.Parallel()
@@ -123,6 +123,26 @@ func TestAdopt(t *testing.T) {
 		_, err = w.shows([]record{user(21, 21, "new")}).pass(5 * margin).increment()
 		require.NoError(t, err)
 		assert.Contains(t, w.listed(), int64(21), "it may have been added since: the next row counts")
+	})
+	t.Run("and up to when rows of its own may be in it", func(t *testing.T) {
+		t.Parallel()
+		for later, want := range map[time.Duration]bool{margin: false, margin + 1: true} {
+			w := newWorld(t, sharing)
+			gen := w.base(users(20)...)
+			gen.Contact = gen.Refreshed.Add(later)
+			require.True(t, w.adopt(gen))
+			assert.Equal(t, want, w.now.Load().RowsUntil == gen.Contact, "%v later", later)
+		}
+	})
+	t.Run("overtakes pages that were asked for when it may not have begun", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		require.True(t, w.adopt(w.pass(time.Minute).base(users(20)...)))
+		w.pass(margin)
+		w.read = func(int64) { w.pass(time.Second) }
+		_, err := w.shows([]record{user(20, 20, "teacher")}).Increment(t.Context(), w.at)
+		require.NoError(t, err)
+		assert.Len(t, w.asked, 2)
 	})
 	t.Run("overtakes pages that were asked for before", func(t *testing.T) {
 		t.Parallel()
@@ -574,6 +594,26 @@ func TestApply(t *testing.T) {
 		assert.Same(t, before, w.now.Load())
 		assert.Len(t, w.changes, 2)
 	})
+	t.Run("none that is older, however late it comes", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		read := w.pass(time.Minute).at
+		w.apply(read, replication.Entry{From: 20, To: 22, Complete: true}, row(3, 22, "newer"))
+		for range 3 {
+			_, err := w.shows([]record{user(4, 23, "other")}).pass(lookBack).increment()
+			require.NoError(t, err)
+		}
+		w.apply(read, replication.Entry{From: 20, To: 21}, row(3, 21, "older"))
+		assert.Equal(t, []string{"newer"}, w.listed()[3])
+	})
+	t.Run("what says nothing new is nobody else's", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, sharing).open(users(20)...)
+		require.True(t, w.adopt(w.pass(time.Minute).base(append(users(18), user(20, 20, "teacher"))...)))
+		w.pass(time.Minute)
+		w.apply(w.at, replication.Entry{From: 18, To: 22}, row(7, 22, "a"), row(19, 19, "admin"))
+		assert.Equal(t, []string{"a"}, w.listed()[7])
+	})
 	t.Run("of two with one sequence the one that was read later", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, sharing).open(users(20)...)
@@ -605,10 +645,8 @@ func TestApply(t *testing.T) {
 // dated by them moves.
 func TestShift(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sharing)
+	w := newWorld(t, sharing).open(users(20)...)
 	back := func(i clock.Instant) clock.Instant { return i.Add(-time.Minute) }
-	assert.False(t, w.Shift(back), "there is no list")
-	w.open(users(20)...)
 	before := *w.now.Load()
 	w.pass(10 * time.Minute)
 	w.apply(w.at, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
@@ -621,6 +659,7 @@ func TestShift(t *testing.T) {
 	gen.Refreshed = gen.Refreshed.Add(-30 * time.Second)
 	require.True(t, w.adopt(gen))
 	assert.NotContains(t, w.listed(), int64(21))
+	assert.False(t, newWorld(t, sharing).Shift(back), "there is no list")
 }
 
 func TestShiftDuringAFullRefresh(t *testing.T) {

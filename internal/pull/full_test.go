@@ -397,6 +397,87 @@ func TestWhoIsRepairedWhileTheListIsRead(t *testing.T) {
 	assert.Contains(t, w.listed(), int64(2))
 }
 
+// Rows of a page that was asked for before a full refresh began do not go on top of it. So
+// a list may lack who is in them, if it does not show their sequences.
+func TestAPageComesWhileAFullRefreshIsUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open(users(20)...)
+	asked, answer, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	w.read = func(after int64) {
+		if after > 0 {
+			close(asked)
+			<-answer
+			return
+		}
+		close(answer)
+		require.NoError(t, <-done)
+	}
+	w.shows([]record{user(21, 21, "new")}).pass(time.Minute)
+	go func() {
+		_, err := w.Increment(t.Context(), w.at)
+		done <- err
+	}()
+	<-asked
+	_, err := w.shows(users(20)).Full(t.Context(), w.at)
+	require.NoError(t, err)
+	assert.Contains(t, w.listed(), int64(21))
+}
+
+// What was read after a full refresh began is told from what was read before, although
+// the clock reads the same.
+func TestRowsOfTheMomentInWhichAFullRefreshBegan(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open(users(20)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.read = func(int64) {
+		w.read = func(int64) {
+			if len(w.asked) > 9 {
+				cancel() // it asks for ever
+			}
+		}
+		_, err := w.shows([]record{user(21, 21, "new")}).Increment(ctx, w.at)
+		require.NoError(t, err)
+	}
+	_, err := w.shows(users(20)).Full(t.Context(), w.at)
+	require.NoError(t, err)
+	assert.Contains(t, w.listed(), int64(21))
+}
+
+// A refresh for what has come since is due only if the full one took its time.
+func TestAnIncrementFollowsALongFullRefresh(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration][]refresh.Kind{every / 10: nil, every/10 + 1: {refresh.Incremental}} {
+		w := newWorld(t).open(users(20)...)
+		began := w.pass(time.Minute).at
+		w.read = func(int64) { w.pass(took) }
+		_, err := w.shows(users(20)).Full(t.Context(), began)
+		require.NoError(t, err)
+		assert.Equal(t, want, w.due, "it took %v", took)
+	}
+}
+
+// A record without an id and a sequence makes no list old: it shows nothing.
+func TestAListOfNothingButAnUnreadableRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open(users(3)...)
+	_, err := w.shows([]record{user(4, 4, "new")}).increment()
+	require.NoError(t, err)
+	_, err = w.shows([]record{bad(0, 0)}).full()
+	require.NoError(t, err)
+	assert.Equal(t, snapshot.HeldByShrinkGuard, w.now.Load().Held.Cause, "it is that all are gone")
+}
+
+// A page that comes once more adds nothing to what is counted.
+func TestARepeatedPageOfInvalidRecords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	page := []record{bad(1, 1), bad(2, 2), bad(3, 3), user(4, 4, "teacher")}
+	seen, err := w.shows(page, page).full()
+	require.NoError(t, err)
+	assert.Equal(t, 3, seen.BadRecords)
+}
+
 // A record that does not say whose it is shows its sequence all the same: a list in
 // which the user with the highest sequence has become unreadable is not older.
 func TestAnUnreadableRecordHasTheHighestSequence(t *testing.T) {

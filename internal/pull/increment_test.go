@@ -282,6 +282,20 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, w.listed(), int64(21), "it is what was read before, and another record has made them invalid")
 	})
+	t.Run("of a user whose record is invalid, and was read long ago", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t).open(append(users(19), bad(20, 20))...)
+		for range 3 {
+			_, err := w.shows().pass(lookBack).increment()
+			require.NoError(t, err)
+		}
+		_, err := w.shows([]record{user(20, 20, "old")}).increment()
+		require.NoError(t, err)
+		assert.NotContains(t, w.listed(), int64(20))
+		_, err = w.shows([]record{user(20, 21, "new")}).increment()
+		require.NoError(t, err)
+		assert.Contains(t, w.listed(), int64(20))
+	})
 	t.Run("of a user whose invalid record was repaired", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t).young(20)
@@ -319,6 +333,9 @@ func TestRowsThatSayNothingNew(t *testing.T) {
 		_, err = w.shows([]record{user(39, 39, "teacher"), user(40, 40, "teacher")}).increment()
 		require.NoError(t, err)
 		assert.Equal(t, held, w.now.Load().Held.Size(), "a server that lags behind lists them still")
+		_, err = w.shows([]record{user(39, 39, "other"), user(40, 40, "teacher")}).increment()
+		require.NoError(t, err)
+		assert.Equal(t, held, w.now.Load().Held.Size(), "under that sequence nothing is new, whatever it says")
 		_, err = w.shows([]record{user(40, 40, "teacher"), user(39, 41, "back")}).increment()
 		require.NoError(t, err)
 		assert.Equal(t, held-1, w.now.Load().Held.Size())
@@ -335,6 +352,15 @@ func (w *world) young(n int64) *world {
 	require.NoError(w.t, err)
 	w.due, w.asked = nil, nil
 	return w.shows()
+}
+
+// A page may have its rows in any order.
+func TestAShuffledPageShowsTheHighestSequence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).young(20)
+	_, err := w.shows([]record{user(20, 20, "teacher"), user(19, 19, "teacher")}).increment()
+	require.NoError(t, err)
+	assert.Equal(t, w.at, w.now.Load().Contact)
 }
 
 // A new row that makes an alias ambiguous is told, one that only is not.

@@ -33,6 +33,21 @@ func TestRoute(t *testing.T) {
 	assert.Equal(t, "/orgs/{id}/{name}", request.Route(r))
 	r.Pattern = "GET /orgs/{id}/{name}"
 	assert.Equal(t, "GET /orgs/{id}/{name}", request.Route(r))
+	for n, want := range map[int]int{1023: 1023, 1025: 1024, 4096: 1024} {
+		r.Pattern = strings.Repeat("x", n)
+		assert.Len(t, request.Route(r), want)
+	}
+}
+
+func TestWildcards(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/orgs/7/files/a", nil)
+	assert.Empty(t, request.Wildcards(r), "chi has not routed it")
+	var names []string
+	mux := chi.NewRouter()
+	mux.Get("/orgs/{id}/files/*", func(_ http.ResponseWriter, r *http.Request) { names = request.Wildcards(r) })
+	mux.ServeHTTP(httptest.NewRecorder(), r)
+	assert.Equal(t, []string{"id"}, names)
 }
 
 // In a middleware that runs before the routing, at each depth.
