@@ -11,8 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A page shows blocks of the examples, each under the name of its file.
-var shown = regexp.MustCompile("(?s)\n\\[examples/([^\\]]+)\\]\\(\\.\\./examples/([^)]+)\\)\n\n```(?:go|ini|csv)\n(.*?)\n```\n")
+// A page shows blocks of the examples and of tests, each under the name of its file.
+var shown = regexp.MustCompile("(?s)\n\\[([^\\]\n]+/[^\\]\n]+)\\]\\(\\.\\./([^)]+)\\)\n\n```(?:go|ini|csv)\n(.*?)\n```\n")
+
+// named is the line above a block.
+var named = regexp.MustCompile(`(?m)^\[[^\]]+/[^\]]+\]\([^)]+\)$`)
 
 // Every block that names a file stands in that file, and every example is shown
 // on one of the pages.
@@ -23,11 +26,11 @@ func TestDocs(t *testing.T) {
 		text := read(t, "../docs/"+page)
 		for _, block := range shown.FindAllStringSubmatch(text, -1) {
 			assert.Equal(t, block[1], block[2], page)
-			assert.True(t, strings.Contains("\n"+read(t, block[1]), "\n"+block[3]+"\n"), "%s: not in %s:\n%s", page, block[1], block[3])
+			assert.True(t, strings.Contains("\n"+read(t, "../"+block[1]), "\n"+block[3]+"\n"), "%s: not in %s:\n%s", page, block[1], block[3])
 			files[block[1]] = true
 			blocks[page] = append(blocks[page], block[0])
 		}
-		assert.Equal(t, strings.Count(text, "\n[examples/"), len(blocks[page]), "%s: a block does not follow the name of its file", page)
+		assert.Equal(t, len(named.FindAllString(text, -1)), len(blocks[page]), "%s: a block does not follow the name of its file", page)
 		if !strings.HasPrefix(page, "adapters.") { // which show modules of their own, too
 			code := strings.Count(text, "\n```go\n") + strings.Count(text, "\n```ini\n") + strings.Count(text, "\n```csv\n")
 			assert.Equal(t, code, len(blocks[page]), "%s: a block without the name of its file", page)
@@ -37,7 +40,7 @@ func TestDocs(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, examples)
 	for _, example := range examples {
-		assert.True(t, files[filepath.ToSlash(example)], "%s is not shown", example)
+		assert.True(t, files["examples/"+filepath.ToSlash(example)], "%s is not shown", example)
 	}
 }
 
