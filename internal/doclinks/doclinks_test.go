@@ -144,7 +144,7 @@ func (l link) problem(repository fs.FS, from string, pages map[string]page) stri
 	if info.IsDir() {
 		to = path.Join(to, "README.md") // which GitHub shows with a folder
 	}
-	if p, ok := pages[to]; ok && l.fragment != "" && !p.anchors[l.fragment] {
+	if p, ok := pages[to]; ok && l.fragment != "" && !p.has(l.fragment) {
 		return to + " has no heading for it"
 	}
 	return ""

@@ -14,8 +14,8 @@ import (
 type page struct {
 	lines   []string
 	links   []link
-	anchors map[string]bool
-	levels  []int // of the headings
+	anchors map[string]int // of headings the number, from 1 on, and 0 of others
+	levels  []int          // of the headings
 	blocks  []block
 	rows    []string // of tables
 }
@@ -58,7 +58,7 @@ func readPage(repository fs.FS, name string) (p page, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.anchors = map[string]bool{}
+	p.anchors = map[string]int{}
 	p.lines = strings.Split(string(text), "\n")
 	fenced := "" // what closes the block of code that the line is in
 	for i, line := range p.lines {
@@ -85,7 +85,7 @@ func readPage(repository fs.FS, name string) (p page, err error) {
 		}
 		line = code.ReplaceAllString(line, "")
 		for _, id := range tagID.FindAllStringSubmatch(line, -1) {
-			p.anchors[id[1]] = true
+			p.anchors[id[1]] = 0
 		}
 		for _, form := range []*regexp.Regexp{inline, byName, tag} {
 			for _, target := range form.FindAllStringSubmatch(line, -1) {
@@ -127,10 +127,15 @@ func (p *page) addLink(line int, target string) {
 // number.
 func (p *page) addHeading(text string) {
 	anchor := slug(text)
-	for n := 1; p.anchors[anchor]; n++ {
+	for n := 1; p.has(anchor); n++ {
 		anchor = slug(text) + "-" + strconv.Itoa(n)
 	}
-	p.anchors[anchor] = true
+	p.anchors[anchor] = len(p.levels)
+}
+
+func (p *page) has(anchor string) bool {
+	_, ok := p.anchors[anchor]
+	return ok
 }
 
 // slug makes an anchor of a heading as GitHub does: of what is shown in lower

@@ -3,6 +3,7 @@ package doclinks_test
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -16,7 +17,7 @@ import (
 )
 
 // Every page that a user or an operator needs stands in both languages, and both
-// say the same: as many sections, the same code, the same rows of tables.
+// say the same: as many sections, the same code, rows of tables and links.
 func TestPairs(t *testing.T) {
 	t.Parallel()
 	repository := os.DirFS("../..")
@@ -38,6 +39,11 @@ func TestUnpaired(t *testing.T) {
 		{"no English page", "", chinese, "docs/a.zh-CN.md: there is no docs/a.md"},
 		{"no link there", same, chinese + same, "docs/a.md: its third line is not " + strings.TrimSpace(english)},
 		{"no link back", english + same, "中文\n" + same, "docs/a.zh-CN.md: its third line is not " + strings.TrimSpace(chinese)},
+		{"a drawing of another height", english + "```\nbox\n```\n", chinese + "```\n方\n框\n```\n", "docs/a.zh-CN.md: block 1 of code is another than in the English page"},
+		{"links to the same heading", english + same + "[b](#b)\n", chinese + strings.Replace(same, "## B", "## 乙", 1) + "[乙](#乙)\n", ""},
+		{"a link less", english + same + "[b](b.md)\n", chinese + same, "docs/a.zh-CN.md: 0 links to docs/b.md, the English page has 1"},
+		{"a link more", english + same, chinese + same + "[b](b.md)\n", "docs/a.zh-CN.md: 1 links to docs/b.md, the English page has 0"},
+		{"a link to a heading less", english + same + "[b](b.md#t) [b](b.md#t) [b](b.md#nothing)\n", chinese + same + "[b](b.md#t) [b](b.md#nothing)\n", "docs/a.zh-CN.md: 1 links to docs/b.md#1, the English page has 2"},
 		{"a section less", english + same, chinese + strings.Replace(same, "## B", "B", 1), "docs/a.zh-CN.md: headings of the levels [1], the English page has [1 2]"},
 		{"other code", english + same, chinese + strings.Replace(same, "f()", "g()", 1), "docs/a.zh-CN.md: block 1 of code is another than in the English page"},
 		{"another language of code", english + same, chinese + strings.Replace(same, "```go", "```sh", 1), "docs/a.zh-CN.md: block 1 of code is another than in the English page"},
@@ -45,13 +51,13 @@ func TestUnpaired(t *testing.T) {
 		{"a block less", english + same + "```\nx\n```\n", chinese + same, "docs/a.zh-CN.md: 1 blocks of code, the English page has 2"},
 		{"another key", english + same, chinese + strings.Replace(same, "`k`", "`l`", 1), "docs/a.zh-CN.md: a table has the row `l` | -, the English page `k` | -"},
 		{"a row less", english + same + "| `l` | w |\n", chinese + same, "docs/a.zh-CN.md: 1 rows of tables, the English page has 2"},
-		{"a link to English", english + same, chinese + "[a](a.md)\n" + same, "docs/a.zh-CN.md:4: a.md: there is docs/a.zh-CN.md"},
+		{"a link to English", english + "[a](a.md)\n" + same, chinese + "[a](a.md)\n" + same, "docs/a.zh-CN.md:4: a.md: there is docs/a.zh-CN.md"},
 	} {
 		files := fstest.MapFS{}
 		put := func(name, text string) { files[name] = &fstest.MapFile{Data: []byte("# T\n\n" + text)} }
-		put("docs/README.md", "**English** · [简体中文](README.zh-CN.md)\n## Using it\n[a](a.md)\n## How it is built\n[b](b.md)\n")
+		put("docs/README.md", "**English** · [简体中文](README.zh-CN.md)\n## Using it\n[a](a.md) ([Chinese](a.zh-CN.md))\n## How it is built\n[b](b.md)\n")
 		put("docs/README.zh-CN.md", "[English](README.md) · **简体中文**\n## 使用\n[中](a.zh-CN.md) [英文](a.md)\n## 内部结构\n[b](b.md)\n")
-		put("docs/b.md", "Nothing.\n")
+		put("docs/b.md", "## Nothing\n")
 		for name, text := range map[string]string{"docs/a.md": c.english, "docs/a.zh-CN.md": c.chinese} {
 			if text != "" {
 				put(name, text)
@@ -111,6 +117,7 @@ func unpaired(repository fs.FS) (problems []string, err error) {
 			problems = append(problems, fmt.Sprintf("%s: there is no %s", name, other))
 		default:
 			problems = append(problems, compare(name, english, other, chinese)...)
+			problems = append(problems, compareLinks(name, other, pages)...)
 			problems = append(problems, linksToEnglish(other, chinese, pages)...)
 		}
 	}
@@ -171,6 +178,41 @@ func compare(name string, english page, other string, chinese page) (problems []
 	return problems
 }
 
+// compareLinks says which links one language of a page has and the other has not, or
+// less often. Sentences may have them in another order.
+func compareLinks(name, other string, pages map[string]page) (problems []string) {
+	english, chinese := targets(name, pages), targets(other, pages)
+	all := maps.Clone(english)
+	maps.Copy(all, chinese)
+	for to := range all {
+		if chinese[to] != english[to] {
+			problems = append(problems, fmt.Sprintf("%s: %d links to %s, the English page has %d", other, chinese[to], to, english[to]))
+		}
+	}
+	return problems
+}
+
+// targets counts the links of a page, but for its third line, by what both languages
+// call alike: the English file, and the number of the heading in it.
+func targets(name string, pages map[string]page) map[string]int {
+	found := map[string]int{}
+	for _, l := range pages[name].links {
+		if l.line == 3 {
+			continue
+		}
+		file := l.file(name)
+		to := inEnglish.Replace(file)
+		if l.fragment != "" {
+			to += fmt.Sprintf("#%d", pages[file].anchors[l.fragment])
+		}
+		found[to]++
+	}
+	return found
+}
+
+// inEnglish gives the file in English, of one that there is for each language.
+var inEnglish = strings.NewReplacer(".zh-CN.", ".", "-zh.png", "-en.png")
+
 func hasThird(p page, line string) bool { return len(p.lines) > 2 && p.lines[2] == line }
 
 var (
@@ -181,12 +223,12 @@ var (
 )
 
 // bare is a block without its comments, which are translated. One of no language
-// is a drawing, whose words are translated too.
+// is a drawing, whose words are translated too: what is left is its height.
 func (b block) bare() string {
 	comment := hashes
 	switch b.language {
 	case "":
-		return ""
+		return strings.Repeat("\n", strings.Count(b.code, "\n"))
 	case "go":
 		comment = slashes
 	case "lua":
