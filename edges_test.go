@@ -17,6 +17,12 @@ import (
 
 // Mistakes of one operator that no other test noticed: see docs/mutation.md.
 
+func TestSyncStateAsText(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "done", rolegate.SyncDone.String())
+	assert.Equal(t, "SyncState(3)", (rolegate.SyncDone + 1).String())
+}
+
 func TestSeveralConditions(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(record(1, in(7, "teacher"), in(8, "teacher"), in(9, "teacher")))})

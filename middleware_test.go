@@ -222,6 +222,7 @@ func TestStatusesOfAGateThatCannotSay(t *testing.T) {
 			assert.Equal(t, rolegate.StateStarting, gate.Status().State)
 			assert.ErrorIs(t, gate.Refresh(t.Context()), rolegate.ErrClosed)
 			assert.ErrorIs(t, gate.AcceptShrink(t.Context(), "x"), rolegate.ErrClosed)
+			assert.NotPanics(t, gate.EndStreams)
 			assert.NoError(t, gate.Close())
 			assert.Panics(t, func() { gate.Require() })
 			assert.Panics(t, func() { gate.Admit(nil) })

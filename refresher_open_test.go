@@ -120,7 +120,7 @@ func TestSharedPulls(t *testing.T) {
 			go func() { second <- gate.Refresh(t.Context()) }()
 			synctest.Wait()
 			cancel()
-			assert.ErrorIs(t, <-first, context.Canceled)
+			assert.Equal(t, context.Canceled, <-first)
 			assert.NoError(t, <-second)
 		})
 	})

@@ -200,6 +200,51 @@ func TestEndOnRevokeEndsAnEventStream(t *testing.T) {
 
 // Shutdown waits for event streams, and knows nothing of connections that were
 // taken over. EndStreams ends both, also those that begin while it runs.
+// A user whose removal is held keeps a stream until that has been held for too long.
+func TestEndOnRevokeOfAHeldUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(100)...)
+		gate := openGate(t, rolegate.Config{Source: source, Refresh: rolegate.Refresh{ResyncEvery: 10 * minutes, ExpireAfter: 28 * minutes, ShrinkHold: 15 * minutes}})
+		early := openStream(gate, 11, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
+		listed := openStream(gate, 1, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
+		after(9 * minutes)
+		source.Set(users(10)...)
+		after(3 * minutes)
+		source.Fail(assert.AnError) // nothing confirms that they are gone
+		after(16 * minutes)
+		late := openStream(gate, 11, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
+		require.Equal(t, 200, late.code)
+		assert.True(t, early.running())
+		assert.True(t, late.running())
+		after(2 * minutes)
+		assert.False(t, early.running())
+		assert.False(t, late.running())
+		assert.True(t, listed.running())
+	})
+}
+
+// The end of one stream leaves the others to be ended when the list expires.
+func TestEndOnRevokeOfTheLastStream(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := rolegatetest.NewStatic(users(30)...)
+		gate := openGate(t, rolegate.Config{Source: source})
+		ctx, leave := context.WithCancel(t.Context())
+		h := gate.Require(rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
+		r.Header.Set("X-User-Id", "1")
+		go h.ServeHTTP(httptest.NewRecorder(), r)
+		synctest.Wait()
+		s := openStream(gate, 2, rolegate.AnyRole("teacher"), rolegate.EndOnRevoke())
+		source.Fail(assert.AnError)
+		after(55 * minutes)
+		leave()
+		after(10 * minutes)
+		assert.False(t, s.running())
+	})
+}
+
 func TestEndStreams(t *testing.T) {
 	t.Parallel()
 	gate := openGate(t, rolegate.Config{Source: rolegatetest.NewStatic(users(30)...)})
