@@ -15,7 +15,7 @@ import (
 )
 
 // unpublished are modules for those who work in this repository.
-var unpublished = []string{"benchmarks", "e2e", "example", "examples", "tools"}
+var unpublished = []string{"benchmarks", "e2e", "example", "examples", "examples/fiber", "tools"}
 
 // A repo is a clean checkout.
 type repo struct {
