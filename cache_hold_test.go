@@ -69,7 +69,7 @@ func TestRestartKeepsHolds(t *testing.T) {
 			assert.EqualValues(t, 90, book.lines("rolegate: started from the stored index")[0]["held"])
 			assert.Len(t, book.lines("rolegate: no removals are held any more"), 1)
 		},
-		"the shrink guard goes by the stored list": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
+		"the shrink guard counts from the stored list": func(t *testing.T, source *rolegatetest.Static, _ *memoryCache, open opener) {
 			open()
 			source.Set(users(10)...)
 			gate := open()

@@ -58,7 +58,7 @@ func propTell(t *testing.T, story *rapid.T, style propStyle) {
 			"refresh again": m.refresh, // twice as often as others
 			"resync":        m.resync,
 			"resync again":  m.resync,
-			"time goes by":  m.wait,
+			"time passes":   m.wait,
 			"restart":       m.restart,
 		})
 	})
@@ -313,7 +313,7 @@ func (m *propMachine) meanwhile(t *rapid.T) func() {
 		m.tell(t, "  meanwhile user %d is taken off the list", id)
 		return func() { m.source.remove(id) }
 	case "time":
-		m.tell(t, "  meanwhile a minute goes by")
+		m.tell(t, "  meanwhile a minute passes")
 		return func() {
 			rest := m.source.expect() // away for what the gate does by itself
 			timer := time.NewTimer(time.Minute)
@@ -346,7 +346,7 @@ func (m *propMachine) ended(want propOutcome, err error) {
 
 func (m *propMachine) wait(t *rapid.T) {
 	d := propWaits.Draw(t, "time")
-	m.tell(t, "%v goes by", d)
+	m.tell(t, "%v passes", d)
 	after(d)
 }
 

@@ -23,7 +23,7 @@ type ReplicaStatus struct {
 	Shared    bool      // the Cache is one that replicas share, such as a rediscache.Cache
 	Connected bool      // it has answered last time
 	Since     time.Time // since when that is so
-	Base      time.Time // when the full refresh began that is published and that this replica goes by
+	Base      time.Time // when the full refresh began that is published and that this replica uses
 	Leases    []string  // the kinds of refresh that this replica makes for all at the moment
 }
 

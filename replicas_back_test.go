@@ -52,7 +52,7 @@ func (s *onceSynced) CheckSync(context.Context) (rolegate.SyncReport, error) {
 }
 
 // While removals are held, the verified age stands still. A replica that was cut off
-// goes by its own later full refresh all the same.
+// uses its own later full refresh all the same.
 func TestNoReplicaGoesBackWhileRemovalsAreHeld(t *testing.T) {
 	t.Parallel()
 	inGroup(t, 0, func(t *testing.T, g *replicaGroup) {

@@ -42,7 +42,7 @@ func TestStoreAndLoad(t *testing.T) {
 	}
 }
 
-// A relative name goes by the folder in which New was called.
+// A relative name is one in the folder in which New was called.
 func TestRelativeName(t *testing.T) { // not parallel: the folder is the process'
 	first, second := folder(t), folder(t)
 	t.Chdir(first)

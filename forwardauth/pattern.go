@@ -9,7 +9,7 @@ import (
 )
 
 // checkPattern says why no request can match a pattern of http.ServeMux. Such a
-// rule guards nothing: what it is meant for goes by a wider one.
+// rule guards nothing: a wider one guards what it is meant for.
 func checkPattern(pattern string, encoded encodedSet) error {
 	method, rest, found := strings.Cut(pattern, " ")
 	if !found {

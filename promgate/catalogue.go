@@ -160,7 +160,7 @@ var catalogue = []struct {
 		func(s *rolegate.Status, set set) { set(truth(s.Replica.Connected)) }},
 	{"replica_since_timestamp_seconds", gauge, nil, "Since when that is so, 0 if replicas share nothing.",
 		func(s *rolegate.Status, set set) { set(unix(s.Replica.Since)) }},
-	{"replica_base_timestamp_seconds", gauge, nil, "When the full refresh began that is published and that the gate goes by, 0 if there is none.",
+	{"replica_base_timestamp_seconds", gauge, nil, "When the full refresh began that is published and that the gate uses, 0 if there is none.",
 		func(s *rolegate.Status, set set) { set(unix(s.Replica.Base)) }},
 	{"replica_lease", gauge, []string{"kind"}, "1 if the gate makes the refreshes of that kind for all replicas at the moment.",
 		func(s *rolegate.Status, set set) {

@@ -79,7 +79,7 @@ type replica struct {
 	requests sync.WaitGroup // that are on their way
 
 	mu     sync.Mutex
-	turned map[int64]time.Time // since when it goes by the change of a user
+	turned map[int64]time.Time // since when it knows the change of a user
 }
 
 // lines is a log.
@@ -323,7 +323,7 @@ func (r *replica) ask(c *caller, n int64) {
 	case c.code != before && c.code != after:
 		l.wrong[fmt.Sprint("answered ", c.code, c.body.String())]++
 	case !is && c.code == after:
-		l.wrong["went by what was never so"]++
+		l.wrong["decided by what was never so"]++
 	case c.code == after:
 		if !has {
 			r.turned[user] = time.Now()
@@ -331,7 +331,7 @@ func (r *replica) ask(c *caller, n int64) {
 	case has && turned.Before(begun):
 		l.wrong["went back to what was before"]++
 	case is && begun.Sub(changed) > shownWithin+links*l.late:
-		l.wrong["went by what was so too long ago"]++
+		l.wrong["decided by what was so too long ago"]++
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Unix stands for everybody who connects over a Unix socket, among networks. It
-// lies in the discard prefix of RFC 6666, from which nothing can come.
+// is in the discard prefix of RFC 6666, from which nothing can come.
 var Unix = netip.MustParsePrefix("100::726f:6c65:6761:7465/128")
 
 // Trusted are networks that requests are believed from.

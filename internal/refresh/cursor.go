@@ -326,7 +326,7 @@ func (c *Cursor) Follow(at, contact clock.Instant, highest int64, above map[int6
 			c.remove([]int64{id}, sequence)
 		}
 	}
-	if highest < c.highest { // it went by an older list, or whoever had that is gone
+	if highest < c.highest { // it used an older list, or whoever had that is gone
 		maps.DeleteFunc(c.recent, func(id, sequence int64) bool { return sequence > highest && listed(id) })
 		c.known = slices.DeleteFunc(c.known, func(k knownSequence) bool { return k.sequence >= highest })
 		c.known = append(c.known, knownSequence{at, highest})

@@ -15,7 +15,7 @@ import (
 	"github.com/rolegate/rolegate/internal/typo"
 )
 
-// An UnassignedConfig says what [Unassigned] goes by.
+// An UnassignedConfig is the configuration of [Unassigned].
 type UnassignedConfig struct {
 	Tasks *Tasks
 	Clock func() clock.Instant

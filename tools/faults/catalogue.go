@@ -217,7 +217,7 @@ var catalogue = []Line{
 	{93, anew, "a name that goes from one user to another", "the other's, and nobody's in between",
 		"一个名字从某个用户转给了另一个用户", "归后者所有；交接期间不属于任何人"},
 	{94, anew, "a name that several users have for good", "nobody enters by it; told once; no storm of full refreshes",
-		"几个用户一直共用一个名字", "谁也不能凭它进入；只报告一次；不会引发大量全量同步"},
+		"几个用户一直共用一个名字", "该名字一律不予放行；只报告一次；不会引发大量全量同步"},
 	{95, shrink, "a list that is emptied or cut", "held for ShrinkHold and three full refreshes that agree; the log says at once what, and until when",
 		"列表被清空或大幅缩短", "暂缓，直到 ShrinkHold 到期且三次全量同步结果一致；日志立即说明暂缓了什么、到什么时候"},
 	{96, shrink, "everybody's roles gone, or a role from all of ten or more", "held likewise, whichever refresh shows it",
