@@ -247,5 +247,9 @@ func TestRefusalsOfAnIdentity(t *testing.T) {
 	p.has(`<option value="account" selected>`, "Account "+digest("mallory"))
 	p = a.post(url.Values{"action": {"refusal"}, "decision": {listed}})
 	p.lacks("Account " + digest("li.wei")) // who is listed has a number
+	newest := a.post(url.Values{"action": {"refusal"}, "decision": {many[len(many)-1]}})
+	assert.Equal(t, http.StatusOK, newest.status)
+	newest.has(`value="98"`)
+	newest.lacks(`value="0"`) // no organisation
 	assert.NotContains(t, a.log.String(), "mallory")
 }
