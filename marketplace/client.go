@@ -146,6 +146,10 @@ type Client struct {
 	// capacity is how many users the last full refresh has seen in a page.
 	capacity atomic.Int64
 
+	// repeats is whether the server was seen to begin a page with the last users of
+	// the one before.
+	repeats atomic.Bool
+
 	// The first pages of full refreshes and of others, and the roles: see
 	// dateGuard.
 	fullDates, newsDates, roles *dateGuard

@@ -1,6 +1,7 @@
 package marketplace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,15 @@ func (f *fetcher) fail(why rolegate.Failure, err error) *rolegate.PullError {
 	return &rolegate.PullError{Failure: why, Err: fmt.Errorf("marketplace: GET %s: %w", f.where, err)}
 }
 
-// interrupted is the error of a call whose ctx is over.
+// interrupted is the error of a call whose ctx is over, or will be before the next
+// request may be sent.
 func interrupted(ctx context.Context) *rolegate.PullError {
+	err := cmp.Or(ctx.Err(), context.DeadlineExceeded)
 	f := rolegate.FailureOther
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		f = rolegate.FailureTimeout
 	}
-	return &rolegate.PullError{Failure: f, Err: fmt.Errorf("marketplace: the call was ended by its caller: %w", ctx.Err())}
+	return &rolegate.PullError{Failure: f, Err: fmt.Errorf("marketplace: the call was ended by its caller: %w", err)}
 }
 
 // A trouble is what a request has met with, and what may help.

@@ -180,3 +180,17 @@ type timeoutError struct{ error }
 
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
+
+// A request that may only be sent when the call has to be over is not waited for.
+func TestACallThatWouldEndBeforeItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := client(pages(ok(user(1, 1)), ok(user(1, 1))), func(cfg *marketplace.Config) { cfg.MaxRequestsPerSecond = 0.001 })
+		err := c.Pull(ctx, 0, func(rolegate.Record) {})
+		requireFailure(t, rolegate.FailureTimeout, err)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.NotContains(t, err.Error(), "%!")
+	})
+}

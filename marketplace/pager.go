@@ -38,6 +38,7 @@ type pager struct {
 	full     bool  // all of the list is wanted, and not only what is new
 	unique   bool  // no two rows have the same sequence
 	known    int   // the capacity that the last full refresh has seen, 0 if there was none
+	repeats  bool  // the server was seen to begin a page with the last users of the one before
 	capacity int   // the most rows seen in a page, of this pull or as it was told
 	widest   bool  // the page at hand has more than any before
 
@@ -63,7 +64,7 @@ type pager struct {
 	uneven   bool
 
 	users  uint64 // that of the page before
-	absent int    // how often a page was asked for again that lacks who was seen before
+	absent int    // how often the page at hand was asked for again, since it lacks who was seen before
 }
 
 // A span is a page that moved the cursor.
@@ -73,15 +74,17 @@ type span struct {
 }
 
 // maxAbsent is how often the page after a full one is asked for again if it lacks
-// even the last users of that one: from another server, which lags behind.
+// even the last users of that one: from another server, which lags behind. The list
+// goes on at the one that gave the full page, perhaps with users who share the last
+// sequence. So it has no end there, unless nobody has ever seen the server repeat users.
 const maxAbsent = 2
 
 // maxSpans is how often a short page is asked for again before the server is
 // taken for one whose pages are of uneven size.
 const maxSpans = 2
 
-func newPager(after int64, limit int, unique bool, known int) *pager {
-	p := &pager{limit: limit, after: after, full: after == 0, unique: unique, known: known, cursor: after, ask: after, lowest: math.MaxInt64}
+func newPager(after int64, limit int, unique bool, known int, repeats bool) *pager {
+	p := &pager{limit: limit, after: after, full: after == 0, unique: unique, known: known, repeats: repeats, cursor: after, ask: after, lowest: math.MaxInt64}
 	if !p.full {
 		// What is missed now comes with the next full refresh, so that the
 		// capacity is taken on trust.
@@ -125,6 +128,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	}
 	// Rows without a user id may be others than before.
 	repeated := !t.unnamed && t.users == p.users
+	p.repeats = p.repeats || p.pages > 1 && t.atCursor > 0
 	p.users = t.users
 	if fault := p.check(t, repeated); fault != nil {
 		return false, fault
@@ -139,7 +143,7 @@ func (p *pager) next(t tally) (done bool, fault *pageFault) {
 	if t.high <= p.cursor {
 		return p.stuck(t)
 	}
-	p.before, p.last = p.last, &span{p.ask, t.high, t.rows}
+	p.before, p.last, p.absent = p.last, &span{p.ask, t.high, t.rows}, 0
 	p.cursor, p.atCursor = t.high, t.atHigh
 	if repeated {
 		// All of them have changed since they were read, and whoever has not
@@ -221,7 +225,7 @@ func (p *pager) spanned(t tally) (done bool) {
 	if grown && p.short(was.rows) && p.short(p.last.rows) {
 		return true
 	}
-	if !grown {
+	if !grown && t.rows > 0 { // a server that lags behind may have nobody there
 		p.capacity = t.rows // it gives no more now
 	}
 	p.uneven = p.uneven || !grown && p.spans == maxSpans
@@ -241,9 +245,14 @@ func (p *pager) stuck(t tally) (done bool, fault *pageFault) {
 			p.ask = p.cursor
 			return false, nil
 		}
-		if p.ask < p.cursor && p.full && p.absent < maxAbsent && p.last != nil && p.last.rows >= fewestPerPage && !p.short(p.last.rows) {
-			p.absent++
-			return false, nil
+		seen := p.ask < p.cursor || p.inclusive && p.ask == p.cursor // they would come again
+		if seen && (p.full || p.repeats) && p.last != nil && p.last.rows >= fewestPerPage && !p.short(p.last.rows) {
+			switch p.absent++; {
+			case p.absent <= maxAbsent:
+				return false, nil
+			case p.repeats:
+				return false, &pageFault{rolegate.FailureCursorRegressed, fmt.Sprintf("nobody comes from sequence %d on, with which a full page of %d users ended: another server answers, which lags behind", p.cursor, p.last.rows)}
+			}
 		}
 		return true, nil
 	case p.ask < p.cursor && (full || p.uneven):

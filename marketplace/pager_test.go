@@ -94,6 +94,11 @@ func TestTheWayThroughAList(t *testing.T) {
 		{"two short pages of news", 7, 20, []string{"8-12", "12-14"}, "7 11", ""},
 		{"nothing behind a full page, whichever server is asked", all, 20, []string{"1-20", ""}, "0 19 19 19", ""},
 		{"nothing behind a full page, of a server that lags behind", all, 20, []string{"1-20", "", "20-22", "22"}, "0 19 19 21", ""},
+		{"nothing behind a full page, of a server that repeats users", all, 20, []string{"1-20", "20-39", ""}, "0 19 38 38 38", rolegate.FailureCursorRegressed},
+		{"nothing behind two full pages, each once", all, 20, []string{"1-20", "", "20-39", "", "39"}, "0 19 19 38 38", ""},
+		{"nothing behind a full page, of a server that answers from the cursor on", all, 20, []string{"1-20", "19-38", ""}, "0 19 38 38 38", rolegate.FailureCursorRegressed},
+		{"others with the last sequence behind nothing", all, 20, []string{"1-20", "19-36 37:37 38:37", "", "37:37 38:37 39:37"}, "0 19 37 37", ""},
+		{"nothing behind a full page of news, of a server that repeats users", 7, 20, []string{"8-27", "27-46", ""}, "7 26 45 45 45", rolegate.FailureCursorRegressed},
 		{"nothing behind a full page so short that it may be the list", all, 9, []string{"1-9", ""}, "0 8", ""},
 		{"nothing behind a full page of news", 7, 20, []string{"8-27", ""}, "7 26", ""},
 		{"a full page of news", 7, 5, []string{"8-12", "12-14", "14"}, "7 11 13", ""},
@@ -132,6 +137,22 @@ func TestTheSecondWayIsShorter(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, "0 4 0 8 0 4 8 9 9 0 4 8", strings.Join(asks, " "))
+}
+
+// A server that lags behind may have nobody where a page is asked for again. That says
+// nothing of how many users the server gives at a time: two full pages are not short.
+func TestAnEmptyPageIsNoCapacity(t *testing.T) {
+	t.Parallel()
+	pages, asks := []string{"1-10", "10-14", "14-16", "", "", "17-26", "26-35", "35-38", "38"}, []string(nil)
+	c := client(transport(func(r *http.Request) (*http.Response, error) {
+		asks = append(asks, r.URL.Query().Get("lastSequence"))
+		return reply(200, rows(pages[len(asks)-1])), nil
+	}))
+	for _, after := range []int64{0, 16} {
+		_, err := pull(t, c, after)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, "0 9 13 9 15 16 25 34 37", strings.Join(asks, " "))
 }
 
 // Who comes again in a page that is asked for again is counted once.

@@ -42,13 +42,17 @@ func (c *Client) PullPages(ctx context.Context, after int64, page func([]rolegat
 	limit := c.limit()
 	p := pull{
 		fetcher: c.fetcher(c.listURL),
-		pager:   newPager(after, limit, c.unique, int(c.capacity.Load())),
+		pager:   newPager(after, limit, c.unique, int(c.capacity.Load()), c.repeats.Load()),
 		page:    page,
 	}
 	if after < 0 {
 		return p.fail(rolegate.FailureOther, fmt.Errorf("pull after sequence %d: expected at least 0", after))
 	}
-	if err := p.run(ctx); err != nil {
+	err := p.run(ctx)
+	if p.pager.repeats {
+		c.repeats.Store(true)
+	}
+	if err != nil {
 		return err
 	}
 	if after == 0 {

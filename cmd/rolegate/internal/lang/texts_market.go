@@ -40,7 +40,8 @@ var marketTexts = map[string]string{
 	"it looks like %s":                                      "看起来像：%[1]s",
 	"an HTML page, as a login or a proxy sends it":          "登录页或代理返回的网页",
 	"GBK, or another encoding than UTF-8":                   "GBK 或 UTF-8 以外的其他编码",
-	"the reply is not in UTF-8: it looks like GBK: have the marketplace or the proxy in between answer in UTF-8": "响应不是 UTF-8，看起来像 GBK：请让市场或途中的代理以 UTF-8 应答",
+	"the reply is not in UTF-8: it looks like GBK: have the marketplace or the proxy in between answer in UTF-8":            "响应不是 UTF-8，看起来像 GBK：请让市场或途中的代理以 UTF-8 应答",
+	"nobody comes from sequence %d on, with which a full page of %d users ended: another server answers, which lags behind": "一整页（%[2]d 名用户）以序号 %[1]d 结尾，再请求该序号及之后的内容却没有任何人：应答的是另一台落后的服务器",
 	"sequence %d in a page after %d":        "读取序号 %[2]d 之后的一页，却有序号 %[1]d",
 	"the list has more than %s, %d records": "列表超过了 %[1]s（%[2]d 条记录）",
 
