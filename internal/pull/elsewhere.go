@@ -115,7 +115,7 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 			return err
 		}
 	}
-	if !list.table.Settle(p.Roles) {
+	if !list.settle() {
 		return p.tooManyRoles()
 	}
 	_, err := p.put(list, e.At, e.From, e.Complete && moves, moves)
