@@ -522,7 +522,8 @@ func (c *Cursor) Full(started, at clock.Instant, list *Tail, gone []int64) int64
 // different from what was known, and returns how many of the last rows incremental refreshes should
 // have seen and have not: rows at or below the sequence from which they had
 // asked. If only a few sequences lie above all of those, they do not move the
-// cursor any more.
+// cursor any more, unless a server lags behind: then it may have been that one which
+// was asked, and what is known of others must stay.
 func (c *Cursor) Missed(list *Tail, differs func(id int64) bool) (missed int) {
 	last := int64(0)
 	for _, row := range list.last {
@@ -542,7 +543,7 @@ func (c *Cursor) Missed(list *Tail, differs func(id int64) bool) (missed int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := above[c.highest]; ok && len(above) <= maxOutliers {
+	if _, ok := above[c.highest]; ok && len(above) <= maxOutliers && !c.lags {
 		c.outliers, c.highest, c.known = above, last, []knownSequence{{c.done, last}}
 	}
 	return missed

@@ -270,6 +270,26 @@ func TestCursorAbsurdSequences(t *testing.T) {
 		full(c, minute(20), 99, 103, 5000)
 		assert.EqualValues(t, 103, c.Highest())
 	})
+	t.Run("a server that lags behind was asked", func(t *testing.T) {
+		t.Parallel()
+		c := newCursor()
+		full(c, minute(0), 99, 100, 105)
+		pull(c, minute(5))
+		c.Lags()
+		list := c.Tail(minute(5))
+		for _, sequence := range []int64{99, 100, 101, 105} {
+			list.Add(sequence, sequence)
+		}
+		require.NoError(t, c.Older(minute(10), list, false, never))
+		assert.Equal(t, 1, c.Missed(list, func(id int64) bool { return id == 101 }))
+		c.Full(minute(10), minute(10), list, nil)
+		assert.EqualValues(t, 105, c.Highest(), "it is known still")
+		list = c.Tail(minute(11))
+		for _, sequence := range []int64{99, 100, 101} {
+			list.Add(sequence, sequence)
+		}
+		require.ErrorAs(t, c.Older(minute(11), list, false, never), new(*refresh.OlderError))
+	})
 	t.Run("late commits are no reason to go back", func(t *testing.T) {
 		t.Parallel()
 		c := newCursor()
