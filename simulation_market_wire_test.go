@@ -68,8 +68,10 @@ type mktPull struct {
 	changes    int  // before it, and then during it
 	largest    int  // page
 	server     bool
-	lagged     bool
-	rows       []mktRow // of the page that was sent last
+	lagged     bool            // it has met with the server that lags
+	endLags    bool            // with its last request
+	shown      map[int64]int64 // of a full one: the sequences of the rows, by user
+	rows       []mktRow        // of the page that was sent last
 }
 
 type mktPullKey struct{}
@@ -116,7 +118,7 @@ func (w *mktWorld) beginPull(full bool) *mktPull {
 	if full {
 		k = 0
 	}
-	p := &mktPull{full: full, start: w.now(), end: simForever, changes: w.changes}
+	p := &mktPull{full: full, start: w.now(), end: simForever, changes: w.changes, shown: map[int64]int64{}}
 	p.rng = rand.New(rand.NewPCG(w.seed, uint64(100+2*len(w.pulls[k])+k)))
 	p.server = p.rng.IntN(w.rules.servers) == 0
 	for _, person := range w.people {
@@ -134,7 +136,9 @@ func (w *mktWorld) took(p *mktPull) {
 	defer w.mu.Unlock()
 	for _, row := range p.rows {
 		person := w.person(row.id)
-		if !p.full {
+		if p.full {
+			p.shown[row.id] = max(p.shown[row.id], row.seq)
+		} else {
 			person.sent = max(person.sent, row.seq)
 		}
 		if row.cleared && (!p.full || person.changed > w.clearedSince-5*time.Minute) {
@@ -245,6 +249,7 @@ func (w *mktWorld) reply(r *http.Request, p *mktPull, fault mktFault, lags bool)
 		panic(fmt.Sprint("the client asked for ", r.URL.RawQuery))
 	}
 	rows := w.sorted()
+	p.endLags = lags
 	if lags {
 		rows = w.lagging(now)
 		p.lagged = true

@@ -85,6 +85,12 @@ func newMktRules(rng *rand.Rand) mktRules {
 	if r.perSecond > 0 {
 		r.rate = min(r.rate, float64(r.page*r.perSecond)/6)
 	}
+	if r.errors > 0 && slices.Contains(r.kinds, mktTooMany) {
+		// Whoever is told so often that there were too many requests sends as few: a
+		// tenth less for each time, a tenth of a request a second more in each second.
+		pace := math.Sqrt(float64(len(r.kinds)) / r.errors)
+		r.rate = min(r.rate, float64(r.page)*pace/6)
+	}
 	return r
 }
 
