@@ -460,3 +460,18 @@ func TestRowsOfOneUser(t *testing.T) {
 		require.Equal(t, int(other-10), s.Users+s.Count().Invalid-1)
 	})
 }
+
+// A newer row repairs an invalid one. Of two with one sequence neither is newer.
+func TestRepairedRows(t *testing.T) {
+	t.Parallel()
+	for sequence, want := range map[int64]int{4: 0, 5: 0, 6: 1} {
+		roles, _ := index.NewRoleSpace(nil)
+		b := index.NewBuilder(0, nil, roles.Publish())
+		put(t, b, 7, 5, person{Invalid: true})
+		put(t, b, 7, sequence, person{})
+		require.True(t, b.Settle(roles))
+		_, err := b.Finish()
+		require.NoError(t, err)
+		require.Equal(t, want, b.Repaired, "%d", sequence)
+	}
+}
