@@ -414,6 +414,7 @@ func TestTheNewestRefusals(t *testing.T) {
 		assert.EqualValues(t, 3, got[0].UserID)
 		assert.EqualValues(t, 4-n, got[n-1].UserID)
 	}
+	assert.Len(t, gate.Refusals(10), 3, "each once")
 }
 
 // A refusal is found by the id that its client was told.
