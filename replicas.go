@@ -203,8 +203,8 @@ func (r *replica) Apply(entries []replication.Entry) {
 }
 
 // Shift implements [replication.Host].
-func (r *replica) Shift(by func(clock.Instant) clock.Instant) {
-	if r.f.pull.Shift(by) {
+func (r *replica) Shift(by func(clock.Instant) clock.Instant, underWay bool) {
+	if r.f.pull.Shift(by, underWay) {
 		r.moved()
 	}
 }

@@ -55,6 +55,7 @@ func (p *Puller) Adopt(ctx context.Context, base *snapshot.Generation) (before *
 	if base.Contact.Mono > began {
 		next.RowsUntil = base.Contact
 	}
+	next.ReadUntil = p.Clock()
 	p.began, p.outdated = began, p.tick()
 	p.Now.Publish(next)
 	if p.Changed != nil {
@@ -155,19 +156,24 @@ func (c *List) takeRow(row *snapshot.Row) error {
 	return nil
 }
 
-// Shift takes in that the instants of before were measured wrongly.
-func (p *Puller) Shift(by func(clock.Instant) clock.Instant) bool {
+// Shift takes in that the instants of before were measured wrongly, or with underWay
+// only those at which the refreshes began that have not ended. It reports whether the
+// list has another age now.
+func (p *Puller) Shift(by func(clock.Instant) clock.Instant, underWay bool) bool {
 	if p.Now.Lock(context.Background()) != nil {
 		return false
 	}
 	defer p.Now.Unlock()
 	mono := func(n int64) int64 { return by(clock.Instant{Mono: n}).Mono }
 	p.outdated = p.tick()
-	p.began = mono(p.began)
-	p.rows.Shift(mono)
 	if f := p.underWay; f != nil {
 		f.tick, f.started = mono(f.tick), by(f.started)
 	}
+	if underWay {
+		return false
+	}
+	p.began = mono(p.began)
+	p.rows.Shift(mono)
 	gen := p.Now.Load()
 	if gen == nil {
 		return false

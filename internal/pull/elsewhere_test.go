@@ -312,6 +312,30 @@ func TestWhoWasAddedSinceABaseBegan(t *testing.T) {
 			require.Contains(w.t, w.listed(), int64(21))
 			require.True(w.t, w.adopt(gen))
 		}, true},
+		{"a full refresh of its own had begun before that, and came by the user after", func(w *world) {
+			var gen *snapshot.Generation
+			w.read = func(int64) {
+				w.read = nil
+				gen = w.pass(others).base(users(20)...)
+				w.pass(others)
+			}
+			_, err := w.shows(users(21)).full()
+			require.NoError(w.t, err)
+			require.Contains(w.t, w.listed(), int64(21))
+			require.True(w.t, w.adopt(gen))
+		}, true},
+		{"and had ended before that", func(w *world) {
+			_, err := w.shows(users(21)).full()
+			require.NoError(w.t, err)
+			require.True(w.t, w.adopt(w.pass(others).base(users(20)...)))
+		}, false},
+		{"so had that of another replica, which came by the user after", func(w *world) {
+			first := w.pass(others).base(users(21)...)
+			first.Above = map[int64]int64{21: 21}
+			second := w.pass(others).base(users(20)...)
+			require.True(w.t, w.adopt(first))
+			require.True(w.t, w.adopt(second))
+		}, true},
 		{"the row came with a base that began earlier", func(w *world) {
 			first := w.pass(others).base(users(21)...)
 			second := w.pass(others).base(users(20)...)
@@ -650,7 +674,7 @@ func TestShift(t *testing.T) {
 	before := *w.now.Load()
 	w.pass(10 * time.Minute)
 	w.apply(w.at, replication.Entry{From: 20, To: 21}, row(21, 21, "a"))
-	require.True(t, w.Shift(back))
+	require.True(t, w.Shift(back, false))
 	assert.Equal(t, back(before.Refreshed), w.now.Load().Refreshed)
 	assert.Contains(t, w.listed(), int64(21))
 
@@ -664,14 +688,22 @@ func TestShift(t *testing.T) {
 
 func TestShiftDuringAFullRefresh(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sharing).open(users(20)...)
-	w.read = func(int64) {
-		w.read = nil
-		w.Shift(func(i clock.Instant) clock.Instant { return i.Add(-time.Minute) })
+	for name, underWay := range map[string]bool{"all that was measured": false, "only what is under way": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sharing).open(users(20)...)
+			before := w.now.Load().Refreshed
+			w.pass(10 * time.Minute)
+			w.read = func(int64) {
+				w.read = nil
+				assert.Equal(t, !underWay, w.Shift(func(i clock.Instant) clock.Instant { return i.Add(-time.Minute) }, underWay))
+				assert.Equal(t, underWay, w.now.Load().Refreshed == before, "the list that there is")
+			}
+			_, err := w.shows(users(20)).full()
+			require.NoError(t, err)
+			assert.Equal(t, w.at.Add(-time.Minute), w.now.Load().Refreshed)
+		})
 	}
-	_, err := w.shows(users(20)).full()
-	require.NoError(t, err)
-	assert.Equal(t, w.at.Add(-time.Minute), w.now.Load().Refreshed)
 }
 
 // Two full refreshes have to show an older list, and incremental ones between them

@@ -177,7 +177,7 @@ func (p *Puller) publishFull(ctx context.Context, s *index.Snapshot, list *List,
 	if p.Share != nil {
 		recent = p.recent(before, began)
 	}
-	base := &snapshot.Generation{Snapshot: s, Above: tail.Above(), Contact: started, Verified: started, Refreshed: started}
+	base := &snapshot.Generation{Snapshot: s, Above: tail.Above(), Contact: started, Verified: started, Refreshed: started, ReadUntil: p.Clock()}
 	if next, _, err = p.onTop(base, began); err != nil {
 		return nil, nil, seen, err
 	}
@@ -251,8 +251,14 @@ func (p *Puller) recent(before *snapshot.Generation, began int64) func(id int64)
 	if before != nil && before.RowsUntil != (clock.Instant{}) && before.RowsUntil.Mono > since {
 		return func(int64) bool { return true }
 	}
-	users := p.rows.KnownSince(since)
-	return func(id int64) bool { return users[id] }
+	users, read := p.rows.KnownSince(since), map[int64]int64(nil)
+	if before != nil && before.ReadUntil != (clock.Instant{}) && before.ReadUntil.Mono > since {
+		read = before.Above // by a full refresh that was under way when the other began
+	}
+	return func(id int64) bool {
+		_, ok := read[id]
+		return ok || users[id]
+	}
 }
 
 // gone returns the users that a list does not have any more, but for those with a recent

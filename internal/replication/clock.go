@@ -15,7 +15,7 @@ const slack = int64(time.Second)
 type storeClock struct {
 	low, high   int64 // between these is it ahead of the monotonic clock
 	timed       bool
-	last        clock.Instant // of that reading
+	last        clock.Instant // of that reading, or of the first event if there was none
 	epoch, void string        // of the store then; one whose times are worth nothing
 	prev        clock.Instant // of the last event
 	moved       bool          // the wall clock and the monotonic one have drifted apart since
@@ -37,13 +37,19 @@ type storeClock struct {
 // reading, it returns what must be added to instants of before. The monotonic
 // clock may stand still, but it never runs ahead. If the store's clock agrees with
 // it, the wall clock was set. Otherwise only the longest that a clock says is
-// certain to be no less than what has passed.
-func (c *storeClock) read(e *Event) (mono, wall int64, set bool) {
+// certain to be no less than what has passed. Where only the store's clock says so,
+// underWay is for what began before and has not ended: how old that is in truth is
+// told by nothing later.
+func (c *storeClock) read(e *Event) (mono, wall, underWay int64, set bool) {
 	now, t := e.Now, e.Reply.Time
 	low, high := t-now.Mono, t-e.Sent.Mono
-	if c.void = ""; c.timed {
+	byMono, byWall := now.Mono-c.last.Mono, now.Wall-c.last.Wall
+	if c.void = ""; !c.timed && c.moved {
+		passed := max(byMono, byWall)
+		mono, wall = byMono-passed, byWall-passed
+	}
+	if c.timed {
 		same := e.Reply.Epoch == c.epoch
-		byMono, byWall := now.Mono-c.last.Mono, now.Wall-c.last.Wall
 		byStore := byMono + high - c.low
 		passed := max(byMono, byStore)
 		if set = low > c.high+slack || high < c.low-slack || !same; set {
@@ -59,11 +65,12 @@ func (c *storeClock) read(e *Event) (mono, wall int64, set bool) {
 		case c.moved && (set || d < 0 || d > c.doubt+slack):
 			mono, wall = byMono-passed, byWall-passed
 		case set && passed > byMono+slack:
-			c.doubt, c.doubtAt = c.doubt+passed-byMono, now.Mono
+			underWay = byMono - passed
+			c.doubt, c.doubtAt = c.doubt-underWay, now.Mono
 		}
 	}
 	c.low, c.high, c.timed, c.last, c.moved, c.epoch = low, high, true, now, false, e.Reply.Epoch
-	return mono, wall, set
+	return mono, wall, underWay, set
 }
 
 // drift notes when the clocks of this process have drifted apart. It reports whether
@@ -71,7 +78,10 @@ func (c *storeClock) read(e *Event) (mono, wall int64, set bool) {
 func (c *storeClock) drift(now clock.Instant) bool {
 	first := c.prev == (clock.Instant{}) // the monotonic clock may read anything, also less than 0
 	d := (now.Wall - c.prev.Wall) - (now.Mono - c.prev.Mono)
-	moved := c.timed && (d > slack || d < -slack)
+	moved := !first && (d > slack || d < -slack)
+	if first {
+		c.last = now
+	}
 	if moved {
 		c.moved, c.movedAt = true, c.prev.Mono
 	}
@@ -93,11 +103,14 @@ func (c *storeClock) latest(stamp int64, now clock.Instant) clock.Instant {
 // stamp returns the earliest time that the store's clock can have read then.
 func (c *storeClock) stamp(i, now clock.Instant) int64 {
 	t := now.Mono + c.low - int64(i.Age(now))
-	if i.Mono <= c.doubtAt {
+	if c.doubts(i) {
 		t -= c.doubt
 	}
 	return max(1, t)
 }
+
+// doubts reports whether that may be older than it looks.
+func (c *storeClock) doubts(i clock.Instant) bool { return c.doubt > 0 && i.Mono <= c.doubtAt }
 
 // future reports whether that cannot have been read from the store's clock yet.
 func (c *storeClock) future(stamp int64, now clock.Instant) bool {

@@ -54,7 +54,7 @@ type Host interface {
 
 	Confirm(at clock.Instant)
 	Apply(entries []Entry)
-	Shift(by func(clock.Instant) clock.Instant)
+	Shift(by func(clock.Instant) clock.Instant, underWay bool)
 	Soon(k Kind)
 }
 

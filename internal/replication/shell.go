@@ -13,6 +13,14 @@ import (
 	"github.com/rolegate/rolegate/internal/panics"
 )
 
+const (
+	leaveTime    = 400 * time.Millisecond    // how long a call may take while the replica leaves the group
+	transferTime = 5 * time.Minute           // how long a base may take on its way
+	logEvery     = time.Minute               // how often the log is told that a call goes on failing
+	asking       = "asking how things stand" // tells whether the store can be reached
+	publishing   = "publishing a base"
+)
+
 // A Shell runs a [State]: it has one goroutine, and one more for each call that can take
 // long: asking how things stand, and reading or writing a base. Its methods are safe
 // for concurrent use.
@@ -64,9 +72,9 @@ func (s *Shell) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.Base = s.state.Base()
-	for k := range Kinds {
-		st.Holds[k] = s.state.Holds(k, s.now())
+	st.Base = s.state.base
+	for k, w := range s.state.work {
+		st.Holds[k] = w.leased && w.until > s.now().Mono
 	}
 	return st
 }
@@ -118,7 +126,7 @@ func (s *Shell) Read(at clock.Instant, e Entry) { s.send(Event{Type: Read, At: a
 // cause. local decides where the store does not.
 func (s *Shell) Spend(ctx context.Context, perMinute int, local func() bool) bool {
 	s.mu.Lock()
-	over, failing := s.wait > 0 && s.spent.Age(s.now()) < s.wait, s.state.Failing()
+	over, failing := s.wait > 0 && s.spent.Age(s.now()) < s.wait, s.state.failing
 	s.mu.Unlock()
 	if over || failing {
 		return !over && local()
@@ -146,42 +154,36 @@ func (s *Shell) send(e Event) {
 
 // run gives the state its events.
 func (s *Shell) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for s.ctx.Err() == nil {
-		e := Event{Type: Tick}
+	for e := (Event{Type: Tick}); s.ctx.Err() == nil; {
+		s.step(e)
+		e = Event{Type: Tick}
 		select {
 		case e = <-s.events:
-		case <-timer.C:
+		case <-time.After(time.Duration(max(0, s.state.Next()-s.now().Mono))):
 		case <-s.ctx.Done():
-			continue
 		}
-		s.step(e)
-		timer.Reset(time.Duration(max(0, s.state.Next()-s.now().Mono)))
 	}
 	s.step(Event{Type: Closing})
 }
 
-// step takes an event and all that follow from it at once.
-func (s *Shell) step(first Event) {
-	for queue := []Event{first}; len(queue) > 0; queue = queue[1:] {
-		e := queue[0]
+// step takes an event, and looks again if what requests see has changed.
+func (s *Shell) step(e Event) {
+	for changed := true; changed; e = (Event{Type: Tick}) {
 		e.Own, e.Now = s.host.Own(), s.now()
 		s.mu.Lock()
 		next, actions := s.state.Step(e, nil)
 		s.state = next
 		s.mu.Unlock()
+		changed = false
 		for _, a := range actions {
-			if follows, ok := s.do(a); ok {
-				queue = append(queue, follows)
-			}
+			s.do(a)
+			changed = changed || a.Type == Confirm || a.Type == Apply || a.Type == Shift
 		}
 	}
 }
 
-// do carries out an action. What follows from it at once is returned: a Tick, if what
-// requests see has changed.
-func (s *Shell) do(a Action) (follows Event, ok bool) {
+// do carries out an action.
+func (s *Shell) do(a Action) {
 	switch a.Type {
 	case Sync:
 		s.done.Go(func() { s.sync(a) }) // a store that is silent holds up nothing else
@@ -190,54 +192,37 @@ func (s *Shell) do(a Action) (follows Event, ok bool) {
 		told := s.waiting[a.Kind]
 		s.waiting[a.Kind] = nil
 		s.mu.Unlock()
-		switch {
-		case told != nil:
+		if told != nil {
 			told <- a.Type == Run
-		case a.Type == Run: // nobody waits any more
-			return Event{Type: Ran, Kind: a.Kind}, true
+		} else if a.Type == Run { // nobody waits any more
+			s.done.Go(func() { s.Ran(a.Kind, false, 0, clock.Instant{}) })
 		}
 	case Soon:
 		s.host.Soon(a.Kind)
 	case Release:
-		s.call("giving a lease back", func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) })
+		s.call(Timeout, "giving a lease back", func(ctx context.Context) error { return s.store.Release(ctx, a.Kind, a.Keep) })
 	case Append:
-		if s.state.Failing() {
-			break // each call would take as long as it may, and the next refresh waits
-		}
-		s.call("publishing rows", func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) })
+		s.call(Timeout, "publishing rows", func(ctx context.Context) error { return s.store.Append(ctx, a.Entry, a.Epoch) })
 	case Confirm:
 		s.host.Confirm(a.At)
-		return follows, true
 	case Apply:
 		s.host.Apply(a.Entries)
-		return follows, true
 	case Shift:
-		s.host.Shift(a.Shifted)
-		return follows, true
+		s.host.Shift(a.Shifted, a.UnderWay)
 	case Load:
 		clocks, now := s.state.clock, s.now()
 		s.done.Go(func() { s.load(a, func(stamp int64) clock.Instant { return clocks.instant(stamp, now) }) })
 	case Publish:
-		before := s.state.seen
-		s.done.Go(func() { s.publish(a, before) })
+		s.done.Go(func() { s.publish(a) })
 	}
-	return follows, false
 }
 
-const (
-	leaveTime    = 400 * time.Millisecond // how long a call may take while the replica leaves the group
-	transferTime = 5 * time.Minute        // how long a base may take on its way
-)
-
-// call makes a short call to the store, and notes how it ends.
-func (s *Shell) call(doing string, do func(context.Context) error) error {
-	if s.ctx.Err() != nil {
-		return s.try(context.WithoutCancel(s.ctx), leaveTime, doing, do)
+// call makes a call to the store, and notes how it ends.
+func (s *Shell) call(lasts time.Duration, doing string, do func(context.Context) error) error {
+	ctx := s.ctx
+	if ctx.Err() != nil {
+		ctx, lasts = context.WithoutCancel(ctx), leaveTime
 	}
-	return s.try(s.ctx, Timeout, doing, do)
-}
-
-func (s *Shell) try(ctx context.Context, lasts time.Duration, doing string, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, lasts)
 	defer cancel()
 	err := panics.Call("the shared store", func() error { return do(ctx) })
@@ -251,9 +236,8 @@ func (s *Shell) try(ctx context.Context, lasts time.Duration, doing string, do f
 }
 
 func (s *Shell) sync(a Action) {
-	sent := s.now()
-	var reply Reply
-	err := s.call(asking, func(ctx context.Context) (err error) {
+	sent, reply := s.now(), Reply{}
+	err := s.call(Timeout, asking, func(ctx context.Context) (err error) {
 		reply, err = s.store.Sync(ctx, a)
 		return err
 	})
@@ -261,34 +245,23 @@ func (s *Shell) sync(a Action) {
 }
 
 func (s *Shell) load(a Action, instant func(stamp int64) clock.Instant) {
-	err := s.try(s.ctx, transferTime, "taking a base", func(ctx context.Context) error {
+	err := s.call(transferTime, "taking a base", func(ctx context.Context) error {
 		return s.host.Take(ctx, s.store.Load(ctx, a.Base), a.At, instant)
 	})
-	s.send(Event{Type: Loaded, Failed: err != nil})
+	s.send(Event{Type: Loaded, At: a.At, Failed: err != nil})
 }
 
-func (s *Shell) publish(a Action, before Base) {
+func (s *Shell) publish(a Action) {
 	var b Base
-	err := s.try(s.ctx, transferTime, "publishing a base", func(ctx context.Context) (err error) {
-		b, err = s.store.Publish(ctx, a.Base, before, a.Epoch, func(w io.Writer) error {
+	err := s.call(transferTime, publishing, func(ctx context.Context) (err error) {
+		b, err = s.store.Publish(ctx, a.Base, a.Known, a.Epoch, func(w io.Writer) error {
 			return s.host.Write(w, a.At, func(i clock.Instant) int64 { return a.Base.Began + i.Mono - a.At.Mono })
 		})
 		return err
 	})
-	if err == nil {
-		s.mu.Lock()
-		s.status.Published++
-		s.status.PublishedAt = s.now().Time()
-		s.mu.Unlock()
-	}
 	refused := errors.Is(err, ErrRefused)
-	s.send(Event{Type: Published, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
+	s.send(Event{Type: Published, At: a.At, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
 }
-
-const (
-	asking   = "asking how things stand" // tells whether the store can be reached
-	logEvery = time.Minute               // how often the log is told that a call goes on failing
-)
 
 // note remembers how a call to the store has ended. The log is told of a failure
 // when it is another than before, and once a minute.
@@ -302,13 +275,17 @@ func (s *Shell) note(doing string, err error) {
 	if doing == asking && (before.Connected != (err == nil) || before.Since.IsZero()) {
 		s.status.Connected, s.status.Since = err == nil, now
 	}
+	if doing == publishing && err == nil {
+		s.status.Published++
+		s.status.PublishedAt = now
+	}
 	tell := err != nil && (last.text != err.Error() || now.Sub(last.at) >= logEvery)
+	if tell {
+		s.told[doing] = failure{err.Error(), now}
+	}
 	if err != nil {
 		s.status.Failed++
 		s.status.Error = fmt.Sprintf("%s: %v", doing, err)
-	}
-	if tell {
-		s.told[doing] = failure{err.Error(), now}
 	}
 	s.mu.Unlock()
 	switch {

@@ -189,7 +189,10 @@ func (g *gate) Apply(entries []replication.Entry) {
 	}
 }
 
-func (g *gate) Shift(by func(clock.Instant) clock.Instant) {
+func (g *gate) Shift(by func(clock.Instant) clock.Instant, underWay bool) {
+	if underWay {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.own.Began, g.own.Contact = by(g.own.Began), by(g.own.Contact)

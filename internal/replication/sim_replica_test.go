@@ -23,6 +23,7 @@ type simOwn struct {
 	recent          []simRead // what was read since the base began
 	trueBegan, upTo time.Duration
 	unsure          bool // see simStore.unsure
+	alone           bool // nobody else has it: what others read may leave out what it lacks
 }
 
 // A simRead is what one incremental refresh has read, on this replica's clocks.
@@ -85,6 +86,8 @@ type simReplica struct {
 	epochAt time.Duration // since when
 	froze   time.Duration // when both of its clocks last stood still
 	unaware bool          // both of its clocks have stood still, and neither was set right yet
+	asked   time.Duration // when it last read the store's clock
+	ahead   time.Duration // and when it first did after that was put forward
 
 	polling    simPoll
 	publishing int // bases at once
@@ -236,7 +239,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 			if done {
 				done = r.take(list, at, unsure)
 			}
-			r.tell(replication.Event{Type: replication.Loaded, Failed: !done})
+			r.tell(replication.Event{Type: replication.Loaded, At: at, Failed: !done})
 		})
 	case replication.Confirm:
 		r.own.trueBegan, r.own.unsure = g.began[a.Base], false
@@ -252,21 +255,24 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 		}
 		return true
 	case replication.Publish:
-		r.publish(a.Base, a.Epoch)
+		r.publish(a.Base, a.At, a.Epoch)
 	case replication.Append:
 		entry, epoch := a.Entry, a.Epoch
 		r.call(func() bool { g.store.append(entry, epoch); return true }, func(bool, bool) {})
 	case replication.Shift:
 		g.count["shifts"]++
-		r.own.Began, r.own.Contact = a.Shifted(r.own.Began), a.Shifted(r.own.Contact)
-		for i := range r.own.recent {
-			read := &r.own.recent[i]
-			read.at, read.known = a.Shifted(read.at), a.Shifted(read.known)
-		}
 		for _, began := range r.begun {
 			if !g.broken.begun {
 				*began = a.Shifted(*began)
 			}
+		}
+		if a.UnderWay {
+			return false
+		}
+		r.own.Began, r.own.Contact = a.Shifted(r.own.Began), a.Shifted(r.own.Contact)
+		for i := range r.own.recent {
+			read := &r.own.recent[i]
+			read.at, read.known = a.Shifted(read.at), a.Shifted(read.known)
 		}
 		return true
 	}
@@ -274,7 +280,7 @@ func (r *simReplica) do(a *replication.Action) (changed bool) {
 }
 
 // publish publishes what requests are answered by.
-func (r *simReplica) publish(b replication.Base, epoch string) {
+func (r *simReplica) publish(b replication.Base, at clock.Instant, epoch string) {
 	g := r.g
 	list := &simList{users: r.own.users, cursor: r.own.cursor, trueBegan: r.own.trueBegan, upTo: r.own.upTo, unsure: r.own.unsure}
 	list.contact = b.Began + (r.own.Contact.Mono - r.own.Began.Mono)
@@ -292,11 +298,12 @@ func (r *simReplica) publish(b replication.Base, epoch string) {
 			base, ok = g.store.publish(r.id, b, epoch, list)
 			if ok {
 				g.began[base] = list.trueBegan
+				r.own.alone = r.own.alone && r.own.trueBegan != list.trueBegan
 			}
 			return ok
 		}, func(done, ok bool) {
 			r.publishing--
-			r.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: base}, Failed: !done, Refused: done && !ok})
+			r.tell(replication.Event{Type: replication.Published, At: at, Reply: replication.Reply{Base: base}, Failed: !done, Refused: done && !ok})
 		})
 	})
 }
@@ -318,6 +325,12 @@ func (r *simReplica) poll(a *replication.Action) {
 		p.back = func(done, _ bool) {
 			if done && p.reply.Epoch != r.epoch {
 				r.epoch, r.epochAt = p.reply.Epoch, r.g.now
+			}
+			if done && r.g.store.ahead > r.asked {
+				r.ahead = r.g.now
+			}
+			if done {
+				r.asked = r.g.now
 			}
 			r.tell(replication.Event{Type: replication.Synced, Sent: p.sent, Reply: p.reply, Failed: !done})
 		}
@@ -371,7 +384,7 @@ func (r *simReplica) refresh(k replication.Kind) {
 		r.increment(func(failed bool) { r.ran(k, failed, clock.Instant{}) })
 		return
 	}
-	began, at := r.begin(), r.g.now
+	began, at, known := r.begin(), r.g.now, r.own.cursor
 	var pages func(cursor int64, list []simRow)
 	m := &r.g.market
 	pages = func(cursor int64, list []simRow) {
@@ -386,7 +399,7 @@ func (r *simReplica) refresh(k replication.Kind) {
 			r.later(m.slow/2+r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(rows[len(rows)-1].sequence, list) })
 			return
 		}
-		same := r.takeFull(list, r.end(began), at)
+		same := r.takeFull(list, r.end(began), at, known)
 		r.ran(k, false, same)
 	}
 	r.later(r.g.between(5*time.Millisecond, 50*time.Millisecond), func() { pages(0, nil) })
@@ -406,7 +419,7 @@ func (r *simReplica) end(began *clock.Instant) clock.Instant {
 }
 
 // takeFull takes the list that a full refresh has read.
-func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Duration) (same clock.Instant) {
+func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Duration, known int64) (same clock.Instant) {
 	if r.own.Loaded && r.own.Began.Mono >= began.Mono {
 		return same // another replica's is later
 	}
@@ -420,6 +433,7 @@ func (r *simReplica) takeFull(list []simRow, began clock.Instant, at time.Durati
 	}
 	before := r.own
 	r.replace(next, cursor, began, began, at, at, false)
+	r.own.alone, r.own.first = true, known // others may not list what has come since it began
 	if before.Loaded && !before.Touched && before.users == r.own.users {
 		same = before.Began
 	}

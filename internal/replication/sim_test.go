@@ -197,8 +197,8 @@ func (g *simGroup) trouble() {
 			lost := g.between(0, 20*time.Second)
 			g.during(g.between(time.Second, 15*time.Second), func() { s.away = false; s.restore(lost) })
 		},
-		func() { s.setClock(g.between(-2*time.Hour, 2*time.Hour)) },
-		func() { s.setClock(g.between(-20*time.Second, 20*time.Second)) },
+		func() { s.setClock(g.between(-2*time.Hour, 2*time.Hour), g.replicas) },
+		func() { s.setClock(g.between(-20*time.Second, 20*time.Second), g.replicas) },
 		func() {
 			one.cut = true
 			g.during(g.between(time.Second, 40*time.Minute), func() { one.cut = false })
@@ -253,13 +253,19 @@ func (g *simGroup) trouble() {
 }
 
 // setClock sets the store's clock.
-func (s *simStore) setClock(by time.Duration) {
+func (s *simStore) setClock(by time.Duration, replicas []*simReplica) {
 	if s.skew += by; by > 0 {
 		s.ahead = s.w.now
 		return
 	}
 	s.old = nil // a backup of before would be too young: see docs/replicas.md
-	s.backs = append(s.backs, simPutBack{s.w.now, s.data.epoch})
+	back := simPutBack{s.w.now, s.data.epoch, nil}
+	for _, r := range replicas {
+		if r.asked > s.ahead {
+			back.known = append(back.known, r)
+		}
+	}
+	s.backs = append(s.backs, back)
 }
 
 // unsure reports whether a list is from before the clock was put back, and this
@@ -267,7 +273,7 @@ func (s *simStore) setClock(by time.Duration) {
 // Then nothing that a replica can read says that the list is older than it looks.
 func (s *simStore) unsure(r *simReplica, list *simList) bool {
 	return list.unsure || slices.ContainsFunc(s.backs, func(back simPutBack) bool {
-		return back.epoch == s.data.epoch && list.trueBegan < back.at && back.at < r.epochAt
+		return back.epoch == s.data.epoch && list.trueBegan < back.at && !slices.Contains(back.known, r)
 	})
 }
 
@@ -350,6 +356,10 @@ func (g *simGroup) refreshes(r *simReplica, k replication.Kind) {
 		}
 	}
 	g.count[k.String()+" refreshes"]++
+	if k == replication.Incremental && r.own.alone {
+		r.own.alone = false // who would not wait for the others' full refresh makes one more
+		return
+	}
 	if n := len(*all); n > 0 && g.calm() > 2*interval && g.now-(*all)[n-1] < interval*9/10-5*time.Second-g.market.slow {
 		g.wrong(r, simTooMany+" ("+k.String()+")")
 	}
@@ -403,9 +413,9 @@ func (g *simGroup) check(r *simReplica) {
 	if min(g.calm(), g.now-r.calm) > simResync+simBoundFull && told > truth+10*time.Second {
 		g.wrong(r, simOld)
 	}
-	// A wall clock that goes forward after the store's clock has done so may be one
-	// that catches up, for a list of before: that costs a refresh.
-	certain := own.trueBegan > max(g.store.ahead, r.froze)
+	// A wall clock that goes forward after the store's clock has been seen to do so may
+	// be one that catches up, for a list of before: that costs a refresh.
+	certain := own.trueBegan > max(g.store.ahead, r.ahead, r.froze) && r.asked > g.store.ahead
 	if r.jumped > 0 && r.jumped == g.quiet && g.calm() > 15*time.Second && certain && told > truth+r.wrongBy+10*time.Second {
 		g.wrong(r, simOld)
 	}

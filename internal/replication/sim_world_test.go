@@ -269,10 +269,12 @@ type simData struct {
 	written int
 }
 
-// A simPutBack is when the clock was put back, and the epoch that it was then.
+// A simPutBack is when the clock was put back, the epoch that it was then, and who can
+// tell: they have read it since it was put forward last.
 type simPutBack struct {
 	at    time.Duration
 	epoch string
+	known []*simReplica
 }
 
 type simSaved struct {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -11,12 +12,11 @@ import (
 // order. It is pure. Actions are appended to the slice, which may be nil.
 func (s State) Step(e Event, to []Action) (State, []Action) {
 	if s.clock.drift(e.Now) {
-		s.syncAt = e.Now.Mono
+		s.syncAt, s.publishAt = e.Now.Mono, e.Now.Mono
 	}
 	for k := range s.work {
-		if w := &s.work[k]; w.leased && w.until <= e.Now.Mono {
-			w.leased = false // it was paused, or the store was away
-		}
+		w := &s.work[k]
+		w.leased = w.leased && w.until > e.Now.Mono // or it was paused, or the store was away
 	}
 	switch e.Type {
 	case Due:
@@ -33,11 +33,9 @@ func (s State) Step(e Event, to []Action) (State, []Action) {
 		s.loaded(&e)
 	case Published:
 		s.published(&e)
-	case Closing:
-		s.closing = true
 	}
-	to = s.settle(&e, to)
-	return s.sync(&e, to)
+	to = s.sync(&e, s.settle(&e, to))
+	return s, to
 }
 
 // due notes that the loop waits to refresh.
@@ -51,19 +49,15 @@ func (s *State) due(e *Event) {
 		bound = s.cfg.DemandBound
 		w.demand, w.asked, w.wanted = true, e.Now, 0
 	}
-	w.self, w.asking = w.self || e.Self, false
+	w.self, w.asking, s.syncAt = w.self || e.Self, false, e.Now.Mono
 	if !w.waiting {
-		w.waiting, w.was = true, e.Own
-		w.bound, w.alone = e.Now.Mono+s.spread(bound), e.Now.Mono
-		if !e.Own.Loaded && !e.Demand {
-			w.alone += s.spread(firstWait)
-			w.bound += 3 * int64(bound) // it has nothing to do but wait
-		}
+		w.waiting, w.was, w.bound = true, e.Own, math.MaxInt64
 	}
-	if e.Own.Loaded || e.Demand {
-		w.bound = min(w.bound, e.Now.Mono+int64(bound))
+	until := e.Now.Mono + s.spread(bound)
+	if !e.Own.Loaded && !e.Demand {
+		until += 3 * int64(bound) // it has nothing to do but wait
 	}
-	s.syncAt = e.Now.Mono
+	w.bound = min(w.bound, until)
 }
 
 // settle lets the loop go on where it need not wait any more.
@@ -72,15 +66,15 @@ func (s *State) settle(e *Event, to []Action) []Action {
 		w := &s.work[k]
 		busy := s.busy(Kind(k))
 		switch {
-		case !w.waiting || w.running || s.closing:
+		case !w.waiting || w.running || e.Type == Closing:
 		case s.satisfied(Kind(k), &e.Own):
 			*w = work{leased: w.leased, until: w.until}
 			to = append(to, Action{Type: Skip, Kind: Kind(k)})
-		case w.leased && !busy, s.failing && e.Now.Mono >= w.alone, e.Now.Mono >= w.bound:
+		case w.leased && !busy, e.Now.Mono >= w.bound, s.failing && (e.Own.Loaded || w.demand || e.Now.Mono >= s.alone):
 			w.running = true
 			to = append(to, Action{Type: Run, Kind: Kind(k)})
 		}
-		if w.leased && (s.closing || !w.waiting && !busy) {
+		if w.leased && (e.Type == Closing || !w.waiting && !busy) {
 			w.leased = false
 			to = append(to, Action{Type: Release, Kind: Kind(k)})
 		}
@@ -91,14 +85,10 @@ func (s *State) settle(e *Event, to []Action) []Action {
 // busy reports whether what a refresh of that kind has found is yet to be published:
 // nobody else is to make one until it is.
 func (s *State) busy(k Kind) bool {
-	if k == Full {
-		return s.publishing
-	}
-	return len(s.unsent) > 0
+	return k == Full && s.publishing || k == Incremental && len(s.unsent) > 0
 }
 
-// satisfied reports whether what the loop waits to do has been done by another
-// replica.
+// satisfied reports whether another replica has done what the loop waits to do.
 func (s *State) satisfied(k Kind, own *Own) bool {
 	w := &s.work[k]
 	switch {
@@ -107,8 +97,7 @@ func (s *State) satisfied(k Kind, own *Own) bool {
 	case !w.was.Loaded && !w.demand:
 		return true
 	case w.demand:
-		shared := w.wanted > 0 && s.base.Began >= w.wanted && own.Began == s.baseAt
-		return shared || own.Began.Mono >= w.asked.Mono
+		return own.Began.Mono >= w.asked.Mono || w.wanted > 0 && s.base.Began >= w.wanted && s.shares(own)
 	case k == Full:
 		return own.Began.Mono > w.was.Began.Mono
 	}
@@ -116,52 +105,48 @@ func (s *State) satisfied(k Kind, own *Own) bool {
 }
 
 // sync asks how things stand when it is time.
-func (s State) sync(e *Event, to []Action) (State, []Action) {
-	if s.syncing || s.closing || e.Now.Mono < s.syncAt {
-		return s, to
+func (s *State) sync(e *Event, to []Action) []Action {
+	if s.syncing || e.Type == Closing || e.Now.Mono < s.syncAt {
+		return to
 	}
 	a := Action{Type: Sync, Cursor: s.cursor, Known: s.seen, Void: s.clock.void}
 	for k := range s.work {
 		w := &s.work[k]
-		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && !s.loadsAgain(&e.Own))
+		a.Want[k] = w.leased || w.waiting && !w.running && (w.demand || s.loading == (Base{}) && (e.Own.Loaded || s.tries == 0))
 		a.Raise = a.Raise || w.demand && w.wanted == 0
 		w.asking = true
 	}
-	a.Want[Full] = a.Want[Full] || s.repairing && e.Now.Mono >= s.repairAt && !s.work[Full].running
+	a.Want[Full] = a.Want[Full] || s.lost(e, &e.Own)
 	s.syncing = true
-	return s, append(to, a)
+	return append(to, a)
 }
 
 // synced takes in what the store has answered.
 func (s *State) synced(e *Event, to []Action) []Action {
-	for k := range s.work {
-		if w := &s.work[k]; w.waiting && !e.Failed && !e.Own.Loaded {
-			w.alone = max(w.alone, e.Now.Mono+int64(firstWait)) // it answers, if slowly
-		}
+	if e.Failed && !s.failing {
+		s.alone = e.Now.Mono + s.spread(firstWait)
 	}
-	if took := e.Sent.Age(e.Now); took > Timeout && !e.Failed {
-		s.syncAt = e.Now.Mono
-		return to
-	}
-	s.syncAt = e.Now.Mono + s.spread(pollEvery)
-	s.failing = e.Failed
+	s.failing, s.syncAt = e.Failed, e.Now.Mono
 	if e.Failed {
 		s.unsent = nil // they come again: every refresh looks back
+		s.syncAt += s.spread(pollEvery)
 		return to
 	}
-	r := &e.Reply
-	own := &e.Own // as it is after what is done here
-	mono, wall, set := s.clock.read(e)
+	if e.Sent.Age(e.Now) > Timeout {
+		return to
+	}
+	r, own := &e.Reply, &e.Own // own: as it is after what is done here
+	mono, wall, underWay, set := s.clock.read(e)
 	if set {
-		s.base, s.tried = Base{}, Base{}
+		s.base = Base{}
 		s.work[Full].wanted = 0 // others are to be told again
+	}
+	if underWay != 0 {
+		to = append(to, Action{Type: Shift, Mono: underWay, Before: e.Now.Mono, UnderWay: true})
 	}
 	if mono != 0 || wall != 0 {
 		a := Action{Type: Shift, Mono: mono, Wall: wall, Before: s.clock.movedAt}
-		for _, i := range []*clock.Instant{
-			&own.Began, &own.Contact, &s.baseAt, &s.loadingAt, &s.triedAt,
-			&s.work[Full].was.Began, &s.work[Incremental].was.Contact,
-		} {
+		for _, i := range []*clock.Instant{&own.Began, &own.Contact, &s.baseAt, &s.work[Full].was.Began, &s.work[Incremental].was.Contact} {
 			*i = a.Shifted(*i)
 		}
 		s.unsent = slices.Clone(s.unsent)
@@ -171,17 +156,16 @@ func (s *State) synced(e *Event, to []Action) []Action {
 		to = append(to, a)
 	}
 	if s.clock.void != "" {
-		s.syncAt = e.Now.Mono
 		return to
 	}
+	s.syncAt += s.spread(pollEvery)
 	to = s.send(e, to)
 	to = s.takeBase(e, own, to)
 	to = s.takeEntries(e, own, to)
 	to = s.help(e, to)
 	for k := range s.work {
 		w := &s.work[k]
-		w.leased = r.Granted[k]
-		if w.leased {
+		if w.leased = r.Granted[k]; w.leased {
 			w.until = e.Sent.Mono + int64(s.cfg.Lease)
 		}
 		if w.demand && w.asking && w.wanted == 0 {
@@ -195,7 +179,10 @@ func (s *State) synced(e *Event, to []Action) []Action {
 			s.syncAt = min(s.syncAt, e.Now.Mono+s.spread(pollSoon))
 		}
 	}
-	return s.repair(e, own, to)
+	if w := &s.work[Full]; w.leased && !w.waiting && s.lost(e, own) {
+		to = s.publish(e, own, false, to)
+	}
+	return to
 }
 
 // send publishes what this replica has read before it asked. Only the store's clock
@@ -217,31 +204,20 @@ func (s *State) send(e *Event, to []Action) []Action {
 
 // takeBase takes what is published if it is later than what this replica has.
 func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
-	b, known := e.Reply.Base, s.seen
-	s.seen = b
-	if b == (Base{}) || b == s.base && own.Loaded && own.Began == s.baseAt || b == s.loading || s.clock.future(b.Began, e.Now) {
-		return to
+	b := e.Reply.Base
+	if b != s.seen {
+		s.seen, s.syncAt = b, e.Now.Mono // a lease is granted to those who know what there is
 	}
-	if b != known {
-		s.syncAt = e.Now.Mono // a lease is granted to those who know what there is
-	}
-	// The store's clock tells which of two is later, if own is published there.
-	at, shared := s.clock.instant(b.Began, e.Now), own.Loaded && own.Began == s.baseAt && s.base != (Base{})
-	switch {
-	case b == s.tried && own.Loaded && own.Began == s.triedAt: // nobody said that it was published
-		s.base, s.baseAt = b, own.Began
-	case shared && (b.Began <= s.base.Began || at.Mono <= own.Began.Mono):
-	case own.Loaded && !shared && at.Mono <= own.Began.Mono+slack: // it may be the earlier one
-	case own.Loaded && b.Name == s.base.Name && own.Began == s.baseAt && !own.Touched:
-		s.base, s.baseAt = b, at
-		own.Began = at
+	at, shares := s.clock.instant(b.Began, e.Now), s.shares(own)
+	switch later := at.Mono - own.Began.Mono; {
+	case b == (Base{}), s.clock.future(b.Began, e.Now):
+	case shares && (later <= 0 || b.Began <= s.base.Began), own.Loaded && !shares && later <= slack: // it may be the earlier one
+	case shares && b.Name == s.base.Name && !own.Touched:
+		s.base, s.baseAt, own.Began = b, at, at
 		to = append(to, Action{Type: Confirm, Base: b, At: at})
-	case b == s.broken && e.Now.Mono < s.brokenUntil, s.loading != (Base{}):
+	case s.loading != (Base{}), b == s.broken && e.Now.Mono < s.brokenUntil:
 	default:
-		if b != s.broken {
-			s.tries = 0
-		}
-		s.loading, s.loadingAt = b, at
+		s.loading = b
 		to = append(to, Action{Type: Load, Base: b, At: at})
 	}
 	return to
@@ -250,12 +226,11 @@ func (s *State) takeBase(e *Event, own *Own, to []Action) []Action {
 // takeEntries puts rows on top of what this replica has. One that has nothing
 // leaves them until it does, if there is a base to come.
 func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
-	r := &e.Reply
 	if !own.Loaded && s.loading != (Base{}) {
 		return to
 	}
 	var entries []Entry
-	for _, entry := range r.Entries {
+	for _, entry := range e.Reply.Entries {
 		entry.At, entry.Known = s.clock.instant(entry.Read, e.Now), s.clock.latest(entry.Ended, e.Now)
 		if own.Loaded && !s.clock.future(entry.Read, e.Now) && entry.At.Mono > own.Began.Mono+slack {
 			entries = append(entries, entry)
@@ -264,29 +239,19 @@ func (s *State) takeEntries(e *Event, own *Own, to []Action) []Action {
 	if len(entries) > 0 {
 		to = append(to, Action{Type: Apply, Entries: entries})
 	}
-	if s.cursor = r.Cursor; len(r.Entries) > 0 {
+	if s.cursor = e.Reply.Cursor; len(e.Reply.Entries) > 0 {
 		s.syncAt = e.Now.Mono
 	}
 	return to
 }
 
-// repair has this replica publish what it has, if the store has nothing, or
-// something older.
-func (s *State) repair(e *Event, own *Own, to []Action) []Action {
-	w := &s.work[Full]
-	need := own.Loaded && !s.publishing && s.loading == (Base{}) && !w.running &&
-		(s.seen == (Base{}) || (s.seen != s.base || own.Began != s.baseAt) &&
-			(s.clock.future(s.seen.Began, e.Now) || s.clock.instant(s.seen.Began, e.Now).Mono < own.Began.Mono-slack))
-	switch {
-	case !need:
-		s.repairing = false
-	case !s.repairing:
-		s.repairing, s.repairAt = true, e.Now.Mono+int64(float64(repairWithin)*s.rand())
-		s.syncAt = min(s.syncAt, s.repairAt)
-	case w.leased && !w.waiting:
-		return s.publish(e, own, false, to)
+// lost reports whether the store lacks what this replica has, or has what is older for certain.
+func (s *State) lost(e *Event, own *Own) bool {
+	if !own.Loaded || s.publishing || s.loading != (Base{}) || s.work[Full].running || e.Now.Mono < s.publishAt {
+		return false
 	}
-	return to
+	older := !s.clock.doubts(own.Began) && s.seen.Began < s.clock.stamp(own.Began, e.Now)-slack
+	return s.seen == (Base{}) || s.clock.future(s.seen.Began, e.Now) || older && (s.seen != s.base || !s.shares(own))
 }
 
 func (s *State) publish(e *Event, own *Own, same bool, to []Action) []Action {
@@ -294,24 +259,18 @@ func (s *State) publish(e *Event, own *Own, same bool, to []Action) []Action {
 	if same && s.base.Name != "" && s.seen == s.base {
 		b.Name = s.base.Name
 	}
-	s.publishing, s.tried, s.triedAt = true, b, own.Began
-	return append(to, Action{Type: Publish, Kind: Full, Base: b, At: own.Began, Epoch: s.clock.epoch})
+	s.publishing = true
+	return append(to, Action{Type: Publish, Kind: Full, Base: b, At: own.Began, Known: s.seen, Epoch: s.clock.epoch})
 }
 
 // help makes a full refresh due that another replica waits for and does not get.
 func (s *State) help(e *Event, to []Action) []Action {
-	wanted := e.Reply.Wanted
-	need := wanted > s.seen.Began && wanted != s.helped && !s.clock.future(wanted, e.Now) && !s.work[Full].waiting
-	switch {
-	case !need:
-		s.helping = false
-	case !s.helping:
-		s.helping, s.helpAt = true, e.Now.Mono+s.spread(helpAfter)
-	case e.Now.Mono >= s.helpAt && !e.Reply.Held[Full]:
-		s.helping, s.helped = false, wanted
-		to = append(to, Action{Type: Soon, Kind: Full})
+	r, newest := &e.Reply, max(s.seen.Began, s.clock.stamp(e.Own.Began, e.Now))
+	if r.Wanted <= newest+slack || r.Wanted == s.helped || r.Time < r.Wanted+int64(helpAfter) || r.Held[Full] || s.work[Full].waiting {
+		return to
 	}
-	return to
+	s.helped = r.Wanted
+	return append(to, Action{Type: Soon, Kind: Full})
 }
 
 // ran notes that a refresh has ended, and publishes what it has found.
@@ -324,42 +283,40 @@ func (s *State) ran(e *Event, to []Action) []Action {
 	case e.Kind == Full && !e.Failed && e.Own.Began != s.baseAt:
 		return s.publish(e, &e.Own, e.SameAs != (clock.Instant{}) && e.SameAs == s.baseAt, to)
 	default:
-		w.leased = false
-		keep := time.Duration(0)
+		a := Action{Type: Release, Kind: e.Kind}
 		if e.Failed {
-			keep = min(max(e.Again, s.cfg.Lease/2), 5*time.Minute)
+			a.Keep = min(max(e.Again, s.cfg.Lease/2), 5*time.Minute)
 		}
-		to = append(to, Action{Type: Release, Kind: e.Kind, Keep: keep})
+		w.leased, to = false, append(to, a)
 	}
 	return to
 }
 
-// loadsAgain reports whether a base that could not be read is worth another try
-// before this replica, which has nothing, refreshes instead: a store with much to
-// do is slow.
-func (s *State) loadsAgain(own *Own) bool {
-	return !own.Loaded && s.tries%loadTries != 0 && s.seen == s.broken
-}
-
-// loaded notes what became of a Load.
+// loaded notes what became of a Load. A replica that has nothing tries again before it
+// refreshes instead: a store with much to do is slow.
 func (s *State) loaded(e *Event) {
+	s.syncAt = e.Now.Mono
 	if e.Failed {
-		s.broken, s.brokenUntil = s.loading, e.Now.Mono+int64(loadAgain)
-		if s.tries++; s.loadsAgain(&e.Own) {
-			s.brokenUntil = e.Now.Mono + s.spread(pollEvery)
+		s.syncAt += s.spread(pollEvery)
+		if s.tries++; e.Own.Loaded || s.tries >= loadTries {
+			s.broken, s.brokenUntil, s.tries = s.loading, e.Now.Mono+int64(loadAgain), 0
 		}
-	} else if e.Own.Began == s.loadingAt {
-		s.base, s.baseAt = s.loading, s.loadingAt
+	} else if s.tries = 0; e.Own.Began == e.At {
+		s.base, s.baseAt = s.loading, e.At
 	}
 	s.loading = Base{}
-	s.syncAt = e.Now.Mono
 }
 
-// published notes what became of a Publish.
+// published notes what became of a Publish. If nobody knows, Own is not taken for what
+// is published: then it is read once more than it need be.
 func (s *State) published(e *Event) {
-	s.publishing, s.repairing, s.syncAt = false, false, e.Now.Mono
-	s.tried = e.Reply.Base // it may be there all the same
-	if !e.Failed && !e.Refused {
-		s.base, s.baseAt, s.seen, s.tried = e.Reply.Base, s.triedAt, e.Reply.Base, Base{}
+	s.publishing, s.syncAt = false, e.Now.Mono
+	switch {
+	case e.Failed:
+		s.publishAt = e.Now.Mono + s.spread(publishAgain)
+	case !e.Refused:
+		if s.seen = e.Reply.Base; e.Own.Began == e.At {
+			s.base, s.baseAt = s.seen, e.At
+		}
 	}
 }

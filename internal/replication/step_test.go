@@ -115,7 +115,7 @@ func TestOneListIsPublishedAtATime(t *testing.T) {
 	require.False(t, m.has(m.ran(granted), replication.Publish, replication.Full))
 
 	granted.Base = replication.Base{Name: "first", Began: first.Mono + int64(m.ago)}
-	done := m.tell(replication.Event{Type: replication.Published, Reply: replication.Reply{Base: granted.Base}}, granted)
+	done := m.tell(replication.Event{Type: replication.Published, At: first, Reply: replication.Reply{Base: granted.Base}}, granted)
 	for range 5 {
 		m.pass(time.Second)
 		done = append(done, m.tell(replication.Event{Type: replication.Tick}, granted)...)
@@ -170,6 +170,9 @@ func TestClocksThatDisagree(t *testing.T) {
 				for _, a := range actions {
 					switch a.Type {
 					case replication.Shift:
+						if a.UnderWay {
+							break
+						}
 						m.own.Began, m.own.Contact = a.Shifted(m.own.Began), a.Shifted(m.own.Contact)
 					case replication.Sync:
 						void = void || a.Void != ""
@@ -231,6 +234,39 @@ func TestRowsThatWereReadWhileTheMachineWasSuspended(t *testing.T) {
 			assert.LessOrEqual(t, appended[0].Read, atStore, "read from before it slept")
 			assert.Equal(t, int64(3), appended[0].From)
 			assert.Equal(t, int64(9), appended[0].To)
+		})
+	}
+}
+
+// What the store's clock said when a refresh was demanded, and when it began, is known
+// within the time of a call: nobody refreshes once more for that.
+func TestWhoHelps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name                string
+		wanted, store, here time.Duration // after which these lists began
+		helps               bool
+	}{
+		{"nobody has what is waited for", 10 * time.Second, 0, 0, true},
+		{"it is published", 10 * time.Second, 11 * time.Second, 0, false},
+		{"it is published, as far as clocks tell", 10 * time.Second, 10*time.Second - 50*time.Millisecond, 0, false},
+		{"it is on its way from here", 10 * time.Second, 0, 11 * time.Second, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, clock.Instant{Mono: int64(time.Hour), Wall: simEpoch})
+			start := m.now
+			began := start.Add(c.here)
+			m.own = replication.Own{Loaded: true, Began: began, Contact: began}
+			m.pass(12 * time.Second)
+			at := func(d time.Duration) int64 { return start.Mono + int64(m.ago+d) }
+			reply := replication.Reply{Base: replication.Base{Name: "base", Began: at(c.store)}, Wanted: at(c.wanted)}
+			helps := false
+			for range 10 {
+				helps = helps || m.has(m.tell(replication.Event{Type: replication.Tick}, reply), replication.Soon, replication.Full)
+				m.pass(time.Second)
+			}
+			assert.Equal(t, c.helps, helps)
 		})
 	}
 }

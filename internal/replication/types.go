@@ -41,6 +41,30 @@ const (
 	Margin = time.Duration(slack)
 )
 
+const (
+	// pollEvery is how often a replica asks how things stand, and pollSoon how
+	// often it does while somebody waits.
+	pollEvery = time.Second
+	pollSoon  = 200 * time.Millisecond
+
+	// helpAfter is how long a replica leaves a refresh that another one waits for
+	// to that one.
+	helpAfter = 3 * time.Second
+
+	// firstWait is how long a replica that has nothing goes on asking a store that
+	// does not answer any more: of many that start at once, each is slow.
+	firstWait = 10 * time.Second
+
+	// publishAgain is how long a base that could not be published is left alone.
+	publishAgain = 3 * time.Second
+
+	// loadAgain is how long a base that could not be read is left alone.
+	loadAgain = 30 * time.Second
+
+	// loadTries is how often in a row it is tried before that.
+	loadTries = 3
+)
+
 // A Base says which list is published, without its contents. The zero Base is
 // none.
 type Base struct {
@@ -96,7 +120,7 @@ type Event struct {
 	Sent  clock.Instant // of Synced: when the call began
 	Reply Reply         // of Synced
 
-	At    clock.Instant // of Read
+	At    clock.Instant // of Read; of Loaded and Published, as in the action
 	Entry Entry         // of Read, which ended now; its times are not set
 
 	Failed  bool
@@ -133,7 +157,7 @@ const (
 	Apply                     // put Entries on top
 	Publish                   // publish Own as Base; with a Name only that it was found unchanged
 	Append                    // publish Entry
-	Shift                     // add Mono and Wall to the instants of Own that are not after Before: they were measured anew
+	Shift                     // add Mono and Wall to the instants that are not after Before: they were measured anew
 )
 
 // Shifted returns the instant that a Shift makes of one.
@@ -156,12 +180,13 @@ type Action struct {
 	Entry   Entry
 
 	Mono, Wall, Before int64 // of Shift, in nanoseconds; Before on the monotonic clock
+	UnderWay           bool  // of Shift: only the beginnings of refreshes that have not ended
 
 	Epoch string // of Publish and Append: of the times in them; in another they are worth nothing
 
 	// Of Sync.
 	Cursor string
-	Known  Base        // as far as this replica has followed; leases are granted to those who know all
+	Known  Base        // as far as this replica has followed; leases are granted to those who know all. Of Publish too: it takes the place of that
 	Want   [Kinds]bool // leases to acquire or to renew
 	Raise  bool        // have others know that somebody waits for a full refresh
 	Void   string      // the store is to begin anew if its epoch is this: its clock was put back

@@ -29,6 +29,10 @@ type Generation struct {
 	// replica, and that nothing else says of: the zero instant if there are none.
 	RowsUntil clock.Instant
 
+	// ReadUntil is up to when the full refresh may have read: when it was applied here.
+	// The zero instant if it comes from a cache.
+	ReadUntil clock.Instant
+
 	// Above has for each user that the last full refresh has shown with a sequence
 	// above that from which an incremental refresh would have asked when it began,
 	// the highest such sequence; and for each who was removed shortly before, the
@@ -70,8 +74,10 @@ func (gen *Generation) Apply(rows *index.Builder, roles *index.RoleSpace, aliase
 func (gen *Generation) Shifted(by func(clock.Instant) clock.Instant) *Generation {
 	next := *gen
 	next.Contact, next.Verified, next.Refreshed = by(gen.Contact), by(gen.Verified), by(gen.Refreshed)
-	if gen.RowsUntil != (clock.Instant{}) {
-		next.RowsUntil = by(gen.RowsUntil)
+	for _, until := range []*clock.Instant{&next.RowsUntil, &next.ReadUntil} {
+		if *until != (clock.Instant{}) {
+			*until = by(*until)
+		}
 	}
 	next.Lately = gen.Lately.shifted(by)
 	if gen.Held == nil {
