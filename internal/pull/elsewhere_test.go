@@ -683,7 +683,7 @@ func TestShift(t *testing.T) {
 	gen.Refreshed = gen.Refreshed.Add(-30 * time.Second)
 	require.True(t, w.adopt(gen))
 	assert.NotContains(t, w.listed(), int64(21))
-	assert.False(t, newWorld(t, sharing).Shift(back), "there is no list")
+	assert.False(t, newWorld(t, sharing).Shift(back, false), "there is no list")
 }
 
 func TestShiftDuringAFullRefresh(t *testing.T) {
