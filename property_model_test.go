@@ -143,19 +143,19 @@ type propUser struct {
 // A propGate is what a gate may know: it changes only with a refresh that
 // succeeds, and with a restart.
 type propGate struct {
-	listed                 bool                       // whether there is a list
-	users                  map[int64]propUser         // who may enter, the held ones included
-	invalid                map[int64]bool             // who may not because of a bad record
-	held                   map[int64]propHold         // who is gone from the list
-	looks                  []time.Time                // full refreshes that are evidence of what is held, the last three
-	roles                  map[int64][]rolegate.Grant // of those who are listed, which are gone and count still
-	rolesSince, rolesKnown time.Time                  // when the last of them went, and until when the rest is known
-	lately                 propLately
-	cursor                 int64
-	asks                   *refresh.Cursor // from where increments go on; it has tests of its own
-	contact                time.Time
-	verified               time.Time // the last full refresh whose removals are all applied
-	refreshed              time.Time // the last full refresh
+	listed    bool                       // whether there is a list
+	users     map[int64]propUser         // who may enter, the held ones included
+	invalid   map[int64]bool             // who may not because of a bad record
+	held      map[int64]propHold         // who is gone from the list
+	looks     []time.Time                // full refreshes that are evidence of what is held, the last three
+	roles     map[int64][]rolegate.Grant // of those who are listed, which are gone and count still
+	rolesAt   map[int64]propLost         // of each of them
+	lately    propLately
+	cursor    int64
+	asks      *refresh.Cursor // from where increments go on; it has tests of its own
+	contact   time.Time
+	verified  time.Time // the last full refresh whose removals are all applied
+	refreshed time.Time // the last full refresh
 
 	// What is stored is at least as new as this.
 	stored        bool
@@ -166,6 +166,10 @@ type propGate struct {
 // A propHold is a user who is gone from the list: since a full refresh of when, and the last
 // one that listed them.
 type propHold struct{ since, listed time.Time }
+
+// A propLost is a user who has lost roles that count still: when the last of them went, and until
+// when the rest is known.
+type propLost struct{ since, known time.Time }
 
 // A propLately is what was taken away within half an hour, and when: who is gone, who has
 // lost all their roles, and who has lost which role altogether. What was held does not
@@ -328,7 +332,7 @@ func (g *propGate) refresh(after int64, news []rolegate.Record, broken bool, now
 	} else {
 		g.asks.Regressed(clock.Read())
 	}
-	g.guardRoles(&before, said, now, false)
+	g.guardRoles(&before, said, now, func(int64) bool { return false })
 	if !g.holds() {
 		g.looks = nil
 	}
@@ -391,7 +395,7 @@ func (g *propGate) full(w propFull) propOutcome {
 		}
 		next.lately = g.lately.recent(w.started)
 		held := g.guard(&next, w.started, accepted)
-		next.guardRoles(g, nil, w.started, accepted || len(g.roles) > 0 && next.believes(g.rolesSince, w.started))
+		next.guardRoles(g, nil, w.started, func(id int64) bool { return accepted || next.believes(g.rolesAt[id].since, w.started) })
 		for id, hold := range held {
 			next.users[id], next.held[id] = g.users[id], hold
 		}
@@ -399,6 +403,9 @@ func (g *propGate) full(w propFull) propOutcome {
 	next.cursor = g.asks.Full(w.at, clock.Read(), w.tail, g.gone(&next))
 	if next.holds() {
 		next.verified = g.verified
+		if known := next.rolesAll().known; len(next.held) == 0 && known.After(next.verified) {
+			next.verified = known
+		}
 	} else {
 		next.looks = nil
 	}
@@ -522,8 +529,8 @@ func propReal(grants []rolegate.Grant) []rolegate.Grant {
 
 // guardRoles gives users back what they have lost in a refresh that may be broken. said
 // is what an incremental refresh has said, nil for a full refresh; believed is whether enough
-// full refreshes have seen what was held before.
-func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now time.Time, believed bool) {
+// full refreshes have seen what was held of a user before.
+func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now time.Time, believed func(id int64) bool) {
 	lost, again := map[int64][]rolegate.Grant{}, map[int64][]rolegate.Grant{}
 	had := 0
 	for id, u := range before.users {
@@ -599,7 +606,7 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 			somebody[grant.RoleCode] = true
 		}
 	}
-	roles, news, still := map[int64][]rolegate.Grant{}, false, false
+	roles, news, still := map[int64][]rolegate.Grant{}, map[int64]bool{}, map[int64]bool{}
 	for id, grants := range lost {
 		all, guarded := len(propReal(g.users[id].grants)) == 0, false
 		for _, grant := range grants {
@@ -610,9 +617,9 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 					g.lately.roles[propRole{id, grant.RoleCode}] = now
 				}
 				continue
-			case !(was && believed):
+			case !(was && believed(id)):
 				roles[id] = append(roles[id], grant)
-				news, still = news || !was, still || was
+				news[id], still[id] = news[id] || !was, still[id] || was
 			}
 			guarded = true
 		}
@@ -624,29 +631,42 @@ func (g *propGate) guardRoles(before *propGate, said map[int64]propSaid, now tim
 		g.lately.sizes = append(g.lately.sizes, propSize{now, len(before.users)})
 	}
 	for id, grants := range again {
-		roles[id], still = append(roles[id], grants...), true
+		roles[id], still[id] = append(roles[id], grants...), true
 	}
 	for id, grants := range before.roles {
 		if _, spoken := said[id]; said != nil && !spoken {
-			roles[id], still = grants, true
+			roles[id], still[id] = grants, true
 		}
 	}
-	g.roles, g.rolesSince, g.rolesKnown = nil, time.Time{}, time.Time{}
+	g.roles, g.rolesAt = nil, nil
 	if len(roles) == 0 {
 		return
 	}
-	g.roles, g.rolesSince, g.rolesKnown = map[int64][]rolegate.Grant{}, now, before.refreshed
-	if still {
-		g.rolesKnown = before.rolesKnown
-		if !news {
-			g.rolesSince = before.rolesSince
+	g.roles, g.rolesAt = map[int64][]rolegate.Grant{}, map[int64]propLost{}
+	for id, grants := range roles {
+		u, at := g.users[id], propLost{now, before.refreshed}
+		if still[id] {
+			at.known = before.rolesAt[id].known
+			if !news[id] {
+				at.since = before.rolesAt[id].since
+			}
+		}
+		u.grants = propGrants(slices.Concat(u.grants, grants))
+		g.users[id], g.roles[id], g.rolesAt[id] = u, propGrants(grants), at
+	}
+}
+
+// rolesAll are the two times of all users who have lost roles that count still.
+func (g *propGate) rolesAll() (all propLost) {
+	for _, at := range g.rolesAt {
+		if all.known.IsZero() || at.known.Before(all.known) {
+			all.known = at.known
+		}
+		if at.since.After(all.since) {
+			all.since = at.since
 		}
 	}
-	for id, grants := range roles {
-		u := g.users[id]
-		u.grants = propGrants(slices.Concat(u.grants, grants))
-		g.users[id], g.roles[id] = u, propGrants(grants)
-	}
+	return all
 }
 
 // store notes that what is known now will be stored.
@@ -657,6 +677,10 @@ func (g *propGate) restart(usable bool, now time.Time) {
 	g.stored = g.stored && usable
 	if !g.stored || now.Sub(g.refreshed) > propExpireAfter {
 		*g = propGate{stored: g.stored, refreshed: g.refreshed}
+	}
+	all := g.rolesAll() // these are what is stored
+	for id := range g.rolesAt {
+		g.rolesAt[id] = all
 	}
 	g.asks, g.lately = propCursor(), propLately{}
 }
@@ -744,7 +768,7 @@ func (g *propGate) knownFor(id int64) time.Time {
 		return hold.listed
 	}
 	if len(g.roles[id]) > 0 {
-		return g.rolesKnown
+		return g.rolesAt[id].known
 	}
 	return g.refreshed
 }

@@ -37,19 +37,19 @@ func (h *HeldRemovals) doubt(gone map[int64]struct{}, before *Generation, l Limi
 }
 
 // verifiedDespite returns up to when all is known that was taken away, while the removal
-// of users is in doubt: up to when the last full refresh began that saw all of them
-// listed.
+// of users is in doubt, or a loss of roles is held: up to when the last full refresh began
+// that saw all of them listed, or with these roles.
 func (h *HeldRemovals) verifiedDespite(before clock.Instant) clock.Instant {
-	if h.Cause != HeldByDoubt || h.LostRoles() > 0 {
+	if h.Cause != HeldByDoubt && len(h.Users) > 0 {
 		return before
 	}
-	listed := clock.Instant{}
+	known := h.GrantsKnown
 	for _, u := range h.Users {
-		if listed == (clock.Instant{}) || u.Listed.Mono < listed.Mono {
-			listed = u.Listed
+		if known == (clock.Instant{}) || u.Listed.Mono < known.Mono {
+			known = u.Listed
 		}
 	}
-	return clock.Later(before, listed)
+	return clock.Later(before, known)
 }
 
 // Beside returns a base of another replica with what is known here of those whose removal
@@ -77,7 +77,7 @@ func (gen *Generation) Beside(before *Generation, gone func(id int64) bool, role
 		held.noteSince(u.Missing)
 	}
 	if held.LostRoles() > 0 {
-		held.noteSince(held.GrantsSince)
+		held.Grants.Each(func(id int64, _ index.Place, _ bool) { held.noteSince(held.lost(id).Since) })
 	} else if len(held.Users) == 0 {
 		next.Verified = gen.Refreshed
 	}

@@ -40,9 +40,11 @@ type HeldRemovals struct {
 	// Grants has of each user whose loss of roles is held the grants that are,
 	// nil if there is none; they are among the user's grants in the index too.
 	// GrantsSince is when a refresh first saw the latest of them gone, and
-	// GrantsKnown up to when all that was taken away of the others is known.
+	// GrantsKnown up to when all that was taken away of the others is known. Lost has
+	// both of each user; the two of all count for who is not in it, as after a restart.
 	Grants                   *index.Table
 	GrantsSince, GrantsKnown clock.Instant
+	Lost                     map[int64]LostGrants
 
 	name *digest // nil if it is made anew each time
 }
@@ -57,6 +59,12 @@ type digest struct {
 type HeldUser struct {
 	Missing clock.Instant // when the full refresh began that first saw the user gone
 	Listed  clock.Instant // when the last one began that saw the user listed
+}
+
+// LostGrants are the two times of a user whose loss of roles is held.
+type LostGrants struct {
+	Since clock.Instant // when a refresh first saw the latest of the grants gone
+	Known clock.Instant // up to when all that was taken away of the user is known but for these
 }
 
 // The causes of a hold.
@@ -89,6 +97,14 @@ func (h *HeldRemovals) LostRoles() int {
 		return 0
 	}
 	return h.Grants.Users
+}
+
+// lost returns the two times of a user whose loss of roles is held.
+func (h *HeldRemovals) lost(id int64) LostGrants {
+	if times, ok := h.Lost[id]; ok {
+		return times
+	}
+	return LostGrants{h.GrantsSince, h.GrantsKnown}
 }
 
 // heldGrants returns the grants of a user whose loss is held.
@@ -234,7 +250,7 @@ func (l Limits) NextLook(h *HeldRemovals, now clock.Instant) time.Duration {
 		sooner(u.Missing)
 	}
 	if h.LostRoles() > 0 {
-		sooner(h.GrantsSince)
+		h.Grants.Each(func(id int64, _ index.Place, _ bool) { sooner(h.lost(id).Since) })
 	}
 	return min(next, max(left, l.ConfirmAfter), l.ResyncEvery)
 }

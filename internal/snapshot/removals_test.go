@@ -442,6 +442,36 @@ func TestMoreRolesAreLost(t *testing.T) {
 	}
 }
 
+// Where roles are lost one after the other, those that were lost first do not wait until
+// the last may go, and what was taken away comes to be known.
+func TestRolesThatAreLostOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	s := begin(t, users(100, "teacher"))
+	bare := func(n int64) list {
+		l := users(100, "teacher")
+		for id := range n {
+			l[id+1] = nil
+		}
+		return l
+	}
+	s.after(5*time.Minute).refresh(bare(40), snapshot.RemovalContext{})
+	require.Equal(t, [3]int{100, 0, 40}, s.counts())
+	verified := s.gen.Verified
+	for n := range int64(2) {
+		s.after(5*time.Minute).refresh(bare(60+20*n), snapshot.RemovalContext{})
+		require.Equal(t, [3]int{100, 0, int(60 + 20*n)}, s.counts())
+		require.Equal(t, verified, s.gen.Verified)
+	}
+	second := s.gen.KnownFor(80)
+	s.after(5*time.Minute).refresh(bare(90), snapshot.RemovalContext{})
+	assert.Equal(t, [3]int{100, 0, 50}, s.counts())
+	assert.Empty(t, s.has(40))
+	assert.Equal(t, []string{"teacher"}, s.has(41))
+	assert.Equal(t, s.gen.KnownFor(41), s.gen.Verified)
+	assert.Greater(t, second.Mono, s.gen.Verified.Mono)
+	assert.Greater(t, s.gen.Verified.Mono, verified.Mono)
+}
+
 // What a full refresh and an incremental one make of lost roles.
 func TestLostRoles(t *testing.T) {
 	t.Parallel()

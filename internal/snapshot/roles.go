@@ -128,11 +128,9 @@ func massLoss(users int, lately func() int, before, after *Generation, l Limits)
 // refreshes have seen.
 func (h *HeldRemovals) holdRoles(lost map[int64][]index.Grant, before *Generation, l Limits, c RemovalContext, accepted bool) error {
 	last := before.Held
-	confirmed := accepted || last.LostRoles() > 0 && h.agrees(last.GrantsSince, l, c.Started)
-	news := false
 	for id, grants := range lost {
 		was := last.heldGrants(id)
-		if confirmed {
+		if was.Len() > 0 && (accepted || h.agrees(last.lost(id).Since, l, c.Started)) {
 			grants = slices.DeleteFunc(grants, func(g index.Grant) bool { return contains(was, g) })
 		}
 		if len(grants) == 0 {
@@ -140,47 +138,53 @@ func (h *HeldRemovals) holdRoles(lost map[int64][]index.Grant, before *Generatio
 			continue
 		}
 		lost[id] = grants
-		news = news || slices.ContainsFunc(grants, func(g index.Grant) bool { return !contains(was, g) })
 	}
-	return h.setGrants(lost, nil, before, c.Started, news)
+	return h.setGrants(lost, nil, before, c.Started)
 }
 
 // setGrants makes the grants whose loss is held those in lost, and, if changed is
-// not nil, those that were held before of users who are not in it. news says that
-// there are others than before.
-func (h *HeldRemovals) setGrants(lost map[int64][]index.Grant, changed *index.Table, before *Generation, now clock.Instant, news bool) (err error) {
+// not nil, those that were held before of users who are not in it. Each user has times
+// of their own: where roles are lost one after the other, the first are not held until
+// the last may go.
+func (h *HeldRemovals) setGrants(lost map[int64][]index.Grant, changed *index.Table, before *Generation, now clock.Instant) (err error) {
 	last := before.Held
-	still := false // something is held that was before
+	h.GrantsSince, h.GrantsKnown, h.Lost = clock.Instant{}, clock.Instant{}, map[int64]LostGrants{}
 	b := index.NewCopier(0, nil)
+	put := func(id int64, times LostGrants) {
+		h.Lost[id] = times
+		if h.GrantsKnown == (clock.Instant{}) || times.Known.Mono < h.GrantsKnown.Mono {
+			h.GrantsKnown = times.Known
+		}
+		if h.GrantsSince == (clock.Instant{}) || times.Since.Mono > h.GrantsSince.Mono {
+			h.GrantsSince = times.Since
+		}
+		h.noteSince(times.Since)
+	}
 	for id, grants := range lost {
 		b.Put(&index.Row{ID: id, Grants: index.SortGrants(slices.Clone(grants))})
-		still = still || slices.ContainsFunc(grants, func(g index.Grant) bool { return contains(last.heldGrants(id), g) })
+		was, times := last.heldGrants(id), LostGrants{now, before.Refreshed}
+		if slices.ContainsFunc(grants, func(g index.Grant) bool { return contains(was, g) }) {
+			times.Known = last.lost(id).Known
+			if !slices.ContainsFunc(grants, func(g index.Grant) bool { return !contains(was, g) }) {
+				times.Since = last.lost(id).Since
+			}
+		}
+		put(id, times)
 	}
 	if changed != nil && last.LostRoles() > 0 {
 		last.Grants.Each(func(id int64, at index.Place, _ bool) {
 			if _, ok := changed.Place(id); !ok {
 				b.Copy(last.Grants, at)
-				still = true
+				put(id, last.lost(id))
 			}
 		})
 	}
+	h.Grants = nil
 	t, err := b.Finish()
-	if err != nil {
-		return err
+	if err == nil && t.Users > 0 {
+		h.Grants = t
 	}
-	h.Grants, h.GrantsSince, h.GrantsKnown = nil, clock.Instant{}, clock.Instant{}
-	if t.Users == 0 {
-		return nil
-	}
-	h.Grants, h.GrantsSince, h.GrantsKnown = t, now, before.Refreshed
-	if still {
-		h.GrantsKnown = last.GrantsKnown
-		if !news {
-			h.GrantsSince = last.GrantsSince
-		}
-	}
-	h.noteSince(h.GrantsSince)
-	return nil
+	return err
 }
 
 // putBack puts users into a generation's index: those in kept, and the grants of
@@ -230,7 +234,6 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 	if len(lost) == 0 && !spoken {
 		return nil
 	}
-	news := len(lost) > 0
 	for id, grants := range again {
 		lost[id] = append(lost[id], grants...)
 	}
@@ -239,7 +242,7 @@ func (gen *Generation) HoldLostRoles(before *Generation, changes *index.Table, l
 		*held = *gen.Held
 	}
 	held.name = &digest{}
-	if err := held.setGrants(lost, changes, before, now, news); err != nil {
+	if err := held.setGrants(lost, changes, before, now); err != nil {
 		return err
 	}
 	gen.Held = held.orNil()

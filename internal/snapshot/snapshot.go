@@ -49,7 +49,7 @@ func (gen *Generation) KnownFor(id int64) clock.Instant {
 			return u.Listed
 		}
 		if gen.Held.heldGrants(id).Len() > 0 {
-			return gen.Held.GrantsKnown
+			return gen.Held.lost(id).Known
 		}
 	}
 	return gen.Refreshed
@@ -96,6 +96,10 @@ func (gen *Generation) Shifted(by func(clock.Instant) clock.Instant) *Generation
 	held.Users = maps.Clone(held.Users)
 	for id, u := range held.Users {
 		held.Users[id] = HeldUser{Missing: by(u.Missing), Listed: by(u.Listed)}
+	}
+	held.Lost = maps.Clone(held.Lost)
+	for id, times := range held.Lost {
+		held.Lost[id] = LostGrants{Since: by(times.Since), Known: by(times.Known)}
 	}
 	next.Held = &held
 	return &next
