@@ -141,7 +141,10 @@ func (w *mktWorld) took(p *mktPull) {
 		} else {
 			person.sent = max(person.sent, row.seq)
 		}
-		if row.cleared && (!p.full || person.changed > w.clearedSince-5*time.Minute) {
+		// The shrink guard compares with what was known, and few are not too many: it
+		// holds nothing of the first list, and of others only what a whole list lacks.
+		few := !p.full || p.start < w.clearedSince || w.known == simForever
+		if row.cleared && (few || person.changed > w.clearedSince-5*time.Minute) {
 			person.blurred = true
 		}
 	}
@@ -153,6 +156,9 @@ func (w *mktWorld) endPull(p *mktPull, err error, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p.end, p.err, p.over, p.rows = w.now(), err, over, nil
+	if err == nil {
+		w.known = min(w.known, p.end)
+	}
 	p.changes = w.changes - p.changes
 }
 

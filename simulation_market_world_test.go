@@ -203,12 +203,13 @@ type mktWorld struct {
 	counts       map[string]int
 	pulls        [2][]*mktPull // full, incremental
 	clearedSince moment
+	known        moment // when the gate has had its first list
 }
 
 func newMktWorld(seed uint64, rules mktRules) *mktWorld {
 	w := &mktWorld{
 		seed: seed, rules: rules, began: time.Now(), rng: rand.New(rand.NewPCG(seed, 11)),
-		sequence: rules.first - 1, counts: map[string]int{}, tied: simEver, cleared: simEver, clearedSince: simEver, lastSeq: simEver, widestTie: 1,
+		sequence: rules.first - 1, counts: map[string]int{}, tied: simEver, cleared: simEver, clearedSince: simEver, known: simForever, lastSeq: simEver, widestTie: 1,
 	}
 	for range rules.users {
 		w.arrives(simEver, uint8(w.rng.IntN(1<<mktThings)))
