@@ -241,7 +241,7 @@ func (g *mktGate) unknownGain(p *mktPerson, th int) bool {
 	if g.w.rules.lag > 0 {
 		gained = max(gained, p.moved)
 	}
-	if g.w.rules.lag >= time.Minute && p.below && g.taken(p) {
+	if lag := g.w.rules.lag; lag >= time.Minute && p.below && g.taken(p) || lag > mktLookBack && g.takenAtTheEnd(p) {
 		return true
 	}
 	return g.unknown(gained, p.quietlyGained[th] || g.w.rules.lag > 0 && p.below)
@@ -264,6 +264,26 @@ func (g *mktGate) taken(p *mktPerson) (out bool) {
 		case out && !pull.lagged:
 			lists = min(lists, pull.start)
 			out = pull.start < lists+minute
+		}
+	}
+	return out
+}
+
+// takenAtTheEnd reports whether two full refreshes have shown a list that ends before
+// whoever had the highest sequence, and no two since then have listed them: a server that
+// lags by more than refreshes look back may take them out so.
+func (g *mktGate) takenAtTheEnd(p *mktPerson) (out bool) {
+	ends, lists := simForever, simForever
+	for _, pull := range g.w.pulls[0] {
+		switch {
+		case pull.start <= p.moved || pull.err != nil || pull.end > g.now:
+		case pull.shown[p.id] == p.seq:
+			if lists = min(lists, pull.start); pull.start >= lists+54*time.Second {
+				return false
+			}
+		case pull.most < p.seq:
+			ends = min(ends, pull.start)
+			out = out || pull.start >= ends+18*time.Second // a third of a minute, and timers are jittered
 		}
 	}
 	return out

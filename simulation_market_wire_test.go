@@ -71,6 +71,7 @@ type mktPull struct {
 	lagged     bool            // it has met with the server that lags
 	endLags    bool            // with its last request
 	shown      map[int64]int64 // of a full one: the sequences of the rows, by user
+	most       int64           // the highest of these
 	rows       []mktRow        // of the page that was sent last
 }
 
@@ -138,6 +139,7 @@ func (w *mktWorld) took(p *mktPull) {
 		person := w.person(row.id)
 		if p.full {
 			p.shown[row.id] = max(p.shown[row.id], row.seq)
+			p.most = max(p.most, row.seq)
 		} else {
 			person.sent = max(person.sent, row.seq)
 		}

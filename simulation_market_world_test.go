@@ -489,8 +489,8 @@ func (w *mktWorld) transact(at moment) {
 	w.later(at+takes, func(now moment) {
 		w.change(now, p, seq, func() { p.late, p.roles = false, roles })
 		p.below = true
-		if takes < mktLookBack-time.Second && w.rules.lag == 0 {
-			return
+		if takes < mktLookBack-time.Second && w.rules.lag == 0 && at >= w.known {
+			return // it was not under way when the gate got its first list
 		}
 		for th := range mktThings {
 			if p.gained[th] == now {
