@@ -43,7 +43,7 @@ type State struct {
 
 	syncing, failing, publishing bool
 
-	alone     int64 // when a replica that has nothing does not wait any more for a store that fails
+	alone     int64 // when a store that fails is not waited for any more, for a base
 	syncAt    int64
 	publishAt int64 // not again before that what was lost
 	helped    int64 // the demand that was helped last

@@ -70,7 +70,8 @@ func (s *State) settle(e *Event, to []Action) []Action {
 		case s.satisfied(Kind(k), &e.Own):
 			*w = work{leased: w.leased, until: w.until}
 			to = append(to, Action{Type: Skip, Kind: Kind(k)})
-		case w.leased && !busy, e.Now.Mono >= w.bound, s.failing && (e.Own.Loaded || w.demand || e.Now.Mono >= s.alone):
+		case w.leased && !busy, e.Now.Mono >= w.bound,
+			s.failing && (w.demand || e.Now.Mono >= s.alone || e.Own.Loaded && (Kind(k) == Incremental || s.loading == (Base{}))):
 			w.running = true
 			to = append(to, Action{Type: Run, Kind: Kind(k)})
 		}
@@ -124,7 +125,7 @@ func (s *State) sync(e *Event, to []Action) []Action {
 // synced takes in what the store has answered.
 func (s *State) synced(e *Event, to []Action) []Action {
 	if e.Failed && !s.failing {
-		s.alone = e.Now.Mono + s.spread(firstWait)
+		s.alone = e.Now.Mono + s.spread(failTime)
 	}
 	s.failing, s.syncAt = e.Failed, e.Now.Mono
 	if e.Failed {
@@ -161,8 +162,7 @@ func (s *State) synced(e *Event, to []Action) []Action {
 	s.syncAt += s.spread(pollEvery)
 	to = s.send(e, to)
 	to = s.takeBase(e, own, to)
-	to = s.takeEntries(e, own, to)
-	to = s.help(e, to)
+	to = s.help(e, s.takeEntries(e, own, to))
 	for k := range s.work {
 		w := &s.work[k]
 		if w.leased = r.Granted[k]; w.leased {

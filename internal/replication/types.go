@@ -51,9 +51,9 @@ const (
 	// to that one.
 	helpAfter = 3 * time.Second
 
-	// firstWait is how long a replica that has nothing goes on asking a store that
-	// does not answer any more: of many that start at once, each is slow.
-	firstWait = 10 * time.Second
+	// failTime is how long a base is waited for from a store that does not answer any
+	// more: when many start at once, or read a new base, it is slow for each.
+	failTime = 10 * time.Second
 
 	// publishAgain is how long a base that could not be published is left alone.
 	publishAgain = 3 * time.Second
