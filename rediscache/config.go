@@ -14,8 +14,8 @@ import (
 // A Config says which Redis is shared, and how.
 type Config struct {
 	// Client is the app's own: a *redis.Client, with or without Sentinel, or a
-	// *redis.ClusterClient. The Cache uses at most two of its connections at once,
-	// and does not close it.
+	// *redis.ClusterClient. At rest the Cache uses at most two of its connections, and
+	// some more while it reads or writes a list. It does not close it.
 	Client redis.UniversalClient
 
 	// Secret keeps what is stored from being read or forged by whoever else

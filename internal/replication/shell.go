@@ -60,8 +60,8 @@ func Start(cfg Config, seed uint64, store Store, host Host, now func() clock.Ins
 	return s
 }
 
-// Close leaves the group, gives the leases back and waits for that, but not
-// longer than half a second. Closing again is harmless.
+// Close leaves the group, gives the leases back and waits for that, for each no
+// longer than [leaveTime]. Closing again is harmless.
 func (s *Shell) Close() {
 	s.cancel()
 	s.done.Wait()

@@ -31,8 +31,9 @@ type Config struct {
 }
 
 const (
-	// Timeout is how long a call may take. An answer that comes later says too
-	// little about the time: the process may have been paused.
+	// Timeout is how long a call may take that neither reads nor writes a base. An
+	// answer that comes later says too little about the time: the process may have
+	// been paused.
 	Timeout = 2 * time.Second
 
 	// Margin is by how much later than a base a row must have been read to be put
@@ -61,7 +62,7 @@ const (
 	// loadAgain is how long a base that could not be read is left alone.
 	loadAgain = 30 * time.Second
 
-	// loadTries is how often in a row it is tried before that.
+	// loadTries is how often in a row a replica that has nothing tries it before that.
 	loadTries = 3
 )
 
@@ -118,7 +119,7 @@ type Event struct {
 	Self   bool // of Due: a refresh of another replica does not do
 
 	Sent  clock.Instant // of Synced: when the call began
-	Reply Reply         // of Synced
+	Reply Reply         // of Synced; of Published only the Base, as it is published
 
 	At    clock.Instant // of Read; of Loaded and Published, as in the action
 	Entry Entry         // of Read, which ended now; its times are not set
@@ -131,14 +132,14 @@ type Event struct {
 
 // A Reply is what the store answers to a Sync, all of one moment.
 type Reply struct {
-	Time    int64   // of the store's clock, in nanoseconds
-	Epoch   string  // another one says that the store has begun anew, or that its clock was put back
-	Base    Base    // what is published
-	Entries []Entry // those after the cursor
-	Cursor  string  // of the last entry in Entries, or else as it was
-	More    bool    // there are more entries than in Entries
-	Wanted  int64   // somebody waits for a base that began at this time or later
-	Held    [Kinds]bool
+	Time    int64       // of the store's clock, in nanoseconds
+	Epoch   string      // another one says that the store has begun anew, or that its clock was put back
+	Base    Base        // what is published
+	Entries []Entry     // those after the cursor
+	Cursor  string      // of the last entry in Entries, or else as it was
+	More    bool        // there are more entries than in Entries
+	Wanted  int64       // somebody waits for a base that began at this time or later
+	Held    [Kinds]bool // nobody else gets that lease now: another replica holds it, or a Release keeps it
 	Granted [Kinds]bool // this replica has that lease: it was granted, or renewed
 }
 
@@ -151,7 +152,7 @@ const (
 	Run                       // let the loop refresh Kind
 	Skip                      // tell the loop that another replica has refreshed Kind
 	Soon                      // make a refresh of Kind due: another replica waits for one
-	Release                   // give the lease of Kind back, in Keep
+	Release                   // give the lease of Kind back; nobody is to have it for Keep
 	Load                      // read the contents of Base, and take them as begun At, unless Own is later by then
 	Confirm                   // the base of Own was found unchanged by a full refresh that began At
 	Apply                     // put Entries on top
