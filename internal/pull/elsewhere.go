@@ -116,7 +116,7 @@ func (p *Puller) Apply(e replication.Entry, rows []snapshot.Row) error {
 			return err
 		}
 	}
-	if !list.settle() {
+	if !list.table.Settle(p.Roles) {
 		return p.tooManyRoles()
 	}
 	_, err := p.put(list, e.At, e.From, e.Complete && moves, moves)

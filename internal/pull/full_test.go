@@ -383,62 +383,18 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// Who is repaired while the list is read is shown as they were and, on a later page, as
-// they are. A list that has both on one page says two things of them: which of the two is
-// so, a full refresh soon says.
+// Who is repaired while the list is read is shown as they were and as they are. Which of
+// the two is so, a full refresh soon says.
 func TestWhoIsRepairedWhileTheListIsRead(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		name   string
-		pages  [][]record
-		listed bool
-		due    []refresh.Kind
-	}{
-		{"on a later page", [][]record{{user(1, 1, "a"), bad(2, 2)}, {user(2, 3, "a")}}, true, nil},
-		{"on a page after one that repeats the last user", [][]record{{user(1, 1, "a"), bad(2, 2)}, {bad(2, 2), user(3, 3, "a")}, {user(2, 4, "a")}}, true, nil},
-		{"twice", [][]record{{bad(2, 2)}, {user(2, 3, "b")}, {user(2, 4, "a")}}, true, nil},
-		{"and broken again", [][]record{{bad(2, 2)}, {user(2, 3, "a")}, {bad(2, 4)}}, false, nil},
-		{"on the same page", [][]record{{user(1, 1, "a"), bad(2, 2), user(2, 3, "a")}}, false, []refresh.Kind{refresh.Full}},
-		{"by a record with the same sequence", [][]record{{bad(2, 2)}, {user(2, 2, "a")}}, false, nil},
-		{"by an older one", [][]record{{bad(2, 2)}, {user(2, 1, "a")}}, false, nil},
-		{"without a sequence that could be read", [][]record{{bad(2, 0)}, {user(2, 3, "a")}}, false, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			_, err := w.shows(c.pages...).full()
-			require.NoError(t, err)
-			assert.Equal(t, c.listed, w.listed()[2] != nil)
-			if c.listed {
-				assert.Equal(t, []string{"a"}, w.listed()[2])
-			}
-			assert.Equal(t, c.due, w.due)
-			_, err = w.shows([]record{user(1, 1, "a"), user(2, 4, "a")}).full()
-			require.NoError(t, err)
-			assert.Contains(t, w.listed(), int64(2))
-		})
-	}
-}
-
-// The pages of an incremental refresh may be published together.
-func TestWhoIsRepairedBetweenPagesThatArePublishedTogether(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, sharing, func(w *world, c *pull.Config) {
-		c.Clock = func() clock.Instant { return w.pass(10 * time.Millisecond).at } // to publish takes a while
-	}).open(users(3)...)
-	_, err := w.shows([]record{user(1, 4, "a")}, []record{bad(2, 5), bad(3, 6)}, []record{user(2, 7, "a")}).increment()
+	w := newWorld(t)
+	_, err := w.shows([]record{user(1, 1, "a"), bad(2, 2)}, []record{user(2, 3, "a")}).full()
 	require.NoError(t, err)
-	assert.Equal(t, []string{"a"}, w.listed()[2])
-	assert.NotContains(t, w.listed(), int64(3))
-	var invalid []int64
-	for _, s := range w.shared {
-		for _, row := range s.rows {
-			if row.Invalid {
-				invalid = append(invalid, row.ID)
-			}
-		}
-	}
-	assert.Equal(t, []int64{3}, invalid, "what other replicas get")
+	assert.NotContains(t, w.listed(), int64(2))
+	assert.Equal(t, []refresh.Kind{refresh.Full}, w.due)
+	_, err = w.shows([]record{user(1, 1, "a"), user(2, 3, "a")}).full()
+	require.NoError(t, err)
+	assert.Contains(t, w.listed(), int64(2))
 }
 
 // Rows of a page that was asked for before a full refresh began do not go on top of it. So

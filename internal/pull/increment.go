@@ -104,7 +104,6 @@ func (i *increment) begin() {
 // pageEnded publishes what was read, at once as long as that costs little, and
 // at least every second.
 func (i *increment) pageEnded(ctx context.Context) error {
-	i.rows.page++
 	if wait := min(time.Second, 4*i.took); i.last != (clock.Instant{}) && i.last.Age(i.p.Clock()) < wait {
 		return nil
 	}
@@ -118,9 +117,7 @@ func (i *increment) publish(ctx context.Context, last bool) error {
 	if len(i.rows.sequences) == 0 && i.rows.unreadable == 0 && !last {
 		return nil
 	}
-	if !i.rows.settle() {
-		return i.p.tooManyRoles()
-	}
+	i.rows.settle()
 	complete, err := i.put(ctx, last)
 	if err != nil {
 		return err
@@ -140,6 +137,9 @@ func (i *increment) publish(ctx context.Context, last bool) error {
 
 func (i *increment) put(ctx context.Context, last bool) (complete bool, err error) {
 	p := i.p
+	if !i.rows.table.Settle(p.Roles) {
+		return false, p.tooManyRoles()
+	}
 	if err := p.Now.Lock(ctx); err != nil {
 		return false, err
 	}

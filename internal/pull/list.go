@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/rolegate/rolegate/internal/clock"
@@ -33,22 +32,12 @@ type List struct {
 	rows        []snapshot.Row      // what it has read, for whoever has to put it on top again
 	grants      []snapshot.RowGrant // of the record that has begun
 
-	page    int                  // how many have ended
-	invalid map[int64]invalidRow // users with a record that could not be understood
-
 	odd    *recently // users whose record was counted as invalid, as one without roles, or for a dropped grant
 	counts bool      // the record at hand is
 
 	lastBad                        error
 	records, bad, structural       int
 	unreadable, dropped, nullRoles int
-}
-
-// An invalidRow is what a refresh has shown last of a user with a record that could not
-// be understood.
-type invalidRow struct {
-	sequence int64 // the highest
-	page     int
 }
 
 // A recently remembers the last users that it was given, some thousands. A source
@@ -89,13 +78,13 @@ func (p *Puller) collectAll(started clock.Instant) *List {
 	if gen := p.Now.Load(); gen != nil {
 		like = &gen.Table
 	}
-	return &List{p: p, odd: new(recently), invalid: map[int64]invalidRow{}, tail: p.Cursor.Tail(started), table: index.NewBuilder(p.Fields, like, p.Roles.Publish())}
+	return &List{p: p, odd: new(recently), tail: p.Cursor.Tail(started), table: index.NewBuilder(p.Fields, like, p.Roles.Publish())}
 }
 
 // collectRows begins to collect rows, which are read from that tick on.
 func (p *Puller) collectRows(after, read int64) *List {
 	return &List{
-		p: p, odd: new(recently), invalid: map[int64]invalidRow{}, after: after, incremental: true, read: read, sequences: map[int64]int64{},
+		p: p, odd: new(recently), after: after, incremental: true, read: read, sequences: map[int64]int64{},
 		table: index.NewBuilder(p.Fields, &p.Now.Load().Table, p.Roles.Publish()),
 	}
 }
@@ -104,11 +93,11 @@ func (p *Puller) collectRows(after, read int64) *List {
 // come from no source.
 func Single(roles *index.RoleSpace, fields index.FieldSet, fill func(*List) error) (*index.Snapshot, error) {
 	p := New(Config{Roles: roles, Fields: fields, Fail: func(_ Failure, err error) error { return err }})
-	list := &List{p: p, odd: new(recently), invalid: map[int64]invalidRow{}, sequences: map[int64]int64{}, table: index.NewBuilder(fields, nil, roles.Publish())}
+	list := &List{p: p, odd: new(recently), sequences: map[int64]int64{}, table: index.NewBuilder(fields, nil, roles.Publish())}
 	if err := fill(list); err != nil {
 		return nil, err
 	}
-	if !list.settle() {
+	if !list.table.Settle(roles) {
 		return nil, p.tooManyRoles()
 	}
 	return index.NewSnapshot(list.table, roles, 0)
@@ -116,11 +105,11 @@ func Single(roles *index.RoleSpace, fields index.FieldSet, fill func(*List) erro
 
 // pullAll reads the whole list, and says whether that counts.
 func (c *List) pullAll(ctx context.Context) error {
-	err := c.p.Read(ctx, 0, func() *List { return c }, func(context.Context) error { c.page++; return nil })
+	err := c.p.Read(ctx, 0, func() *List { return c }, func(context.Context) error { return nil })
 	if err == nil && LacksForm(c.structural, c.records) {
 		err = c.p.Fail(Drift, fmt.Errorf("%d of %d records do not have the list's form: it has changed, or this is not the list; the last: %w", c.structural, c.records, c.lastBad))
 	}
-	if err == nil && !c.settle() {
+	if err == nil && !c.table.Settle(c.p.Roles) {
 		err = c.p.tooManyRoles()
 	}
 	return err
@@ -161,9 +150,6 @@ func (c *List) Begin(r Record) (wanted bool, err error) {
 	if !good {
 		c.takeBad(&r)
 		return false, nil
-	}
-	if bad, ok := c.invalid[r.ID]; ok && bad.page < c.page && bad.sequence < r.Sequence {
-		delete(c.invalid, r.ID) // repaired while the list is read
 	}
 	if r.NullRoles && c.count(r.ID) {
 		c.nullRoles++
@@ -224,27 +210,21 @@ func (c *List) highest() (n int64) {
 	return n
 }
 
-// settle ends the list: users with a record that could not be understood are invalid,
-// whatever their other records say. One of which the sequence could not be read gets the
-// highest. It returns false if there are too many role codes.
-func (c *List) settle() bool {
-	for id, bad := range c.invalid {
-		c.table.Put(&index.Row{ID: id, Sequence: bad.sequence, Invalid: true})
-	}
-	rows := c.rows[:0]
+// settle makes all rows of a user invalid if one is, as the table has it. One of
+// which the sequence could not be read gets the highest.
+func (c *List) settle() {
+	invalid := map[int64]bool{}
 	for _, row := range c.rows {
-		if _, is := c.invalid[row.ID]; is {
+		invalid[row.ID] = invalid[row.ID] || row.Invalid
+	}
+	for i, row := range c.rows {
+		if invalid[row.ID] {
 			if c.sequences[row.ID] == 0 {
 				c.sequences[row.ID] = c.highest()
 			}
-			row = snapshot.Row{ID: row.ID, Sequence: c.sequences[row.ID], Read: row.Read, Invalid: true}
-		} else if row.Invalid {
-			continue // they were repaired since
+			c.rows[i] = snapshot.Row{ID: row.ID, Sequence: c.sequences[row.ID], Read: row.Read, Invalid: true}
 		}
-		rows = append(rows, row)
 	}
-	c.rows = rows
-	return c.table.Settle(c.p.Roles)
 }
 
 // repeats reports whether a record of an incremental refresh says nothing new,
@@ -269,9 +249,8 @@ func (c *List) repeats(r *Record) bool {
 	return ok && r.Sequence <= seen && (!listed || gen.Held.Has(r.ID))
 }
 
-// takeBad takes in a record that could not be understood. Its user is invalid, unless a
-// later page has a newer record of them: then they were repaired while the list was read.
-// Two records on one page are a list that says two things of them.
+// takeBad takes in a record that could not be understood: its user is invalid,
+// whatever other records of this refresh say of them.
 func (c *List) takeBad(r *Record) {
 	counts := c.count(r.ID)
 	if counts {
@@ -298,11 +277,8 @@ func (c *List) takeBad(r *Record) {
 	if c.tail != nil && r.Sequence == 0 {
 		c.tail.Unread(r.ID)
 	}
-	sequence := max(r.Sequence, c.invalid[r.ID].sequence)
-	if r.Sequence == 0 {
-		sequence = math.MaxInt64 // no other record is known to be newer
-	}
-	c.invalid[r.ID] = invalidRow{sequence, c.page}
+	c.row = index.Row{ID: r.ID, Sequence: r.Sequence, Invalid: true, Grants: c.row.Grants[:0]}
+	c.table.Put(&c.row)
 	if c.keeps() {
 		c.rows = append(c.rows, snapshot.Row{ID: r.ID, Sequence: r.Sequence, Read: c.read, Invalid: true})
 	}
