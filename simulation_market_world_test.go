@@ -144,8 +144,10 @@ type mktPerson struct {
 
 	moved   moment // when the row last got another sequence
 	changed moment // when anything about them last changed
-	sent    int64  // the sequence that an incremental refresh has shown
-	blurred bool   // shown without roles, which are not lost
+
+	repaired moment // when the row last came to be valid again
+	sent     int64  // the sequence that an incremental refresh has shown
+	blurred  bool   // shown without roles, which are not lost
 
 	// When they last got and lost each thing. It is quiet if only a full refresh
 	// shows it.
@@ -451,7 +453,7 @@ func (w *mktWorld) spell(at moment) {
 		case p.late:
 			w.later(at+time.Minute, repair)
 		case p.listed:
-			w.change(at, p, 0, func() { p.spelling = mktClear })
+			w.change(at, p, 0, func() { p.spelling, p.repaired = mktClear, at })
 		}
 	}
 	w.later(at+w.seconds(60, 1500), repair)
