@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -454,4 +456,92 @@ func TestJoin(t *testing.T) {
 		require.ErrorContains(t, err, "Cache: it serves a gate already")
 	}
 	require.Len(t, lists, 2)
+}
+
+// A marketplace may refuse one replica, for as long as it says. The others refresh, and
+// publish for that one too.
+func TestOthersRefreshForAReplicaThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []int{1, 4} {
+		for _, again := range []time.Duration{0, time.Minute, 5 * time.Minute} {
+			t.Run(fmt.Sprintf("%d of them, for %v", refused, again), func(t *testing.T) {
+				t.Parallel()
+				inGroup(t, 3, func(t *testing.T, g *replicaGroup) {
+					none := rolegatetest.NewStatic()
+					none.Fail(&rolegate.PullError{Failure: rolegate.FailureRefused, RetryAfter: again, Err: errCutOff})
+					g.config = func(c *rolegate.Config) { c.Source = none }
+					for range refused {
+						g.add()
+					}
+					before := g.source.FullRefreshes()
+					for range 60 {
+						g.settle(time.Minute)
+						for i, gate := range g.gates {
+							require.Less(t, gate.Status().VerifiedAge, 12*time.Minute, "replica %d", i)
+						}
+					}
+					require.LessOrEqual(t, g.source.FullRefreshes()-before, 7, "one for all in ten minutes")
+				})
+			})
+		}
+	}
+}
+
+// A refusal costs a replica what it costs a gate without a store: the refresh that it
+// causes, or nothing once the budget is spent.
+func TestARefusalCostsWhatItCostsAGateAlone(t *testing.T) {
+	t.Parallel()
+	const trip = time.Millisecond // to the store
+	for _, c := range []struct {
+		name     string
+		replicas int
+		every    time.Duration
+	}{{"3 that refuse 20 a second", 3, 50 * time.Millisecond}, {"10 that refuse one in five seconds", 10, 5 * time.Second}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			refusals := func(replicas int) (took []time.Duration) {
+				inGroup(t, replicas, func(t *testing.T, g *replicaGroup) {
+					for _, cache := range g.caches {
+						cache.set(func(c *fakeCache) { c.slow = trip })
+					}
+					if replicas == 0 {
+						g.gates = append(g.gates, openGate(t, rolegate.Config{Source: g.source}))
+					}
+					g.source.SetDelay(50 * time.Millisecond)
+					all := make(chan time.Duration, 1<<16)
+					var asks sync.WaitGroup
+					for i, gate := range g.gates {
+						h := gate.Admit(ok(gate))
+						asks.Go(func() {
+							for n := range int64(3 * time.Minute / c.every) {
+								asks.Go(func() {
+									begun := time.Now()
+									assert.Equal(t, 403, ask(h, "GET", "/", 1000+n*100+int64(i)).Code)
+									all <- time.Since(begun)
+								})
+								time.Sleep(c.every)
+							}
+						})
+					}
+					asks.Wait()
+					close(all)
+					for d := range all {
+						took = append(took, d)
+					}
+				})
+				slices.Sort(took)
+				return took
+			}
+			alone, shared := refusals(0), refusals(c.replicas)
+			most := alone[len(alone)-1] + 4*trip
+			longer := 0
+			for _, d := range shared {
+				if d > most {
+					longer++
+				}
+			}
+			t.Logf("alone %v at most; %d of %d took longer, %v at most", alone[len(alone)-1], longer, len(shared), shared[len(shared)-1])
+			assert.LessOrEqual(t, longer, len(shared)/100)
+		})
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/rolegate/rolegate/internal/clock"
 	"github.com/rolegate/rolegate/internal/panics"
@@ -38,15 +40,9 @@ type Shell struct {
 	state   State            // only run changes it
 	waiting [Kinds]chan bool // told true to refresh, false if another replica has
 	status  Status
-	told    map[string]failure // what the log was told last, by what failed
+	told    map[string]time.Time // when the log was told of which failure
 	spent   clock.Instant
 	wait    time.Duration // for which the budget is spent from then
-}
-
-// A failure is one that the log was told of.
-type failure struct {
-	text string
-	at   time.Time
 }
 
 // Start joins the group.
@@ -54,7 +50,7 @@ func Start(cfg Config, seed uint64, store Store, host Host, now func() clock.Ins
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Shell{
 		store: store, host: host, now: now, log: log, ctx: ctx, cancel: cancel,
-		events: make(chan Event, 16), state: New(cfg, seed), told: map[string]failure{},
+		events: make(chan Event, 16), state: New(cfg, seed), told: map[string]time.Time{},
 	}
 	s.done.Go(s.run)
 	return s
@@ -263,15 +259,15 @@ func (s *Shell) publish(a Action) {
 	s.send(Event{Type: Published, At: a.At, Reply: Reply{Base: b}, Refused: refused, Failed: err != nil && !refused})
 }
 
-// note remembers how a call to the store has ended. The log is told of a failure
-// when it is another than before, and once a minute.
+// note remembers how a call to the store has ended. The log is told of each failure
+// once a minute at most.
 func (s *Shell) note(doing string, err error) {
 	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {
 		return
 	}
 	now := s.now().Time()
 	s.mu.Lock()
-	before, last := s.status, s.told[doing]
+	before := s.status
 	if doing == asking && (before.Connected != (err == nil) || before.Since.IsZero()) {
 		s.status.Connected, s.status.Since = err == nil, now
 	}
@@ -279,9 +275,10 @@ func (s *Shell) note(doing string, err error) {
 		s.status.Published++
 		s.status.PublishedAt = now
 	}
-	tell := err != nil && (last.text != err.Error() || now.Sub(last.at) >= logEvery)
+	failure := doing + strings.Join(strings.FieldsFunc(fmt.Sprint(err), unicode.IsDigit), "") // each connection has a port of its own
+	tell := err != nil && now.Sub(s.told[failure]) >= logEvery
 	if tell {
-		s.told[doing] = failure{err.Error(), now}
+		s.told[failure] = now
 	}
 	if err != nil {
 		s.status.Failed++

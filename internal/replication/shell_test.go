@@ -22,6 +22,8 @@ import (
 
 // memory is a Store in memory, which can be away. It is the simulation's.
 type memory struct {
+	calls atomic.Int64 // that failed
+
 	mu     sync.Mutex
 	world  simWorld
 	store  simStore
@@ -49,7 +51,7 @@ func (m *memory) enter(ctx context.Context) (leave func(), err error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case away:
-		return nil, errAway
+		return nil, fmt.Errorf("read tcp 127.0.0.1:%d: %w", 30000+m.calls.Add(1), errAway) // each connection has another port
 	}
 	m.mu.Lock()
 	m.world.now = time.Since(m.began)

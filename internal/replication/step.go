@@ -3,7 +3,6 @@ package replication
 import (
 	"math"
 	"slices"
-	"time"
 
 	"github.com/rolegate/rolegate/internal/clock"
 )
@@ -285,7 +284,7 @@ func (s *State) ran(e *Event, to []Action) []Action {
 	default:
 		a := Action{Type: Release, Kind: e.Kind}
 		if e.Failed {
-			a.Keep = min(max(e.Again, s.cfg.Lease/2), 5*time.Minute)
+			a.Keep = min(max(e.Again, s.cfg.Lease/2), s.cfg.Lease) // the source may refuse this replica alone
 		}
 		w.leased, to = false, append(to, a)
 	}
