@@ -5,8 +5,9 @@
 //
 // What one of them has read of the marketplace counts for all. -redis also takes a
 // URL: rediss://host:6379 by TLS, redis://sentinel:26379?master_name=mymaster behind
-// Sentinel, redis://host:6379?addr=other:6379 of a cluster; ROLEGATE_REDIS_CA is the
-// file with who has signed the server's certificate, if the system does not trust it.
+// Sentinel, redis://host:6379?addr=other:6379 of a cluster. By TLS, ROLEGATE_REDIS_CA is
+// the file with who has signed the server's certificate, if the system does not trust it,
+// and ROLEGATE_REDIS_CERT and ROLEGATE_REDIS_KEY are those of this replica's own.
 // ROLEGATE_REDIS_SECRET is the secret that they have in common,
 // ROLEGATE_REDIS_PASSWORD the password of that Redis if it has one, and
 // ROLEGATE_REDIS_LEASE how long it takes until another one replaces the one that
@@ -51,7 +52,10 @@ func share(addr string, real bool, getenv func(string) string) (rolegate.Cache, 
 			return nil, nil, fmt.Errorf("ROLEGATE_REDIS_LEASE=%q: expected a duration, such as 15s", text)
 		}
 	}
-	client, err := connect(addr, getenv("ROLEGATE_REDIS_PASSWORD"), getenv("ROLEGATE_REDIS_CA"))
+	client, err := connect(addr, access{
+		password: getenv("ROLEGATE_REDIS_PASSWORD"), ca: getenv("ROLEGATE_REDIS_CA"),
+		certificate: getenv("ROLEGATE_REDIS_CERT"), key: getenv("ROLEGATE_REDIS_KEY"),
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,8 +65,38 @@ func share(addr string, real bool, getenv func(string) string) (rolegate.Cache, 
 // errAddress does not have the URL in it, which may have a password.
 var errAddress = errors.New("-redis: expected host:port, or a URL such as rediss://host:6379 or redis://sentinel:26379?master_name=mymaster")
 
+// access is what a Redis may ask for: a password, and files for TLS. Each may be "".
+type access struct{ password, ca, certificate, key string }
+
+// tls returns what completes the settings of TLS, which are nil without it.
+func (a access) tls() (complete func(*tls.Config), err error) {
+	var trusted *x509.CertPool // nil: those that the system trusts
+	if a.ca != "" {
+		pem, err := os.ReadFile(a.ca)
+		if err != nil {
+			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %w", err)
+		}
+		if trusted = x509.NewCertPool(); !trusted.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %s has no certificate in it: expected PEM", a.ca)
+		}
+	}
+	var own []tls.Certificate
+	if a.certificate != "" || a.key != "" {
+		pair, err := tls.LoadX509KeyPair(a.certificate, a.key)
+		if err != nil {
+			return nil, fmt.Errorf("ROLEGATE_REDIS_CERT and ROLEGATE_REDIS_KEY: expected two files in PEM that belong together: %w", err)
+		}
+		own = append(own, pair)
+	}
+	return func(cfg *tls.Config) {
+		if cfg != nil {
+			cfg.RootCAs, cfg.Certificates = trusted, own
+		}
+	}, nil
+}
+
 // connect returns a client of that Redis, and does not connect yet.
-func connect(addr, password, ca string) (redis.UniversalClient, error) {
+func connect(addr string, a access) (redis.UniversalClient, error) {
 	if !strings.Contains(addr, "://") {
 		addr = "redis://" + addr
 	}
@@ -70,20 +104,12 @@ func connect(addr, password, ca string) (redis.UniversalClient, error) {
 	if err != nil || u.Port() == "" {
 		return nil, errAddress
 	}
-	var trusted *x509.CertPool // nil: those that the system trusts
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %w", err)
-		}
-		if trusted = x509.NewCertPool(); !trusted.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ROLEGATE_REDIS_CA: %s has no certificate in it: expected PEM", ca)
-		}
-	}
-	trust := func(cfg *tls.Config) {
-		if cfg != nil {
-			cfg.RootCAs = trusted
-		}
+	complete, err := a.tls()
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != "rediss" && (a.ca != "" || a.certificate != "" || a.key != ""):
+		return nil, errors.New("ROLEGATE_REDIS_CA, _CERT and _KEY are for TLS: expected -redis rediss://…")
 	}
 	switch q := u.Query(); {
 	case q.Has("master_name"):
@@ -91,16 +117,16 @@ func connect(addr, password, ca string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, errAddress
 		}
-		trust(o.TLSConfig)
-		o.Password = cmp.Or(o.Password, password)
+		complete(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, a.password)
 		return redis.NewFailoverClient(o), nil
 	case q.Has("addr"):
 		o, err := redis.ParseClusterURL(addr)
 		if err != nil {
 			return nil, errAddress
 		}
-		trust(o.TLSConfig)
-		o.Password = cmp.Or(o.Password, password)
+		complete(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, a.password)
 		o.ClusterStateReloadInterval = 5 * time.Second // see docs/replicas.md
 		return redis.NewClusterClient(o), nil
 	default:
@@ -108,8 +134,8 @@ func connect(addr, password, ca string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, errAddress
 		}
-		trust(o.TLSConfig)
-		o.Password = cmp.Or(o.Password, password)
+		complete(o.TLSConfig)
+		o.Password = cmp.Or(o.Password, a.password)
 		return redis.NewClient(o), nil
 	}
 }

@@ -1,6 +1,13 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,10 +48,12 @@ func TestConnect(t *testing.T) {
 	t.Parallel()
 	notPEM := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(notPEM, []byte("nothing"), 0o600))
+	certificate, key := ownCertificate(t)
 	for _, c := range []struct {
-		name, addr, ca string
-		is             redis.UniversalClient
-		says           string
+		name, addr string
+		tls        access
+		is         redis.UniversalClient
+		says       string
 	}{
 		{name: "an address", addr: "127.0.0.1:1", is: (*redis.Client)(nil)},
 		{name: "an IPv6 address", addr: "[::1]:1", is: (*redis.Client)(nil)},
@@ -55,12 +64,18 @@ func TestConnect(t *testing.T) {
 		{name: "another scheme", addr: "http://u:hunter2@a:1", says: "expected host:port"},
 		{name: "a database that is none", addr: "redis://u:hunter2@a:1/x", says: "expected host:port"},
 		{name: "no URL", addr: "redis://u:hunter2@a:1:\x7f", says: "expected host:port"},
-		{name: "an authority that is not there", addr: "a:1", ca: "/nowhere/ca.pem", says: "ROLEGATE_REDIS_CA: open"},
-		{name: "an authority that is none", addr: "a:1", ca: notPEM, says: "expected PEM"},
+		{name: "an authority that is not there", addr: "rediss://a:1", tls: access{ca: "/nowhere/ca.pem"}, says: "ROLEGATE_REDIS_CA: open"},
+		{name: "an authority that is none", addr: "rediss://a:1", tls: access{ca: notPEM}, says: "expected PEM"},
+		{name: "an authority without TLS", addr: "a:1", tls: access{ca: certificate}, says: "expected -redis rediss://"},
+		{name: "an authority and a certificate", addr: "rediss://a:1", tls: access{ca: certificate, certificate: certificate, key: key}, is: (*redis.Client)(nil)},
+		{name: "a certificate for Sentinels", addr: "rediss://a:1?master_name=m", tls: access{certificate: certificate, key: key}, is: (*redis.Client)(nil)},
+		{name: "a certificate for a cluster", addr: "rediss://a:1?addr=b:2", tls: access{certificate: certificate, key: key}, is: (*redis.ClusterClient)(nil)},
+		{name: "a certificate without its key", addr: "rediss://a:1", tls: access{certificate: certificate}, says: "ROLEGATE_REDIS_CERT and ROLEGATE_REDIS_KEY"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			client, err := connect(c.addr, "password", c.ca)
+			c.tls.password = "password"
+			client, err := connect(c.addr, c.tls)
 			if c.says != "" {
 				require.ErrorContains(t, err, c.says)
 				assert.NotContains(t, err.Error(), "hunter2")
@@ -68,7 +83,36 @@ func TestConnect(t *testing.T) {
 			}
 			require.NoError(t, err)
 			assert.IsType(t, c.is, client)
+			var shown *tls.Config
+			switch client := client.(type) {
+			case *redis.Client:
+				shown = client.Options().TLSConfig
+			case *redis.ClusterClient:
+				shown = client.Options().TLSConfig
+			}
+			if c.tls.certificate != "" {
+				require.NotNil(t, shown)
+				assert.Len(t, shown.Certificates, 1, "the replica shows its own")
+				assert.Equal(t, c.tls.ca != "", shown.RootCAs != nil)
+			}
 			assert.NoError(t, client.Close())
 		})
 	}
+}
+
+// ownCertificate returns the files of a certificate that has signed itself, and its key.
+func ownCertificate(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	folder := t.TempDir()
+	certificate, key = filepath.Join(folder, "replica.pem"), filepath.Join(folder, "replica-key.pem")
+	require.NoError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
+	return certificate, key
 }

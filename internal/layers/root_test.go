@@ -1,9 +1,11 @@
 package layers_test
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,6 +51,38 @@ func TestRootHasFewNames(t *testing.T) {
 func TestRootHasFewFiles(t *testing.T) {
 	t.Parallel()
 	assert.LessOrEqual(t, len(rootFiles(t)), mostFiles)
+}
+
+// So do the parts that have to be held in the head as a whole.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		what  string
+		files []string
+		most  int
+	}{
+		{"the root", []string{"*.go"}, 5500},
+		{"the state machine of replicas", []string{"internal/replication/state.go", "internal/replication/step.go"}, 400},
+		{"its shell", []string{"internal/replication/shell.go"}, 300},
+		{"the store in Redis", []string{"rediscache/*.go", "rediscache/internal/store/*.go"}, 800},
+	} {
+		lines := 0
+		for _, pattern := range c.files {
+			paths, err := filepath.Glob("../../" + pattern)
+			require.NoError(t, err)
+			require.NotEmpty(t, paths, pattern)
+			for _, path := range paths {
+				if strings.HasSuffix(path, "_test.go") {
+					continue
+				}
+				text, err := os.ReadFile(path)
+				require.NoError(t, err)
+				lines += bytes.Count(text, []byte("\n"))
+			}
+		}
+		assert.LessOrEqual(t, lines, c.most, c.what)
+		t.Logf("%s: %d lines", c.what, lines)
+	}
 }
 
 // exported returns the names that a file exports at top level.
