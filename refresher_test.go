@@ -469,45 +469,6 @@ type keepsConnections struct {
 
 func (s *keepsConnections) CloseIdleConnections() { s.closed.Add(1) }
 
-// A list that is older than what is known is read again when that can confirm it: not
-// before, and early enough for a list that soon expires.
-func TestWhenAnOlderListIsReadAgain(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		refresh  rolegate.Refresh
-		not, yes time.Duration
-	}{
-		{rolegate.Refresh{}, 61 * time.Second, 75 * time.Second},
-		{rolegate.Refresh{Every: 5 * time.Second, ResyncEvery: 30 * time.Second, ExpireAfter: 90 * time.Second, StaleAfter: time.Minute}, 29 * time.Second, 45 * time.Second},
-	} {
-		inBubble(t, rolegate.Config{Refresh: c.refresh}, func(t *testing.T, m *rolegatetest.Marketplace, gate *rolegate.Gate) {
-			backup := m.Backup()
-			m.Grant(3, 7, "teacher")
-			require.NoError(t, gate.RefreshAll(t.Context()))
-			m.Grant(1, 7, "pupil")
-			require.NoError(t, gate.RefreshAll(t.Context()))
-			m.Restore(backup)
-			require.Error(t, gate.RefreshAll(t.Context()))
-			m.ResetRequests()
-			after(c.not)
-			fulls := func() (n int) {
-				for _, r := range m.Requests() {
-					if r.BeginsFullRefresh() {
-						n++
-					}
-				}
-				return n
-			}
-			assert.Zero(t, fulls())
-			assert.True(t, allowed(gate, 3))
-			after(c.yes - c.not)
-			assert.Equal(t, 1, fulls())
-			assert.False(t, allowed(gate, 3))
-			assert.True(t, allowed(gate, 1))
-		})
-	}
-}
-
 // A request with a MaxAge is content with a full refresh that was under way, if that began
 // late enough.
 func TestMaxAgeTakesTheRefreshUnderWay(t *testing.T) {
