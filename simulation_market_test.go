@@ -38,8 +38,8 @@ func TestSimulationOfMarketplaces(t *testing.T) {
 // had failed was tried again too late, and in 747 somebody was held who was gone for
 // certain. In 1117, 2195 and 2536 a full refresh ended behind a full page since the server
 // that lags had nobody there; in 1400 one made sequences outliers that were none; in 1782
-// an incremental one did not know how many users a page has; in 1533 and 3805 roles that were lost one
-// after the other were held for too long.
+// an incremental one did not know how many users a page has; in 1533 and 3805 roles that
+// were lost one after the other were held for too long.
 var mktFound = []uint64{44, 309, 381, 402, 747, 930, 988, 1117, 1400, 1533, 1782, 2195, 2536, 3805}
 
 // A seed repeats a marketplace exactly, and what the gate makes of it.

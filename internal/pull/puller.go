@@ -251,7 +251,8 @@ func (p *Puller) recent(before *snapshot.Generation, began int64) func(id int64)
 	if before != nil && before.RowsUntil != (clock.Instant{}) && before.RowsUntil.Mono > since {
 		return func(int64) bool { return true }
 	}
-	users, read := p.rows.KnownSince(since), map[int64]int64(nil)
+	users := p.rows.KnownSince(since)
+	var read map[int64]int64
 	if before != nil && before.ReadUntil != (clock.Instant{}) && before.ReadUntil.Mono > since {
 		read = before.Above // by a full refresh that was under way when the other began
 	}

@@ -51,7 +51,8 @@
 //     doubt, say none: then the list is written anew.
 //   - A Shift moves every instant of before: those of the list, of rows that are
 //     kept, and the beginnings of the refreshes that are under way. Otherwise one
-//     that began before its machine was suspended replaces a later list.
+//     that began before its machine was suspended replaces a later list. Where only the
+//     store's clock says that it was, the beginnings alone are moved.
 //   - When a refresh is due is told by the ages of what requests see. So what
 //     others publish moves it, and so does a Shift.
 //

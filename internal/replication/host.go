@@ -54,6 +54,9 @@ type Host interface {
 
 	Confirm(at clock.Instant)
 	Apply(entries []Entry)
+
+	// Shift measures anew the instants of before, or with underWay only those at which
+	// the refreshes began that have not ended.
 	Shift(by func(clock.Instant) clock.Instant, underWay bool)
 	Soon(k Kind)
 }

@@ -275,14 +275,14 @@ func (s *Shell) note(doing string, err error) {
 		s.status.Published++
 		s.status.PublishedAt = now
 	}
-	failure := doing + strings.Join(strings.FieldsFunc(fmt.Sprint(err), unicode.IsDigit), "") // each connection has a port of its own
-	tell := err != nil && now.Sub(s.told[failure]) >= logEvery
-	if tell {
-		s.told[failure] = now
-	}
+	tell := false
 	if err != nil {
 		s.status.Failed++
 		s.status.Error = fmt.Sprintf("%s: %v", doing, err)
+		failure := strings.Join(strings.FieldsFunc(s.status.Error, unicode.IsDigit), "") // each connection has a port of its own
+		if tell = now.Sub(s.told[failure]) >= logEvery; tell {
+			s.told[failure] = now
+		}
 	}
 	s.mu.Unlock()
 	switch {

@@ -82,8 +82,6 @@ type simReplica struct {
 	timer   int64         // when the timer rings, on the monotonic clock; 0 if it is not set
 	jumped  time.Duration
 	wrongBy time.Duration // by how much it told an age above the truth then
-	epoch   string        // of the store, as it knows
-	epochAt time.Duration // since when
 	froze   time.Duration // when both of its clocks last stood still
 	unaware bool          // both of its clocks have stood still, and neither was set right yet
 	asked   time.Duration // when it last read the store's clock
@@ -323,13 +321,10 @@ func (r *simReplica) poll(a *replication.Action) {
 	if p.do == nil {
 		p.do = func() bool { p.reply = r.g.store.sync(r.id, &p.action); return true }
 		p.back = func(done, _ bool) {
-			if done && p.reply.Epoch != r.epoch {
-				r.epoch, r.epochAt = p.reply.Epoch, r.g.now
-			}
-			if done && r.g.store.ahead > r.asked {
-				r.ahead = r.g.now
-			}
 			if done {
+				if r.g.store.ahead > r.asked {
+					r.ahead = r.g.now
+				}
 				r.asked = r.g.now
 			}
 			r.tell(replication.Event{Type: replication.Synced, Sent: p.sent, Reply: p.reply, Failed: !done})

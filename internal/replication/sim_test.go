@@ -269,8 +269,8 @@ func (s *simStore) setClock(by time.Duration, replicas []*simReplica) {
 }
 
 // unsure reports whether a list is from before the clock was put back, and this
-// replica has never read the clock of before: nor has anybody else come yet who has.
-// Then nothing that a replica can read says that the list is older than it looks.
+// replica cannot tell, nor has anybody else come yet who can: see simPutBack. Then
+// nothing that a replica can read says that the list is older than it looks.
 func (s *simStore) unsure(r *simReplica, list *simList) bool {
 	return list.unsure || slices.ContainsFunc(s.backs, func(back simPutBack) bool {
 		return back.epoch == s.data.epoch && list.trueBegan < back.at && !slices.Contains(back.known, r)
